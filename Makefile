@@ -1,0 +1,40 @@
+# `make demo` and `make test` are all that a fresh clone needs.
+# PYTHON=/path/to/python3.13 chooses the interpreter of .venv;
+# ARGS="..." goes to the demo's run.sh or to pytest.
+
+BIN := $(CURDIR)/.venv/bin
+ARGS ?=
+
+.PHONY: help demo test venv lint format clean
+
+help:
+	@echo "make demo    train, decode and score a small Korean-English model"
+	@echo "make test    lint, format check and every test"
+	@echo "make venv    .venv with the package and its extras"
+	@echo "make lint    ruff check and ruff format --check"
+	@echo "make format  rewrite the code as ruff wants it"
+	@echo "make clean   remove .venv and caches, keep the recipes' results"
+
+demo:
+	@start=$$(date +%s) && .ci/venv && cd egs2/mini_koen/smoe1 \
+	&& PATH="$(BIN):$$PATH" ./run.sh $(ARGS) \
+	&& echo "make demo took $$(( ($$(date +%s) - start) / 60 )) min" \
+	"$$(( ($$(date +%s) - start) % 60 )) s"
+
+test: lint
+	@PATH="$(BIN):$$PATH" python -m pytest $(ARGS)
+
+venv:
+	@.ci/venv
+
+lint: venv
+	@"$(BIN)/ruff" check --quiet .
+	@"$(BIN)/ruff" format --check --quiet .
+
+format: venv
+	@"$(BIN)/ruff" check --fix .
+	@"$(BIN)/ruff" format .
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find espnet_smoe tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,148 @@
+"""Check the tables of a data directory against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from espnet_smoe.data.data_dir import NO_TRANSLATION, Problem
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """What the tables say of one utterance.
+
+    Attributes:
+        id: Its name.
+        wav: Path of its audio.
+        text: Transcript.
+        text_st: Translation, or ``<na>``.
+        bandwidth: Label such as ``nb``; ``auto`` where the audio has to tell.
+        speaker: Its speaker.
+        condition: Where the audio went through, such as ``amr_nb``; empty if unknown.
+        speed: Factor of speed perturbation.
+    """
+
+    id: str
+    wav: str
+    text: str
+    text_st: str
+    bandwidth: str
+    speaker: str
+    condition: str
+    speed: float = 1.0
+
+
+def check_tables(
+    directory: Path | str,
+    tables: dict[str, dict[str, str]],
+    problems: list[Problem],
+    bandwidth: str = "file",
+    labels: Sequence[str] = ("nb", "wb"),
+) -> list[Utterance]:
+    """Join the tables of a data directory by utterance.
+
+    Args:
+        directory: Where they come from, for messages.
+        tables: The tables by file name, of
+            :func:`~espnet_smoe.data.data_dir.read_tables`.
+        problems: Receives what is wrong.
+        bandwidth: ``file`` wants a line of ``utt2bandwidth`` for each utterance;
+            ``auto`` or a label stands in where a line is missing.
+        labels: The bandwidths that the model knows.
+
+    Returns:
+        Every utterance of ``wav.scp`` that has a transcript, in its order. Those
+        with problems are among them.
+    """
+    checker = _Checker(Path(directory), tables, problems)
+    checker.find_strangers()
+    utterances = []
+    for utt, wav in tables["wav.scp"].items():
+        text = checker.text(utt)
+        if not wav:
+            checker.report("wav.scp", utt, "no path", "Write it after the id")
+        utterances.append(
+            Utterance(
+                id=utt,
+                wav=wav,
+                text=text,
+                text_st=checker.translation(utt),
+                bandwidth=checker.bandwidth(utt, bandwidth, labels),
+                speaker=tables.get("utt2spk", {}).get(utt) or utt,
+                condition=tables.get("utt2condition", {}).get(utt, ""),
+                speed=checker.speed(utt),
+            )
+        )
+    return utterances
+
+
+class _Checker:
+    def __init__(
+        self,
+        directory: Path,
+        tables: dict[str, dict[str, str]],
+        problems: list[Problem],
+    ) -> None:
+        self.directory = directory
+        self.tables = tables
+        self.problems = problems
+
+    def report(self, file: str, utterance: str, cause: str, cure: str) -> None:
+        place = str(self.directory / file)
+        self.problems.append(Problem(place, utterance, cause, cure))
+
+    def find_strangers(self) -> None:
+        """Report the lines of other tables whose utterance has no audio."""
+        known = self.tables["wav.scp"]
+        for name, table in self.tables.items():
+            for utt in table:
+                if utt not in known:
+                    cure = f"Add it to wav.scp or remove it from {name}"
+                    self.report(name, utt, "it is not in wav.scp", cure)
+
+    def text(self, utt: str) -> str:
+        text = self.tables["text"].get(utt)
+        if text is None:
+            cure = "Add its transcript or remove it from wav.scp"
+            self.report("text", utt, "it is in wav.scp but not in text", cure)
+        elif not text:
+            cure = "Write its transcript after the id or remove it"
+            self.report("text", utt, "the text is empty", cure)
+        return text or ""
+
+    def translation(self, utt: str) -> str:
+        text = self.tables.get("text_st", {}).get(utt, NO_TRANSLATION)
+        if not text:
+            cure = f"Write its translation, or {NO_TRANSLATION} where it has none"
+            self.report("text_st", utt, "the translation is empty", cure)
+        return text
+
+    def bandwidth(self, utt: str, default: str, labels: Sequence[str]) -> str:
+        label = self.tables.get("utt2bandwidth", {}).get(utt, "")
+        if label:
+            if label not in labels:
+                cause = f"unknown bandwidth '{label}'"
+                cure = f"Use one of: {' '.join(labels)}"
+                self.report("utt2bandwidth", utt, cause, cure)
+        elif default != "file":
+            return default
+        elif "utt2bandwidth" in self.tables:
+            cure = f"Write one of {' '.join(labels)}, or run with --bandwidth auto"
+            self.report("utt2bandwidth", utt, "no bandwidth", cure)
+        return label
+
+    def speed(self, utt: str) -> float:
+        value = self.tables.get("utt2speed", {}).get(utt, "1.0")
+        try:
+            speed = float(value)
+        except ValueError:
+            speed = 0.0
+        if not 0.25 <= speed <= 4:
+            cause = f"speed factor '{value}' is not a number from 0.25 to 4"
+            self.report("utt2speed", utt, cause, "Run stage 2 again")
+            return 1.0
+        return speed

@@ -1,0 +1,326 @@
+"""Check every utterance of a data directory and bring its audio to 16 kHz.
+
+    espnet-smoe prepare --in data/train --out dump/raw/train
+
+Every fault is listed by file, utterance and cure, and nothing is written for
+training until they are mended or left out with --skip-bad. Started again after a
+stop, it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+from tqdm import tqdm
+
+from espnet_smoe.data import filter as length_filter
+from espnet_smoe.data.audio import (
+    SAMPLE_RATE,
+    change_speed,
+    fits,
+    read_audio,
+    resample,
+    write_wav,
+)
+from espnet_smoe.data.check import AUTO, Utterance, check_tables
+from espnet_smoe.data.data_dir import (
+    NO_TRANSLATION,
+    Problem,
+    read_tables,
+    write_lines,
+)
+
+MOST_PROBLEMS_SHOWN = 50
+
+
+@dataclass(frozen=True)
+class AudioJob:
+    """What one worker does with one utterance's audio."""
+
+    utterance: Utterance
+    audio_dir: Path
+    copy: bool
+
+    def key(self) -> list:
+        """What the result depends on: a change of any of it means new work."""
+        try:
+            stat = os.stat(self.utterance.wav)
+            source = [stat.st_mtime_ns, stat.st_size]
+        except OSError:
+            source = []
+        utt = self.utterance
+        detect = utt.bandwidth == AUTO
+        return [utt.id, utt.wav, source, utt.speed, detect, self.copy]
+
+
+@dataclass(frozen=True)
+class AudioResult:
+    """What became of one utterance's audio.
+
+    Attributes:
+        wav: Path of the 16 kHz mono 16-bit file.
+        samples: Its length at 16 kHz.
+        bandwidth: The label heard in the audio, where it was asked for.
+        fault: Cause and cure, where the audio is bad.
+    """
+
+    wav: str = ""
+    samples: int = 0
+    bandwidth: str = ""
+    fault: tuple[str, str] | None = None
+
+
+def check_audio(job: AudioJob) -> AudioResult:
+    """Read, check and where necessary convert the audio of one utterance."""
+    utt = job.utterance
+    try:
+        wave, rate = read_audio(utt.wav)
+    except ValueError as error:
+        cause, _, cure = str(error).rstrip(".").rpartition(". ")
+        return AudioResult(fault=(cause, cure))
+    fault = fault_of(wave)
+    if fault:
+        cure = "Replace the file or take the utterance out of the data directory"
+        return AudioResult(fault=(f"{utt.wav}: {fault}", cure))
+    bandwidth = ""
+    if utt.bandwidth == AUTO:
+        from espnet_smoe.data.bandwidth import detect_bandwidth
+
+        bandwidth = detect_bandwidth(wave, rate)
+    if utt.speed == 1 and not job.copy and fits(utt.wav):
+        return AudioResult(utt.wav, len(wave), bandwidth)
+    wave = change_speed(resample(wave, rate), utt.speed)
+    # Spread over folders: file systems slow down at millions of files in one.
+    folder = f"{zlib.crc32(utt.id.encode()) % 256:02x}"
+    path = job.audio_dir / folder / f"{quote(utt.id, safe='')}.wav"
+    write_wav(path, wave)
+    return AudioResult(str(path), len(wave), bandwidth)
+
+
+def fault_of(wave: np.ndarray) -> str:
+    """What makes a wave of shape (samples,) useless; empty where it is good."""
+    if len(wave) == 0:
+        return "the audio has no samples"
+    if not np.isfinite(wave).all():
+        return "the audio holds NaN or infinity"
+    if not wave.any():
+        return "every sample of the audio is zero"
+    return ""
+
+
+def check_all_audio(jobs: list[AudioJob], memory: Path, nj: int) -> list[AudioResult]:
+    """Run :func:`check_audio` over all utterances in parallel.
+
+    Good results are noted in ``memory`` as they come, so that a killed run does not
+    lose them.
+    """
+    known = _recall(memory)
+    keys = [json.dumps(job.key()) for job in jobs]
+    new = [i for i, key in enumerate(keys) if key not in known]
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    with open(memory, "a", encoding="utf-8") as notes:
+        results = _run([jobs[i] for i in new], nj)
+        for i, result in zip(new, tqdm(results, total=len(new), disable=None)):
+            known[keys[i]] = result
+            if result.fault is None:
+                note = [keys[i], result.wav, result.samples, result.bandwidth]
+                notes.write(json.dumps(note) + "\n")
+                notes.flush()
+    return [known[key] for key in keys]
+
+
+def _run(jobs: list[AudioJob], nj: int) -> Iterator[AudioResult]:
+    if nj == 1 or len(jobs) < 2:
+        yield from map(check_audio, jobs)
+        return
+    chunk = max(1, min(32, len(jobs) // nj))
+    with ProcessPoolExecutor(nj) as pool:
+        yield from pool.map(check_audio, jobs, chunksize=chunk)
+
+
+def _recall(memory: Path) -> dict[str, AudioResult]:
+    """Results of an earlier run whose file is still there."""
+    known = {}
+    if memory.is_file():
+        for line in memory.read_text(encoding="utf-8").splitlines():
+            try:
+                key, wav, samples, bandwidth = json.loads(line)
+            except ValueError:  # the line that a killed run was writing
+                continue
+            if os.path.exists(wav):
+                known[key] = AudioResult(wav, samples, bandwidth)
+    return known
+
+
+def prepare(args: argparse.Namespace) -> int:
+    """Prepare one data directory.
+
+    Returns:
+        The number of problems that stopped it; 0 when the directory is written.
+
+    Raises:
+        ValueError: The directory lacks a file, an option is wrong, or no utterance
+            is left.
+    """
+    limits = length_filter.limits_of(args)
+    tables, problems = read_tables(args.source)
+    if "utt2bandwidth" not in tables and args.bandwidth == "file":
+        raise ValueError(
+            f"{args.source / 'utt2bandwidth'} does not exist. Write a line 'utterance "
+            "label' for each utterance, or run with --bandwidth auto (hear it in the "
+            f"audio) or --bandwidth {args.labels[0]} (the same for all)."
+        )
+    utterances = check_tables(
+        args.source, tables, problems, args.bandwidth, args.labels
+    )
+    jobs = [AudioJob(utt, args.out / "audio", args.copy) for utt in utterances]
+    results = check_all_audio(jobs, args.out / ".checked.jsonl", args.nj)
+    for utt, result in zip(utterances, results):
+        if result.fault and utt.wav:
+            place = str(args.source / "wav.scp")
+            problems.append(Problem(place, utt.id, *result.fault))
+
+    report = args.out / "problems.tsv"
+    write_lines(report, (_row(problem) for problem in problems))
+    if problems and not args.skip_bad:
+        _print_problems(problems, report)
+        return len(problems)
+
+    bad = {problem.utterance for problem in problems}
+    table = _tables_of(utterances, results, bad)
+    dropped = length_filter.reasons_to_drop(table, limits, args.bpemodel)
+    length_filter.write_kept(args.out, table, dropped)
+    _print_summary(args, utterances, table, dropped, problems, report)
+    return 0
+
+
+def _tables_of(
+    utterances: list[Utterance], results: list[AudioResult], bad: set[str]
+) -> dict[str, dict]:
+    tables: dict[str, dict] = {name: {} for name in length_filter.TABLES}
+    for utt, result in zip(utterances, results):
+        if utt.id in bad:
+            continue
+        bandwidth = result.bandwidth or utt.bandwidth
+        row = (
+            result.wav,
+            utt.text,
+            utt.text_st,
+            bandwidth,
+            utt.speaker,
+            utt.condition or bandwidth,
+            result.samples,
+        )
+        for name, value in zip(length_filter.TABLES, row):
+            tables[name][utt.id] = value
+    return tables
+
+
+def _row(problem: Problem) -> str:
+    fields = (problem.file, problem.utterance, problem.cause, problem.cure)
+    return "\t".join(fields)
+
+
+def _print_problems(problems: list[Problem], report: Path) -> None:
+    for problem in problems[:MOST_PROBLEMS_SHOWN]:
+        print(problem, file=sys.stderr)
+    if len(problems) > MOST_PROBLEMS_SHOWN:
+        rest = len(problems) - MOST_PROBLEMS_SHOWN
+        print(f"... and {rest} more", file=sys.stderr)
+    print(
+        f"error: {len(problems)} problems in the data, all listed in {report}. "
+        "Mend them, or leave these utterances out with --skip-bad.",
+        file=sys.stderr,
+    )
+
+
+def _print_summary(
+    args: argparse.Namespace,
+    utterances: list[Utterance],
+    table: dict[str, dict],
+    dropped: dict[str, str],
+    problems: list[Problem],
+    report: Path,
+) -> None:
+    kept = [utt for utt in table["wav.scp"] if utt not in dropped]
+    hours = sum(table["utt2num_samples"][utt] for utt in kept) / SAMPLE_RATE / 3600
+    made = str(args.out / "audio") + os.sep
+    converted = sum(str(table["wav.scp"][utt]).startswith(made) for utt in kept)
+    single = sum(table["text_st"][utt] == NO_TRANSLATION for utt in kept)
+    print(
+        f"{args.source} -> {args.out}: {len(kept)} of {len(utterances)} utterances "
+        f"kept, {hours:.2f} h"
+    )
+    print(f"  audio: {converted} converted, {len(kept) - converted} used as they are")
+    print(f"  without a translation: {single}")
+    print(f"  left out: {length_filter.describe(dropped)}")
+    if problems:
+        bad = len({problem.utterance for problem in problems})
+        print(f"  left out as bad: {bad} utterances, listed in {report}")
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    parser = argparse.ArgumentParser(
+        prog="espnet-smoe prepare",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--in", dest="source", type=Path, required=True, help="data directory to read")
+    add("--out", type=Path, required=True, help="data directory to write")
+    add("--nj", type=int, default=os.cpu_count() or 1, help="processes")
+    add(
+        "--bandwidth",
+        default="file",
+        help="where utt2bandwidth has no line for an utterance: 'file' calls that an "
+        "error, 'auto' hears it in the audio, a label takes that label",
+    )
+    add(
+        "--labels",
+        nargs="+",
+        default=["nb", "wb"],
+        help="bandwidths that the model knows (default: nb wb)",
+    )
+    add(
+        "--copy",
+        action="store_true",
+        help="write a copy even of files that are 16 kHz mono 16-bit already",
+    )
+    add(
+        "--skip-bad",
+        action="store_true",
+        help="leave out utterances with problems instead of stopping",
+    )
+    length_filter.add_arguments(parser)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    parser = get_parser()
+    args = parser.parse_args(argv)
+    if args.nj < 1:
+        parser.error(f"--nj {args.nj}: at least one process is needed")
+    known = ["file", AUTO, *args.labels]
+    if args.bandwidth not in known:
+        parser.error(f"--bandwidth {args.bandwidth}: use one of {' '.join(known)}")
+    try:
+        if prepare(args):
+            raise SystemExit(1)
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

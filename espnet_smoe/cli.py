@@ -1,0 +1,54 @@
+"""`espnet-smoe`: a thin door to the commands, each in a module of its own."""
+
+import importlib
+import sys
+
+from espnet_smoe import __version__
+from espnet_smoe.options import nearest
+
+COMMANDS = {
+    "transcribe": (
+        "espnet_smoe.inference.transcribe",
+        "speech to text and translation",
+    ),
+    "prepare": ("espnet_smoe.data.prepare", "check and format a data directory"),
+    "score": ("espnet_smoe.report.score", "WER, CER, BLEU and chrF with intervals"),
+    "compare": ("espnet_smoe.report.compare", "one table of several experiments"),
+    "check-config": ("espnet_smoe.check_config", "check a YAML file, count parameters"),
+    "benchmark": ("espnet_smoe.benchmark.__main__", "time mixtures against rivals"),
+}
+
+
+def usage() -> str:
+    """The list of commands."""
+    lines = [f"espnet-smoe {__version__}", "usage: espnet-smoe COMMAND [options]", ""]
+    lines += [f"  {name:<14}{what}" for name, (_, what) in COMMANDS.items()]
+    return "\n".join([*lines, "", "espnet-smoe COMMAND --help tells the options."])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; an error that a user can cure is one line.
+
+    Args:
+        argv: Command and its options; those of the process when None.
+
+    Returns:
+        The exit status.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if argv else 2
+    name = argv[0]
+    if name not in COMMANDS:
+        print(
+            f"espnet-smoe: unknown command '{name}'{nearest(name, COMMANDS)}",
+            file=sys.stderr,
+        )
+        return 2
+    command = importlib.import_module(COMMANDS[name][0])
+    try:
+        return command.main(argv[1:]) or 0
+    except (ValueError, OSError) as error:
+        print(f"espnet-smoe {name}: {error}", file=sys.stderr)
+        return 1

@@ -1,0 +1,68 @@
+"""Where ESPnet 202611 keeps the things that we build on; nothing else knows."""
+
+from espnet2.asr.ctc import CTC
+from espnet2.asr.decoder.abs_decoder import AbsDecoder
+from espnet2.asr.encoder.abs_encoder import AbsEncoder
+from espnet2.asr.encoder.transformer_encoder import TransformerEncoder
+from espnet2.asr.espnet_model import ESPnetASRModel
+from espnet2.legacy.nets.batch_beam_search import BatchBeamSearch
+from espnet2.legacy.nets.beam_search import Hypothesis
+from espnet2.legacy.nets.pytorch_backend.nets_utils import make_pad_mask, th_accuracy
+from espnet2.legacy.nets.pytorch_backend.transformer.attention import (
+    MultiHeadedAttention,
+)
+from espnet2.legacy.nets.pytorch_backend.transformer.decoder_layer import DecoderLayer
+from espnet2.legacy.nets.pytorch_backend.transformer.embedding import (
+    PositionalEncoding,
+)
+from espnet2.legacy.nets.pytorch_backend.transformer.encoder_layer import EncoderLayer
+from espnet2.legacy.nets.pytorch_backend.transformer.layer_norm import LayerNorm
+from espnet2.legacy.nets.pytorch_backend.transformer.repeat import repeat
+from espnet2.legacy.nets.pytorch_backend.transformer.subsampling import (
+    Conv1dSubsampling2,
+    Conv2dSubsampling,
+    Conv2dSubsampling1,
+    Conv2dSubsampling2,
+    Conv2dSubsampling6,
+    Conv2dSubsampling8,
+    TooShortUttError,
+    check_short_utt,
+)
+from espnet2.legacy.nets.scorer_interface import BatchScorerInterface
+from espnet2.legacy.nets.scorers.ctc import CTCPrefixScorer
+from espnet2.torch_utils.device_funcs import force_gatherable
+from espnet2.train.preprocessor import CommonPreprocessor
+
+SUBSAMPLING = (
+    Conv1dSubsampling2,
+    Conv2dSubsampling,
+    Conv2dSubsampling1,
+    Conv2dSubsampling2,
+    Conv2dSubsampling6,
+    Conv2dSubsampling8,
+)
+
+__all__ = [
+    "AbsDecoder",
+    "AbsEncoder",
+    "BatchBeamSearch",
+    "BatchScorerInterface",
+    "CTC",
+    "CTCPrefixScorer",
+    "CommonPreprocessor",
+    "DecoderLayer",
+    "ESPnetASRModel",
+    "EncoderLayer",
+    "Hypothesis",
+    "LayerNorm",
+    "MultiHeadedAttention",
+    "PositionalEncoding",
+    "SUBSAMPLING",
+    "TooShortUttError",
+    "TransformerEncoder",
+    "check_short_utt",
+    "force_gatherable",
+    "make_pad_mask",
+    "repeat",
+    "th_accuracy",
+]

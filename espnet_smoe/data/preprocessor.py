@@ -1,0 +1,108 @@
+"""Preprocessor `smoe`: a line of a data directory to what the model takes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from espnet_smoe.compat import CommonPreprocessor
+from espnet_smoe.data.tokenizer import load_tokenizer
+
+MISSING = "<na>"  # in text_st: this utterance has no translation
+BEGINNING = "<beginning_of_sentence>"
+
+
+class SMoEPreprocessor(CommonPreprocessor):
+    """Tokens of every target, prompts and the bandwidth label.
+
+    What it makes of an utterance's fields:
+
+    - ``speech``: as ESPnet's preprocessor does (volume, noise, reverberation);
+    - ``text``, ``text_st``, ...: ids of the pieces; a text that is ``<na>`` becomes
+      the single id -1, which means that there is none;
+    - ``text_prompt``, ``text_st_prompt``, ... (optional): special tokens that take
+      the place of the task's own prompt for this utterance;
+    - ``bandwidth``: the label ``nb`` becomes the id of the token ``<nb>``.
+
+    Args:
+        train: Training rather than inference; needed for noise and reverberation.
+        token_list: File with a token a line, or the tokens.
+        bpemodel: Tokenizer, see `load_tokenizer`.
+        text_names: Targets.
+        label_names: Fields that hold a label.
+        **kwargs: Options of ESPnet's ``CommonPreprocessor``.
+
+    Raises:
+        ValueError: A label or token that is not in the token list, an empty text, an
+            empty or broken waveform; each with the name of the utterance.
+    """
+
+    def __init__(
+        self,
+        train: bool,
+        token_list: Any = None,
+        bpemodel: str | None = None,
+        text_names: tuple[str, ...] | list[str] = ("text", "text_st"),
+        label_names: tuple[str, ...] | list[str] = ("bandwidth",),
+        token_type: str | None = None,
+        **kwargs: Any,
+    ):
+        if token_list is None or bpemodel is None:
+            raise ValueError(
+                "preprocessor smoe needs --token_list and --bpemodel; stage 5 of the "
+                "recipe makes both"
+            )
+        super().__init__(train, **kwargs)
+        if isinstance(token_list, (str, Path)):
+            token_list = Path(token_list).read_text(encoding="utf-8").splitlines()
+        self.token_ids = {token: i for i, token in enumerate(token_list)}
+        self.text_names = tuple(text_names)
+        self.label_names = tuple(label_names)
+        self.split_text = load_tokenizer(bpemodel)
+
+    def __call__(self, uid: str, data: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Process the fields of utterance ``uid``."""
+        if self.speech_name in data:
+            _check_speech(uid, data[self.speech_name])
+        data = self._speech_process(data)
+        for name in self.text_names:
+            if isinstance(data.get(name), str):
+                data[name] = self._text(uid, name, data[name])
+            if f"{name}_prompt" in data:
+                data[f"{name}_prompt"] = self._specials(
+                    uid, f"{name}_prompt", data[f"{name}_prompt"].split()
+                )
+        for name in self.label_names:
+            if name in data:
+                data[name] = self._specials(uid, name, [f"<{data[name].strip()}>"])
+        return data
+
+    def _text(self, uid: str, name: str, text: str) -> np.ndarray:
+        text = text.strip()
+        if text == MISSING:
+            return np.array([-1])
+        if not text:
+            raise ValueError(
+                f"utterance {uid}: empty {name}; write {MISSING} where there is none, "
+                "or leave the utterance out"
+            )
+        unknown = self.token_ids["<unk>"]
+        ids = [self.token_ids.get(p, unknown) for p in self.split_text.encode(text)]
+        return np.array(ids, dtype=np.int64)
+
+    def _specials(self, uid: str, name: str, tokens: list[str]) -> np.ndarray:
+        unknown = [t for t in tokens if t not in self.token_ids]
+        if unknown:
+            known = [t for t in self.token_ids if t[:1] == "<" and t[-1:] == ">"]
+            raise ValueError(
+                f"utterance {uid}: {name} {unknown[0]} is not in the token list; known "
+                f"special tokens: {' '.join(known)}"
+            )
+        return np.array([self.token_ids[t] for t in tokens], dtype=np.int64)
+
+
+def _check_speech(uid: str, speech: np.ndarray) -> None:
+    if speech.shape[0] == 0:
+        raise ValueError(f"utterance {uid}: zero-length audio; leave it out")
+    if not np.isfinite(speech).all():
+        raise ValueError(f"utterance {uid}: the audio holds NaN or infinite samples")

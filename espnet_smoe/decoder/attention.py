@@ -1,0 +1,46 @@
+"""Attention whose keys and values can be kept: ESPnet's parameters, one code path."""
+
+import torch
+from torch.nn import functional
+
+from espnet_smoe.compat import MultiHeadedAttention
+
+KeysValues = tuple[torch.Tensor, torch.Tensor]  # each (B, heads, L, D / heads)
+
+
+class CachedAttention(MultiHeadedAttention):
+    """Multi-head attention in two steps: project keys and values, then attend."""
+
+    def keys_values(self, x: torch.Tensor) -> KeysValues:
+        """Project ``(B, L, D)`` to keys and values ``(B, heads, L, D / heads)``."""
+        return self.k_norm(self._heads(self.linear_k(x))), self._heads(self.linear_v(x))
+
+    def attend(
+        self,
+        x: torch.Tensor,
+        keys_values: KeysValues,
+        mask: torch.Tensor | None = None,
+        is_causal: bool = False,
+    ) -> torch.Tensor:
+        """Attend from ``(B, T, D)`` to the kept keys and values.
+
+        Args:
+            x: Queries ``(B, T, D)``.
+            keys_values: From `keys_values`, L positions.
+            mask: True where a query may look, broadcastable to ``(B, T, L)``.
+            is_causal: Position t looks at 0..t; takes the place of ``mask``.
+
+        Returns:
+            ``(B, T, D)``.
+        """
+        out = functional.scaled_dot_product_attention(
+            self.q_norm(self._heads(self.linear_q(x))),
+            *keys_values,
+            attn_mask=None if mask is None else mask.unsqueeze(1),
+            dropout_p=self.dropout_rate if self.training else 0.0,
+            is_causal=is_causal,
+        )  # (B, heads, T, D / heads)
+        return self.linear_out(out.transpose(1, 2).flatten(2))
+
+    def _heads(self, x: torch.Tensor) -> torch.Tensor:
+        return x.unflatten(2, (self.h, self.d_k)).transpose(1, 2)

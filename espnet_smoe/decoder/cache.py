@@ -1,0 +1,63 @@
+"""What a search keeps between steps: keys, values and routing of its hypotheses."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from espnet_smoe.decoder.attention import KeysValues
+
+
+@dataclass
+class DecoderCache:
+    """Keys and values of N hypotheses of B utterances.
+
+    The N rows are laid out utterance by utterance, N / B rows each, so that the
+    queries of one utterance share its cross-attention keys and values.
+
+    Attributes:
+        memory: Per layer, of the encoder's output: ``(B, heads, T, d)`` each.
+        memory_mask: ``(B, 1, T)``, false at padding; None without padding.
+        past: Per layer, of the L tokens seen so far: ``(N, heads, L, d)`` each;
+            empty before the first step.
+    """
+
+    memory: list[KeysValues]
+    memory_mask: torch.Tensor | None
+    past: list[KeysValues] = field(default_factory=list)
+
+    @property
+    def utterances(self) -> int:
+        """B."""
+        return self.memory[0][0].size(0)
+
+    @property
+    def length(self) -> int:
+        """L, tokens seen so far."""
+        return self.past[0][0].size(2) if self.past else 0
+
+    def select(self, rows: torch.Tensor) -> "DecoderCache":
+        """Keep the hypotheses ``rows`` ``(N',)``, in this order."""
+        past = [
+            (k.index_select(0, rows), v.index_select(0, rows)) for k, v in self.past
+        ]
+        return DecoderCache(self.memory, self.memory_mask, past)
+
+
+CacheRow = tuple[DecoderCache, int]  # one hypothesis: where it is kept
+
+
+def gather(states: "list[DecoderCache | CacheRow] | DecoderCache") -> DecoderCache:
+    """Join the states of hypotheses that one search handed out.
+
+    Args:
+        states: A cache as it is; or N copies of a fresh one; or N of its rows.
+    """
+    if isinstance(states, DecoderCache):
+        return states
+    if isinstance(states[0], DecoderCache):
+        return states[0]
+    cache = states[0][0]
+    rows = [row for _, row in states]
+    if rows == list(range(cache.past[0][0].size(0))):
+        return cache
+    return cache.select(torch.tensor(rows, device=cache.past[0][0].device))

@@ -1,0 +1,346 @@
+"""Decoder `smoe_transformer`: a Transformer that routes itself by its prompt.
+
+The first token of the input is the task (``<transcribe>``, ``<translate>``); the
+label gate reads it there (S-MoE, Eq. 3), so training, beam search and fusion need
+no extra plumbing. Without ``moe`` it has the parameters of ESPnet's Transformer
+decoder under ESPnet's names. Training and search run the same layers; a search
+keeps the keys and values of what it has seen.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from espnet_smoe.compat import (
+    AbsDecoder,
+    BatchScorerInterface,
+    DecoderLayer,
+    LayerNorm,
+    PositionalEncoding,
+    make_pad_mask,
+    repeat,
+)
+from espnet_smoe.decoder.attention import CachedAttention, KeysValues
+from espnet_smoe.decoder.cache import CacheRow, DecoderCache, gather
+from espnet_smoe.moe import MoEOptions, Routing, build_feed_forward, build_gate
+from espnet_smoe.options import options_of
+
+TASK_LABELS = ("<translate>", "<transcribe>")  # E0, E1 (S-MoE, Eq. 3)
+
+
+class SMoEDecoderLayer(DecoderLayer):
+    """ESPnet's decoder layer over kept keys and values, told the routing."""
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        past: KeysValues | None,
+        memory: KeysValues,
+        memory_mask: torch.Tensor | None,
+        routing: Routing,
+    ) -> tuple[torch.Tensor, KeysValues]:
+        """Decode T further positions.
+
+        Args:
+            x: ``(N, T, D)``.
+            past: Keys and values of the positions before; None at the start.
+            memory: Keys and values of the encoder's output, of B utterances.
+            memory_mask: ``(B, 1, S)``, false at padding; None without padding.
+            routing: Of the N rows.
+
+        Returns:
+            ``(N, T, D)``; keys and values of all positions.
+        """
+        h = self.norm1(x) if self.normalize_before else x
+        seen = self.self_attn.keys_values(h)
+        if past is not None:
+            seen = tuple(torch.cat(pair, dim=2) for pair in zip(past, seen))
+        # a single further position sees everything; several start from nothing
+        attended = self.self_attn.attend(h, seen, is_causal=x.size(1) > 1)
+        x = self._residual(x, h, attended, "concat_linear1")
+        x = x if self.normalize_before else self.norm1(x)
+
+        h = self.norm2(x) if self.normalize_before else x
+        # rows of one utterance are queries of the same keys: (B, N / B * T, D)
+        queries = h.reshape(memory[0].size(0), -1, h.size(2))
+        attended = self.src_attn.attend(queries, memory, memory_mask).view_as(h)
+        x = self._residual(x, h, attended, "concat_linear2")
+        x = x if self.normalize_before else self.norm2(x)
+
+        h = self.norm3(x) if self.normalize_before else x
+        x = x + self.dropout(self.feed_forward(h, routing))
+        return (x if self.normalize_before else self.norm3(x)), seen
+
+    def _residual(
+        self, x: torch.Tensor, h: torch.Tensor, attended: torch.Tensor, linear: str
+    ) -> torch.Tensor:
+        if self.concat_after:
+            return x + getattr(self, linear)(torch.cat((h, attended), dim=-1))
+        return x + self.dropout(attended)
+
+
+class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface):
+    """Transformer decoder with supervised experts.
+
+    Args:
+        vocab_size: V.
+        encoder_output_size: D.
+        attention_heads: Heads of both attentions.
+        linear_units: F, the hidden width of a block or of each expert.
+        num_blocks: Layers.
+        dropout_rate: Dropout of blocks and residuals.
+        positional_dropout_rate: Dropout after the positions are added.
+        self_attention_dropout_rate: Dropout of the self-attention weights.
+        src_attention_dropout_rate: Dropout of the cross-attention weights.
+        input_layer: ``embed``, or ``linear`` for inputs that are vectors.
+        use_output_layer: Project to the vocabulary.
+        pos_enc_class: Adds positions.
+        normalize_before: Pre-norm when true.
+        concat_after: Concatenate the input and the output of the attentions.
+        gradient_checkpoint_layers: Layers, from 1, recomputed in the backward pass.
+        qk_norm: Normalise queries and keys.
+        moe: Mixture options (`MoEOptions`); None for a dense decoder. The label
+            gate reads ``<translate>`` (expert 0) and ``<transcribe>`` (expert 1)
+            by default.
+
+    Raises:
+        ValueError: Unknown option or value.
+
+    Example:
+        >>> decoder = SMoETransformerDecoder(10, 16, 2, 32, 2)
+        >>> memory, lengths = torch.zeros(1, 7, 16), torch.tensor([7])
+        >>> tokens = torch.tensor([[1, 2, 3]])
+        >>> decoder(memory, lengths, tokens, torch.tensor([3]))[0].shape
+        torch.Size([1, 3, 10])
+    """
+
+    @options_of("decoder_conf")
+    def __init__(
+        self,
+        vocab_size: int,
+        encoder_output_size: int,
+        attention_heads: int = 4,
+        linear_units: int = 2048,
+        num_blocks: int = 6,
+        dropout_rate: float = 0.1,
+        positional_dropout_rate: float = 0.1,
+        self_attention_dropout_rate: float = 0.0,
+        src_attention_dropout_rate: float = 0.0,
+        input_layer: str = "embed",
+        use_output_layer: bool = True,
+        pos_enc_class: type = PositionalEncoding,
+        normalize_before: bool = True,
+        concat_after: bool = False,
+        gradient_checkpoint_layers: Sequence[int] = (),
+        qk_norm: bool = False,
+        moe: Mapping[str, Any] | None = None,
+    ):
+        super().__init__()
+        size = encoder_output_size
+        self.vocab_size = vocab_size
+        self.embed = nn.Sequential(
+            *_input_layer(input_layer, vocab_size, size, dropout_rate),
+            pos_enc_class(size, positional_dropout_rate),
+        )
+        options = MoEOptions.parse(moe, "decoder_conf.moe", TASK_LABELS)
+        self.gate = build_gate(options) if options else None
+
+        def attention(rate: float) -> CachedAttention:
+            return CachedAttention(attention_heads, size, rate, qk_norm)
+
+        def layer(number: int) -> SMoEDecoderLayer:
+            return SMoEDecoderLayer(
+                size,
+                attention(self_attention_dropout_rate),
+                attention(src_attention_dropout_rate),
+                build_feed_forward(
+                    self.gate, size, linear_units, dropout_rate, str(number)
+                ),
+                dropout_rate,
+                normalize_before,
+                concat_after,
+            )
+
+        self.decoders = repeat(num_blocks, layer)
+        self.normalize_before = normalize_before
+        if normalize_before:
+            self.after_norm = LayerNorm(size)
+        self.output_layer = nn.Linear(size, vocab_size) if use_output_layer else None
+        self.gradient_checkpoint_layers = set(gradient_checkpoint_layers)
+
+    def forward(
+        self,
+        hs_pad: torch.Tensor,
+        hlens: torch.Tensor,
+        ys_in_pad: torch.Tensor,
+        ys_in_lens: torch.Tensor,
+        return_hs: bool = False,
+        return_all_hs: bool = False,
+        routing: Routing | None = None,
+    ) -> tuple[Any, torch.Tensor]:
+        """Decode with the true prefix at each position.
+
+        Args:
+            hs_pad: Encoder's output ``(B, T, D)``.
+            hlens: ``(B,)`` frames.
+            ys_in_pad: Prompt and text ``(B, L)``; vectors where the input layer is
+                ``linear``.
+            ys_in_lens: ``(B,)`` tokens.
+            return_hs: Return the last hidden layer as well.
+            return_all_hs: Return all hidden layers as well.
+            routing: From `route`; made from the prompts when None.
+
+        Returns:
+            Scores before the softmax ``(B, L, V)``, or a pair of them and what was
+            asked for; ``(B,)`` tokens.
+
+        Raises:
+            ValueError: The first token is not a label of the gate.
+        """
+        routing = routing or self.route(ys_in_pad, ys_in_lens)
+        memory_mask = ~make_pad_mask(hlens, maxlen=hs_pad.size(1))[:, None, :]
+        x = self.embed(ys_in_pad)
+        x, memory, memory_mask = routing.enter(x, hs_pad, memory_mask.to(hs_pad.device))
+        hidden = []
+        for number, layer in enumerate(self.decoders, 1):
+            if number in self.gradient_checkpoint_layers and self.training:
+                x = checkpoint(
+                    self._decode,
+                    *(layer, x, memory, memory_mask, routing),
+                    use_reentrant=False,
+                )
+            else:
+                x = self._decode(layer, x, memory, memory_mask, routing)
+            hidden.append(x)
+        x = routing.leave(self.after_norm(x) if self.normalize_before else x)
+        out = x if self.output_layer is None else self.output_layer(x)
+        if return_hs:
+            return (out, x), ys_in_lens
+        if return_all_hs:
+            return (out, [routing.leave(h) for h in hidden]), ys_in_lens
+        return out, ys_in_lens
+
+    @staticmethod
+    def _decode(
+        layer: SMoEDecoderLayer,
+        x: torch.Tensor,
+        memory: torch.Tensor,
+        memory_mask: torch.Tensor,
+        routing: Routing,
+    ) -> torch.Tensor:
+        keys_values = layer.src_attn.keys_values(memory)
+        return layer(x, None, keys_values, memory_mask, routing)[0]
+
+    def route(self, prompts: torch.Tensor, lengths: torch.Tensor) -> Routing:
+        """Choose the experts by the task token, the first of each prompt.
+
+        Args:
+            prompts: ``(B, L)``.
+            lengths: ``(B,)`` tokens.
+        """
+        if self.gate is None:
+            return Routing(lengths)
+        return self.gate.route(prompts[:, 0], lengths)
+
+    # -- search: ESPnet's scorer interface over kept keys and values ---------------
+
+    def init_state(self, x: torch.Tensor) -> DecoderCache:
+        """Keep the keys and values of one utterance ``(T, D)``."""
+        return self.batch_init_state(x)
+
+    def batch_init_state(
+        self, x: torch.Tensor, xs_lengths: torch.Tensor | None = None
+    ) -> DecoderCache:
+        """Keep the keys and values of the encoder's output, for the whole search.
+
+        Args:
+            x: ``(T, D)`` or ``(B, T, D)``.
+            xs_lengths: ``(B,)`` frames.
+        """
+        x = x.unsqueeze(0) if x.dim() == 2 else x
+        mask = None
+        if xs_lengths is not None and bool((xs_lengths < x.size(1)).any()):
+            mask = ~make_pad_mask(xs_lengths, maxlen=x.size(1))[:, None, :]
+            mask = mask.to(x.device)
+        return DecoderCache([d.src_attn.keys_values(x) for d in self.decoders], mask)
+
+    def score(
+        self, y: torch.Tensor, state: DecoderCache | CacheRow, x: torch.Tensor
+    ) -> tuple[torch.Tensor, CacheRow]:
+        """Score the next token of one hypothesis ``(L,)``: ``(V,)``."""
+        scores, states = self.batch_score(y.unsqueeze(0), [state], x)
+        return scores[0], self.select_state(states, 0)
+
+    def batch_score(
+        self,
+        ys: torch.Tensor,
+        states: list[DecoderCache | CacheRow] | DecoderCache,
+        xs: torch.Tensor,
+        return_hs: bool = False,
+        xs_mask: torch.Tensor | None = None,
+    ) -> tuple[Any, DecoderCache]:
+        """Score the next token of N hypotheses.
+
+        Args:
+            ys: ``(N, L)`` prefixes, prompt included.
+            states: Of the hypotheses, as handed out by this decoder.
+            xs: Encoder's output; not read, its keys and values are kept.
+            return_hs: Return the last hidden layer ``(N, D)`` as well.
+            xs_mask: Not read; kept with the keys and values.
+
+        Returns:
+            Log probabilities ``(N, V)``; the state of all N.
+        """
+        cache = gather(states)
+        new = ys.size(1) - cache.length
+        x = self.embed(ys)[:, -new:]  # (N, new, D), at their own positions
+        routing = self.route(ys, torch.full_like(ys[:, 0], new))
+        past = cache.past or [None] * len(self.decoders)
+        seen = []
+        for layer, before, memory in zip(self.decoders, past, cache.memory):
+            x, now = layer(x, before, memory, cache.memory_mask, routing)
+            seen.append(now)
+        x = x[:, -1]
+        x = self.after_norm(x) if self.normalize_before else x
+        scores = x if self.output_layer is None else self.output_layer(x)
+        scores = torch.log_softmax(scores, dim=-1)
+        state = DecoderCache(cache.memory, cache.memory_mask, seen)
+        return ((scores, x) if return_hs else scores), state
+
+    def select_state(
+        self, state: DecoderCache, i: int, new_id: int | None = None
+    ) -> CacheRow | DecoderCache:
+        """The state of hypothesis ``i``: where it is kept, nothing is copied."""
+        return (state, i) if isinstance(state, DecoderCache) else state[i]
+
+    def batch_select_state(
+        self, state: DecoderCache, best_ids: torch.Tensor
+    ) -> DecoderCache:
+        """Keep the best hypotheses of each utterance.
+
+        Args:
+            state: Of all N.
+            best_ids: ``(B, K)``, each hypothesis of the utterance * V + token.
+        """
+        rows = torch.div(best_ids, self.vocab_size, rounding_mode="trunc")  # (B, K)
+        per_utterance = state.past[0][0].size(0) // rows.size(0)
+        first = torch.arange(rows.size(0), device=rows.device) * per_utterance
+        return state.select((rows + first[:, None]).flatten())
+
+
+def _input_layer(
+    kind: str, vocab_size: int, size: int, dropout_rate: float
+) -> list[nn.Module]:
+    if kind == "embed":
+        return [nn.Embedding(vocab_size, size)]
+    if kind == "linear":
+        return [
+            nn.Linear(vocab_size, size),
+            nn.LayerNorm(size),
+            nn.Dropout(dropout_rate),
+            nn.ReLU(),
+        ]
+    raise ValueError(f"decoder_conf.input_layer: '{kind}' is not embed or linear")

@@ -1,0 +1,66 @@
+"""Error rates of a batch while training: quick, on the true prefix or greedy CTC."""
+
+from collections.abc import Collection, Sequence
+
+import torch
+
+from espnet_smoe.data.tokenizer import join_pieces
+
+
+def greedy_ctc(
+    best: torch.Tensor, lengths: torch.Tensor, blank: int
+) -> list[list[int]]:
+    """Collapse the best path.
+
+    Args:
+        best: ``(B, T)`` best token of each frame.
+        lengths: ``(B,)`` frames.
+        blank: Id of the blank.
+
+    Returns:
+        B lists of token ids.
+
+    Example:
+        >>> greedy_ctc(torch.tensor([[0, 3, 3, 0, 3]]), torch.tensor([5]), 0)
+        [[3, 3]]
+    """
+    paths = [
+        torch.unique_consecutive(row[:n]).tolist()
+        for row, n in zip(best.cpu(), lengths.tolist())
+    ]
+    return [[token for token in path if token != blank] for path in paths]
+
+
+def error_rates(
+    best: torch.Tensor | Sequence[Sequence[int]],
+    text: torch.Tensor,
+    token_list: Sequence[str],
+    special_ids: Collection[int],
+    eos: int,
+) -> dict[str, float]:
+    """Character (without spaces) and word error rate of a batch.
+
+    Args:
+        best: B sequences of token ids; each counts up to its first ``eos``.
+        text: ``(B, L)`` reference ids, negative at padding.
+        token_list: V tokens.
+        special_ids: Ids that are no text.
+        eos: Id of the end of a sentence.
+    """
+    import jiwer
+
+    def read(ids: Sequence[int]) -> str:
+        ids = list(ids)
+        ids = ids[: ids.index(eos)] if eos in ids else ids
+        return join_pieces(
+            [token_list[i] for i in ids if i >= 0 and i not in special_ids]
+        )
+
+    best = best.tolist() if isinstance(best, torch.Tensor) else best
+    pairs = [(read(r), read(h)) for r, h in zip(text.tolist(), best)]
+    pairs = [(r, h) for r, h in pairs if r.strip()]
+    if not pairs:
+        return {"cer": float("nan"), "wer": float("nan")}
+    references, hypotheses = map(list, zip(*pairs))
+    bare = [[s.replace(" ", "") for s in side] for side in (references, hypotheses)]
+    return {"cer": jiwer.cer(*bare), "wer": jiwer.wer(references, hypotheses)}

@@ -1,0 +1,438 @@
+"""Model `smoe`: one encoder and one decoder that serve several tasks.
+
+An utterance has a target for each task (a transcript, a translation). The decoder's
+input is the task's prompt and the target's text; its label gate reads the prompt
+(S-MoE, Section 2.1.2).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from espnet_smoe.compat import (
+    CTC,
+    AbsDecoder,
+    AbsEncoder,
+    ESPnetASRModel,
+    force_gatherable,
+)
+from espnet_smoe.data.preprocessor import BEGINNING
+from espnet_smoe.model.metrics import error_rates, greedy_ctc
+from espnet_smoe.moe import Routing
+from espnet_smoe.options import nearest, options_of, reject_unknown
+
+SCHEDULES = ("joint", "alternate")
+DEFAULT_TASKS = {
+    "asr": {"target": "text", "prompt": ["<transcribe>", "<ko>"]},
+    "st": {"target": "text_st", "prompt": ["<translate>", "<en>"]},
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One thing that the decoder does.
+
+    Attributes:
+        name: Such as ``asr``.
+        target: The field with its text.
+        prompt: Ids of the prompt, ``<beginning_of_sentence>`` included.
+    """
+
+    name: str
+    target: str
+    prompt: tuple[int, ...]
+
+
+class ESPnetSMoEModel(ESPnetASRModel):
+    """Speech to several texts through one shared encoder.
+
+    Args:
+        vocab_size: V.
+        token_list: V tokens, the prompts' among them.
+        frontend: Waveform to features.
+        specaug: Augmentation in training.
+        normalize: Feature normalisation.
+        preencoder: None.
+        encoder: Any ESPnet encoder; one with a label gate needs ``bandwidth``.
+        postencoder: Any ESPnet post-encoder, or None.
+        decoder: Any ESPnet attention decoder; one with a label gate routes itself.
+        ctc: CTC head on the encoder, unused where ``ctc_weight`` is 0.
+        joint_network: None.
+        tasks: Name -> ``{target, prompt}``; the prompt is a list of special tokens.
+        schedule: ``joint``: every target of an utterance from one encoder pass.
+            ``alternate``: one task a minibatch, in turns (S-MoE, Section 2.1.3).
+        ctc_weight: Weight w in w CTC + (1 - w) attention of ``ctc_task``.
+        ctc_task: The task whose text the CTC head learns.
+        interctc_weight: Weight of the CTC losses inside the encoder.
+        label_field: The field whose label routes the encoder.
+        ignore_id: Padding of targets.
+        lsm_weight: Label smoothing.
+        length_normalized_loss: Mean over tokens instead of utterances.
+        report_cer: Report character error rates in validation.
+        report_wer: Report word error rates in validation.
+        extract_feats_in_collect_stats: Part of ESPnet's interface.
+
+    Raises:
+        ValueError: Unknown option, schedule or task; a prompt token that is not in the
+            token list.
+    """
+
+    @options_of("model_conf")
+    def __init__(
+        self,
+        vocab_size: int,
+        token_list: Sequence[str],
+        frontend: nn.Module | None,
+        specaug: nn.Module | None,
+        normalize: nn.Module | None,
+        preencoder: nn.Module | None,
+        encoder: AbsEncoder,
+        postencoder: nn.Module | None,
+        decoder: AbsDecoder,
+        ctc: CTC,
+        joint_network: None,
+        tasks: Mapping[str, Mapping[str, Any]] | None = None,
+        schedule: str = "joint",
+        ctc_weight: float = 0.3,
+        ctc_task: str = "asr",
+        interctc_weight: float = 0.0,
+        label_field: str = "bandwidth",
+        ignore_id: int = -1,
+        lsm_weight: float = 0.0,
+        length_normalized_loss: bool = False,
+        report_cer: bool = True,
+        report_wer: bool = True,
+        extract_feats_in_collect_stats: bool = True,
+    ):
+        super().__init__(
+            vocab_size=vocab_size,
+            token_list=list(token_list),
+            frontend=frontend,
+            specaug=specaug,
+            normalize=normalize,
+            preencoder=preencoder,
+            encoder=encoder,
+            postencoder=postencoder,
+            decoder=decoder,
+            ctc=ctc,
+            joint_network=joint_network,
+            ctc_weight=ctc_weight,
+            interctc_weight=interctc_weight,
+            ignore_id=ignore_id,
+            lsm_weight=lsm_weight,
+            length_normalized_loss=length_normalized_loss,
+            report_cer=False,  # ESPnet's calculators do not know byte-level pieces
+            report_wer=False,
+            extract_feats_in_collect_stats=extract_feats_in_collect_stats,
+        )
+        if schedule not in SCHEDULES:
+            raise ValueError(
+                f"model_conf.schedule: '{schedule}'{nearest(schedule, SCHEDULES)} is not "
+                f"one of {', '.join(SCHEDULES)}"
+            )
+        self.tasks = _read_tasks(tasks or DEFAULT_TASKS, self.token_list)
+        if ctc_weight > 0 and ctc_task not in self.tasks:
+            raise ValueError(
+                f"model_conf.ctc_task: '{ctc_task}' is not one of the tasks "
+                f"{', '.join(self.tasks)}"
+            )
+        self.schedule = schedule
+        self.ctc_task = ctc_task
+        self.label_field = label_field
+        self.report_cer, self.report_wer = report_cer, report_wer
+        self.special_ids = {
+            i for i, t in enumerate(self.token_list) if t[:1] == "<" and t[-1:] == ">"
+        }
+        # in the checkpoint, so that a resumed run goes on with the task that is due
+        self.register_buffer("minibatches", torch.zeros((), dtype=torch.long))
+        for part in (encoder, decoder):
+            if getattr(part, "gate", None) is not None:
+                part.gate.bind(self.token_list)
+
+    def forward(
+        self,
+        speech: torch.Tensor,
+        speech_lengths: torch.Tensor,
+        **fields: Any,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
+        """Loss and statistics of a batch.
+
+        Args:
+            speech: ``(B, samples)``.
+            speech_lengths: ``(B,)``.
+            **fields: For each task its target ``(B, L)`` and ``<target>_lengths``, -1
+                where padded or missing; optionally ``<target>_prompt``; the label
+                ``(B, 1)``; ``utt_id``.
+
+        Returns:
+            Loss; statistics, the same keys whatever the batch holds (NaN for a task
+            that it lacks); B.
+        """
+        batch_size = speech.size(0)
+        names = fields.get("utt_id")
+        routing = self._route_encoder(fields, names)
+        encoded, lengths, hidden = self._encode(speech, speech_lengths, routing)
+        stats: dict[str, Any] = {}
+        losses = []
+        due = self._tasks_due(fields)
+        for task in self.tasks.values():
+            present = self._present(task, fields)
+            if task.name not in due or not present.any():
+                stats |= self._task_stats(task, None)
+                continue
+            rows = present.nonzero().squeeze(1).to(encoded.device)
+            loss, numbers = self._task_loss(
+                task, fields, rows, encoded, lengths, hidden
+            )
+            stats |= self._task_stats(task, numbers)
+            losses.append(loss)
+        if not losses:
+            raise ValueError(
+                f"no target in the batch of {', '.join(names or ['unnamed utterances'])}"
+                f"; each utterance needs one of {[t.target for t in self.tasks.values()]}"
+            )
+        loss = torch.stack(losses).mean()
+        stats |= self._mean_stats(stats)
+        stats |= _load_stats("encoder", routing)
+        stats["loss"] = loss.detach()
+        return force_gatherable((loss, stats, batch_size), loss.device)
+
+    # -- the encoder ----------------------------------------------------------------
+
+    def encode(
+        self,
+        speech: torch.Tensor,
+        speech_lengths: torch.Tensor,
+        label_ids: torch.Tensor | None = None,
+        utterances: Sequence[str] | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Encode waveforms for decoding.
+
+        Args:
+            speech: ``(B, samples)``.
+            speech_lengths: ``(B,)``.
+            label_ids: ``(B,)`` token ids of the labels, for a label gate.
+            utterances: Their names, for error messages.
+
+        Returns:
+            ``(B, T, D)``, ``(B,)`` frames.
+        """
+        routing = None
+        if label_ids is not None and getattr(self.encoder, "gate", None) is not None:
+            routing = self.encoder.route(label_ids, utterances)
+        encoded, lengths, _ = self._encode(speech, speech_lengths, routing)
+        return encoded, lengths
+
+    def _route_encoder(
+        self, fields: Mapping[str, Any], names: Sequence[str] | None
+    ) -> Routing | None:
+        if getattr(self.encoder, "gate", None) is None:
+            return None
+        if self.label_field not in fields:
+            raise ValueError(
+                f"the encoder's experts are chosen by the {self.label_field}, but the "
+                f"data has none; add utt2{self.label_field} to the data directory and "
+                f"'utt2{self.label_field},{self.label_field},text' to the data paths"
+            )
+        return self.encoder.route(fields[self.label_field][:, 0], names)
+
+    def _encode(
+        self,
+        speech: torch.Tensor,
+        speech_lengths: torch.Tensor,
+        routing: Routing | None,
+    ) -> tuple[torch.Tensor, torch.Tensor, list[tuple[int, torch.Tensor]]]:
+        """``(B, T, D)``, ``(B,)`` frames and the layers with a CTC loss of their own."""
+        feats, lengths = self._extract_feats(speech, speech_lengths)
+        if self.specaug is not None and self.training:
+            feats, lengths = self.specaug(feats, lengths)
+        if self.normalize is not None:
+            feats, lengths = self.normalize(feats, lengths)
+        if self.preencoder is not None:
+            feats, lengths = self.preencoder(feats, lengths)
+        extra: dict[str, Any] = {} if routing is None else {"routing": routing}
+        if getattr(self.encoder, "interctc_use_conditioning", False):
+            extra["ctc"] = self.ctc
+        encoded, lengths, _ = self.encoder(feats, lengths, **extra)
+        encoded, hidden = encoded if isinstance(encoded, tuple) else (encoded, [])
+        if self.postencoder is not None:
+            encoded, lengths = self.postencoder(encoded, lengths)
+        return encoded, lengths, hidden
+
+    # -- the tasks --------------------------------------------------------------------
+
+    def _tasks_due(self, fields: Mapping[str, Any]) -> set[str]:
+        """All tasks, or the one whose turn it is; a task without a target passes."""
+        if self.schedule == "joint" or not self.training:
+            return set(self.tasks)
+        turn = int(self.minibatches)
+        self.minibatches += 1
+        names = list(self.tasks)
+        in_turn = names[turn % len(names) :] + names[: turn % len(names)]
+        present = [n for n in in_turn if self._present(self.tasks[n], fields).any()]
+        return set(present[:1])
+
+    @staticmethod
+    def _present(task: Task, fields: Mapping[str, Any]) -> torch.Tensor:
+        """``(B,)``, true where the utterance has the task's target."""
+        target = fields.get(task.target)
+        if target is None:
+            return torch.zeros(1, dtype=torch.bool)
+        return target[:, 0] >= 0
+
+    def _task_loss(
+        self,
+        task: Task,
+        fields: Mapping[str, Any],
+        rows: torch.Tensor,
+        encoded: torch.Tensor,
+        lengths: torch.Tensor,
+        hidden: list[tuple[int, torch.Tensor]],
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Loss and numbers of the utterances ``rows`` that have the task's target."""
+        if len(rows) < encoded.size(0):
+            encoded, lengths = encoded[rows], lengths[rows]
+            hidden = [(i, h[rows]) for i, h in hidden]
+        text = fields[task.target][rows]
+        text_lengths = (text >= 0).sum(1)
+        text = text[:, : text_lengths.max()]  # (b, L)
+        prompts = self._prompts(task, fields, rows, text)  # (b, P)
+        numbers: dict[str, Any] = {}
+        loss = None
+        if self.decoder is not None:
+            loss, scored = self._attention_loss(
+                encoded, lengths, text, text_lengths, prompts
+            )
+            numbers |= scored
+        if self.ctc is not None and task.name == self.ctc_task:
+            loss_ctc, scored = self._ctc_loss(
+                encoded, lengths, hidden, text, text_lengths
+            )
+            numbers |= scored
+            w = self.ctc_weight
+            loss = loss_ctc if loss is None else w * loss_ctc + (1 - w) * loss
+        numbers["loss"] = loss.detach()
+        return loss, numbers
+
+    def _prompts(
+        self,
+        task: Task,
+        fields: Mapping[str, Any],
+        rows: torch.Tensor,
+        text: torch.Tensor,
+    ) -> torch.Tensor:
+        """``(b, P)``: the task's prompt, or the utterances' own."""
+        own = fields.get(f"{task.target}_prompt")
+        if own is None:
+            return text.new_tensor(task.prompt).expand(text.size(0), -1)
+        own = own[rows]
+        if bool((own < 0).any()):
+            raise ValueError(
+                f"{task.target}_prompt: prompts of different lengths in one batch; give "
+                "every utterance as many prompt tokens"
+            )
+        return torch.cat([own, own.new_full((len(own), 1), task.prompt[-1])], dim=1)
+
+    def _attention_loss(
+        self,
+        encoded: torch.Tensor,
+        lengths: torch.Tensor,
+        text: torch.Tensor,
+        text_lengths: torch.Tensor,
+        prompts: torch.Tensor,
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        ys_in = torch.cat([prompts, text.clamp(min=0)], dim=1)  # (b, P + L)
+        out, _ = self.decoder(encoded, lengths, ys_in, text_lengths + prompts.size(1))
+        out = out[:, prompts.size(1) - 1 :].float()  # no loss on the prompt
+        target = torch.cat([text, text.new_full((len(text), 1), self.ignore_id)], 1)
+        target.scatter_(1, text_lengths[:, None], self.eos)  # (b, L + 1)
+        target = target.masked_fill(target < 0, self.ignore_id)
+        loss = self.criterion_att(out, target)
+        best = out.argmax(dim=-1)
+        counted = target != self.ignore_id
+        numbers = {"acc": float((best == target)[counted].float().mean())}
+        if not self.training:
+            best = best.masked_fill(~counted, self.eos)
+            numbers |= self._error_rates(best, text)
+        return loss, numbers
+
+    def _ctc_loss(
+        self,
+        encoded: torch.Tensor,
+        lengths: torch.Tensor,
+        hidden: list[tuple[int, torch.Tensor]],
+        text: torch.Tensor,
+        text_lengths: torch.Tensor,
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        loss = self.ctc(encoded, lengths, text, text_lengths)
+        numbers: dict[str, Any] = {"loss_ctc": loss.detach()}
+        if not self.training and self.report_cer:
+            best = greedy_ctc(self.ctc.argmax(encoded), lengths, self.blank_id)
+            numbers["cer_ctc"] = self._error_rates(best, text)["cer"]
+        if hidden and self.interctc_weight > 0:
+            inner = [self.ctc(h, lengths, text, text_lengths) for _, h in hidden]
+            w = self.interctc_weight
+            loss = (1 - w) * loss + w * torch.stack(inner).mean()
+        return loss, numbers
+
+    # -- statistics ---------------------------------------------------------------------
+
+    def _error_rates(
+        self, best: torch.Tensor | list[list[int]], text: torch.Tensor
+    ) -> dict[str, float]:
+        rates = error_rates(best, text, self.token_list, self.special_ids, self.eos)
+        keep = {"cer": self.report_cer, "wer": self.report_wer}
+        return {name: rate for name, rate in rates.items() if keep[name]}
+
+    def _task_stats(self, task: Task, numbers: dict[str, Any] | None) -> dict[str, Any]:
+        """``{loss_asr, acc_asr, ...}``: every key, NaN where there is no number."""
+        keys = ["loss"] + (["acc"] if self.decoder is not None else [])
+        if self.ctc is not None and task.name == self.ctc_task:
+            keys.append("loss_ctc")
+        if not self.training:
+            keys += ["cer"] * (self.report_cer and self.decoder is not None)
+            keys += ["wer"] * (self.report_wer and self.decoder is not None)
+            keys += ["cer_ctc"] * (self.report_cer and "loss_ctc" in keys)
+        numbers = numbers or {}
+        return {f"{key}_{task.name}": numbers.get(key, math.nan) for key in keys}
+
+    def _mean_stats(self, stats: dict[str, Any]) -> dict[str, float]:
+        """``acc``: mean over the tasks, what the best checkpoint is chosen by."""
+        accs = [stats.get(f"acc_{name}", math.nan) for name in self.tasks]
+        accs = [acc for acc in accs if not math.isnan(acc)]
+        return {"acc": sum(accs) / len(accs)} if accs else {"acc": math.nan}
+
+
+def _read_tasks(
+    tasks: Mapping[str, Mapping[str, Any]], token_list: Sequence[str]
+) -> dict[str, Task]:
+    read = {}
+    for name, options in tasks.items():
+        where = f"model_conf.tasks.{name}"
+        reject_unknown(options, ("target", "prompt"), where)
+        if not options.get("target") or not options.get("prompt"):
+            raise ValueError(f"{where}: needs a target and a prompt")
+        prompt = [*options["prompt"], BEGINNING]
+        missing = [t for t in prompt if t not in token_list]
+        if missing:
+            known = [t for t in token_list if t[:1] == "<" and t[-1:] == ">"]
+            raise ValueError(
+                f"{where}.prompt: {missing[0]} is not in the token list; known special "
+                f"tokens: {' '.join(known)}"
+            )
+        ids = tuple(token_list.index(token) for token in prompt)
+        read[name] = Task(name, options["target"], ids)
+    return read
+
+
+def _load_stats(part: str, routing: Routing | None) -> dict[str, torch.Tensor]:
+    """Share of the frames that each expert took, mean over the layers."""
+    if routing is None or not routing.loads:
+        return {}
+    loads = torch.stack(list(routing.loads.values())).float()  # (layers, E)
+    share = (loads / loads.sum(dim=1, keepdim=True)).mean(dim=0)
+    return {f"{part}_load_{e}": value for e, value in enumerate(share)}

@@ -1,0 +1,33 @@
+"""Mixtures of experts in place of position-wise feed-forward blocks.
+
+Torch only: nothing here imports ESPnet. Read in this order:
+
+1. ``experts.py`` - one expert, a two-matrix feed-forward block.
+2. ``gate.py`` - who decides: a `Gate` turns a batch into an `Assignment`.
+3. ``dispatch.py`` - how: rows sorted by expert, one slice an expert, and back.
+4. ``feed_forward.py`` - `MoEFeedForward`, the drop-in for a dense block.
+5. ``routing.py`` - what one forward pass carries down and brings back.
+
+A further kind of routing is a class in ``gate.py`` with a line in `GATES`.
+"""
+
+from espnet_smoe.moe.dispatch import Assignment, dispatch, reference
+from espnet_smoe.moe.experts import FeedForward
+from espnet_smoe.moe.feed_forward import MoEFeedForward, build_feed_forward
+from espnet_smoe.moe.gate import GATES, Gate, LabelGate, MoEOptions, build_gate
+from espnet_smoe.moe.routing import Routing
+
+__all__ = [
+    "Assignment",
+    "FeedForward",
+    "GATES",
+    "Gate",
+    "LabelGate",
+    "MoEFeedForward",
+    "MoEOptions",
+    "Routing",
+    "build_feed_forward",
+    "build_gate",
+    "dispatch",
+    "reference",
+]

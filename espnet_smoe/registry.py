@@ -1,0 +1,55 @@
+"""The only file that touches the choices of ESPnet's tasks."""
+
+import importlib
+
+TASKS = ("asr", "st", "s2t", "mt")  # espnet2.tasks.<name>, where a release has it
+
+
+def _classes() -> dict[str, dict[str, type]]:
+    """Our classes by kind of choice: kind -> name -> class."""
+    from espnet_smoe.data.preprocessor import SMoEPreprocessor
+    from espnet_smoe.decoder.transformer import SMoETransformerDecoder
+    from espnet_smoe.encoder.transformer import SMoETransformerEncoder
+    from espnet_smoe.model.smoe import ESPnetSMoEModel
+
+    return {
+        "encoder": {"smoe_transformer": SMoETransformerEncoder},
+        "decoder": {"smoe_transformer": SMoETransformerDecoder},
+        "model": {"smoe": ESPnetSMoEModel},
+        "preprocessor": {"smoe": SMoEPreprocessor},
+    }
+
+
+def register() -> None:
+    """Add our classes to every task that has a choice of their kind.
+
+    Safe to call again. A class reaches only the tasks whose type it has: the model
+    `smoe` is an ASR model, the encoder fits wherever there is a choice of encoders.
+
+    Raises:
+        ValueError: A name is already taken by another class.
+    """
+    ours = _classes()
+    for task in TASKS:
+        try:
+            module = importlib.import_module(f"espnet2.tasks.{task}")
+        except ModuleNotFoundError:
+            continue
+        for kind, classes in ours.items():
+            choices = getattr(module, f"{kind}_choices", None)
+            if choices is None:
+                continue
+            for name, cls in classes.items():
+                _add(task, choices, name, cls)
+
+
+def _add(task: str, choices: object, name: str, cls: type) -> None:
+    if choices.base_type is not None and not issubclass(cls, choices.base_type):
+        return
+    present = choices.classes.setdefault(name, cls)
+    if present is not cls:
+        raise ValueError(
+            f"--{choices.name} {name} of the {task} task is already "
+            f"{present.__module__}.{present.__qualname__}; only one of the two plugins "
+            "can be loaded"
+        )

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from urllib.parse import quote
 
@@ -144,7 +145,8 @@ def _run(jobs: list[AudioJob], nj: int) -> Iterator[AudioResult]:
         yield from map(check_audio, jobs)
         return
     chunk = max(1, min(32, len(jobs) // nj))
-    with ProcessPoolExecutor(nj) as pool:
+    context = get_context("forkserver")  # a fork of threads (tqdm's) may hang
+    with ProcessPoolExecutor(nj, mp_context=context) as pool:
         yield from pool.map(check_audio, jobs, chunksize=chunk)
 
 

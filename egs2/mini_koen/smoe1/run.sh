@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# The whole recipe: corpus, training, decoding, scores. Options go to smoe.sh.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+./smoe.sh --nbpe 500 --test_sets test --asr_config conf/train.yaml \
+    --inference_config conf/decode.yaml --stop_stage 13 "$@"
+
+if [ -f RESULTS.md ]; then
+    echo
+    cat RESULTS.md
+    echo
+    echo "The report is in $PWD/RESULTS.md"
+fi

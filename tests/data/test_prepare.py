@@ -1,0 +1,303 @@
+"""Preparing data: every fault is named, audio is converted, nothing is lost."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from espnet_smoe.data import filter as length_filter
+from espnet_smoe.data import prepare, speed_perturb
+from espnet_smoe.data.data_dir import read_table, write_table
+
+GOOD = ("a", "b", "c")
+
+
+def tone(seconds=1.0, rate=16000, channels=1):
+    wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange(int(seconds * rate)) / rate)
+    return np.repeat(wave[:, None], channels, axis=1) if channels > 1 else wave
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A data directory of three good utterances."""
+    folder = tmp_path / "data"
+    (tmp_path / "wavs").mkdir()
+    for utt in GOOD:
+        soundfile.write(tmp_path / "wavs" / f"{utt}.wav", tone(), 16000)
+    rows = {
+        "wav.scp": lambda utt: tmp_path / "wavs" / f"{utt}.wav",
+        "text": lambda utt: "안녕 하세요",
+        "text_st": lambda utt: "hello",
+        "utt2bandwidth": lambda utt: "wb",
+        "utt2spk": lambda utt: "s1",
+    }
+    for name, value in rows.items():
+        write_table(folder / name, {utt: value(utt) for utt in GOOD})
+    return folder
+
+
+def change(source, name, **values):
+    """Set lines of a table; None removes the line."""
+    table = read_table(source / name, []) | values
+    kept = {utt: v for utt, v in table.items() if v is not None}
+    write_table(source / name, kept)
+
+
+def run(source, *options):
+    out = source.parent / "dump"
+    prepare.main(["--in", str(source), "--out", str(out), "--nj", "1", *options])
+    return out
+
+
+def problems_of(source, *options):
+    """Run on bad data; the rows of the report."""
+    with pytest.raises(SystemExit) as stop:
+        run(source, *options)
+    assert stop.value.code == 1
+    out = source.parent / "dump"
+    assert not (out / "wav.scp").exists()
+    lines = (out / "problems.tsv").read_text(encoding="utf-8").splitlines()
+    return [line.split("\t") for line in lines]
+
+
+def wav(source, name, wave, rate=16000, **kwargs):
+    path = source.parent / "wavs" / name
+    soundfile.write(path, wave, rate, **kwargs)
+    return str(path)
+
+
+def test_good_directory_is_written_with_all_tables(source):
+    out = run(source)
+    for name in length_filter.TABLES:
+        assert list(read_table(out / name, [])) == list(GOOD)
+    assert read_table(out / "utt2num_samples", [])["a"] == "16000"
+    assert read_table(out / "utt2condition", [])["a"] == "wb"
+
+
+def test_file_that_fits_is_used_as_it_is_and_copied_on_request(source):
+    before = read_table(source / "wav.scp", [])
+    assert read_table(run(source) / "wav.scp", []) == before
+    copies = read_table(run(source, "--copy") / "wav.scp", [])
+    assert copies["a"] != before["a"]
+    assert soundfile.info(copies["a"]).frames == 16000
+
+
+def bad_path(source):
+    change(source, "wav.scp", a="/no/such.wav")
+
+
+def bad_audio(source):
+    path = source.parent / "wavs" / "a.wav"
+    path.write_text("this is no audio")
+
+
+def bad_nan(source):
+    wave = tone()
+    wave[7] = np.nan
+    change(source, "wav.scp", a=wav(source, "nan.wav", wave, subtype="FLOAT"))
+
+
+def bad_length(source):
+    change(source, "wav.scp", a=wav(source, "none.wav", np.zeros(0)))
+
+
+def bad_silence(source):
+    change(source, "wav.scp", a=wav(source, "zero.wav", np.zeros(16000)))
+
+
+def bad_pipe(source):
+    change(source, "wav.scp", a="sox a.mp3 -t wav - |")
+
+
+def bad_double(source):
+    with open(source / "text", "a", encoding="utf-8") as text:
+        text.write("a again\n")
+
+
+def bad_encoding(source):
+    lines = (source / "text").read_bytes().split(b"\n")
+    lines[0] = b"a \xb0\xa1"
+    (source / "text").write_bytes(b"\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "file", "cause"),
+    [
+        (bad_path, "wav.scp", "/no/such.wav does not exist"),
+        (bad_audio, "wav.scp", "cannot be read as audio"),
+        (bad_nan, "wav.scp", "NaN"),
+        (bad_length, "wav.scp", "no samples"),
+        (bad_silence, "wav.scp", "every sample of the audio is zero"),
+        (bad_pipe, "wav.scp", "shell pipe"),
+        (bad_double, "text:4", "used twice"),
+        (bad_encoding, "text:1", "not UTF-8"),
+        (lambda s: change(s, "text", a=""), "text", "the text is empty"),
+        (lambda s: change(s, "text", a=None), "text", "in wav.scp but not in text"),
+        (lambda s: change(s, "wav.scp", a=None), "text", "not in wav.scp"),
+        (lambda s: change(s, "text_st", a=""), "text_st", "translation is empty"),
+        (
+            lambda s: change(s, "utt2bandwidth", a="fm"),
+            "utt2bandwidth",
+            "unknown bandwidth 'fm'",
+        ),
+        (
+            lambda s: change(s, "utt2bandwidth", a=None),
+            "utt2bandwidth",
+            "no bandwidth",
+        ),
+    ],
+)
+def test_fault_is_reported_by_name_and_can_be_skipped(
+    source, capsys, spoil, file, cause
+):
+    spoil(source)
+    rows = problems_of(source)
+    assert {row[1] for row in rows} == {"a"}
+    place, utterance, said, cure = next(r for r in rows if cause in r[2])
+    assert place == str(source / file)
+    assert cure
+    assert said in capsys.readouterr().err
+    out = run(source, "--skip-bad")
+    assert list(read_table(out / "wav.scp", [])) == ["b", "c"]
+    assert "left out as bad: 1 utterances" in capsys.readouterr().out
+
+
+def test_all_faults_stand_in_one_report(source):
+    change(source, "wav.scp", a="/no/such.wav")
+    change(source, "text", b="")
+    change(source, "utt2bandwidth", c="fm")
+    assert {row[1] for row in problems_of(source)} == {"a", "b", "c"}
+
+
+def test_missing_bandwidth_file_names_the_cure_and_auto_hears_it(source):
+    (source / "utt2bandwidth").unlink()
+    with pytest.raises(SystemExit, match="--bandwidth auto"):
+        run(source)
+    change(source, "wav.scp", b=wav(source, "b8.wav", tone(rate=8000), 8000))
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 16000)
+    change(source, "wav.scp", c=wav(source, "noise.wav", noise))
+    heard = read_table(run(source, "--bandwidth", "auto") / "utt2bandwidth", [])
+    assert (heard["b"], heard["c"]) == ("nb", "wb")
+    given = read_table(run(source, "--bandwidth", "nb") / "utt2bandwidth", [])
+    assert set(given.values()) == {"nb"}
+
+
+def test_missing_translations_become_na(source):
+    (source / "text_st").unlink()
+    assert set(read_table(run(source) / "text_st", []).values()) == {"<na>"}
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
+def test_other_rates_and_channels_become_16_khz_mono(source, rate):
+    path = wav(source, "x.flac", tone(1.0, rate, channels=2), rate)
+    change(source, "wav.scp", a=path)
+    made, made_rate = soundfile.read(read_table(run(source) / "wav.scp", [])["a"])
+    assert made_rate == 16000
+    assert made.shape == (16000,)
+    middle = slice(1000, -1000)  # the filter rings at the ends
+    np.testing.assert_allclose(made[middle], tone()[middle], atol=2e-3)
+
+
+def test_headerless_pcm_is_16_khz_and_keeps_its_samples(source):
+    samples = (tone() * 32768).astype("<i2")
+    path = source.parent / "wavs" / "a.pcm"
+    path.write_bytes(samples.tobytes() + b"\x01")  # half a sample at the end
+    change(source, "wav.scp", a=str(path))
+    table = read_table(run(source) / "wav.scp", [])
+    made, rate = soundfile.read(table["a"], dtype="int16")
+    assert rate == 16000
+    np.testing.assert_array_equal(made, samples)
+
+
+def test_second_run_reads_no_audio_again_but_what_has_changed(source, monkeypatch):
+    run(source)
+    read = []
+    real = prepare.read_audio
+    monkeypatch.setattr(
+        prepare, "read_audio", lambda path: (read.append(path), real(path))[1]
+    )
+    run(source)
+    assert read == []
+    changed = wav(source, "b.wav", tone(0.5))
+    out = run(source)
+    assert read == [changed]
+    assert read_table(out / "utt2num_samples", [])["b"] == "8000"
+
+
+def test_run_killed_while_noting_goes_on(source):
+    out = run(source)
+    notes = out / ".checked.jsonl"
+    notes.write_text(notes.read_text()[:-9])
+    assert list(read_table(run(source) / "wav.scp", [])) == list(GOOD)
+
+
+def test_processes_give_the_result_of_one(source):
+    one = read_table(run(source, "--copy") / "utt2num_samples", [])
+    out = source.parent / "parallel"
+    options = ["--in", str(source), "--out", str(out), "--nj", "2", "--copy"]
+    prepare.main(options)
+    assert read_table(out / "utt2num_samples", []) == one
+
+
+def test_long_and_short_audio_is_filtered_with_counts(source, capsys):
+    change(source, "wav.scp", a=wav(source, "long.wav", tone(2.0)))
+    change(source, "wav.scp", b=wav(source, "short.wav", tone(0.05)))
+    out = run(source, "--max-seconds", "1.5")
+    assert list(read_table(out / "wav.scp", [])) == ["c"]
+    said = capsys.readouterr().out
+    assert "1 longer than 1.5 s, 1 shorter than 0.1 s" in said
+    dropped = (out / "filtered.tsv").read_text().splitlines()
+    assert dropped == ["a\tlonger than 1.5 s", "b\tshorter than 0.1 s"]
+
+
+def test_long_texts_are_filtered_by_tokens(source, tmp_path):
+    from espnet_smoe.data.tokens import train_tokens
+
+    out = run(source)
+    train_tokens(["hello"], 300, tmp_path / "tokens")
+    long = {utt: "hello" for utt in GOOD} | {"b": "hello x" * 3}
+    write_table(out / "text_st", long)
+    limits = length_filter.Limits(max_tokens=10)
+    write_table(out / "text", {utt: "hello" for utt in GOOD})
+    bpemodel = tmp_path / "tokens" / "bpe.json"
+    kept = tmp_path / "kept"
+    dropped = length_filter.filter_directory(out, kept, limits, bpemodel)
+    assert dropped == {"b": "text_st longer than 10 tokens"}
+    assert list(read_table(kept / "text", [])) == ["a", "c"]
+
+
+def test_filter_that_leaves_nothing_is_an_error(source):
+    with pytest.raises(SystemExit, match="no utterance is left"):
+        run(source, "--max-seconds", "0.5")
+
+
+def test_filter_names_the_stage_that_makes_its_input(tmp_path):
+    with pytest.raises(SystemExit, match="Stage 3"):
+        length_filter.main(["--in", str(tmp_path), "--out", str(tmp_path / "out")])
+
+
+def test_directory_without_wav_scp_is_an_error(tmp_path):
+    with pytest.raises(SystemExit, match="wav.scp does not exist"):
+        run(tmp_path / "data")
+
+
+def test_speed_perturbation_changes_length_and_keeps_text(source):
+    fast = source.parent / "data_sp"
+    options = ["--in", str(source), "--out", str(fast), "--factors", "0.8", "1.0"]
+    speed_perturb.main(options)
+    out = run(fast)
+    samples = read_table(out / "utt2num_samples", [])
+    assert samples["a"] == "16000"
+    assert samples["sp0.8-a"] == "20000"
+    for name in ("text", "text_st", "utt2bandwidth"):
+        table = read_table(out / name, [])
+        assert table["sp0.8-a"] == table["a"]
+    assert read_table(out / "utt2spk", [])["sp0.8-a"] == "sp0.8-s1"
+    assert Path(read_table(out / "wav.scp", [])["sp0.8-a"]).is_file()
+
+
+def test_speed_factor_out_of_range_is_an_error(source):
+    options = ["--in", str(source), "--out", "unused", "--factors", "90"]
+    with pytest.raises(SystemExit, match="0.25 to 4"):
+        speed_perturb.main(options)

@@ -1,0 +1,296 @@
+"""smoe.sh and run_job: options, errors that name the cure, jobs and their logs."""
+
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TEMPLATE = Path(__file__).parents[2] / "egs2" / "TEMPLATE" / "smoe1"
+RECIPE = TEMPLATE.parents[1] / "mini_koen" / "smoe1"
+RUN_JOB = TEMPLATE / "run_job"
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """A recipe folder with the template's scripts and a stand-in for Python."""
+    folder = tmp_path / "egs2" / "corpus" / "smoe1"
+    folder.mkdir(parents=True)
+    for name in ("smoe.sh", "run_job", "path.sh"):
+        (folder / name).symlink_to(TEMPLATE / name)
+    shutil.copy(TEMPLATE / "cmd.sh", folder)
+    executable(folder / "fake_python", 'echo "$@" >>calls\n')
+    return folder
+
+
+def executable(path, body):
+    path.write_text("#!/usr/bin/env bash\n" + body, encoding="utf-8")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+def smoe(folder, *options):
+    command = ["./smoe.sh", "--python", "./fake_python", *options]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def ok(folder, stage, *options):
+    """Run one stage, which has to succeed."""
+    result = smoe(folder, "--stage", str(stage), "--stop_stage", str(stage), *options)
+    assert result.returncode == 0, result.stderr
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("a x\nb y\n", encoding="utf-8")
+
+
+def calls(folder):
+    return (folder / "calls").read_text(encoding="utf-8").splitlines()
+
+
+def run_job(folder, *words, **kwargs):
+    command = [str(RUN_JOB), *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, **kwargs)
+
+
+def test_help_lists_every_option_with_its_default(recipe):
+    shown = smoe(recipe, "--help")
+    assert shown.returncode == 0
+    for option in (
+        "stage stop_stage ngpu nj asr_config inference_config asr_tag inference_tag "
+        "train_set valid_set test_sets bpe_type nbpe speed_perturb_factors skip_bad "
+        "python pretrained_model asr_args inference_args num_nodes expdir dumpdir"
+    ).split():
+        assert f"--{option} " in shown.stdout
+    assert "[conf/train.yaml]" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--nbep", "500"], "unknown option --nbep"),
+        (["--nbpe"], "option --nbpe needs a value"),
+        (["--nbpe", "many"], "--nbpe 'many' is not a whole number"),
+        (["--skip_bad", "yes"], "--skip_bad 'yes' is not true or false"),
+        (["train"], "unexpected argument 'train'"),
+    ],
+)
+def test_wrong_option_is_named_and_nothing_runs(recipe, options, said):
+    result = smoe(recipe, *options)
+    assert result.returncode == 1
+    assert said in result.stderr
+    assert not (recipe / "calls").exists()
+
+
+@pytest.mark.parametrize(
+    ("stage", "maker"),
+    [(3, 1), (4, 3), (5, 4), (10, 4), (11, 10), (12, 11), (13, 12), (14, 11)],
+)
+def test_stage_without_its_input_names_the_stage_that_makes_it(recipe, stage, maker):
+    result = smoe(recipe, "--stage", str(stage), "--stop_stage", str(stage))
+    assert result.returncode == 1
+    assert f"stage {maker} makes it" in result.stderr
+
+
+def test_stages_outside_the_range_do_not_run(recipe):
+    touch(recipe, *(f"data/{name}/wav.scp" for name in ("train", "dev", "test")))
+    ok(recipe, 3)
+    assert [line.split()[:2] for line in calls(recipe)] == [
+        ["-m", "espnet_smoe.data.prepare"]
+    ] * 3
+
+
+def test_options_reach_the_programs(recipe):
+    touch(recipe, *(f"data/{name}/wav.scp" for name in ("t", "dev", "x", "y")))
+    sets = ["--train_set", "t", "--test_sets", "x y", "--dumpdir", "prepared"]
+    perturb = ["--speed_perturb_factors", "0.9 1.0", "--skip_bad", "true"]
+    ok(recipe, 2, *sets, *perturb)
+    assert calls(recipe)[0].endswith("--out data/t_sp --factors 0.9 1.0")
+    touch(recipe, "data/t_sp/wav.scp")
+    (recipe / "calls").unlink()
+    ok(recipe, 3, *sets, *perturb)
+    assert len(calls(recipe)) == 4
+    assert "--in data/t_sp --out prepared/raw/org/t_sp" in calls(recipe)[0]
+    assert all("--skip-bad" in line for line in calls(recipe))
+
+
+def test_bad_data_in_one_set_still_checks_the_others(recipe):
+    touch(recipe, *(f"data/{name}/wav.scp" for name in ("train", "dev", "test")))
+    executable(recipe / "fake_python", 'echo "$@" >>calls; [[ "$*" != *train* ]]\n')
+    result = smoe(recipe, "--stage", "3", "--stop_stage", "3")
+    assert result.returncode == 1
+    assert "bad data in train" in result.stderr
+    assert len(calls(recipe)) == 3
+
+
+def test_test_sets_are_not_filtered_by_length(recipe):
+    names = ("train", "dev", "test")
+    touch(recipe, *(f"dump/raw/org/{name}/wav.scp" for name in names))
+    ok(recipe, 4)
+    train, _, test = calls(recipe)
+    assert "--max-seconds 30" in train and "--max-seconds 0" not in train
+    assert test.endswith("--max-seconds 0")
+
+
+@pytest.fixture
+def with_tokens(recipe):
+    """The recipe after stage 5."""
+    tokens = "data/token_list/bbpe300/"
+    touch(recipe, tokens + "tokens.txt", tokens + "bpe.json", "conf/train.yaml")
+    touch(recipe, "dump/raw/train/wav.scp", "dump/raw/dev/wav.scp")
+    return recipe
+
+
+@pytest.fixture
+def with_statistics(with_tokens):
+    """The recipe after stage 10."""
+    stats = "exp/stats_train_bbpe300/"
+    touch(with_tokens, stats + "train/feats_stats.npz", stats + "valid/speech_shape")
+    return with_tokens
+
+
+def test_statistics_are_split_over_jobs_but_never_empty_ones(with_tokens):
+    ok(with_tokens, 10, "--nbpe", "300", "--nj", "4")
+    logdir = with_tokens / "exp/stats_train_bbpe300/logdir"
+    assert (logdir / "train.2.scp").read_text() == "b y\n"
+    assert not (logdir / "train.3.scp").exists()
+    assert sum("--collect_stats true" in line for line in calls(with_tokens)) == 2
+
+
+def test_training_gets_every_file(with_statistics):
+    ok(with_statistics, 11, "--nbpe", "300")
+    train = calls(with_statistics)[0]
+    assert train.startswith("-m espnet_smoe -m espnet2.bin.asr_train --resume true")
+    for triplet in (
+        "wav.scp,speech,sound",
+        "text,text,text",
+        "text_st,text_st,text",
+        "utt2bandwidth,bandwidth,text",
+    ):
+        for part, name in (("train", "train"), ("valid", "dev")):
+            option = f"--{part}_data_path_and_name_and_type dump/raw/{name}/{triplet}"
+            assert option in train
+    assert "--output_dir exp/train_bbpe300" in train
+
+
+def test_failing_training_shows_its_log(with_statistics):
+    executable(with_statistics / "fake_python", "echo out of memory; exit 3\n")
+    result = smoe(with_statistics, "--stage", "11", "--nbpe", "300")
+    assert result.returncode != 0
+    assert "exp/train_bbpe300/train.log" in result.stderr
+    assert "out of memory" in result.stderr
+
+
+def test_several_nodes_need_slurm(with_statistics):
+    options = ["--stage", "11", "--nbpe", "300", "--num_nodes", "2"]
+    assert "needs the slurm backend" in smoe(with_statistics, *options).stderr
+
+
+@pytest.mark.parametrize("name", ["smoe.sh", "run_job", "path.sh"])
+def test_recipe_shares_the_template(name):
+    assert (RECIPE / name).resolve() == TEMPLATE / name
+
+
+def test_recipe_passes_options_on(tmp_path):
+    (tmp_path / "smoe.sh").write_text("#!/usr/bin/env bash\necho $*\n")
+    (tmp_path / "smoe.sh").chmod(0o755)
+    shutil.copy(RECIPE / "run.sh", tmp_path)
+    shown = subprocess.run(
+        ["./run.sh", "--stage", "12"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert shown.stdout.rstrip().endswith("--stage 12")
+
+
+def test_local_jobs_write_numbered_logs(tmp_path):
+    result = run_job(tmp_path, "local", "JOB=1:3", "log/x.JOB.log", "echo", "part JOB")
+    assert result.returncode == 0
+    for job in "123":
+        assert f"part {job}\n" in (tmp_path / f"log/x.{job}.log").read_text()
+
+
+def test_local_job_without_an_array_keeps_the_word_job(tmp_path):
+    assert run_job(tmp_path, "local", "x.log", "echo", "JOB").returncode == 0
+    assert "\nJOB\n" in (tmp_path / "x.log").read_text()
+
+
+def test_failing_job_is_named_with_the_tail_of_its_log(tmp_path):
+    script = "seq 100; echo reason JOB >&2; [ JOB != 2 ]"
+    result = run_job(tmp_path, "local", "JOB=1:3", "x.JOB.log", "bash", "-c", script)
+    assert result.returncode == 1
+    assert "job 2 failed (status 1); log: x.2.log" in result.stderr
+    assert "reason 2" in result.stderr
+    assert "reason 1" not in result.stderr
+    assert "  | 3\n" not in result.stderr  # only the tail
+
+
+def test_command_that_does_not_exist_fails(tmp_path):
+    result = run_job(tmp_path, "local", "x.log", "no-such-command")
+    assert result.returncode == 1
+    assert "cannot start" in result.stderr
+
+
+def test_old_logs_are_kept(tmp_path):
+    for word in ("first", "second", "third"):
+        run_job(tmp_path, "local", "train.log", "echo", word)
+    assert "third" in (tmp_path / "train.log").read_text()
+    assert "second" in (tmp_path / "train.1.log").read_text()
+    assert "first" in (tmp_path / "train.2.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["local", "x.log"], "no command"),
+        (["local", "JOB=1:2", "x.log", "true"], "put JOB in it"),
+        (["local", "JOB=2:1", "x.JOB.log", "true"], "holds no job"),
+        (["local", "--num_nodes", "2", "x.log", "true"], "one node"),
+        (["slurm", "x.log", "true"], "slurm.conf does not exist"),
+    ],
+)
+def test_wrong_use_of_run_job_is_explained(tmp_path, words, said):
+    result = run_job(tmp_path, *words)
+    assert result.returncode != 0
+    assert said in result.stderr
+
+
+@pytest.fixture
+def slurm(tmp_path):
+    """An sbatch that runs the script at once, a time for each job of the array."""
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf/slurm.conf").write_text(
+        "# for sbatch\ncpu: --partition=small\ngpu: --gres=gpu:{gpu}\n"
+    )
+    (tmp_path / "bin").mkdir()
+    body = (
+        'echo "$@" >>sbatch_calls\n'
+        "script=${!#}; range=0-0\n"
+        "for word; do case $word in --array=*) range=${word#*=} ;; esac; done\n"
+        'for task in $(seq "${range%-*}" "${range#*-}"); do\n'
+        '    SLURM_ARRAY_TASK_ID=$task bash "$script" || true\n'
+        "done\n"
+    )
+    executable(tmp_path / "bin/sbatch", body)
+    env = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    return lambda *words: run_job(tmp_path, "slurm", *words, env=env)
+
+
+def test_slurm_submits_an_array_and_reports_the_failing_job(tmp_path, slurm):
+    script = "echo 'it is JOB'; [ JOB != 2 ]"
+    result = slurm("JOB=1:3", "log/x.JOB.log", "bash", "-c", script)
+    assert result.returncode == 1
+    assert "job 2 failed" in result.stderr
+    assert "it is 3\n" in (tmp_path / "log/x.3.log").read_text()
+    submitted = (tmp_path / "sbatch_calls").read_text()
+    assert "--array=1-3 --partition=small" in submitted
+
+
+def test_slurm_gets_gpus_and_nodes(tmp_path, slurm):
+    result = slurm("--gpu", "4", "--num_nodes", "2", "x.log", "echo", "two words")
+    assert result.returncode == 0, result.stderr
+    assert "two words\n" in (tmp_path / "x.log").read_text()
+    submitted = (tmp_path / "sbatch_calls").read_text()
+    assert "--nodes=2" in submitted
+    assert "--gres=gpu:4" in submitted

@@ -1,0 +1,115 @@
+"""How sure a score is: intervals and p-values by resampling utterances.
+
+A score may be a mean over strata (the mean over the narrowband conditions, say):
+utterances are then resampled inside each stratum, so that every resample keeps
+the test set's design.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from espnet_smoe.report.scores import Metric
+
+RESAMPLES = 1000
+SEED = 1
+_BLOCK = 100  # resamples drawn at once: bounds the memory at 100 * N counts
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score with its 95 % interval over ``n`` utterances."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def to_dict(self) -> dict:
+        """The entry of ``scores.json``."""
+        return {k: round(v, 4) for k, v in asdict(self).items()}
+
+
+def score_interval(
+    metric: Metric, strata: Sequence[np.ndarray], seed: int = SEED
+) -> Score:
+    """Score of a metric, meaned over strata, with its percentile interval.
+
+    Args:
+        metric: The metric that made the counts.
+        strata: Counts (N_s, K) of each stratum; one stratum = the plain corpus
+            score.
+        seed: Seed of the resampling.
+
+    Returns:
+        The score and the 2.5 % and 97.5 % quantiles of 1,000 resamples.
+    """
+    low, high = np.quantile(_resampled(metric, strata, seed), [0.025, 0.975])
+    return Score(
+        value=float(_value(metric, strata)),
+        low=float(low),
+        high=float(high),
+        n=sum(len(counts) for counts in strata),
+    )
+
+
+def paired_p_value(
+    metric: Metric,
+    first: Sequence[np.ndarray],
+    second: Sequence[np.ndarray],
+    seed: int = SEED,
+) -> float:
+    """Two-sided p-value of "both systems are equally good".
+
+    Both systems are scored on the same resampled utterances; the differences,
+    shifted to mean zero, are the null distribution of the observed difference
+    (Riezler and Maxwell 2005, the test that sacrebleu calls paired bootstrap).
+
+    Args:
+        metric: The metric that made the counts.
+        first: Counts (N_s, K) of each stratum, one system.
+        second: The same utterances in the same order, the other system.
+        seed: Seed of the resampling.
+
+    Returns:
+        p in (0, 1]; 1 for identical systems, at least 1 / 1,001.
+
+    Raises:
+        ValueError: The systems were not scored on the same utterances.
+    """
+    sizes = [len(c) for c in first], [len(c) for c in second]
+    if sizes[0] != sizes[1]:
+        raise ValueError(
+            f"a paired test needs the same utterances: {sizes[0]} and {sizes[1]}"
+        )
+    observed = abs(_value(metric, second) - _value(metric, first))
+    # One seed and equal sizes: both systems see the same draws.
+    difference = _resampled(metric, second, seed) - _resampled(metric, first, seed)
+    null = np.abs(difference - difference.mean())
+    return float((np.sum(null >= observed) + 1) / (RESAMPLES + 1))
+
+
+def _value(metric: Metric, strata: Sequence[np.ndarray]) -> float:
+    totals = np.stack([counts.sum(axis=0) for counts in strata])  # (S, K)
+    return metric.formula(totals).mean()
+
+
+def _resampled(metric: Metric, strata: Sequence[np.ndarray], seed: int) -> np.ndarray:
+    """Scores of the resampled corpora, (RESAMPLES,)."""
+    rng = np.random.default_rng(seed)
+    return np.mean([metric.formula(_draw(counts, rng)) for counts in strata], axis=0)
+
+
+def _draw(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Summed counts of N utterances drawn with replacement, (RESAMPLES, K)."""
+    n = len(counts)
+    totals = []
+    for _ in range(RESAMPLES // _BLOCK):
+        drawn = rng.integers(n, size=(_BLOCK, n))
+        # Offset each row so that one bincount tells, for all rows at once, how
+        # often each utterance was drawn.
+        flat = (drawn + n * np.arange(_BLOCK)[:, None]).ravel()
+        times = np.bincount(flat, minlength=_BLOCK * n).reshape(_BLOCK, n)
+        totals.append(times.astype(np.float64) @ counts)
+    return np.concatenate(totals)

@@ -1,0 +1,240 @@
+"""``espnet-smoe compare``: experiments side by side, against the first of them."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from espnet_smoe.report import layout
+from espnet_smoe.report.bootstrap import Score, paired_p_value
+from espnet_smoe.report.experiment import decode_info, parameters, training_seconds
+from espnet_smoe.report.score import TASKS, TaskCounts, count_tasks
+from espnet_smoe.report.scores import METRICS
+
+
+@dataclass(frozen=True)
+class System:
+    """One experiment, decoded on the test set of the comparison.
+
+    Attributes:
+        name: Heading of its column.
+        tasks: Task -> counts of every utterance.
+        scores: Task -> group -> metric -> score.
+        parameters: In all and active; None where unknown.
+        rtf: Real-time factor of decoding: seconds a second of audio.
+        training: Seconds spent in training.
+    """
+
+    name: str
+    tasks: dict[str, TaskCounts]
+    scores: dict[str, dict[str, dict[str, Score]]]
+    parameters: tuple[int | None, int | None]
+    rtf: float | None
+    training: float | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry: the value, and under it how it differs from the first system."""
+
+    text: str
+    note: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the comparison; ``section`` groups lines under a heading."""
+
+    section: str
+    label: str
+    cells: list[Cell]
+
+
+def load_system(name: str, data: Path, decode_dir: Path, experiment: Path) -> System:
+    """Read and score one experiment's decoding of the test set."""
+    tasks = count_tasks(data, decode_dir)
+    return System(
+        name=name,
+        tasks=tasks,
+        scores={task: counts.scores() for task, counts in tasks.items()},
+        parameters=parameters(experiment),
+        rtf=decode_info(decode_dir).get("rtf"),
+        training=training_seconds(experiment),
+    )
+
+
+def find_decode(experiment: Path, decode: str | None, test_set: str) -> Path:
+    """Directory of the decoding to compare.
+
+    Raises:
+        ValueError: No such experiment or decoding, or more than one fits.
+    """
+    if not experiment.is_dir():
+        raise ValueError(f"{experiment} does not exist: run stage 11 (train)")
+    if decode is not None:
+        return experiment / f"decode_{decode.removeprefix('decode_')}" / test_set
+    found = sorted(p for p in experiment.glob(f"decode_*/{test_set}") if p.is_dir())
+    if not found:
+        raise ValueError(
+            f"{experiment}/decode_*/{test_set} does not exist: run stage 12 (decode)"
+        )
+    if len(found) > 1:
+        names = ", ".join(p.parent.name for p in found)
+        raise ValueError(f"{experiment} has {names}: choose one with --decode")
+    return found[0]
+
+
+def compare(systems: Sequence[System]) -> list[Row]:
+    """Every line of the comparison, scores first, then costs."""
+    rows = []
+    for task in TASKS:
+        having = [s for s in systems if task in s.tasks]
+        if not having:
+            continue
+        counts = having[0].tasks[task]
+        for metric in counts.counts:
+            for group in counts.groups:
+                if group == "all" or group.startswith("mean_"):
+                    rows.append(_score_row(systems, task, metric, group))
+    costs = {
+        "parameters": [layout.count(s.parameters[0]) for s in systems],
+        "active parameters": [layout.count(s.parameters[1]) for s in systems],
+        "RTF": [layout.factor(s.rtf) for s in systems],
+        "training time": [layout.duration(s.training) for s in systems],
+    }
+    return rows + [Row("cost", k, [Cell(t) for t in v]) for k, v in costs.items()]
+
+
+def _score_row(systems: Sequence[System], task: str, metric: str, group: str) -> Row:
+    found = [s.scores.get(task, {}).get(group, {}).get(metric) for s in systems]
+    values = [round(s.value, 2) for s in found if s]
+    best = max(values) if METRICS[metric].higher_is_better else min(values)
+    tied = len(set(values)) == 1
+    cells = []
+    for system, score in zip(systems, found):
+        if score is None:
+            cells.append(Cell("-"))
+            continue
+        cells.append(
+            Cell(
+                layout.with_interval(score.to_dict()),
+                _difference(systems[0], system, task, metric, group),
+                best=not tied and round(score.value, 2) == best,
+            )
+        )
+    return Row(task, f"{METRICS[metric].label}, {layout.group_label(group)}", cells)
+
+
+def _difference(
+    first: System, system: System, task: str, metric: str, group: str
+) -> str:
+    """Relative change and p-value against the first; empty for the first itself."""
+    if system is first or task not in first.tasks:
+        return ""
+    p = paired_p_value(
+        METRICS[metric],
+        first.tasks[task].strata(metric, group),
+        system.tasks[task].strata(metric, group),
+    )
+    old, new = (s.scores[task][group][metric].value for s in (first, system))
+    return f"{layout.relative_change(old, new)}, {layout.p_value(p)}"
+
+
+def explanation(first: str) -> str:
+    """What the numbers of the table mean, in one paragraph."""
+    return (
+        "In brackets the 95 % bootstrap interval over utterances. Second line: "
+        f"relative change against {first}, and the two-sided p-value of a paired "
+        "bootstrap (1,000 resamples). Bold: the best of the line."
+    )
+
+
+def to_markdown(rows: Sequence[Row], names: Sequence[str], title: str) -> str:
+    """The comparison as a Markdown document."""
+    lines = [f"# {title}", "", "| | " + " | ".join(names) + " |"]
+    lines.append("|---|" + "---:|" * len(names))
+    for row in rows:
+        label = row.label if row.section == "cost" else f"{row.section} {row.label}"
+        lines.append(f"| {label} | " + " | ".join(map(_markdown, row.cells)) + " |")
+    return "\n".join([*lines, "", explanation(names[0]), ""])
+
+
+def _markdown(cell: Cell) -> str:
+    text = f"**{cell.text}**" if cell.best else cell.text
+    return f"{text}<br>{cell.note}" if cell.note else text
+
+
+def print_rows(rows: Sequence[Row], names: Sequence[str], title: str) -> None:
+    """Print the comparison in the terminal."""
+    table = Table(
+        "", title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    for name in names:
+        table.add_column(name, justify="right", overflow="fold")
+    for above, row in zip([None, *rows], rows):
+        if above is not None and above.section != row.section:
+            table.add_section()
+        label = row.label if row.section == "cost" else f"{row.section} {row.label}"
+        cells = [Text(c.text, "bold" if c.best else "") for c in row.cells]
+        for text, cell in zip(cells, row.cells):
+            if cell.note:
+                text.append(f"\n{cell.note}", "dim")
+        table.add_row(label, *cells)
+    Console().print(table)
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of ``espnet-smoe compare``."""
+    parser = argparse.ArgumentParser(
+        prog="espnet-smoe compare",
+        description="Compare decoded experiments with the first of them: scores "
+        "with intervals, paired p-values, parameters, speed.",
+    )
+    parser.add_argument("exp", type=Path, nargs="+", help="experiment directories")
+    parser.add_argument(
+        "--decode", help="NAME of decode_NAME (default: the only one there is)"
+    )
+    parser.add_argument("--test-set", default="test", help="name of the test set")
+    parser.add_argument(
+        "--data", type=Path, help="its data directory (default: data/<test set>)"
+    )
+    parser.add_argument("--out", type=Path, default=Path("compare.md"))
+    parser.add_argument("--png", type=Path, default=Path("compare.png"))
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Compare, write Markdown and PNG, print the table."""
+    args = get_parser().parse_args(argv)
+    data = args.data or Path("data") / args.test_set
+    names = [e.resolve().name for e in args.exp]
+    if len(set(names)) < len(names):
+        names = [str(e) for e in args.exp]
+    try:
+        systems = [
+            load_system(n, data, find_decode(e, args.decode, args.test_set), e)
+            for n, e in zip(names, args.exp)
+        ]
+    except ValueError as error:
+        raise SystemExit(f"espnet-smoe compare: {error}") from None
+    # The picture imports the classes above, and matplotlib is slow to load.
+    from espnet_smoe.report.picture import draw_comparison
+
+    title = f"Comparison on {args.test_set}"
+    rows = compare(systems)
+    for path in (args.out, args.png):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(to_markdown(rows, names, title), encoding="utf-8")
+    draw_comparison(rows, systems, title, explanation(names[0]), args.png)
+    print_rows(rows, names, title)
+    print(f"Written to {args.out} and {args.png}")
+
+
+if __name__ == "__main__":
+    main()

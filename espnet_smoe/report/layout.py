@@ -1,0 +1,54 @@
+"""How numbers and names are written in every table."""
+
+MINUS = "\N{MINUS SIGN}"
+
+
+def group_label(group: str) -> str:
+    """``mean_nb`` -> ``mean of NB``; other groups keep their name."""
+    return f"mean of {group[5:].upper()}" if group.startswith("mean_") else group
+
+
+def with_interval(score: dict | None) -> str:
+    """``3.93 [3.51–4.40]`` of a ``{value, low, high}``; ``-`` without one."""
+    if score is None:
+        return "-"
+    return f"{score['value']:.2f} [{score['low']:.2f}–{score['high']:.2f}]"
+
+
+def relative_change(old: float, new: float) -> str:
+    """Signed change in percent of the old value: ``(new - old) / old``."""
+    if old == 0:
+        return "-"
+    change = 100 * (new - old) / old
+    return f"{change:+.1f} %".replace("-", MINUS)
+
+
+def p_value(p: float) -> str:
+    """``p=0.031``; the smallest that 1,000 resamples can tell is ``p<0.001``."""
+    return "p<0.001" if p < 0.001 else f"p={p:.3f}"
+
+
+def count(number: int | None) -> str:
+    """``107.1M``, ``35.2k``; ``-`` if unknown."""
+    if number is None:
+        return "-"
+    if number >= 1_000_000:
+        return f"{number / 1e6:.1f}M"
+    return f"{number / 1e3:.1f}k" if number >= 1_000 else str(number)
+
+
+def duration(seconds: float | None) -> str:
+    """``2 h 05 min``, ``3 min 20 s``, ``12.5 s``; ``-`` if unknown."""
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def factor(value: float | None) -> str:
+    """A real-time factor, ``0.123``; ``-`` if unknown."""
+    return "-" if value is None else f"{value:.3f}"

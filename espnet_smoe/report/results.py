@@ -1,0 +1,219 @@
+"""Writing a recipe's ``RESULTS.md`` from the ``scores.json`` of its experiments.
+
+Only the part between the two marks is rewritten; what people wrote around it
+stays.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import espnet_smoe
+from espnet_smoe.report.experiment import (
+    decode_info,
+    parameters,
+    read_json,
+    training_seconds,
+)
+from espnet_smoe.report.layout import (
+    count,
+    duration,
+    factor,
+    group_label,
+    with_interval,
+)
+from espnet_smoe.report.scores import METRICS
+
+BEGIN = "<!-- results:begin -->"
+END = "<!-- results:end -->"
+
+
+def environment(directory: Path) -> dict[str, str]:
+    """What the numbers were made with.
+
+    Args:
+        directory: Any directory of the checkout whose git hash is wanted.
+
+    Returns:
+        Name -> value, in the order to print.
+    """
+    return {
+        "date": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        "python": platform.python_version(),
+        "torch": _version("torch"),
+        "espnet": _version("espnet"),
+        "espnet_smoe": espnet_smoe.__version__,
+        "git": git_hash(directory),
+        "machine": f"{platform.system()} {platform.machine()}, "
+        f"{os.cpu_count()} CPU cores",
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def git_hash(directory: Path) -> str:
+    """Commit of the checkout, with ``-dirty`` if tracked files differ from it.
+
+    ``RESULTS.md`` itself does not count: writing it must not make it dirty.
+    """
+    commit = _git(directory, "rev-parse", "HEAD")
+    if not commit:
+        return "not a git checkout"
+    changed = _git(
+        directory,
+        "status",
+        "--porcelain",
+        "--untracked-files=no",
+        "--",
+        ":/",
+        ":(exclude,top,glob)**/RESULTS.md",
+    )
+    return commit + ("-dirty" if changed else "")
+
+
+def _git(directory: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(directory), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:  # no git on this machine
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def results_block(
+    experiments: Sequence[Path], command: str, facts: dict[str, str]
+) -> str:
+    """The Markdown between the marks.
+
+    Args:
+        experiments: Experiment directories with scored decodings.
+        command: The command that made the results.
+        facts: What ``environment`` returns.
+
+    Returns:
+        Markdown without the marks.
+
+    Raises:
+        ValueError: An experiment does not exist or has no scores.
+    """
+    parts = ["## Environment", "\n".join(f"- {k}: `{v}`" for k, v in facts.items())]
+    parts += ["## Command", f"```sh\n{command}\n```", "## Scores"]
+    parts.append(
+        "In brackets the 95 % bootstrap interval over utterances. "
+        "`mean of` rows: the mean over the conditions of that bandwidth."
+    )
+    for experiment in experiments:
+        total, active = parameters(experiment)
+        parts.append(f"### {experiment.name}")
+        parts.append(
+            f"Parameters: {count(total)} in all, {count(active)} active. "
+            f"Training time: {duration(training_seconds(experiment))}."
+        )
+        for path in _score_files(experiment):
+            decode = path.parent
+            rtf = factor(decode_info(decode).get("rtf"))
+            parts.append(f"**{decode.parent.name}/{decode.name}**, RTF {rtf}")
+            cure = "run stage 13 (score) again"
+            parts.append(scores_table(read_json(path, cure)))
+    return "\n\n".join(parts)
+
+
+def _score_files(experiment: Path) -> list[Path]:
+    if not experiment.is_dir():
+        raise ValueError(f"{experiment} does not exist: run stage 11 (train)")
+    found = sorted(experiment.glob("decode_*/*/scores.json"))
+    if not found:
+        raise ValueError(
+            f"{experiment}/decode_*/*/scores.json does not exist: run stages 12 "
+            "and 13 (decode, score), or espnet-smoe score --data DIR --hyp DIR"
+        )
+    return found
+
+
+def scores_table(scores: dict) -> str:
+    """One Markdown table: a row a condition, a column a metric of every task."""
+    columns = [(t, m) for t, groups in scores.items() for m in groups["all"]]
+    groups = list(dict.fromkeys(g for task in scores.values() for g in task))
+    heads = [f"{task} {METRICS[m].label}" for task, m in columns]
+    lines = ["| condition | n | " + " | ".join(heads) + " |"]
+    lines.append("|---|" + "---:|" * (len(columns) + 1))
+    for group in groups:
+        cells = [scores[t].get(group, {}).get(m) for t, m in columns]
+        sizes = dict.fromkeys(str(c["n"]) for c in cells if c)
+        row = [group_label(group), " / ".join(sizes), *map(with_interval, cells)]
+        lines.append("| " + " | ".join(row) + " |")
+    return "\n".join(lines)
+
+
+def replace_block(text: str, block: str, place: str) -> str:
+    """Put ``block`` between the marks of ``text``; without marks, at its end.
+
+    Raises:
+        ValueError: One mark without the other, or more than one pair.
+    """
+    marked = f"{BEGIN}\n{block}\n{END}"
+    if BEGIN not in text and END not in text:
+        before = text.rstrip("\n")
+        return f"{before}\n\n{marked}\n" if before else f"{marked}\n"
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in rest or END in before + after:
+        raise ValueError(
+            f"{place}: needs {BEGIN} once and after it {END} once: mend the marks"
+        )
+    return before + marked + after
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of ``python3 -m espnet_smoe.report.results``."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m espnet_smoe.report.results",
+        description="Write RESULTS.md of a recipe from scores.json files.",
+    )
+    parser.add_argument(
+        "--exp",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="experiment directories with decode_*/*/scores.json",
+    )
+    parser.add_argument("--out", type=Path, default=Path("RESULTS.md"))
+    parser.add_argument(
+        "--command", required=True, help="the command that made the results"
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Rewrite the marked part of ``RESULTS.md``."""
+    args = get_parser().parse_args(argv)
+    try:
+        facts = environment(args.out.resolve().parent)
+        block = results_block(args.exp, args.command, facts)
+        old = "# Results\n"
+        if args.out.exists():
+            old = args.out.read_text(encoding="utf-8")
+        new = replace_block(old, block, str(args.out))
+    except ValueError as error:
+        raise SystemExit(f"results: {error}") from None
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(new, encoding="utf-8")
+    print(f"Written to {args.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+import pytest
+
+from espnet_smoe.report import compare
+from espnet_smoe.report.layout import duration, p_value, relative_change
+
+
+def run(recipe, *tags, **options):
+    more = [w for k, v in options.items() for w in (f"--{k}", str(v))]
+    experiments = [str(recipe.root / "exp" / tag) for tag in tags]
+    out = ["--out", str(recipe.root / "c.md"), "--png", str(recipe.root / "c.png")]
+    compare.main([*experiments, "--data", str(recipe.data), *out, *more])
+    lines = (recipe.root / "c.md").read_text().splitlines()
+    rows = [[c.strip() for c in r.strip("|").split("|")] for r in lines if r[:1] == "|"]
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_two_experiments_give_a_table_and_a_picture(recipe, capsys):
+    recipe.experiment("base", error=0.4, seed=1)
+    recipe.experiment("moe", error=0.1, seed=2)
+    table = run(recipe, "base", "moe")
+    assert (recipe.root / "c.png").read_bytes().startswith(b"\x89PNG")
+    assert table[""] == ["base", "moe"]
+    first, second = table["asr WER %, all"]
+    assert "<br>" not in first
+    assert second.startswith("**") and second.endswith("p<0.001")
+    assert table["parameters"] == ["3.2M", "3.2M"]
+    assert table["active parameters"] == ["2.4M", "2.4M"]
+    assert table["RTF"] == ["0.125", "0.125"]
+    assert table["training time"] == ["2 min 04 s", "2 min 04 s"]
+    for metric in ("asr CER % without spaces", "st BLEU", "st chrF"):
+        for group in ("all", "mean of NB", "mean of WB"):
+            assert f"{metric}, {group}" in table
+    assert "asr WER %, all" in capsys.readouterr().out
+
+
+def test_change_is_relative_to_the_old_value(recipe):
+    recipe.experiment("base", error=0.4, seed=1)
+    recipe.experiment("moe", error=0.1, seed=2)
+    first, second = run(recipe, "base", "moe")["asr WER %, mean of NB"]
+    old, new = float(first.split()[0]), float(second.strip("*").split()[0])
+    change = second.partition("<br>")[2].split(" %")[0].replace("−", "-")
+    assert float(change) == pytest.approx(100 * (new - old) / old, abs=0.1)
+
+
+def test_identical_systems_have_no_best_and_p_of_one(recipe):
+    recipe.experiment("a", error=0.2)
+    recipe.experiment("b", error=0.2)
+    _, second = run(recipe, "a", "b")["st BLEU, all"]
+    assert "**" not in second and second.endswith("+0.0 %, p=1.000")
+
+
+def test_experiment_without_translation_has_empty_cells(recipe):
+    recipe.experiment("base", error=0.2)
+    recipe.experiment("asr_only", error=0.1)
+    decode = recipe.decode("asr_only")
+    (decode / "hyp.st").unlink()
+    (decode / "decode.json").unlink()
+    (recipe.root / "exp" / "asr_only" / "params.json").unlink()
+    table = run(recipe, "base", "asr_only")
+    assert table["st BLEU, all"][1] == "-"
+    assert table["RTF"][1] == table["parameters"][1] == "-"
+    reversed_table = run(recipe, "asr_only", "base")
+    assert "p=" not in reversed_table["st BLEU, all"][1]
+
+
+def test_missing_experiment_or_decoding_ends_with_one_line(recipe):
+    recipe.experiment("base", error=0.2)
+    with pytest.raises(SystemExit, match="exp/gone does not exist: run stage 11"):
+        run(recipe, "base", "gone")
+    (recipe.root / "exp" / "undecoded").mkdir()
+    with pytest.raises(SystemExit, match=r"undecoded/decode_\*/test .*stage 12"):
+        run(recipe, "base", "undecoded")
+    with pytest.raises(SystemExit, match="decode_greedy/test does not exist"):
+        run(recipe, "base", decode="greedy")
+
+
+def test_several_decodings_ask_for_a_choice(recipe):
+    recipe.experiment("base", error=0.2)
+    other = recipe.root / "exp/base/decode_greedy/test"
+    other.mkdir(parents=True)
+    with pytest.raises(SystemExit, match="decode_beam5, decode_greedy: choose one"):
+        run(recipe, "base")
+    assert "asr WER %, all" in run(recipe, "base", decode="beam5")
+
+
+def test_numbers_are_written_for_readers():
+    assert relative_change(7.09, 6.67) == "−5.9 %"
+    assert relative_change(0, 1) == "-"
+    assert [p_value(p) for p in (1 / 1001, 0.0314)] == ["p<0.001", "p=0.031"]
+    assert [duration(s) for s in (None, 9.96, 61, 7500)] == [
+        *("-", "10.0 s", "1 min 01 s", "2 h 05 min")
+    ]

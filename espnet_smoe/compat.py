@@ -1,5 +1,13 @@
 """Where ESPnet 202611 keeps the things that we build on; nothing else knows."""
 
+import contextlib
+import io
+
+with contextlib.redirect_stderr(io.StringIO()):  # a note about flash attention
+    from espnet2.legacy.nets.pytorch_backend.transformer.attention import (
+        MultiHeadedAttention,
+    )
+
 from espnet2.asr.ctc import CTC
 from espnet2.asr.decoder.abs_decoder import AbsDecoder
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
@@ -8,9 +16,6 @@ from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.legacy.nets.batch_beam_search import BatchBeamSearch
 from espnet2.legacy.nets.beam_search import Hypothesis
 from espnet2.legacy.nets.pytorch_backend.nets_utils import make_pad_mask, th_accuracy
-from espnet2.legacy.nets.pytorch_backend.transformer.attention import (
-    MultiHeadedAttention,
-)
 from espnet2.legacy.nets.pytorch_backend.transformer.decoder_layer import DecoderLayer
 from espnet2.legacy.nets.pytorch_backend.transformer.embedding import (
     PositionalEncoding,

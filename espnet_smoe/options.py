@@ -5,6 +5,17 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable
 
+# arguments that the task fills in, not the user; section -> names
+GIVEN = {
+    "encoder_conf": {"input_size"},
+    "postencoder_conf": {"input_size"},
+    "decoder_conf": {"vocab_size", "encoder_output_size"},
+    "model_conf": {
+        *("vocab_size", "token_list", "frontend", "specaug", "normalize"),
+        *("preencoder", "encoder", "postencoder", "decoder", "ctc", "joint_network"),
+    },
+}
+
 
 def nearest(key: str, known: Iterable[str]) -> str:
     """', did you mean ...?' for a misspelt key, or nothing.
@@ -35,9 +46,10 @@ def reject_unknown(given: Iterable[str], known: Iterable[str], where: str) -> No
         raise ValueError(f"{where}: {what} (known keys: {', '.join(sorted(known))})")
 
 
-def parameter_names(function: Callable) -> list[str]:
-    """Names of the arguments that a constructor takes, without ``self``."""
-    return [p for p in inspect.signature(function).parameters if p != "self"]
+def option_names(init: Callable, where: str) -> list[str]:
+    """What a user may write in the section ``where``: the constructor's arguments."""
+    given = {"self", *GIVEN.get(where, ())}
+    return [p for p in inspect.signature(init).parameters if p not in given]
 
 
 def options_of(where: str) -> Callable[[Callable], Callable]:
@@ -48,11 +60,12 @@ def options_of(where: str) -> Callable[[Callable], Callable]:
     """
 
     def decorate(init: Callable) -> Callable:
-        known = parameter_names(init)
+        known = option_names(init, where)
+        given = GIVEN.get(where, set())
 
         @functools.wraps(init)
         def checked(self: object, *args: object, **kwargs: object) -> None:
-            reject_unknown(kwargs, known, where)
+            reject_unknown([k for k in kwargs if k not in given], known, where)
             init(self, *args, **kwargs)
 
         return checked

@@ -6,10 +6,8 @@ from typing import Any
 import numpy as np
 
 from espnet_smoe.compat import CommonPreprocessor
+from espnet_smoe.data.data_dir import NO_TRANSLATION
 from espnet_smoe.data.tokenizer import load_tokenizer
-
-MISSING = "<na>"  # in text_st: this utterance has no translation
-BEGINNING = "<beginning_of_sentence>"
 
 
 class SMoEPreprocessor(CommonPreprocessor):
@@ -79,11 +77,11 @@ class SMoEPreprocessor(CommonPreprocessor):
 
     def _text(self, uid: str, name: str, text: str) -> np.ndarray:
         text = text.strip()
-        if text == MISSING:
+        if text == NO_TRANSLATION:
             return np.array([-1])
         if not text:
             raise ValueError(
-                f"utterance {uid}: empty {name}; write {MISSING} where there is none, "
+                f"utterance {uid}: empty {name}; write {NO_TRANSLATION} where there is none, "
                 "or leave the utterance out"
             )
         unknown = self.token_ids["<unk>"]

@@ -7,7 +7,6 @@ input is the task's prompt and the target's text; its label gate reads the promp
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,31 +19,12 @@ from espnet_smoe.compat import (
     ESPnetASRModel,
     force_gatherable,
 )
-from espnet_smoe.data.preprocessor import BEGINNING
 from espnet_smoe.model.metrics import error_rates, greedy_ctc
+from espnet_smoe.model.tasks import Task, read_tasks
 from espnet_smoe.moe import Routing
-from espnet_smoe.options import nearest, options_of, reject_unknown
+from espnet_smoe.options import nearest, options_of
 
 SCHEDULES = ("joint", "alternate")
-DEFAULT_TASKS = {
-    "asr": {"target": "text", "prompt": ["<transcribe>", "<ko>"]},
-    "st": {"target": "text_st", "prompt": ["<translate>", "<en>"]},
-}
-
-
-@dataclass(frozen=True)
-class Task:
-    """One thing that the decoder does.
-
-    Attributes:
-        name: Such as ``asr``.
-        target: The field with its text.
-        prompt: Ids of the prompt, ``<beginning_of_sentence>`` included.
-    """
-
-    name: str
-    target: str
-    prompt: tuple[int, ...]
 
 
 class ESPnetSMoEModel(ESPnetASRModel):
@@ -69,6 +49,8 @@ class ESPnetSMoEModel(ESPnetASRModel):
         ctc_task: The task whose text the CTC head learns.
         interctc_weight: Weight of the CTC losses inside the encoder.
         label_field: The field whose label routes the encoder.
+        bf16_on_cpu: Train in bfloat16 autocast on a CPU that has it in hardware; on
+            any other CPU nothing changes. (ESPnet's ``use_amp`` is for GPUs.)
         ignore_id: Padding of targets.
         lsm_weight: Label smoothing.
         length_normalized_loss: Mean over tokens instead of utterances.
@@ -101,6 +83,7 @@ class ESPnetSMoEModel(ESPnetASRModel):
         ctc_task: str = "asr",
         interctc_weight: float = 0.0,
         label_field: str = "bandwidth",
+        bf16_on_cpu: bool = False,
         ignore_id: int = -1,
         lsm_weight: float = 0.0,
         length_normalized_loss: bool = False,
@@ -131,10 +114,10 @@ class ESPnetSMoEModel(ESPnetASRModel):
         )
         if schedule not in SCHEDULES:
             raise ValueError(
-                f"model_conf.schedule: '{schedule}'{nearest(schedule, SCHEDULES)} is not "
-                f"one of {', '.join(SCHEDULES)}"
+                f"model_conf.schedule: '{schedule}' is not one of "
+                f"{', '.join(SCHEDULES)}{nearest(schedule, SCHEDULES)}"
             )
-        self.tasks = _read_tasks(tasks or DEFAULT_TASKS, self.token_list)
+        self.tasks = read_tasks(tasks, self.token_list)
         if ctc_weight > 0 and ctc_task not in self.tasks:
             raise ValueError(
                 f"model_conf.ctc_task: '{ctc_task}' is not one of the tasks "
@@ -143,6 +126,7 @@ class ESPnetSMoEModel(ESPnetASRModel):
         self.schedule = schedule
         self.ctc_task = ctc_task
         self.label_field = label_field
+        self.bf16_on_cpu = bf16_on_cpu and torch.cpu._is_avx512_bf16_supported()
         self.report_cer, self.report_wer = report_cer, report_wer
         self.special_ids = {
             i for i, t in enumerate(self.token_list) if t[:1] == "<" and t[-1:] == ">"
@@ -172,7 +156,16 @@ class ESPnetSMoEModel(ESPnetASRModel):
             Loss; statistics, the same keys whatever the batch holds (NaN for a task
             that it lacks); B.
         """
-        batch_size = speech.size(0)
+        bf16 = self.bf16_on_cpu and self.training and speech.device.type == "cpu"
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            return self._forward(speech, speech_lengths, fields)
+
+    def _forward(
+        self,
+        speech: torch.Tensor,
+        speech_lengths: torch.Tensor,
+        fields: Mapping[str, Any],
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
         names = fields.get("utt_id")
         routing = self._route_encoder(fields, names)
         encoded, lengths, hidden = self._encode(speech, speech_lengths, routing)
@@ -192,14 +185,14 @@ class ESPnetSMoEModel(ESPnetASRModel):
             losses.append(loss)
         if not losses:
             raise ValueError(
-                f"no target in the batch of {', '.join(names or ['unnamed utterances'])}"
-                f"; each utterance needs one of {[t.target for t in self.tasks.values()]}"
+                f"no target in the batch of {', '.join(names or ['?'])}; an utterance "
+                f"needs one of: {' '.join(t.target for t in self.tasks.values())}"
             )
         loss = torch.stack(losses).mean()
         stats |= self._mean_stats(stats)
         stats |= _load_stats("encoder", routing)
         stats["loss"] = loss.detach()
-        return force_gatherable((loss, stats, batch_size), loss.device)
+        return force_gatherable((loss, stats, speech.size(0)), loss.device)
 
     # -- the encoder ----------------------------------------------------------------
 
@@ -246,7 +239,7 @@ class ESPnetSMoEModel(ESPnetASRModel):
         speech_lengths: torch.Tensor,
         routing: Routing | None,
     ) -> tuple[torch.Tensor, torch.Tensor, list[tuple[int, torch.Tensor]]]:
-        """``(B, T, D)``, ``(B,)`` frames and the layers with a CTC loss of their own."""
+        """``(B, T, D)``, ``(B,)`` frames, the layers with a CTC loss of their own."""
         feats, lengths = self._extract_feats(speech, speech_lengths)
         if self.specaug is not None and self.training:
             feats, lengths = self.specaug(feats, lengths)
@@ -263,7 +256,7 @@ class ESPnetSMoEModel(ESPnetASRModel):
             encoded, lengths = self.postencoder(encoded, lengths)
         return encoded, lengths, hidden
 
-    # -- the tasks --------------------------------------------------------------------
+    # -- the tasks ------------------------------------------------------------------
 
     def _tasks_due(self, fields: Mapping[str, Any]) -> set[str]:
         """All tasks, or the one whose turn it is; a task without a target passes."""
@@ -332,8 +325,8 @@ class ESPnetSMoEModel(ESPnetASRModel):
         own = own[rows]
         if bool((own < 0).any()):
             raise ValueError(
-                f"{task.target}_prompt: prompts of different lengths in one batch; give "
-                "every utterance as many prompt tokens"
+                f"{task.target}_prompt: prompts of different lengths in one batch; "
+                "give every utterance as many prompt tokens"
             )
         return torch.cat([own, own.new_full((len(own), 1), task.prompt[-1])], dim=1)
 
@@ -379,7 +372,7 @@ class ESPnetSMoEModel(ESPnetASRModel):
             loss = (1 - w) * loss + w * torch.stack(inner).mean()
         return loss, numbers
 
-    # -- statistics ---------------------------------------------------------------------
+    # -- statistics -----------------------------------------------------------------
 
     def _error_rates(
         self, best: torch.Tensor | list[list[int]], text: torch.Tensor
@@ -405,28 +398,6 @@ class ESPnetSMoEModel(ESPnetASRModel):
         accs = [stats.get(f"acc_{name}", math.nan) for name in self.tasks]
         accs = [acc for acc in accs if not math.isnan(acc)]
         return {"acc": sum(accs) / len(accs)} if accs else {"acc": math.nan}
-
-
-def _read_tasks(
-    tasks: Mapping[str, Mapping[str, Any]], token_list: Sequence[str]
-) -> dict[str, Task]:
-    read = {}
-    for name, options in tasks.items():
-        where = f"model_conf.tasks.{name}"
-        reject_unknown(options, ("target", "prompt"), where)
-        if not options.get("target") or not options.get("prompt"):
-            raise ValueError(f"{where}: needs a target and a prompt")
-        prompt = [*options["prompt"], BEGINNING]
-        missing = [t for t in prompt if t not in token_list]
-        if missing:
-            known = [t for t in token_list if t[:1] == "<" and t[-1:] == ">"]
-            raise ValueError(
-                f"{where}.prompt: {missing[0]} is not in the token list; known special "
-                f"tokens: {' '.join(known)}"
-            )
-        ids = tuple(token_list.index(token) for token in prompt)
-        read[name] = Task(name, options["target"], ids)
-    return read
 
 
 def _load_stats(part: str, routing: Routing | None) -> dict[str, torch.Tensor]:

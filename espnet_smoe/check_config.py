@@ -1,0 +1,170 @@
+"""`espnet-smoe check-config FILE`: what a YAML file would build, without training.
+
+Every ``*_conf`` section is held against the constructor of the class that the file
+chooses, ours or ESPnet's; then the model is built without memory for its weights and
+its parameters are counted, in all and active for one utterance and one task.
+"""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+
+from espnet_smoe import register
+from espnet_smoe.moe import MoEFeedForward
+from espnet_smoe.options import nearest, option_names, reject_unknown
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    parser = argparse.ArgumentParser(
+        prog="espnet-smoe check-config",
+        description="Check a training configuration and count its parameters.",
+    )
+    parser.add_argument("config", help="YAML file, as given to asr_train --config")
+    parser.add_argument(
+        "--token-list", help="the recipe's tokens.txt; gives the vocabulary's true size"
+    )
+    parser.add_argument(
+        "--vocab-size",
+        type=int,
+        default=40000,
+        help="tokens, where there is no token list yet (default: %(default)s)",
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print the table of parameters, or raise what is wrong with the file."""
+    args = get_parser().parse_args(argv)
+    model = build_model(args.config, args.token_list, args.vocab_size)
+    print(parameter_table(model))
+
+
+def build_model(
+    config: str | Path, token_list: str | None = None, vocab_size: int = 40000
+) -> nn.Module:
+    """Check a YAML file and build its model on the meta device.
+
+    Args:
+        config: YAML file.
+        token_list: File with a token a line.
+        vocab_size: Tokens, where ``token_list`` is None.
+
+    Raises:
+        ValueError: Unknown key, class or value; the message names the nearest known.
+    """
+    register()
+    from espnet2.tasks.asr import ASRTask
+
+    options = read_yaml(config)
+    check_keys(options)
+    tokens = (
+        Path(token_list).read_text(encoding="utf-8").splitlines()
+        if token_list
+        else _placeholder_tokens(options, vocab_size)
+    )
+    parser = ASRTask.get_parser()
+    parser.set_defaults(**options)
+    args = parser.parse_args(["--output_dir", "unused"])
+    args.token_list = tokens
+    # features are counted with the statistics of any data: leave their file out
+    args.normalize = "utterance_mvn" if args.normalize else None
+    args.normalize_conf = {}
+    args.init = None
+    with torch.device("meta"):
+        return ASRTask.build_model(args)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a mapping from a YAML file.
+
+    Raises:
+        ValueError: The file is missing, is no YAML, or holds no mapping.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        options = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML: {error}") from error
+    if not isinstance(options, dict):
+        raise ValueError(f"{path}: expected 'key: value' lines")
+    return options
+
+
+def check_keys(options: Mapping[str, Any]) -> None:
+    """Hold a training configuration against what reads it.
+
+    Args:
+        options: The YAML file's content.
+
+    Raises:
+        ValueError: A key that nothing reads, or a class that does not exist.
+    """
+    from espnet2.tasks.asr import ASRTask
+
+    known = [action.dest for action in ASRTask.get_parser()._actions]
+    reject_unknown(options, known, "configuration")
+    for choices in ASRTask.class_choices_list:
+        name = options.get(choices.name, choices.default)
+        where = f"{choices.name}_conf"
+        conf = options.get(where) or {}
+        if name is None:
+            reject_unknown(conf, (), f"{where} without a {choices.name}")
+            continue
+        if name not in choices.classes:
+            raise ValueError(
+                f"{choices.name}: '{name}' is not one of {', '.join(choices.classes)}"
+                f"{nearest(name, choices.classes)}"
+            )
+        names = option_names(choices.classes[name].__init__, where)
+        if "kwargs" not in names:
+            reject_unknown(conf, names, where)
+
+
+def count_parameters(model: nn.Module) -> dict[str, int]:
+    """Parameters in all, and active: one expert of each mixture.
+
+    Returns:
+        ``{"total": ..., "active": ...}``.
+    """
+    total = sum(p.numel() for p in model.parameters())
+    idle = sum(
+        p.numel()
+        for module in model.modules()
+        if isinstance(module, MoEFeedForward)
+        for expert in module.experts[1:]
+        for p in expert.parameters()
+    )
+    return {"total": total, "active": total - idle}
+
+
+def parameter_table(model: nn.Module) -> str:
+    """A row per module, and their sum."""
+    rows = [(name, count_parameters(child)) for name, child in model.named_children()]
+    rows = [row for row in rows if row[1]["total"]] + [("sum", count_parameters(model))]
+    lines = [f"{'module':<20}{'parameters':>15}{'active':>15}"]
+    lines += [f"{n:<20}{c['total']:>15,}{c['active']:>15,}" for n, c in rows]
+    return "\n".join(lines)
+
+
+def _placeholder_tokens(options: Mapping[str, Any], size: int) -> list[str]:
+    """A token list of the right size that holds every label and prompt."""
+    from espnet_smoe.data.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
+
+    tasks = (options.get("model_conf") or {}).get("tasks") or {}
+    specials = [token for task in tasks.values() for token in task.get("prompt") or []]
+    for part in ("encoder_conf", "decoder_conf"):
+        moe = (options.get(part) or {}).get("moe") or {}
+        specials += moe.get("labels") or []
+    tokens = list(dict.fromkeys([BLANK, UNKNOWN, *LABELS, BEGIN, *specials]))
+    return tokens + [f"piece{i}" for i in range(size - len(tokens) - 1)] + [SOS_EOS]
+
+
+if __name__ == "__main__":
+    main()

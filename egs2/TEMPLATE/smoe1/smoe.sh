@@ -219,6 +219,18 @@ if runs 10; then
     $python -m espnet2.bin.aggregate_stats_dirs "${inputs[@]}" --output_dir "$stats_dir"
 fi
 
+# The model as it was trained, --asr_args included, to {"total": ..., "active": ...}.
+count_parameters='
+import json, sys
+from espnet2.tasks.asr import ASRTask
+from espnet_smoe import register
+from espnet_smoe.check_config import count_parameters
+register()
+model, _ = ASRTask.build_model_from_file(f"{sys.argv[1]}/config.yaml")
+with open(f"{sys.argv[1]}/params.json", "w") as out:
+    json.dump(count_parameters(model), out)
+'
+
 if runs 11; then
     log "Stage 11: train $asr_exp"
     need 10 "$stats_dir/train/feats_stats.npz" "$stats_dir/valid/speech_shape"
@@ -250,7 +262,7 @@ if runs 11; then
         --normalize_conf "stats_file=$stats_dir/train/feats_stats.npz" \
         ${pretrained_model:+--init_param $pretrained_model} \
         --output_dir "$asr_exp" $asr_args
-    $python -m espnet_smoe.check_config "$asr_exp/config.yaml" --json "$asr_exp/params.json"
+    $train_cmd "$asr_exp/params.log" $python -c "$count_parameters" "$asr_exp"
     log "trained; log: $asr_exp/train.log"
 fi
 

@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Stage 1: speak the corpus into data/{train,dev,test}; options go to make_corpus.py.
+set -euo pipefail
+
+. ./path.sh
+"${python:-python3}" local/make_corpus.py --out data --wav-dir data/wav "$@"

@@ -189,6 +189,19 @@ def test_several_nodes_need_slurm(with_statistics):
     assert "needs the slurm backend" in smoe(with_statistics, *options).stderr
 
 
+def test_results_hold_a_command_that_can_be_typed_again(recipe):
+    touch(recipe, "exp/train_bbpe40000/decode_default/x/decode.json")
+    ok(recipe, 13, "--test_sets", "x", "--asr_args", "--max_epoch 3")
+    assert r"--asr_args --max_epoch\ 3" in calls(recipe)[-1]
+
+
+def test_data_stage_gets_the_interpreter_and_its_options(recipe):
+    (recipe / "local").mkdir()
+    executable(recipe / "local/data.sh", 'echo "$PYTHON" "$@" >calls\n')
+    ok(recipe, 1, "--local_data_opts", "--hours 1")
+    assert calls(recipe) == ["./fake_python --hours 1"]
+
+
 @pytest.mark.parametrize("name", ["smoe.sh", "run_job", "path.sh"])
 def test_recipe_shares_the_template(name):
     assert (RECIPE / name).resolve() == TEMPLATE / name

@@ -40,7 +40,7 @@ local_data_opts=            # options for local/data.sh
 # options end
 
 me=$0
-run_args="$me $*"
+command=$(printf '%q ' "$me" "$@")
 
 log() { echo "$(date '+%Y-%m-%dT%H:%M:%S') $*"; }
 die() { echo "$me: $*" >&2; exit 1; }
@@ -126,7 +126,7 @@ if runs 1; then
     log "Stage 1: data"
     [ -x local/data.sh ] || die "local/data.sh does not exist; it has to write data/{$train_set,$valid_set,$test_sets}"
     # shellcheck disable=SC2086
-    local/data.sh $local_data_opts
+    PYTHON=$python local/data.sh $local_data_opts
 fi
 
 if runs 2 && [ -n "$speed_perturb_factors" ]; then
@@ -290,7 +290,7 @@ if runs 13; then
         $python -m espnet_smoe score --data "$dumpdir/raw/$set" --hyp "$decode_dir/$set"
     done
     $python -m espnet_smoe.report.results --exp "$asr_exp" --out "$results" \
-        --command "$run_args"
+        --command "${command% }"
     log "results: $results"
 fi
 

@@ -1,0 +1,13 @@
+# Sourced by ESPnet's scripts: where its tools lie and what its sorting expects.
+
+# The package of this checkout, installed or not.
+root=$(cd ../../.. && pwd)
+export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+
+export PATH=$PWD/utils:$PWD/downloads/espnet/tools/sentencepiece_commands:$PATH
+# Debian's sctk keeps sclite off PATH.
+[ ! -d /usr/lib/sctk/bin ] || export PATH=$PATH:/usr/lib/sctk/bin
+
+export LC_ALL=C
+export PYTHONIOENCODING=UTF-8
+export OMP_NUM_THREADS=1

@@ -1,7 +1,10 @@
 """Attention whose keys and values can be kept: ESPnet's parameters, one code path."""
 
+import contextlib
+
 import torch
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from espnet_smoe.compat import MultiHeadedAttention
 
@@ -33,14 +36,25 @@ class CachedAttention(MultiHeadedAttention):
         Returns:
             ``(B, T, D)``.
         """
-        out = functional.scaled_dot_product_attention(
-            self.q_norm(self._heads(self.linear_q(x))),
-            *keys_values,
-            attn_mask=None if mask is None else mask.unsqueeze(1),
-            dropout_p=self.dropout_rate if self.training else 0.0,
-            is_causal=is_causal,
-        )  # (B, heads, T, D / heads)
+        with _backend(x):
+            out = functional.scaled_dot_product_attention(
+                self.q_norm(self._heads(self.linear_q(x))),
+                *keys_values,
+                attn_mask=None if mask is None else mask.unsqueeze(1),
+                dropout_p=self.dropout_rate if self.training else 0.0,
+                is_causal=is_causal,
+            )  # (B, heads, T, D / heads)
         return self.linear_out(out.transpose(1, 2).flatten(2))
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
         return x.unflatten(2, (self.h, self.d_k)).transpose(1, 2)
+
+
+def _backend(x: torch.Tensor) -> contextlib.AbstractContextManager:
+    """PyTorch's choice, but plain products for a backward pass on a CPU.
+
+    There the fused kernel's backward pass is the slower one for short texts.
+    """
+    if x.device.type == "cpu" and torch.is_grad_enabled():
+        return sdpa_kernel(SDPBackend.MATH)
+    return contextlib.nullcontext()

@@ -11,19 +11,22 @@ from espnet_smoe.decoder.attention import KeysValues
 class DecoderCache:
     """Keys and values of N hypotheses of B utterances.
 
-    The N rows are laid out utterance by utterance, N / B rows each, so that the
-    queries of one utterance share its cross-attention keys and values.
+    The N rows are laid out ``(R, B, N / R / B)``: R prompts, the utterances of each,
+    the hypotheses of each. All rows of one utterance share its cross-attention keys
+    and values.
 
     Attributes:
         memory: Per layer, of the encoder's output: ``(B, heads, T, d)`` each.
         memory_mask: ``(B, 1, T)``, false at padding; None without padding.
         past: Per layer, of the L tokens seen so far: ``(N, heads, L, d)`` each;
             empty before the first step.
+        prompts: R.
     """
 
     memory: list[KeysValues]
     memory_mask: torch.Tensor | None
     past: list[KeysValues] = field(default_factory=list)
+    prompts: int = 1
 
     @property
     def utterances(self) -> int:
@@ -40,7 +43,19 @@ class DecoderCache:
         past = [
             (k.index_select(0, rows), v.index_select(0, rows)) for k, v in self.past
         ]
-        return DecoderCache(self.memory, self.memory_mask, past)
+        return DecoderCache(self.memory, self.memory_mask, past, self.prompts)
+
+    def keep_utterances(self, kept: torch.Tensor) -> "DecoderCache":
+        """Forget the encoder's output of all utterances but ``kept`` ``(B',)``.
+
+        The rows are the caller's to `select`.
+        """
+        memory = [
+            (k.index_select(0, kept), v.index_select(0, kept)) for k, v in self.memory
+        ]
+        mask = self.memory_mask
+        mask = None if mask is None else mask.index_select(0, kept)
+        return DecoderCache(memory, mask, self.past, self.prompts)
 
 
 CacheRow = tuple[DecoderCache, int]  # one hypothesis: where it is kept

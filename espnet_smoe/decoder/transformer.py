@@ -41,6 +41,7 @@ class SMoEDecoderLayer(DecoderLayer):
         memory: KeysValues,
         memory_mask: torch.Tensor | None,
         routing: Routing,
+        prompts: int = 1,
     ) -> tuple[torch.Tensor, KeysValues]:
         """Decode T further positions.
 
@@ -50,6 +51,7 @@ class SMoEDecoderLayer(DecoderLayer):
             memory: Keys and values of the encoder's output, of B utterances.
             memory_mask: ``(B, 1, S)``, false at padding; None without padding.
             routing: Of the N rows.
+            prompts: R, where the rows are laid out ``(R, B, N / R / B)``.
 
         Returns:
             ``(N, T, D)``; keys and values of all positions.
@@ -64,9 +66,11 @@ class SMoEDecoderLayer(DecoderLayer):
         x = x if self.normalize_before else self.norm1(x)
 
         h = self.norm2(x) if self.normalize_before else x
-        # rows of one utterance are queries of the same keys: (B, N / B * T, D)
-        queries = h.reshape(memory[0].size(0), -1, h.size(2))
-        attended = self.src_attn.attend(queries, memory, memory_mask).view_as(h)
+        # all rows of an utterance are queries of the same keys
+        grid = h.view(prompts, memory[0].size(0), -1, h.size(2))  # (R, B, n * T, D)
+        queries = grid.transpose(0, 1).flatten(1, 2)  # (B, R * n * T, D)
+        attended = self.src_attn.attend(queries, memory, memory_mask)
+        attended = attended.unflatten(1, (prompts, -1)).transpose(0, 1).reshape(h.shape)
         x = self._residual(x, h, attended, "concat_linear2")
         x = x if self.normalize_before else self.norm2(x)
 
@@ -294,21 +298,48 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface):
         Returns:
             Log probabilities ``(N, V)``; the state of all N.
         """
-        cache = gather(states)
-        new = ys.size(1) - cache.length
-        x = self.embed(ys)[:, -new:]  # (N, new, D), at their own positions
-        routing = self.route(ys, torch.full_like(ys[:, 0], new))
+        x, state = self.advance(ys, gather(states))
+        scores = x if self.output_layer is None else self.output_layer(x)
+        scores = torch.log_softmax(scores, dim=-1)
+        return ((scores, x) if return_hs else scores), state
+
+    def advance(
+        self, ys: torch.Tensor, cache: DecoderCache, routing: Routing | None = None
+    ) -> tuple[torch.Tensor, DecoderCache]:
+        """Decode the tokens that the cache has not seen yet.
+
+        Args:
+            ys: ``(N, L)`` prefixes, prompt included.
+            cache: What is kept of their first tokens.
+            routing: From `route`; made from the prompts when None.
+
+        Returns:
+            The last hidden layer at the last token ``(N, D)``, ready for the output
+            layer; the cache of all L tokens.
+        """
+        start = cache.length
+        x = self._embed_from(ys, start)  # (N, L - start, D)
+        routing = routing or self.route(ys, torch.full_like(ys[:, 0], x.size(1)))
         past = cache.past or [None] * len(self.decoders)
         seen = []
         for layer, before, memory in zip(self.decoders, past, cache.memory):
-            x, now = layer(x, before, memory, cache.memory_mask, routing)
+            x, now = layer(
+                x, before, memory, cache.memory_mask, routing, cache.prompts
+            )
             seen.append(now)
         x = x[:, -1]
         x = self.after_norm(x) if self.normalize_before else x
-        scores = x if self.output_layer is None else self.output_layer(x)
-        scores = torch.log_softmax(scores, dim=-1)
-        state = DecoderCache(cache.memory, cache.memory_mask, seen)
-        return ((scores, x) if return_hs else scores), state
+        return x, DecoderCache(cache.memory, cache.memory_mask, seen, cache.prompts)
+
+    def _embed_from(self, ys: torch.Tensor, start: int) -> torch.Tensor:
+        """Embed ``ys[:, start:]`` at their own positions."""
+        positions = self.embed[-1]
+        if type(positions) is not PositionalEncoding:
+            return self.embed(ys)[:, start:]
+        x = self.embed[:-1](ys[:, start:])
+        positions.extend_pe(x.new_empty(()).expand(1, ys.size(1)))
+        x = x * positions.xscale + positions.pe[:, start : ys.size(1)]
+        return positions.dropout(x)
 
     def select_state(
         self, state: DecoderCache, i: int, new_id: int | None = None

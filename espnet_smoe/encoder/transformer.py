@@ -109,7 +109,7 @@ class SMoETransformerEncoder(TransformerEncoder):
         interctc_use_conditioning: bool = False,
         gradient_checkpoint_layers: Sequence[int] = (),
         qk_norm: bool = False,
-        use_sdpa: bool = True,
+        use_sdpa: bool = False,
         moe: Mapping[str, Any] | None = None,
     ):
         ours = input_layer == "conv1d_glu"

@@ -340,7 +340,8 @@ class ESPnetSMoEModel(ESPnetASRModel):
     ) -> tuple[torch.Tensor, dict[str, Any]]:
         ys_in = torch.cat([prompts, text.clamp(min=0)], dim=1)  # (b, P + L)
         out, _ = self.decoder(encoded, lengths, ys_in, text_lengths + prompts.size(1))
-        out = out[:, prompts.size(1) - 1 :].float()  # no loss on the prompt
+        # no loss on the prompt: its last token predicts the first of the text
+        out = out[:, prompts.size(1) - 1 :].float().contiguous()  # (b, L + 1, V)
         target = torch.cat([text, text.new_full((len(text), 1), self.ignore_id)], 1)
         target.scatter_(1, text_lengths[:, None], self.eos)  # (b, L + 1)
         target = target.masked_fill(target < 0, self.ignore_id)

@@ -51,8 +51,8 @@ class MoEOptions:
         options = cls(**{"labels": tuple(labels), **moe})
         if options.gate not in GATES:
             raise ValueError(
-                f"{where}.gate: '{options.gate}' is unknown{nearest(options.gate, GATES)}"
-                f"; known gates: {', '.join(GATES)}"
+                f"{where}.gate: '{options.gate}' is not one of {', '.join(GATES)}"
+                f"{nearest(options.gate, GATES)}"
             )
         if options.num_experts not in (None, len(options.labels)):
             raise ValueError(
@@ -116,6 +116,7 @@ class LabelGate(Gate):
         for expert, label in enumerate(self.labels):
             table[list(token_list).index(label)] = expert
         self.expert_of_token = table.to(self.expert_of_token.device)
+        self.token_list = tuple(token_list)
         return self
 
     def experts(
@@ -143,8 +144,8 @@ class LabelGate(Gate):
             row = int((experts < 0).nonzero()[0])
             who = f"utterance {utterances[row]}" if utterances else f"row {row}"
             raise ValueError(
-                f"{who}: token {int(label_ids[row])} is not a label of this gate; "
-                f"known labels: {', '.join(self.labels)}"
+                f"{who}: {self.token_list[label_ids[row]]} is not a label of this "
+                f"gate; known labels: {', '.join(self.labels)}"
             )
         return experts
 

@@ -15,7 +15,7 @@ def test_each_label_goes_to_its_own_expert():
 
 def test_a_foreign_token_names_utterance_and_labels():
     gate = LabelGate(["<wb>", "<nb>"]).bind(TOKENS)
-    with pytest.raises(ValueError, match=r"utterance b: token 2 .*<wb>, <nb>"):
+    with pytest.raises(ValueError, match=r"utterance b: a is not a label .*<wb>, <nb>"):
         gate.experts(torch.tensor([1, 2]), ["a", "b"])
 
 

@@ -1,0 +1,217 @@
+"""Model smoe: tasks, prompts, schedules and statistics."""
+
+import math
+
+import pytest
+import torch
+from espnet2.asr.ctc import CTC
+
+from espnet_smoe.decoder.transformer import SMoETransformerDecoder
+from espnet_smoe.encoder.transformer import SMoETransformerEncoder
+from espnet_smoe.model.metrics import error_rates
+from espnet_smoe.model.smoe import ESPnetSMoEModel
+
+SPECIALS = ["<transcribe>", "<translate>", "<ko>", "<en>", "<ja>", "<wb>", "<nb>"]
+TOKENS = [
+    *("<blank>", "<unk>", *SPECIALS, "<beginning_of_sentence>"),
+    *("▁a", "▁b", "c", "d", "<sos/eos>"),
+]
+ID = {token: i for i, token in enumerate(TOKENS)}
+A, B, C, D, EOS = (ID[t] for t in ("▁a", "▁b", "c", "d", "<sos/eos>"))
+SIZES = {
+    "attention_heads": 2,
+    "linear_units": 16,
+    "num_blocks": 2,
+    "dropout_rate": 0.0,
+    "positional_dropout_rate": 0.0,
+}
+
+
+def make(moe: bool = True, **options) -> ESPnetSMoEModel:
+    torch.manual_seed(0)
+    extra = {"moe": {}} if moe else {}
+    return ESPnetSMoEModel(
+        vocab_size=len(TOKENS),
+        token_list=TOKENS,
+        frontend=None,
+        specaug=None,
+        normalize=None,
+        preencoder=None,
+        encoder=SMoETransformerEncoder(
+            6, output_size=8, input_layer="linear", **SIZES, **extra
+        ),
+        postencoder=None,
+        decoder=SMoETransformerDecoder(len(TOKENS), 8, **SIZES, **extra),
+        ctc=CTC(len(TOKENS), 8),
+        joint_network=None,
+        **{"length_normalized_loss": True, **options},
+    )
+
+
+def batch(**changes) -> dict:
+    """Two utterances with both targets; -1 is padding."""
+    torch.manual_seed(1)
+    fields = {
+        "speech": torch.randn(2, 12, 6),
+        "speech_lengths": torch.tensor([12, 9]),
+        "text": torch.tensor([[A, C, D], [B, C, -1]]),
+        "text_st": torch.tensor([[B, B], [A, D]]),
+        "bandwidth": torch.tensor([[ID["<nb>"]], [ID["<wb>"]]]),
+        "utt_id": ["first", "second"],
+    }
+    for name in ("text", "text_st"):
+        fields[f"{name}_lengths"] = (fields[name] >= 0).sum(1)
+    return {k: v for k, v in {**fields, **changes}.items() if v is not None}
+
+
+def decoder_inputs(model: ESPnetSMoEModel, fields: dict) -> list[torch.Tensor]:
+    """What the decoder was given, task by task."""
+    seen = []
+    hook = model.decoder.register_forward_hook(lambda m, args, out: seen.append(args))
+    model(**fields)
+    hook.remove()
+    return [args[2] for args in seen]
+
+
+def test_the_decoder_reads_prompt_then_text():
+    asr, st = decoder_inputs(make(), batch())
+    begin = ID["<beginning_of_sentence>"]
+    assert asr[0].tolist() == [ID["<transcribe>"], ID["<ko>"], begin, A, C, D]
+    assert st[0].tolist() == [ID["<translate>"], ID["<en>"], begin, B, B]
+
+
+def test_an_utterance_may_bring_its_own_prompt():
+    own = torch.tensor([[ID["<translate>"], ID["<ja>"]]] * 2)
+    _, st = decoder_inputs(make(), batch(text_st_prompt=own))
+    assert st[0, :3].tolist() == [
+        *own[0].tolist(),
+        ID["<beginning_of_sentence>"],
+    ]
+
+
+def test_the_loss_is_on_the_text_and_its_end_alone():
+    model = make(moe=False, ctc_weight=0.0)
+    fields = batch(text_st=None, text_st_lengths=None)
+    (ys,) = decoder_inputs(model, fields)
+    encoded, lengths = model.encode(fields["speech"], fields["speech_lengths"])
+    scores = model.decoder(encoded, lengths, ys, torch.tensor([6, 5]))[0]
+    log_p = scores.log_softmax(-1)
+    expected = -torch.stack(
+        [log_p[0, 2 + i, t] for i, t in enumerate([A, C, D, EOS])]
+        + [log_p[1, 2 + i, t] for i, t in enumerate([B, C, EOS])]
+    ).mean()
+    torch.testing.assert_close(model(**fields)[0].squeeze(), expected)
+
+
+def test_joint_is_the_mean_of_both_tasks():
+    model = make()
+    loss, stats, weight = model(**batch())
+    mean = (stats["loss_asr"] + stats["loss_st"]) / 2
+    torch.testing.assert_close(loss.detach(), mean)
+    assert int(weight) == 2
+
+
+def test_alternate_takes_turns_and_goes_on_after_a_resume():
+    model = make(schedule="alternate").train()
+    turns = [model(**batch())[1] for _ in range(3)]
+    done = [math.isnan(stats["loss_st"]) for stats in turns]
+    assert done == [True, False, True]
+    resumed = make(schedule="alternate").train()
+    resumed.load_state_dict(model.state_dict())
+    assert math.isnan(resumed(**batch())[1]["loss_asr"])
+
+
+def test_validation_scores_every_task_whatever_the_schedule():
+    stats = make(schedule="alternate").eval()(**batch())[1]
+    for key in ("loss_asr", "loss_st", "acc_asr", "cer_st", "wer_asr", "cer_ctc_asr"):
+        assert not math.isnan(stats[key]), key
+
+
+def test_an_utterance_without_a_translation_trains_transcription_alone():
+    model = make()
+    missing = torch.tensor([[-1, -1], [A, D]])
+    _, st = decoder_inputs(model, batch(text_st=missing))
+    assert st.shape[0] == 1 and st[0, -2:].tolist() == [A, D]
+    loss, stats, _ = model(**batch(text_st=missing))
+    assert not math.isnan(stats["loss_st"]) and loss.isfinite()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_statistics_have_the_same_keys_whatever_the_batch_holds(training):
+    model = make().train(training)
+    none = torch.full((2, 1), -1)
+    with_all = set(model(**batch())[1])
+    assert with_all == set(model(**batch(text_st=none))[1])
+    assert with_all == set(model(**batch(text=none))[1])
+
+
+def test_a_turn_without_its_target_passes_to_the_next_task():
+    model = make(schedule="alternate").train()
+    stats = model(**batch(text=torch.full((2, 1), -1)))[1]
+    assert math.isnan(stats["loss_asr"]) and not math.isnan(stats["loss_st"])
+
+
+def test_without_any_target_the_error_names_the_utterances():
+    none = torch.full((2, 1), -1)
+    with pytest.raises(ValueError, match="first, second.*text text_st"):
+        make()(**batch(text=none, text_st=none))
+
+
+def test_padding_of_targets_changes_no_loss():
+    wide = torch.tensor([[A, C, D, -1, -1], [B, C, -1, -1, -1]])
+    a, b = make()(**batch())[0], make()(**batch(text=wide))[0]
+    torch.testing.assert_close(a, b)
+
+
+def test_the_loads_of_the_encoders_experts_are_reported():
+    stats = make()(**batch())[1]
+    torch.testing.assert_close(
+        torch.tensor([stats["encoder_load_0"], stats["encoder_load_1"]]),
+        torch.tensor([9 / 21, 12 / 21]),
+    )
+
+
+def test_without_a_label_the_error_names_the_file_to_add():
+    with pytest.raises(ValueError, match="utt2bandwidth"):
+        make()(**batch(bandwidth=None))
+
+
+def test_a_label_of_another_kind_names_the_utterance():
+    wrong = torch.tensor([[ID["<wb>"]], [ID["<ko>"]]])
+    with pytest.raises(ValueError, match="utterance second: <ko> is not a label"):
+        make()(**batch(bandwidth=wrong))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"schedule": "altrnate"}, "did you mean 'alternate'"),
+        ({"ctc_task": "mt"}, "ctc_task: 'mt' is not one of the tasks asr, st"),
+        ({"lsm_wieght": 0.1}, "model_conf: .* did you mean 'lsm_weight'"),
+        (
+            {"tasks": {"asr": {"target": "text", "prompt": ["<sing>"]}}},
+            "model_conf.tasks.asr.prompt: <sing> is not in the token list",
+        ),
+        ({"tasks": {"asr": {"target": "text"}}}, "needs a target and a prompt"),
+        ({"tasks": {"asr": {"promt": []}}}, "did you mean 'prompt'"),
+    ],
+)
+def test_a_wrong_option_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        make(**options)
+
+
+def test_three_tasks_are_as_good_as_two():
+    tasks = {
+        "asr": {"target": "text", "prompt": ["<transcribe>", "<ko>"]},
+        "st": {"target": "text_st", "prompt": ["<translate>", "<en>"]},
+        "st_ja": {"target": "text_ja", "prompt": ["<translate>", "<ja>"]},
+    }
+    stats = make(tasks=tasks)(**batch(text_ja=torch.tensor([[A], [B]])))[1]
+    assert {"loss_asr", "loss_st", "loss_st_ja"} <= set(stats)
+
+
+def test_error_rates_stop_at_the_end_of_the_sentence():
+    best = torch.tensor([[A, C, EOS, D], [B, EOS, EOS, EOS]])
+    rates = error_rates(best, torch.tensor([[A, C], [B, D]]), TOKENS, {ID["<ko>"]}, EOS)
+    assert rates == {"cer": 0.25, "wer": 0.5}

@@ -21,8 +21,10 @@ demo:
 	&& echo "make demo took $$(( ($$(date +%s) - start) / 60 )) min" \
 	"$$(( ($$(date +%s) - start) % 60 )) s"
 
+# The warning ignored is of SWIG, at exit: pytest's summary is to be the last line.
 test: lint
-	@PATH="$(BIN):$$PATH" python -m pytest $(ARGS)
+	@PATH="$(BIN):$$PATH" python -W "ignore:builtin type:DeprecationWarning" \
+	-m pytest $(ARGS)
 
 venv:
 	@.ci/venv

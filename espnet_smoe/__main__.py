@@ -4,6 +4,7 @@ Also the child processes that a multi-GPU run spawns import this module, and so 
 have the classes too. `python3 -m espnet_smoe COMMAND ...` is `espnet-smoe COMMAND`.
 """
 
+import importlib.util
 import runpy
 import sys
 
@@ -15,7 +16,10 @@ def main() -> None:
     if len(sys.argv) > 2 and sys.argv[1] == "-m":
         module = sys.argv[2]
         register()
-        sys.argv = [module, *sys.argv[3:]]
+        spec = importlib.util.find_spec(module)
+        if spec is None:
+            sys.exit(f"espnet_smoe: there is no module {module}")
+        sys.argv = [spec.origin, *sys.argv[3:]]  # as python3 -m does
         # alter_sys stays False: spawned workers find their way by this __main__
         runpy.run_module(module, run_name="__main__")
         return

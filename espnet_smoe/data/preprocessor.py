@@ -81,8 +81,8 @@ class SMoEPreprocessor(CommonPreprocessor):
             return np.array([-1])
         if not text:
             raise ValueError(
-                f"utterance {uid}: empty {name}; write {NO_TRANSLATION} where there is none, "
-                "or leave the utterance out"
+                f"utterance {uid}: empty {name}; write {NO_TRANSLATION} where there is "
+                "none, or leave the utterance out"
             )
         unknown = self.token_ids["<unk>"]
         ids = [self.token_ids.get(p, unknown) for p in self.split_text.encode(text)]

@@ -153,8 +153,11 @@ class ESPnetSMoEModel(ESPnetASRModel):
                 ``(B, 1)``; ``utt_id``.
 
         Returns:
-            Loss; statistics, the same keys whatever the batch holds (NaN for a task
-            that it lacks); B.
+            Loss, the mean over all targets of the batch; statistics, the same keys
+            whatever the batch holds (NaN for a task that it lacks); the weight of
+            both, B where no target is missing. Batches that are averaged by this
+            weight, as ESPnet does it over processes, give the loss of all of them
+            in one batch.
         """
         bf16 = self.bf16_on_cpu and self.training and speech.device.type == "cpu"
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
@@ -170,7 +173,7 @@ class ESPnetSMoEModel(ESPnetASRModel):
         routing = self._route_encoder(fields, names)
         encoded, lengths, hidden = self._encode(speech, speech_lengths, routing)
         stats: dict[str, Any] = {}
-        losses = []
+        losses, targets = [], []
         due = self._tasks_due(fields)
         for task in self.tasks.values():
             present = self._present(task, fields)
@@ -183,16 +186,19 @@ class ESPnetSMoEModel(ESPnetASRModel):
             )
             stats |= self._task_stats(task, numbers)
             losses.append(loss)
+            targets.append(len(rows))
         if not losses:
             raise ValueError(
                 f"no target in the batch of {', '.join(names or ['?'])}; an utterance "
                 f"needs one of: {' '.join(t.target for t in self.tasks.values())}"
             )
-        loss = torch.stack(losses).mean()
+        counts = losses[0].new_tensor(targets)
+        loss = (torch.stack(losses) * counts).sum() / counts.sum()
         stats |= self._mean_stats(stats)
         stats |= _load_stats("encoder", routing)
         stats["loss"] = loss.detach()
-        return force_gatherable((loss, stats, speech.size(0)), loss.device)
+        weight = sum(targets) / len(due)
+        return force_gatherable((loss, stats, weight), loss.device)
 
     # -- the encoder ----------------------------------------------------------------
 

@@ -1,0 +1,153 @@
+"""Every shipped configuration is checked, built and takes one training step."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from espnet2.tasks.abs_task import scheduler_classes
+from espnet2.tasks.asr import ASRTask
+
+from espnet_smoe import register
+from espnet_smoe.check_config import (
+    build_model,
+    check_keys,
+    count_parameters,
+    read_yaml,
+)
+from espnet_smoe.data.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
+
+EGS2 = Path(__file__).parents[2] / "egs2"
+TRAIN = sorted(EGS2.glob("*/*/conf/**/train*.yaml"))
+PAPER = EGS2 / "aihub_koen/smoe1/conf/tuning"
+MINI = EGS2 / "mini_koen/smoe1/conf"
+BASE = (
+    107_087_936  # S-MoE, Section 3.2: 107M, with what the paper leaves open filled in
+)
+TOKENS = [BLANK, UNKNOWN, *LABELS, BEGIN, *"abcd", SOS_EOS]
+ID = {token: i for i, token in enumerate(TOKENS)}
+SMALL = {"attention_heads": 2, "linear_units": 24, "num_blocks": 2}
+SMALL_ENCODER = {**SMALL, "output_size": 16, "subsampling_channels": 32}
+
+register()
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(EGS2))
+
+
+def arguments(path: Path):
+    """What asr_train makes of the file; paper sizes shrink to fit a test."""
+    options = read_yaml(path)
+    if path.parent == PAPER:
+        options["encoder_conf"] |= SMALL_ENCODER
+        options["decoder_conf"] |= SMALL
+    parser = ASRTask.get_parser()
+    parser.set_defaults(**options)
+    args = parser.parse_args(["--output_dir", "unused"])
+    args.token_list, args.normalize, args.normalize_conf = TOKENS, "utterance_mvn", {}
+    return args
+
+
+def batch(of_smoe: bool) -> dict[str, torch.Tensor]:
+    """Two utterances of 0.4 s; one is narrowband."""
+    torch.manual_seed(0)
+    text = torch.tensor([[ID["a"], ID["b"], ID["c"]], [ID["d"], ID["a"], -1]])
+    fields = {
+        "speech": torch.randn(2, 6400),
+        "speech_lengths": torch.tensor([6400, 6000]),
+        "text": text,
+        "text_lengths": torch.tensor([3, 2]),
+    }
+    if of_smoe:
+        fields |= {"text_st": text.flip(0), "text_st_lengths": torch.tensor([2, 3])}
+        fields["bandwidth"] = torch.tensor([[ID["<nb>"]], [ID["<wb>"]]])
+    return fields
+
+
+def test_the_recipes_have_configurations():
+    assert len(TRAIN) >= 12
+    assert {path.parts[len(EGS2.parts)] for path in TRAIN} >= {
+        *("aihub_koen", "mini_an4", "mini_koen")
+    }
+
+
+@pytest.mark.parametrize("path", TRAIN, ids=name)
+def test_one_training_step_moves_every_parameter(path):
+    check_keys(read_yaml(path))
+    args = arguments(path)
+    torch.manual_seed(0)
+    model = ASRTask.build_model(args).train()
+    (optimizer,) = ASRTask.build_optimizers(args, model)
+    scheduler = scheduler_classes[args.scheduler](optimizer, **args.scheduler_conf)
+    before = {key: p.detach().clone() for key, p in model.named_parameters()}
+    turns = 2 if args.model_conf.get("schedule") == "alternate" else 1
+    for _ in range(turns):
+        loss, _, _ = model(**batch(of_smoe=args.model == "smoe"))
+        assert loss.isfinite()
+        loss.sum().backward()
+    idle = [key for key, p in model.named_parameters() if p.grad is None]
+    assert not idle
+    if optimizer.param_groups[0]["lr"] == 0:  # the first step of a warm-up from zero
+        scheduler.step()
+    optimizer.step()
+    moved = {k: not torch.equal(p, before[k]) for k, p in model.named_parameters()}
+    assert all(moved.values()), [key for key, yes in moved.items() if not yes]
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("system", "total", "active"),
+    [
+        ("base", BASE, BASE),
+        ("decffnx2", 119_683_136, 119_683_136),
+        ("decsmoe", 119_686_208, BASE),
+        ("encdecsmoe", 144_882_752, BASE),
+    ],
+)
+def test_paper_sizes_have_the_papers_parameters(system, total, active):
+    model = build_model(PAPER / f"train_{system}.yaml", vocab_size=40000)
+    assert count_parameters(model) == {"total": total, "active": active}
+
+
+@pytest.mark.parametrize("folder", [PAPER, MINI / "tuning"], ids=name)
+def test_the_compared_systems_differ_in_nothing_else(folder):
+    """What a comparison may vary: experts, widths, ESPnet's classes; no training."""
+    systems = {p.stem: read_yaml(p) for p in sorted(folder.glob("train_*.yaml"))}
+    base = systems.pop("train_base")
+    free = {"encoder", "encoder_conf", "decoder", "decoder_conf"}
+    if folder == PAPER:  # EncDecS-MoE is fine-tuned, with a schedule of its own
+        systems["train_encdecsmoe"] |= {
+            key: base[key] for key in ("scheduler_conf", "max_epoch")
+        }
+    for system, options in systems.items():
+        assert {k for k in base | options if base.get(k) != options.get(k)} <= free
+        for part in ("encoder_conf", "decoder_conf"):
+            differ = {
+                k
+                for k in base[part] | options[part]
+                if base[part].get(k) != options[part].get(k)
+            }
+            allowed = {
+                "train_decffnx2": {"linear_units"},
+                "train_espnet": {"input_layer", "subsampling_channels"},
+            }.get(system, {"moe"})
+            assert differ <= allowed, f"{system}: {part}"
+
+
+def test_mini_systems_have_the_shape_of_the_comparison():
+    count = {
+        p.stem.removeprefix("train_"): count_parameters(build_model(p, vocab_size=500))
+        for p in (MINI / "tuning").glob("train_*.yaml")
+    }
+    assert set(count) == {"base", "decffnx2", "decsmoe", "encdecsmoe", "espnet"}
+    active = {count[k]["active"] for k in ("base", "decsmoe", "encdecsmoe")}
+    assert active == {count["base"]["total"]}
+    wide, experts = count["decffnx2"]["total"], count["decsmoe"]["total"]
+    assert 0 < experts - wide < 0.01 * wide  # but for the experts' own biases
+    assert count["encdecsmoe"]["total"] > experts
+
+
+def test_the_demo_trains_the_whole_mixture():
+    assert read_yaml(MINI / "train.yaml") == read_yaml(
+        MINI / "tuning/train_encdecsmoe.yaml"
+    )

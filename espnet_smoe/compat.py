@@ -10,6 +10,7 @@ with contextlib.redirect_stderr(io.StringIO()):  # a note about flash attention
 
 from espnet2.asr.ctc import CTC
 from espnet2.asr.decoder.abs_decoder import AbsDecoder
+from espnet2.asr.decoder.transformer_decoder import TransformerDecoder
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.asr.encoder.transformer_encoder import TransformerEncoder
 from espnet2.asr.espnet_model import ESPnetASRModel
@@ -22,6 +23,9 @@ from espnet2.legacy.nets.pytorch_backend.transformer.embedding import (
 )
 from espnet2.legacy.nets.pytorch_backend.transformer.encoder_layer import EncoderLayer
 from espnet2.legacy.nets.pytorch_backend.transformer.layer_norm import LayerNorm
+from espnet2.legacy.nets.pytorch_backend.transformer.positionwise_feed_forward import (
+    PositionwiseFeedForward,
+)
 from espnet2.legacy.nets.pytorch_backend.transformer.repeat import repeat
 from espnet2.legacy.nets.pytorch_backend.transformer.subsampling import (
     Conv1dSubsampling2,
@@ -35,6 +39,7 @@ from espnet2.legacy.nets.pytorch_backend.transformer.subsampling import (
 )
 from espnet2.legacy.nets.scorer_interface import BatchScorerInterface
 from espnet2.legacy.nets.scorers.ctc import CTCPrefixScorer
+from espnet2.text.cleaner import TextCleaner
 from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.train.preprocessor import CommonPreprocessor
 
@@ -62,8 +67,10 @@ __all__ = [
     "LayerNorm",
     "MultiHeadedAttention",
     "PositionalEncoding",
+    "PositionwiseFeedForward",
     "SUBSAMPLING",
     "TooShortUttError",
+    "TransformerDecoder",
     "TransformerEncoder",
     "check_short_utt",
     "force_gatherable",

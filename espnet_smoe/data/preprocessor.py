@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from espnet_smoe.compat import CommonPreprocessor
+from espnet_smoe.compat import CommonPreprocessor, TextCleaner
 from espnet_smoe.data.data_dir import NO_TRANSLATION
 from espnet_smoe.data.tokenizer import load_tokenizer
 
@@ -28,6 +28,8 @@ class SMoEPreprocessor(CommonPreprocessor):
         bpemodel: Tokenizer, see `load_tokenizer`.
         text_names: Targets.
         label_names: Fields that hold a label.
+        text_cleaner: ESPnet's ``--cleaner``, applied to every target.
+        token_type: Not read; the tokenizer's file tells its kind.
         **kwargs: Options of ESPnet's ``CommonPreprocessor``.
 
     Raises:
@@ -42,6 +44,7 @@ class SMoEPreprocessor(CommonPreprocessor):
         bpemodel: str | None = None,
         text_names: tuple[str, ...] | list[str] = ("text", "text_st"),
         label_names: tuple[str, ...] | list[str] = ("bandwidth",),
+        text_cleaner: Any = None,
         token_type: str | None = None,
         **kwargs: Any,
     ):
@@ -56,7 +59,8 @@ class SMoEPreprocessor(CommonPreprocessor):
         self.token_ids = {token: i for i, token in enumerate(token_list)}
         self.text_names = tuple(text_names)
         self.label_names = tuple(label_names)
-        self.split_text = load_tokenizer(bpemodel)
+        self.tokenizer = load_tokenizer(bpemodel)
+        self.text_cleaner = TextCleaner(text_cleaner)
 
     def __call__(self, uid: str, data: dict[str, Any]) -> dict[str, np.ndarray]:
         """Process the fields of utterance ``uid``."""
@@ -76,7 +80,7 @@ class SMoEPreprocessor(CommonPreprocessor):
         return data
 
     def _text(self, uid: str, name: str, text: str) -> np.ndarray:
-        text = text.strip()
+        text = self.text_cleaner(text.strip())
         if text == NO_TRANSLATION:
             return np.array([-1])
         if not text:
@@ -85,7 +89,7 @@ class SMoEPreprocessor(CommonPreprocessor):
                 "none, or leave the utterance out"
             )
         unknown = self.token_ids["<unk>"]
-        ids = [self.token_ids.get(p, unknown) for p in self.split_text.encode(text)]
+        ids = [self.token_ids.get(p, unknown) for p in self.tokenizer.encode(text)]
         return np.array(ids, dtype=np.int64)
 
     def _specials(self, uid: str, name: str, tokens: list[str]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """`python3 -m espnet_smoe -m MODULE ...`: run an ESPnet module with our classes.
 
-Also the child processes that a multi-GPU run spawns import this module, and so they
-have the classes too. `python3 -m espnet_smoe COMMAND ...` is `espnet-smoe COMMAND`.
+Also the processes that a multi-GPU run spawns have the classes. `python3 -m espnet_smoe
+COMMAND ...` is `espnet-smoe COMMAND`.
 """
 
 import importlib.util
@@ -20,7 +20,11 @@ def main() -> None:
         if spec is None:
             sys.exit(f"espnet_smoe: there is no module {module}")
         sys.argv = [spec.origin, *sys.argv[3:]]  # as python3 -m does
-        # alter_sys stays False: spawned workers find their way by this __main__
+        # A spawned process runs the main module of its parent first, unless that is a
+        # package's __main__: name one that registers. Needs alter_sys to stay False.
+        sys.modules["__main__"].__spec__ = importlib.util.find_spec(
+            "espnet_smoe.worker"
+        )
         runpy.run_module(module, run_name="__main__")
         return
     from espnet_smoe.cli import main as command
@@ -30,5 +34,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-elif __name__ == "__mp_main__":  # a spawned worker of a run that started here
-    register()

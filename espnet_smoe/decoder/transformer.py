@@ -323,9 +323,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface):
         past = cache.past or [None] * len(self.decoders)
         seen = []
         for layer, before, memory in zip(self.decoders, past, cache.memory):
-            x, now = layer(
-                x, before, memory, cache.memory_mask, routing, cache.prompts
-            )
+            x, now = layer(x, before, memory, cache.memory_mask, routing, cache.prompts)
             seen.append(now)
         x = x[:, -1]
         x = self.after_norm(x) if self.normalize_before else x

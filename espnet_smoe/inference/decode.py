@@ -1,0 +1,265 @@
+"""Decode a data directory (stage 12).
+
+    python3 -m espnet_smoe.inference.decode --train-config exp/x/config.yaml \\
+        --model-file exp/x/valid.acc.ave.pth --data dump/raw/test \\
+        --out exp/x/decode_default/test --config conf/decode.yaml --nj 2
+
+Writes ``hyp.asr``, ``hyp.st`` (one a task) and ``decode.json``: ``audio_seconds``;
+``compute_seconds``, the time that all processes together spent on encoding and
+searching; ``rtf``, compute seconds a second of audio, thus of one process with one
+thread; ``wall_seconds`` from start to end; beam size and the other options.
+"""
+
+import argparse
+import json
+import multiprocessing
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from espnet_smoe.data.data_dir import read_table, write_lines, write_table
+from espnet_smoe.inference.audio import SAMPLE_RATE, bandwidth_of, read_audio
+from espnet_smoe.inference.long import decode_long, joined
+from espnet_smoe.inference.speech_to_text import AUTO, SpeechToText
+from espnet_smoe.options import reject_unknown
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """What ``conf/decode.yaml`` may hold.
+
+    Attributes:
+        beam_size: Hypotheses kept.
+        ctc_weight: Weight of CTC scores in the task that has a CTC head.
+        maxlenratio: Longest output over encoder frames; 0 detects the end.
+        minlenratio: Shortest output over encoder frames.
+        batch_size: Utterances decoded together.
+        tasks: Names; None for all that the model knows.
+        bandwidth: For utterances without a line in ``utt2bandwidth``.
+    """
+
+    beam_size: int = 5
+    ctc_weight: float = 0.0
+    maxlenratio: float = 0.0
+    minlenratio: float = 0.0
+    batch_size: int = 8
+    tasks: list[str] | None = None
+    bandwidth: str = AUTO
+
+    @classmethod
+    def read(cls, path: str | None) -> "DecodeOptions":
+        """Read a YAML file; the defaults where there is none.
+
+        Raises:
+            ValueError: The file is missing, or a key unknown.
+        """
+        if path is None:
+            return cls()
+        if not Path(path).is_file():
+            raise ValueError(f"{path} does not exist; name a file with --config")
+        options = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        reject_unknown(options, [f.name for f in fields(cls)], path)
+        return cls(**options)
+
+
+@dataclass
+class _Share:
+    """What one process has done.
+
+    Attributes:
+        texts: Task -> utterance -> text.
+        audio_seconds: Of its utterances.
+        compute_seconds: Encoding and searching.
+    """
+
+    texts: dict[str, dict[str, str]] = field(default_factory=dict)
+    audio_seconds: float = 0.0
+    compute_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The utterances of one process: (name, audio file, bandwidth)."""
+
+    train_config: str
+    model_file: str
+    device: str
+    options: DecodeOptions
+    utterances: list[tuple[str, str, str]]
+
+
+def decode(args: argparse.Namespace) -> dict:
+    """Decode a data directory and write the results.
+
+    Args:
+        args: Of `get_parser`.
+
+    Returns:
+        The content of ``decode.json``.
+
+    Raises:
+        ValueError: Something is missing or an utterance cannot be decoded; names it.
+    """
+    options = DecodeOptions.read(args.config)
+    utterances = _utterances(Path(args.data), options.bandwidth)
+    nj = max(1, min(args.nj, len(utterances)))
+    jobs = [
+        _Job(
+            args.train_config,
+            args.model_file,
+            args.device,
+            options,
+            utterances[i::nj],
+        )
+        for i in range(nj)
+    ]
+    begun = time.perf_counter()
+    shares = list(_run(jobs))
+    wall_seconds = time.perf_counter() - begun
+    out = Path(args.out)
+    tasks = list(shares[0].texts)
+    for task in tasks:
+        texts = {u: t for share in shares for u, t in share.texts[task].items()}
+        write_table(out / f"hyp.{task}", {u: texts[u] for u, _, _ in utterances})
+    audio_seconds = sum(share.audio_seconds for share in shares)
+    compute_seconds = sum(share.compute_seconds for share in shares)
+    summary = {
+        "utterances": len(utterances),
+        "audio_seconds": round(audio_seconds, 3),
+        "compute_seconds": round(compute_seconds, 3),
+        "wall_seconds": round(wall_seconds, 3),
+        "rtf": round(compute_seconds / audio_seconds, 5),
+        "nj": nj,
+        **asdict(options),
+        "tasks": tasks,
+        "model_file": args.model_file,
+    }
+    write_lines(out / "decode.json", [json.dumps(summary, indent=2)])
+    return summary
+
+
+def _utterances(data: Path, default: str) -> list[tuple[str, str, str]]:
+    if not (data / "wav.scp").is_file():
+        raise ValueError(f"{data / 'wav.scp'} does not exist; stage 4 makes it")
+    problems: list = []
+    waves = read_table(data / "wav.scp", problems)
+    bandwidths = {}
+    if (data / "utt2bandwidth").is_file():
+        bandwidths = read_table(data / "utt2bandwidth", problems)
+    if problems:
+        raise ValueError("\n".join(map(str, problems)))
+    if not waves:
+        raise ValueError(f"{data / 'wav.scp'} is empty; there is nothing to decode")
+    return [(u, path, bandwidths.get(u, default)) for u, path in waves.items()]
+
+
+def _run(jobs: list[_Job]) -> Iterator[_Share]:
+    if len(jobs) == 1:
+        yield _decode_share(jobs[0])
+        return
+    # spawned: a process that has run PyTorch's threads cannot be forked safely
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(jobs), mp_context=context) as pool:
+        running = [pool.submit(_decode_share, job) for job in jobs]
+        for done in as_completed(running):
+            yield done.result()
+
+
+def _decode_share(job: _Job) -> _Share:
+    import torch
+    from tqdm import tqdm
+
+    # one thread a process: `nj` says how many cores are used
+    torch.set_num_threads(1)
+    options = job.options
+    speech_to_text = SpeechToText(
+        job.train_config,
+        job.model_file,
+        device=job.device,
+        beam_size=options.beam_size,
+        ctc_weight=options.ctc_weight,
+        maxlenratio=options.maxlenratio,
+        minlenratio=options.minlenratio,
+        batch_size=options.batch_size,
+    )
+    tasks = speech_to_text.check_tasks(options.tasks)
+    share = _Share({task: {} for task in tasks})
+    group_size = 8 * options.batch_size  # enough to find utterances of like length
+    groups = range(0, len(job.utterances), group_size)
+    for start in tqdm(groups, unit="group", mininterval=10):
+        group = job.utterances[start : start + group_size]
+        read = [_read(name, path) for name, path, _ in group]
+        waves = [wave for wave, _ in read]
+        names = [name for name, _, _ in group]
+        labels = _labels(speech_to_text, group, read)
+        begun = time.perf_counter()
+        results = decode_long(speech_to_text, waves, tasks, labels, names)
+        share.compute_seconds += time.perf_counter() - begun
+        share.audio_seconds += sum(len(wave) for wave in waves) / SAMPLE_RATE
+        for name, pieces in zip(names, results):
+            for task in tasks:
+                share.texts[task][name] = joined(task, pieces)
+    return share
+
+
+def _read(name: str, path: str) -> tuple[np.ndarray, int]:
+    try:
+        return read_audio(path)
+    except ValueError as error:
+        raise ValueError(f"utterance {name}: {error}") from error
+
+
+def _labels(
+    speech_to_text: SpeechToText,
+    group: list[tuple[str, str, str]],
+    read: list,
+) -> list[str]:
+    """Bandwidths; ``auto`` is decided by the rate of the file, before resampling."""
+    labels = []
+    for (name, _, label), (wave, rate) in zip(group, read):
+        try:
+            speech_to_text.check_bandwidth(label)
+        except ValueError as error:
+            raise ValueError(f"utterance {name}: {error}") from error
+        labels.append(bandwidth_of(wave, rate) if label == AUTO else label)
+    return labels
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m espnet_smoe.inference.decode",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--train-config", required=True, help="config.yaml of the experiment")
+    add("--model-file", required=True, help="checkpoint")
+    add("--data", required=True, help="data directory")
+    add("--out", required=True, help="folder to write")
+    add("--config", help="YAML file, see DecodeOptions (default: its defaults)")
+    add("--nj", type=int, default=1, help="processes (default: %(default)s)")
+    add("--device", default="cpu", help="such as cuda (default: %(default)s)")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    args = get_parser().parse_args(argv)
+    try:
+        summary = decode(args)
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from error
+    print(
+        f"{args.out}: {summary['utterances']} utterances, {summary['audio_seconds']} s "
+        f"of audio, RTF {summary['rtf']}"
+    )
+
+
+if __name__ == "__main__":
+    main()

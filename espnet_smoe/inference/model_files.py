@@ -1,0 +1,170 @@
+"""A trained model from its files: found, built, loaded, and every key checked."""
+
+import argparse
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+
+from espnet_smoe import register
+
+CHECKPOINTS = ("model.pth", "valid.acc.ave.pth", "valid.acc.best.pth")
+FILE_KEYS = (("bpemodel",), ("token_list",), ("normalize_conf", "stats_file"))
+MANY = 5  # keys that an error message lists
+
+
+@contextmanager
+def model_files(path: str | Path) -> Iterator[tuple[Path, Path]]:
+    """Find configuration and checkpoint.
+
+    Args:
+        path: A zip file of the recipe's stage 14, or an experiment's folder. A zip
+            file's content lives as long as the context.
+
+    Yields:
+        Training configuration, checkpoint.
+
+    Raises:
+        ValueError: There is no such model.
+    """
+    path = Path(path)
+    if path.is_dir():
+        yield path / "config.yaml", _checkpoint_in(path)
+    elif path.is_file():
+        from espnet2.main_funcs.pack_funcs import unpack
+
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                files = unpack(path, folder)
+                found = files["asr_train_config"], files["asr_model_file"]
+            except Exception as error:  # the archive's reader raises many types
+                raise ValueError(
+                    f"{path}: not a packed model ({error}); stage 14 of the recipe "
+                    "makes one"
+                ) from error
+            yield Path(found[0]), Path(found[1])
+    else:
+        raise ValueError(
+            f"{path} does not exist; give the folder of an experiment, or the zip file "
+            "of the recipe's stage 14"
+        )
+
+
+def _checkpoint_in(folder: Path) -> Path:
+    for name in CHECKPOINTS:
+        if (folder / name).is_file():
+            return folder / name
+    raise ValueError(
+        f"{folder} holds none of {', '.join(CHECKPOINTS)}; name a checkpoint with "
+        "--train-config and --model-file"
+    )
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Read a training configuration; its relative paths become ones that exist.
+
+    A path counts from the current folder, as ESPnet writes it, or else from the
+    configuration's own.
+
+    Raises:
+        ValueError: The file is missing or no training configuration, or a file that it
+            names is missing.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist; stage 11 of the recipe writes it")
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(config, dict) or "token_list" not in config:
+        raise ValueError(
+            f"{path} is no training configuration; give the config.yaml that training "
+            "wrote into the experiment's folder"
+        )
+    for *parents, key in FILE_KEYS:
+        section = config
+        for parent in parents:
+            section = section.get(parent) or {}
+        if isinstance(section.get(key), str):
+            name = ".".join([*parents, key])
+            section[key] = str(_existing(section[key], path, name))
+    return config
+
+
+def _existing(value: str, config: Path, key: str) -> Path:
+    places = [Path(value), config.parent / value, config.parent / Path(value).name]
+    for place in places:
+        if place.is_file():
+            return place
+    raise ValueError(
+        f"{config}: {key} names {value}, which is neither in the current folder nor "
+        f"beside the configuration; run from the recipe's folder or copy it to "
+        f"{config.parent}"
+    )
+
+
+def load_model(
+    config: Mapping[str, Any], model_file: str | Path, device: str = "cpu"
+) -> nn.Module:
+    """Build a model and load its checkpoint.
+
+    Args:
+        config: From `read_config`.
+        model_file: Checkpoint.
+        device: Where the model shall be.
+
+    Returns:
+        The model, ready for inference.
+
+    Raises:
+        ValueError: The checkpoint is missing, unreadable, or does not fit the model.
+    """
+    register()
+    from espnet2.tasks.asr import ASRTask
+
+    model = ASRTask.build_model(argparse.Namespace(**config))
+    load_checkpoint(model, model_file)
+    return model.to(device).eval()
+
+
+def load_checkpoint(model: nn.Module, path: str | Path) -> None:
+    """Load weights; every key must fit.
+
+    Raises:
+        ValueError: The file is missing, unreadable, or keys are missing, foreign or of
+            another shape; names them.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"{path} does not exist; stage 11 of the recipe writes it")
+    try:
+        given = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle and zip errors of many types
+        reason = str(error).split("\n")[0]
+        raise ValueError(f"{path}: not a checkpoint of weights ({reason})") from error
+    if not isinstance(given, dict):
+        raise ValueError(f"{path}: not a checkpoint of weights")
+    known = model.state_dict()
+    faults = {
+        "missing": [key for key in known if key not in given],
+        "foreign": [key for key in given if key not in known],
+        "of another shape": [
+            f"{key} {tuple(given[key].shape)}, not {tuple(known[key].shape)}"
+            for key in known
+            if key in given and given[key].shape != known[key].shape
+        ],
+    }
+    told = [f"{what}: {_list(keys)}" for what, keys in faults.items() if keys]
+    if told:
+        raise ValueError(
+            f"{path} does not fit the model of the training configuration; "
+            f"{'; '.join(told)}. Give the config.yaml it was trained with"
+        )
+    model.load_state_dict(given)
+
+
+def _list(keys: list[str]) -> str:
+    more = f" and {len(keys) - MANY} more" if len(keys) > MANY else ""
+    return ", ".join(keys[:MANY]) + more

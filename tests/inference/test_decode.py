@@ -1,0 +1,76 @@
+"""Stage 12 writes a hypothesis an utterance and task, however many processes."""
+
+import json
+
+import pytest
+import soundfile
+
+from espnet_smoe.inference.decode import main
+from tests.tiny import noise, save_experiment, tiny_config
+
+UTTERANCES = {f"utt{i}": 0.4 + 0.1 * i for i in range(5)}
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exp")
+    return save_experiment(folder, tiny_config(folder))
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for i, (name, seconds) in enumerate(UTTERANCES.items()):
+        soundfile.write(tmp_path / f"{name}.wav", noise(seconds, seed=i), 16000)
+    lines = [f"{name} {tmp_path / name}.wav\n" for name in UTTERANCES]
+    (folder / "wav.scp").write_text("".join(lines))
+    (folder / "utt2bandwidth").write_text("".join(f"{u} nb\n" for u in UTTERANCES))
+    (tmp_path / "decode.yaml").write_text("beam_size: 2\nmaxlenratio: -5\n")
+    return tmp_path
+
+
+def decode(experiment, data, out, *more):
+    config, model = map(str, experiment)
+    files = ("--train-config", config, "--model-file", model)
+    folders = ("--data", str(data / "data"), "--out", str(data / out))
+    options = ("--config", str(data / "decode.yaml"))
+    main([*files, *folders, *options, *more])
+    return data / out
+
+
+def test_every_utterance_has_a_line_a_task(experiment, data):
+    out = decode(experiment, data, "out")
+    for task in ("asr", "st"):
+        lines = (out / f"hyp.{task}").read_text().splitlines()
+        assert [line.split()[0] for line in lines] == list(UTTERANCES)
+    summary = json.loads((out / "decode.json").read_text())
+    assert summary["audio_seconds"] == pytest.approx(sum(UTTERANCES.values()))
+    assert summary["rtf"] == pytest.approx(
+        summary["compute_seconds"] / summary["audio_seconds"], rel=0.05
+    )
+    assert (summary["beam_size"], summary["tasks"]) == (2, ["asr", "st"])
+
+
+def test_processes_share_the_work_without_a_difference(experiment, data):
+    one = decode(experiment, data, "one")
+    two = decode(experiment, data, "two", "--nj", "2")
+    assert json.loads((two / "decode.json").read_text())["nj"] == 2
+    for task in ("asr", "st"):
+        name = f"hyp.{task}"
+        assert (one / name).read_text() == (two / name).read_text()
+
+
+@pytest.mark.parametrize(
+    "file, content, message",
+    [
+        ("decode.yaml", "beam: 2\n", r"unknown key 'beam', did you mean 'beam_size'"),
+        ("data/wav.scp", "utt0 /no/such.wav\n", r"utterance utt0: .*such.wav does not"),
+        ("data/utt2bandwidth", "utt0 xb\n", r"utterance utt0: unknown bandwidth 'xb'"),
+        ("data/wav.scp", "", "is empty"),
+    ],
+)
+def test_fault_names_its_place(experiment, data, file, content, message):
+    (data / file).write_text(content)
+    with pytest.raises(SystemExit, match=message):
+        decode(experiment, data, "out")

@@ -1,0 +1,184 @@
+"""SpeechToText loads what fits, decodes what it is asked for, and says why not."""
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from espnet_smoe.inference import SpeechToText, pack
+from tests.tiny import noise, save_experiment, tiny_config
+
+LIMIT = {"maxlenratio": -8, "beam_size": 3}
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exp")
+    return save_experiment(folder, tiny_config(folder))
+
+
+@pytest.fixture(scope="module")
+def speech_to_text(experiment):
+    return SpeechToText(*experiment, **LIMIT)
+
+
+def test_every_task_of_every_waveform(speech_to_text):
+    results = speech_to_text([noise(0.5), noise(1.0, seed=1)], ["st", "asr"])
+    assert [list(r) for r in results] == [["st", "asr"]] * 2
+    result = results[0]["asr"]
+    assert isinstance(result.text, str)
+    assert result.score < 0
+    assert not any(t.startswith("<") and t.endswith(">") for t in result.tokens)
+
+
+def test_batch_gives_what_each_gives_alone(experiment):
+    waves = [noise(0.4 + 0.17 * i, seed=i) for i in range(7)]
+    labels = ["nb", "wb", "wb", "nb", "nb", "wb", "nb"]
+    together = SpeechToText(*experiment, batch_size=4, **LIMIT)
+    alone = SpeechToText(*experiment, batch_size=1, **LIMIT)
+    found = together(waves, bandwidth=labels)
+    for wave, label, batched in zip(waves, labels, found):
+        (single,) = alone([wave], bandwidth=label)
+        for task in ("asr", "st"):
+            assert batched[task].tokens == single[task].tokens
+            assert batched[task].score == pytest.approx(single[task].score, abs=1e-3)
+
+
+def test_tasks_together_equal_each_alone(speech_to_text):
+    both = speech_to_text([noise(1)])[0]
+    for task in ("asr", "st"):
+        alone = speech_to_text([noise(1)], [task])[0]
+        assert list(alone) == [task]
+        assert alone[task].tokens == both[task].tokens
+
+
+def test_bandwidth_chooses_the_expert(speech_to_text):
+    wide, narrow = speech_to_text([noise(1)] * 2, ["asr"], ["wb", "nb"])
+    assert wide["asr"].score != pytest.approx(narrow["asr"].score, abs=1e-4)
+    auto = speech_to_text([noise(1, rate=8000)], ["asr"], "auto", sample_rate=8000)
+    told = speech_to_text([noise(1, rate=8000)], ["asr"], "nb", sample_rate=8000)
+    assert auto == told
+
+
+def test_ctc_scores_the_transcript_alone(experiment):
+    plain = SpeechToText(*experiment, **LIMIT)([noise(1)])[0]
+    heard = SpeechToText(*experiment, ctc_weight=0.3, **LIMIT)([noise(1)])[0]
+    assert heard["st"] == plain["st"]
+    assert heard["asr"].score != plain["asr"].score
+
+
+def test_nbest_is_sorted(experiment):
+    result = SpeechToText(*experiment, nbest=3, **LIMIT)([noise(1)])[0]["asr"]
+    scores = [score for _, score in result.nbest]
+    assert len(scores) == 3
+    assert scores == sorted(scores, reverse=True)
+    assert result.nbest[0] == (result.text, result.score)
+
+
+@pytest.mark.parametrize("decoder", ["transformer", "smoe_transformer"])
+def test_dense_and_stock_decoders_serve_too(tmp_path, decoder):
+    config = tiny_config(tmp_path, moe=False, decoder=decoder)
+    found = SpeechToText(*save_experiment(tmp_path, config), **LIMIT)([noise(1)])
+    assert set(found[0]) == {"asr", "st"}
+
+
+def test_stock_and_own_decoder_find_the_same(tmp_path):
+    found = []
+    for decoder in ("transformer", "smoe_transformer"):
+        config = tiny_config(tmp_path, moe=False, decoder=decoder)
+        files = save_experiment(tmp_path / decoder, config)
+        if found:  # the same weights
+            files = (files[0], tmp_path / "transformer/model.pth")
+        found.append(SpeechToText(*files, ctc_weight=0.3, **LIMIT)([noise(1)])[0])
+    for task in ("asr", "st"):
+        assert found[0][task].tokens == found[1][task].tokens
+        assert found[0][task].score == pytest.approx(found[1][task].score, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"tasks": ["asr", "sta"]}, r"unknown task 'sta', did you mean 'st'.*asr, st"),
+        ({"bandwidth": "nbb"}, r"unknown bandwidth 'nbb', did you mean 'nb'.*auto"),
+        ({"waveforms": [noise(31)]}, r"waveform 0: 31\.0 s; at most 30 s"),
+        ({"waveforms": [np.zeros(0)]}, "waveform 0: the audio is empty"),
+        ({"waveforms": [np.full(16000, np.nan)]}, "waveform 0: .*NaN"),
+        ({"waveforms": [np.zeros((2, 16000))]}, "waveform 0: .*mono"),
+        ({"bandwidth": ["nb", "wb"]}, "2 values of bandwidth for 1"),
+    ],
+)
+def test_bad_request_is_refused(speech_to_text, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        speech_to_text(**{"waveforms": [noise(1)]} | arguments)
+
+
+def change(experiment, folder, edit):
+    """A copy of the checkpoint with something wrong."""
+    weights = torch.load(experiment[1], weights_only=True)
+    edit(weights)
+    torch.save(weights, folder / "changed.pth")
+    return experiment[0], folder / "changed.pth"
+
+
+BIAS = "decoder.output_layer.bias"
+
+
+@pytest.mark.parametrize(
+    "edit, message",
+    [
+        (lambda w: w.pop(BIAS), rf"missing: {BIAS}"),
+        (lambda w: w.update(extra=torch.zeros(1)), "foreign: extra"),
+        (lambda w: w.update({BIAS: torch.zeros(3)}), rf"{BIAS} \(3,\), not \(300,\)"),
+    ],
+    ids=["missing", "foreign", "shape"],
+)
+def test_checkpoint_that_does_not_fit_is_refused(experiment, tmp_path, edit, message):
+    with pytest.raises(ValueError, match=f"changed.pth does not fit.*{message}"):
+        SpeechToText(*change(experiment, tmp_path, edit))
+
+
+def test_checkpoint_that_runs_code_is_refused(experiment, tmp_path):
+    torch.save({"a": SpeechToText}, tmp_path / "bad.pth")
+    with pytest.raises(ValueError, match="bad.pth: not a checkpoint of weights"):
+        SpeechToText(experiment[0], tmp_path / "bad.pth")
+
+
+@pytest.mark.parametrize("name", ["model.pth", "config.yaml"])
+def test_missing_file_is_named(experiment, tmp_path, name):
+    files = [tmp_path / name if f.name == name else f for f in experiment]
+    with pytest.raises(ValueError, match=f"{name} does not exist"):
+        SpeechToText(*files)
+
+
+def test_relative_paths_count_from_here_or_from_the_configuration(
+    experiment, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    config = yaml.safe_load(experiment[0].read_text())
+    config["bpemodel"] = "data/bpe.json"
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(ValueError, match="bpemodel names data/bpe.json"):
+        SpeechToText("config.yaml", experiment[1])
+    pieces = (experiment[0].parent / "bpe.json").read_text()
+    (tmp_path / "bpe.json").write_text(pieces)  # beside the configuration
+    SpeechToText("config.yaml", experiment[1])
+    (tmp_path / "data").mkdir()
+    (tmp_path / "bpe.json").rename(tmp_path / "data/bpe.json")
+    SpeechToText("config.yaml", experiment[1])
+
+
+def test_packed_model_decodes_like_its_folder(experiment, tmp_path, speech_to_text):
+    pack.pack(experiment[0].parent, "model.pth", tmp_path / "m.zip")
+    (expected,) = speech_to_text([noise(1)])
+    for path in (tmp_path / "m.zip", experiment[0].parent):
+        assert SpeechToText.from_pretrained(path, **LIMIT)([noise(1)])[0] == expected
+
+
+def test_what_is_no_model_is_named(tmp_path):
+    with pytest.raises(ValueError, match="nowhere does not exist"):
+        SpeechToText.from_pretrained(tmp_path / "nowhere")
+    (tmp_path / "m.zip").write_bytes(b"zip?")
+    with pytest.raises(ValueError, match="m.zip: not a packed model"):
+        SpeechToText.from_pretrained(tmp_path / "m.zip")
+    with pytest.raises(ValueError, match="holds none of model.pth"):
+        SpeechToText.from_pretrained(tmp_path)

@@ -197,6 +197,8 @@ class ESPnetSMoEModel(ESPnetASRModel):
         stats |= self._mean_stats(stats)
         stats |= _load_stats("encoder", routing)
         stats["loss"] = loss.detach()
+        # one type on every process, also for what is NaN on some
+        stats = {k: torch.as_tensor(v, dtype=torch.float32) for k, v in stats.items()}
         weight = sum(targets) / len(due)
         return force_gatherable((loss, stats, weight), loss.device)
 
@@ -347,7 +349,8 @@ class ESPnetSMoEModel(ESPnetASRModel):
         ys_in = torch.cat([prompts, text.clamp(min=0)], dim=1)  # (b, P + L)
         out, _ = self.decoder(encoded, lengths, ys_in, text_lengths + prompts.size(1))
         # no loss on the prompt: its last token predicts the first of the text
-        out = out[:, prompts.size(1) - 1 :].float().contiguous()  # (b, L + 1, V)
+        out = out[:, prompts.size(1) - 1 :]  # (b, L + 1, V)
+        out = out.to(torch.promote_types(out.dtype, torch.float32)).contiguous()
         target = torch.cat([text, text.new_full((len(text), 1), self.ignore_id)], 1)
         target.scatter_(1, text_lengths[:, None], self.eos)  # (b, L + 1)
         target = target.masked_fill(target < 0, self.ignore_id)

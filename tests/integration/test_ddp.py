@@ -161,11 +161,12 @@ def ranks(tmp_path_factory) -> list[dict]:
 
 def check(rank_grads: list[dict], model: ESPnetSMoEModel) -> None:
     expected = gradients(model)
+    # double precision, but ESPnet's CTC loss computes in single
     assert sum(g.abs().sum() > 0 for g in expected.values()) > 10
     for grads in rank_grads:
         for key, gradient in expected.items():
             torch.testing.assert_close(
-                *(grads[key], gradient), atol=1e-12, rtol=1e-9, msg=lambda m: key + m
+                *(grads[key], gradient), atol=1e-6, rtol=1e-6, msg=lambda m: key + m
             )
 
 

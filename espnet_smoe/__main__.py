@@ -11,11 +11,19 @@ import sys
 from espnet_smoe import register
 
 
+def prepare() -> None:
+    """Add our classes to ESPnet's, and make its training resumable."""
+    from espnet_smoe.resume import protect_checkpoints
+
+    register()
+    protect_checkpoints()
+
+
 def main() -> None:
     """Run the module named after ``-m``, or a command of `espnet_smoe.cli`."""
     if len(sys.argv) > 2 and sys.argv[1] == "-m":
         module = sys.argv[2]
-        register()
+        prepare()
         spec = importlib.util.find_spec(module)
         if spec is None:
             sys.exit(f"espnet_smoe: there is no module {module}")

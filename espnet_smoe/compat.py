@@ -42,6 +42,7 @@ from espnet2.legacy.nets.scorers.ctc import CTCPrefixScorer
 from espnet2.text.cleaner import TextCleaner
 from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.train.preprocessor import CommonPreprocessor
+from espnet2.train.trainer import Trainer
 
 SUBSAMPLING = (
     Conv1dSubsampling2,
@@ -70,6 +71,7 @@ __all__ = [
     "PositionwiseFeedForward",
     "SUBSAMPLING",
     "TooShortUttError",
+    "Trainer",
     "TransformerDecoder",
     "TransformerEncoder",
     "check_short_utt",

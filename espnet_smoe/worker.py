@@ -1,6 +1,6 @@
 """What a process runs first that a module spawns under `python3 -m espnet_smoe`."""
 
-from espnet_smoe import register
+from espnet_smoe.__main__ import prepare
 
 if __name__ == "__mp_main__":
-    register()
+    prepare()

@@ -42,7 +42,6 @@ from espnet2.legacy.nets.scorers.ctc import CTCPrefixScorer
 from espnet2.text.cleaner import TextCleaner
 from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.train.preprocessor import CommonPreprocessor
-from espnet2.train.trainer import Trainer
 
 SUBSAMPLING = (
     Conv1dSubsampling2,
@@ -70,8 +69,8 @@ __all__ = [
     "PositionalEncoding",
     "PositionwiseFeedForward",
     "SUBSAMPLING",
+    "TextCleaner",
     "TooShortUttError",
-    "Trainer",
     "TransformerDecoder",
     "TransformerEncoder",
     "check_short_utt",

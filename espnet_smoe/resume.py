@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
-from espnet_smoe.compat import Trainer
+from espnet2.train.trainer import Trainer
 
 
 def protect_checkpoints() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from espnet2.bin import asr_inference
 from espnet2.tasks.abs_task import scheduler_classes
 from espnet2.tasks.asr import ASRTask
 
@@ -15,9 +16,11 @@ from espnet_smoe.check_config import (
     read_yaml,
 )
 from espnet_smoe.data.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
+from espnet_smoe.inference.decode import DecodeOptions
 
 EGS2 = Path(__file__).parents[2] / "egs2"
 TRAIN = sorted(EGS2.glob("*/*/conf/**/train*.yaml"))
+DECODE = sorted(EGS2.glob("*/*/conf/**/decode*.yaml"))
 PAPER = EGS2 / "aihub_koen/smoe1/conf/tuning"
 MINI = EGS2 / "mini_koen/smoe1/conf"
 BASE = (
@@ -93,6 +96,20 @@ def test_one_training_step_moves_every_parameter(path):
     moved = {k: not torch.equal(p, before[k]) for k, p in model.named_parameters()}
     assert all(moved.values()), [key for key, yes in moved.items() if not yes]
     assert all(p.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("path", DECODE, ids=name)
+def test_the_decoder_knows_every_option(path):
+    if path.parts[len(EGS2.parts) + 1] == "smoe1":
+        DecodeOptions.read(str(path))
+    else:
+        known = {action.dest for action in asr_inference.get_parser()._actions}
+        assert set(read_yaml(path)) <= known
+
+
+def test_no_configuration_is_left_out():
+    files = set(EGS2.glob("*/*/conf/**/*.yaml"))
+    assert files == {*TRAIN, *DECODE}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,104 @@
+"""``espnet-smoe benchmark``: what the package claims about time and memory."""
+
+import argparse
+import importlib
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from espnet_smoe.benchmark.race import Row, run_race
+from espnet_smoe.benchmark.table import Report, command_line
+
+BENCHMARKS = {
+    "moe": "a label-routed mixture over the dense feed-forward block",
+    "decode": "beam search beside ESPnet's; two tasks beside one by one",
+    "train": "joint beside alternate training",
+}
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    parser = argparse.ArgumentParser(
+        prog="espnet-smoe benchmark",
+        description="Time the package beside its rivals, on this machine.",
+    )
+    commands = parser.add_subparsers(dest="benchmark", required=True)
+    for name, what in BENCHMARKS.items():
+        benchmark = _module(name)
+        command = commands.add_parser(name, help=what, description=f"Time {what}.")
+        _add_common(command, benchmark.ROUNDS)
+        sizes = command.add_argument_group("sizes")
+        for size in fields(benchmark.Sizes):
+            sizes.add_argument(
+                f"--{size.name.replace('_', '-')}",
+                type=int,
+                metavar="N",
+                help=f"{size.metadata['help']} (default: {size.default})",
+            )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one benchmark, print its table, write what was asked for."""
+    argv = sys.argv[1:] if argv is None else argv
+    args = get_parser().parse_args(argv)
+    torch.set_num_threads(args.threads)
+    benchmark = _module(args.benchmark)
+    rows: list[Row] = []
+    notes = []
+    for race in benchmark.races(_sizes(benchmark, args)):
+        if args.quick:  # so small that what a call costs decides
+            race = replace(race, goals={})
+        measured, said = run_race(race, args.rounds)
+        rows += measured
+        notes += [said] if said else []
+    report = Report(command_line(argv), rows, notes)
+    report.print()
+    if args.json:
+        report.write_json(args.json)
+    if args.markdown:
+        report.write_markdown(args.markdown)
+
+
+def _add_common(command: argparse.ArgumentParser, rounds: int) -> None:
+    command.add_argument(
+        "--threads", type=_positive, default=2, help="threads (default: %(default)s)"
+    )
+    command.add_argument(
+        "--rounds",
+        type=_positive,
+        default=rounds,
+        help="measurements of each side (default: %(default)s)",
+    )
+    command.add_argument(
+        "--quick",
+        action="store_true",
+        help="tiny sizes: shows that it runs, the figures mean nothing",
+    )
+    command.add_argument("--json", type=Path, help="write the figures to this file")
+    command.add_argument("--markdown", type=Path, help="write the table to this file")
+
+
+def _sizes(benchmark: Any, args: argparse.Namespace) -> Any:
+    """The benchmark's sizes with what the user has set."""
+    start = benchmark.QUICK if args.quick else benchmark.Sizes()
+    given = {f.name: getattr(args, f.name) for f in fields(start)}
+    return replace(start, **{k: v for k, v in given.items() if v is not None})
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"espnet_smoe.benchmark.{name}")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return number
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""A race: sides that do the same work, a rival among them, and goals to reach."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from espnet_smoe.benchmark.measure import (
+    Sides,
+    Spread,
+    peak_memory,
+    ratio,
+    take_turns,
+)
+
+
+@dataclass(frozen=True)
+class Race:
+    """Sides that do the same work.
+
+    Attributes:
+        name: What they do.
+        build: Makes the sides. Picklable, and the same whenever it is called.
+        rival: The side that the others are compared with.
+        goals: Side -> the largest ratio to be had (``faster``: the smallest), for the
+            sides that have a goal.
+        faster: Give ratios as multiples of the rival's speed, not of its time.
+        check: Says of the results of all sides whether they are the same.
+        items: Items that one run deals with, for a rate; 0 for no rate.
+        unit: Of the items.
+    """
+
+    name: str
+    build: Callable[[], Sides]
+    rival: str
+    goals: Mapping[str, float] = field(default_factory=dict)
+    faster: bool = False
+    check: Callable[[Mapping[str, Any]], str] | None = None
+    items: int = 0
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One side of a race, measured.
+
+    Attributes:
+        race: What the sides do.
+        side: This one.
+        seconds: Of one run.
+        ratio: Time over the rival's, or speed over the rival's; None for the rival.
+        goal: The largest ratio to be had (``faster``: the smallest).
+        reached: Whether the median of the ratio is good enough.
+        memory: Most bytes held above weights and inputs; None where unknown.
+        rate: Items a second; None where there is none.
+        unit: Of the items.
+        faster: Whether the ratio is one of speeds.
+    """
+
+    race: str
+    side: str
+    seconds: Spread
+    ratio: Spread | None
+    goal: float | None
+    reached: bool | None
+    memory: int | None
+    rate: float | None
+    unit: str
+    faster: bool
+
+
+def run_race(race: Race, rounds: int) -> tuple[list[Row], str]:
+    """Measure every side of a race.
+
+    Args:
+        race: What to run.
+        rounds: Measurements of each side.
+
+    Returns:
+        A row a side; what the check says, empty without a check.
+    """
+    sides = race.build()
+    seconds, results = take_turns(sides, rounds, title=race.name)
+    said = f"{race.name}: {race.check(results)}" if race.check else ""
+    names = list(sides)
+    del sides, results  # their memory is needed below
+    threads = torch.get_num_threads()
+    memory = {name: peak_memory(race.build, name, threads) for name in names}
+    return [_row(race, name, seconds, memory[name]) for name in names], said
+
+
+def _row(
+    race: Race, side: str, seconds: Mapping[str, list[float]], memory: int | None
+) -> Row:
+    spread = Spread.of(seconds[side])
+    goal = race.goals.get(side)
+    compared = None
+    if side != race.rival:
+        pair = seconds[side], seconds[race.rival]
+        compared = ratio(*(reversed(pair) if race.faster else pair))
+    return Row(
+        race=race.name,
+        side=side,
+        seconds=spread,
+        ratio=compared,
+        goal=goal,
+        reached=None if goal is None else _reached(race, goal, compared.median),
+        memory=memory,
+        rate=race.items / spread.median if race.items else None,
+        unit=race.unit,
+        faster=race.faster,
+    )
+
+
+def _reached(race: Race, goal: float, value: float) -> bool:
+    return value >= goal if race.faster else value <= goal

@@ -1,0 +1,141 @@
+"""One table of all races, on the terminal, as Markdown and as JSON."""
+
+import json
+import os
+import platform
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from espnet_smoe.benchmark.race import Row
+
+FILE_WIDTH = 110  # columns, where the output is no terminal
+HEADINGS = ("", "time", "ratio", "quartiles", "goal", "peak memory")
+EXPLANATION = (
+    "Time: median of the rounds. Ratio: of times, or with '×' of speeds, to the side "
+    "without one; median over the rounds, in each of which every side ran. Peak "
+    "memory: above weights and inputs, in a process of its own."
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The results of one run of the command.
+
+    Attributes:
+        command: As it can be typed again.
+        rows: All sides of all races.
+        notes: What the checks say.
+    """
+
+    command: str
+    rows: Sequence[Row]
+    notes: Sequence[str]
+
+    def circumstances(self) -> dict[str, str]:
+        """What the figures depend on."""
+        return {
+            "command": self.command,
+            "espnet": version("espnet"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "processor": _processor(),
+            "cores": str(len(os.sched_getaffinity(0))),
+            "threads": str(torch.get_num_threads()),
+        }
+
+    def print(self) -> None:
+        """Print the table."""
+        table = Table(*HEADINGS, box=box.SIMPLE_HEAD, pad_edge=False)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for race, rows in _by_race(self.rows):
+            table.add_row(f"[bold]{race}")
+            for row in rows:
+                style = {True: "green", False: "red", None: None}[row.reached]
+                table.add_row(*_cells(row), style=style)
+            table.add_section()
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console.width = FILE_WIDTH
+        console.print(table)
+        for line in (*self.notes, EXPLANATION):
+            console.print(line)
+
+    def write_markdown(self, path: Path) -> None:
+        """Write the table, and what it depends on, to a Markdown file."""
+        lines = ["# Benchmark", "", f"    {self.command}", ""]
+        lines += [", ".join(f"{k} {v}" for k, v in self._versions()) + ".", ""]
+        lines += ["| " + " | ".join(HEADINGS) + " |", "|---|" + "---:|" * 5]
+        for race, rows in _by_race(self.rows):
+            lines.append(f"| **{race}** |" + " |" * 5)
+            lines += ["| " + " | ".join(_cells(row)) + " |" for row in rows]
+        lines += ["", *(f"- {note}" for note in self.notes), "", EXPLANATION, ""]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(lines), encoding="utf-8")
+
+    def write_json(self, path: Path) -> None:
+        """Write the figures: seconds, ratios, bytes."""
+        content = {
+            "circumstances": self.circumstances(),
+            "rows": [asdict(row) for row in self.rows],
+            "notes": list(self.notes),
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    def _versions(self) -> list[tuple[str, str]]:
+        return [(k, v) for k, v in self.circumstances().items() if k != "command"]
+
+
+def command_line(argv: Sequence[str]) -> str:
+    """The command as it can be typed again."""
+    return shlex.join(["espnet-smoe", "benchmark", *argv])
+
+
+def _by_race(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    races = dict.fromkeys(row.race for row in rows)
+    return [(race, [row for row in rows if row.race == race]) for race in races]
+
+
+def _cells(row: Row) -> list[str]:
+    rate = f" ({row.rate:.2f} {row.unit}/s)" if row.rate else ""
+    unit = "×" if row.faster else ""
+    ratio = row.ratio
+    return [
+        row.side + rate,
+        _time(row.seconds.median),
+        "" if ratio is None else f"{ratio.median:.3f}{unit}",
+        "" if ratio is None else f"{ratio.low:.3f} to {ratio.high:.3f}",
+        _goal(row),
+        "?" if row.memory is None else f"{row.memory / 2**20:,.0f} MiB",
+    ]
+
+
+def _goal(row: Row) -> str:
+    if row.goal is None:
+        return ""
+    sign = "≥" if row.faster else "≤"
+    return f"{sign} {row.goal:g}: {'reached' if row.reached else 'missed'}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.1f} ms"
+
+
+def _processor() -> str:
+    """The processor's name, where Linux tells it."""
+    path = Path("/proc/cpuinfo")
+    names = [
+        line.split(":", 1)[1].strip()
+        for line in (path.read_text() if path.exists() else "").splitlines()
+        if line.startswith("model name")
+    ]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,150 @@
+"""``espnet-smoe benchmark train``: both targets at once beside one after the other.
+
+A step trains on both targets of every utterance of a minibatch: ``joint`` with one
+minibatch, ``alternate`` with two, each followed by the optimizer.
+"""
+
+import argparse
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+
+from espnet_smoe.benchmark.measure import Sides
+from espnet_smoe.benchmark.race import Race
+from espnet_smoe.data.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
+from espnet_smoe.registry import register
+
+ROUNDS = 5
+JOINT, ALTERNATE = "joint", "alternate"
+SAMPLE_RATE = 16000
+SPECIAL = (BLANK, UNKNOWN, *LABELS, BEGIN)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """A model of middle size with experts in encoder and decoder."""
+
+    size: int = field(default=256, metadata={"help": "D, width of the model"})
+    hidden: int = field(default=1024, metadata={"help": "F, width of an expert"})
+    heads: int = field(default=4, metadata={"help": "attention heads"})
+    encoder_layers: int = field(default=12, metadata={"help": "layers"})
+    decoder_layers: int = field(default=6, metadata={"help": "layers"})
+    vocabulary: int = field(default=5000, metadata={"help": "V"})
+    utterances: int = field(default=4, metadata={"help": "in a minibatch"})
+    seconds: int = field(default=8, metadata={"help": "seconds an utterance"})
+    tokens: int = field(default=30, metadata={"help": "tokens a target"})
+
+
+QUICK = Sizes(
+    size=16,
+    hidden=32,
+    heads=2,
+    encoder_layers=1,
+    decoder_layers=1,
+    vocabulary=50,
+    utterances=2,
+    seconds=1,
+    tokens=3,
+)
+
+
+def races(sizes: Sizes) -> list[Race]:
+    """One race: the two schedules."""
+    return [
+        Race(
+            f"both targets of {sizes.utterances} utterances of {sizes.seconds} s",
+            partial(schedules, sizes),
+            ALTERNATE,
+            {JOINT: 1.4},
+            faster=True,
+            check=same_targets,
+            items=sizes.utterances,
+            unit="utterances",
+        )
+    ]
+
+
+def schedules(sizes: Sizes) -> Sides:
+    """A training step on the same minibatch with either schedule."""
+    data = minibatch(sizes)
+    minibatches = {ALTERNATE: 2, JOINT: 1}
+    return {name: _step(sizes, name, data, n) for name, n in minibatches.items()}
+
+
+def _step(sizes: Sizes, schedule: str, data: dict[str, Any], minibatches: int) -> Any:
+    torch.manual_seed(0)
+    model = build_model(sizes, schedule).train()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-5)
+
+    def step() -> set[str]:
+        trained = set()
+        for _ in range(minibatches):
+            optimizer.zero_grad()
+            loss, stats, _ = model(**data)
+            loss.backward()
+            optimizer.step()
+            trained |= {n for n in ("asr", "st") if not stats[f"loss_{n}"].isnan()}
+        return trained
+
+    return step
+
+
+def build_model(sizes: Sizes, schedule: str) -> torch.nn.Module:
+    """The model `smoe` as ESPnet's training makes it of a YAML file."""
+    register()
+    from espnet2.tasks.asr import ASRTask
+
+    common = {
+        "attention_heads": sizes.heads,
+        "linear_units": sizes.hidden,
+        "moe": {"gate": "label"},
+    }
+    pieces = [str(i) for i in range(sizes.vocabulary - len(SPECIAL) - 1)]
+    parser = ASRTask.get_parser()
+    parser.set_defaults(
+        token_list=[*SPECIAL, *pieces, SOS_EOS],
+        model="smoe",
+        model_conf={"schedule": schedule, "ctc_weight": 0.3, "lsm_weight": 0.1},
+        frontend_conf={"fs": SAMPLE_RATE, "hop_length": 160, "win_length": 400},
+        normalize="utterance_mvn",
+        encoder="smoe_transformer",
+        encoder_conf={
+            "output_size": sizes.size,
+            "num_blocks": sizes.encoder_layers,
+            "input_layer": "conv1d_glu",
+            "subsampling_channels": 2 * sizes.size,
+            **common,
+        },
+        decoder="smoe_transformer",
+        decoder_conf={"num_blocks": sizes.decoder_layers, **common},
+    )
+    args: argparse.Namespace = parser.parse_args(["--output_dir", "unused"])
+    return ASRTask.build_model(args)
+
+
+def minibatch(sizes: Sizes) -> dict[str, Any]:
+    """Noise with random targets, half of the utterances narrowband."""
+    torch.manual_seed(1)
+    b, samples = sizes.utterances, sizes.seconds * SAMPLE_RATE
+    bands = [SPECIAL.index(t) for t in ("<wb>", "<nb>")]
+    targets = {
+        name: torch.randint(len(SPECIAL), sizes.vocabulary - 1, (b, sizes.tokens))
+        for name in ("text", "text_st")
+    }
+    lengths = {f"{n}_lengths": torch.full((b,), sizes.tokens) for n in targets}
+    return {
+        "speech": torch.randn(b, samples),
+        "speech_lengths": torch.full((b,), samples),
+        "bandwidth": torch.tensor([[bands[i % 2]] for i in range(b)]),
+        "utt_id": [f"utterance{i}" for i in range(b)],
+        **targets,
+        **lengths,
+    }
+
+
+def same_targets(results: dict[str, set[str]]) -> str:
+    """The targets that either schedule has trained in a step."""
+    trained = {name: " and ".join(sorted(tasks)) for name, tasks in results.items()}
+    return ", ".join(f"{n} trained {t}" for n, t in trained.items())

@@ -1,0 +1,142 @@
+"""The benchmarks run, compare like with like, and say what they found."""
+
+import json
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+
+from espnet_smoe.benchmark import decode, moe, train
+from espnet_smoe.benchmark.__main__ import get_parser, main
+from espnet_smoe.benchmark.measure import Spread
+from espnet_smoe.benchmark.race import Race, run_race
+
+
+def sleepless(seconds: dict[str, float], names: list[str]) -> dict:
+    """Sides that take no time; a false clock says how long they took."""
+    return {name: partial(seconds.__getitem__, name) for name in names}
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Run a race of sides a (the rival) and b with made-up times."""
+
+    def run(seconds: dict[str, float], **options):
+        module = "espnet_smoe.benchmark.race"
+        times = {name: [value, value] for name, value in seconds.items()}
+        monkeypatch.setattr(f"{module}.take_turns", lambda *_, **__: (times, seconds))
+        monkeypatch.setattr(f"{module}.peak_memory", lambda _, side, __: len(side))
+        build = partial(sleepless, seconds, list(seconds))
+        rows, said = run_race(Race("r", build, "a", **options), 2)
+        return {row.side: row for row in rows}, said
+
+    return run
+
+
+def test_a_ratio_of_times_reaches_its_goal_from_below(measured):
+    rows, _ = measured({"a": 2.0, "b": 3.0}, goals={"b": 1.5})
+    assert rows["b"].ratio == Spread(1.5, 1.5, 1.5) and rows["b"].reached
+    assert rows["a"].ratio is None and rows["a"].reached is None
+    rows, _ = measured({"a": 2.0, "b": 3.0}, goals={"b": 1.4})
+    assert rows["b"].reached is False
+
+
+def test_a_ratio_of_speeds_reaches_its_goal_from_above(measured):
+    rows, _ = measured({"a": 6.0, "b": 2.0}, goals={"b": 3.0}, faster=True)
+    assert rows["b"].ratio.median == 3.0 and rows["b"].reached
+    rows, _ = measured({"a": 6.0, "b": 2.0}, goals={"b": 3.1}, faster=True)
+    assert rows["b"].reached is False
+
+
+def test_a_rate_counts_the_items_of_a_run(measured):
+    rows, _ = measured({"a": 2.0, "b": 0.5}, items=4, unit="utterances")
+    assert (rows["a"].rate, rows["b"].rate) == (2.0, 8.0)
+
+
+def test_a_check_sees_the_results_of_all_sides(measured):
+    _, said = measured({"a": 2.0, "b": 3.0}, check=lambda found: str(sorted(found)))
+    assert said == "r: ['a', 'b']"
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_every_feed_forward_side_does_the_same_work(backward):
+    sides = moe.blocks(moe.QUICK, backward)
+    results = {name: run() for name, run in sides.items()}
+    assert len(results) == 5
+    for y in results.values():
+        torch.testing.assert_close(y, results[moe.DENSE])
+        assert not y.requires_grad
+
+
+def test_espnets_search_and_ours_find_the_same_hypotheses():
+    for utterances in (1, 3):
+        sides = decode.searches_of(decode.QUICK, utterances)
+        found = {name: run() for name, run in sides.items()}
+        assert found[decode.ESPNET] == found[decode.OURS]
+        assert [len(h) for h in found[decode.OURS]] == [5] * utterances
+
+
+def test_two_tasks_together_find_what_each_finds_alone():
+    for options in (None, {"gate": "label"}):
+        sides = decode.tasks_of(decode.QUICK, options)
+        found = {name: run() for name, run in sides.items()}
+        assert found[decode.TOGETHER] == found[decode.ALONE]
+        assert len(found[decode.TOGETHER]) == 2
+
+
+def test_hypotheses_that_differ_are_counted():
+    same = [[1, 2], [3, 4, 5]]
+    said = decode.same_hypotheses({"a": same, "b": [[1, 2], [3, 4, 6]]})
+    assert said == "1 of 2 hypotheses the same, 2 to 3 tokens each"
+
+
+def test_a_training_step_of_either_schedule_trains_both_targets():
+    sides = train.schedules(train.QUICK)
+    assert {name: run() for name, run in sides.items()} == {
+        train.ALTERNATE: {"asr", "st"},
+        train.JOINT: {"asr", "st"},
+    }
+
+
+@pytest.mark.parametrize("benchmark", ["moe", "decode", "train"])
+def test_every_benchmark_runs_and_writes_its_figures(
+    benchmark, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("espnet_smoe.benchmark.race.peak_memory", lambda *_: 3 * 2**20)
+    before = torch.get_num_threads()
+    out = {kind: tmp_path / "new" / f"figures.{kind}" for kind in ("json", "md")}
+    argv = [benchmark, "--quick", "--rounds", "1", "--threads", str(before)]
+    main([*argv, "--json", str(out["json"]), "--markdown", str(out["md"])])
+    printed = capsys.readouterr().out
+    content = json.loads(out["json"].read_text())
+    assert content["circumstances"]["command"].startswith(
+        f"espnet-smoe benchmark {benchmark} --quick"
+    )
+    for row in content["rows"]:
+        assert row["seconds"]["median"] > 0
+        assert row["goal"] is None  # tiny sizes prove nothing
+        assert row["side"] in printed and row["side"] in out["md"].read_text()
+    assert "3 MiB" in printed
+    assert all(note in printed for note in content["notes"])
+
+
+def test_a_size_given_by_the_user_is_the_one_that_is_timed(monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr(moe, "races", lambda sizes: seen.append(sizes) or [])
+    main(["moe", "--quick", "--frames", "7", "--threads", str(torch.get_num_threads())])
+    assert seen == [replace(moe.QUICK, frames=7)]
+
+
+def test_the_full_sizes_are_those_that_the_goals_are_set_for():
+    sizes = moe.Sizes()
+    assert sizes.utterances * sizes.frames == 4096
+    args = get_parser().parse_args(["decode"])
+    assert (args.threads, args.vocabulary) == (2, None)
+    assert decode.Sizes().vocabulary == 40000
+
+
+def test_threads_must_be_positive(capsys):
+    with pytest.raises(SystemExit):
+        main(["moe", "--threads", "0"])
+    assert "at least 1" in capsys.readouterr().err

@@ -181,7 +181,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, default="data", help="data directories")
     parser.add_argument("--wav-dir", type=Path, default="wav", help="wav files")
-    parser.add_argument("--num-train", type=int, default=4000, help="utterances")
+    parser.add_argument("--num-train", type=int, default=6000, help="utterances")
     parser.add_argument("--num-dev", type=int, default=150, help="utterances")
     parser.add_argument("--num-test", type=int, default=200, help="utterances")
     parser.add_argument("--seed", type=int, default=0)

@@ -3,4 +3,4 @@
 set -euo pipefail
 
 . ./path.sh
-"${python:-python3}" local/make_corpus.py --out data --wav-dir data/wav "$@"
+"${PYTHON:-python3}" local/make_corpus.py --out data --wav-dir data/wav "$@"

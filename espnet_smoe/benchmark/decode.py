@@ -20,6 +20,7 @@ from espnet_smoe.data.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.encoder.transformer import SMoETransformerEncoder
 from espnet_smoe.inference.beam_search import PromptBeamSearch, SearchOptions
+from espnet_smoe.inference.packed import pack_linears
 
 ROUNDS = 3
 ESPNET, OURS = "ESPnet's search and decoder", "espnet-smoe"
@@ -183,7 +184,8 @@ def model(
 def search_of(sizes: Sizes, decoder: SMoETransformerDecoder) -> PromptBeamSearch:
     """Our search, which ends every hypothesis after ``sizes.tokens`` tokens."""
     options = SearchOptions(beam_size=sizes.beam, maxlenratio=-float(sizes.tokens))
-    return PromptBeamSearch(decoder, sizes.vocabulary - 1, options)
+    # laid out for few rows, as `SpeechToText` does it
+    return PromptBeamSearch(pack_linears(decoder), sizes.vocabulary - 1, options)
 
 
 def features(sizes: Sizes, utterances: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -27,6 +27,7 @@ REQUIRES = [
     "sacrebleu>=2.6,<3",
     "sentencepiece==0.2.1",
     "soundfile>=0.12",
+    "soxr>=0.3",
     "tokenizers>=0.20",
     "tqdm>=4.64",
 ]

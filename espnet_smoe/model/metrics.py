@@ -1,10 +1,40 @@
-"""Error rates of a batch while training: quick, on the true prefix or greedy CTC."""
+"""Statistics of a batch while training.
 
-from collections.abc import Collection, Sequence
+Error rates are the quick ones: on the true prefix, or of greedy CTC.
+"""
+
+import math
+from collections.abc import Collection, Iterable, Sequence
 
 import torch
 
 from espnet_smoe.data.tokenizer import join_pieces
+from espnet_smoe.moe import Routing
+
+
+def expert_shares(part: str, routing: Routing | None) -> dict[str, torch.Tensor]:
+    """Share of the frames that each expert took, mean over the layers.
+
+    Args:
+        part: Where the experts are, such as ``encoder``; the keys begin with it.
+        routing: Of a forward pass that is done; None where nothing was routed.
+    """
+    if routing is None or not routing.loads:
+        return {}
+    loads = torch.stack(list(routing.loads.values())).float()  # (layers, E)
+    share = (loads / loads.sum(dim=1, keepdim=True)).mean(dim=0)
+    return {f"{part}_load_{e}": value for e, value in enumerate(share)}
+
+
+def mean_known(values: Iterable[float | None]) -> float:
+    """The mean of what is a number; NaN where nothing is.
+
+    Example:
+        >>> mean_known([0.5, math.nan, None])
+        0.5
+    """
+    known = [v for v in values if v is not None and not math.isnan(v)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def greedy_ctc(

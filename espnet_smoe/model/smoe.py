@@ -19,7 +19,12 @@ from espnet_smoe.compat import (
     ESPnetASRModel,
     force_gatherable,
 )
-from espnet_smoe.model.metrics import error_rates, greedy_ctc
+from espnet_smoe.model.metrics import (
+    error_rates,
+    expert_shares,
+    greedy_ctc,
+    mean_known,
+)
 from espnet_smoe.model.tasks import Task, read_tasks
 from espnet_smoe.moe import Routing
 from espnet_smoe.options import nearest, options_of
@@ -176,7 +181,7 @@ class ESPnetSMoEModel(ESPnetASRModel):
         losses, targets = [], []
         due = self._tasks_due(fields)
         for task in self.tasks.values():
-            present = self._present(task, fields)
+            present = task.present_in(fields)
             if task.name not in due or not present.any():
                 stats |= self._task_stats(task, None)
                 continue
@@ -194,8 +199,8 @@ class ESPnetSMoEModel(ESPnetASRModel):
             )
         counts = losses[0].new_tensor(targets)
         loss = (torch.stack(losses) * counts).sum() / counts.sum()
-        stats |= self._mean_stats(stats)
-        stats |= _load_stats("encoder", routing)
+        stats["acc"] = mean_known(stats.get(f"acc_{name}") for name in self.tasks)
+        stats |= expert_shares("encoder", routing)
         stats["loss"] = loss.detach()
         # one type on every process, also for what is NaN on some
         stats = {k: torch.as_tensor(v, dtype=torch.float32) for k, v in stats.items()}
@@ -274,16 +279,8 @@ class ESPnetSMoEModel(ESPnetASRModel):
         self.minibatches += 1
         names = list(self.tasks)
         in_turn = names[turn % len(names) :] + names[: turn % len(names)]
-        present = [n for n in in_turn if self._present(self.tasks[n], fields).any()]
+        present = [n for n in in_turn if self.tasks[n].present_in(fields).any()]
         return set(present[:1])
-
-    @staticmethod
-    def _present(task: Task, fields: Mapping[str, Any]) -> torch.Tensor:
-        """``(B,)``, true where the utterance has the task's target."""
-        target = fields.get(task.target)
-        if target is None:
-            return torch.zeros(1, dtype=torch.bool)
-        return target[:, 0] >= 0
 
     def _task_loss(
         self,
@@ -301,7 +298,7 @@ class ESPnetSMoEModel(ESPnetASRModel):
         text = fields[task.target][rows]
         text_lengths = (text >= 0).sum(1)
         text = text[:, : text_lengths.max()]  # (b, L)
-        prompts = self._prompts(task, fields, rows, text)  # (b, P)
+        prompts = task.prompts(fields, rows)  # (b, P)
         numbers: dict[str, Any] = {}
         loss = None
         if self.decoder is not None:
@@ -318,25 +315,6 @@ class ESPnetSMoEModel(ESPnetASRModel):
             loss = loss_ctc if loss is None else w * loss_ctc + (1 - w) * loss
         numbers["loss"] = loss.detach()
         return loss, numbers
-
-    def _prompts(
-        self,
-        task: Task,
-        fields: Mapping[str, Any],
-        rows: torch.Tensor,
-        text: torch.Tensor,
-    ) -> torch.Tensor:
-        """``(b, P)``: the task's prompt, or the utterances' own."""
-        own = fields.get(f"{task.target}_prompt")
-        if own is None:
-            return text.new_tensor(task.prompt).expand(text.size(0), -1)
-        own = own[rows]
-        if bool((own < 0).any()):
-            raise ValueError(
-                f"{task.target}_prompt: prompts of different lengths in one batch; "
-                "give every utterance as many prompt tokens"
-            )
-        return torch.cat([own, own.new_full((len(own), 1), task.prompt[-1])], dim=1)
 
     def _attention_loss(
         self,
@@ -402,18 +380,3 @@ class ESPnetSMoEModel(ESPnetASRModel):
             keys += ["cer_ctc"] * (self.report_cer and "loss_ctc" in keys)
         numbers = numbers or {}
         return {f"{key}_{task.name}": numbers.get(key, math.nan) for key in keys}
-
-    def _mean_stats(self, stats: dict[str, Any]) -> dict[str, float]:
-        """``acc``: mean over the tasks, what the best checkpoint is chosen by."""
-        accs = [stats.get(f"acc_{name}", math.nan) for name in self.tasks]
-        accs = [acc for acc in accs if not math.isnan(acc)]
-        return {"acc": sum(accs) / len(accs)} if accs else {"acc": math.nan}
-
-
-def _load_stats(part: str, routing: Routing | None) -> dict[str, torch.Tensor]:
-    """Share of the frames that each expert took, mean over the layers."""
-    if routing is None or not routing.loads:
-        return {}
-    loads = torch.stack(list(routing.loads.values())).float()  # (layers, E)
-    share = (loads / loads.sum(dim=1, keepdim=True)).mean(dim=0)
-    return {f"{part}_load_{e}": value for e, value in enumerate(share)}

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from espnet_smoe.data.tokens import BEGIN
 from espnet_smoe.options import reject_unknown
 
@@ -26,6 +28,32 @@ class Task:
     name: str
     target: str
     prompt: tuple[int, ...]
+
+    def present_in(self, fields: Mapping[str, Any]) -> torch.Tensor:
+        """``(B,)``, true where an utterance of the batch has the target."""
+        target = fields.get(self.target)
+        if target is None:
+            return torch.zeros(1, dtype=torch.bool)
+        return target[:, 0] >= 0
+
+    def prompts(self, fields: Mapping[str, Any], rows: torch.Tensor) -> torch.Tensor:
+        """The prompts of the utterances ``rows`` ``(b,)``: ``(b, P)``.
+
+        It is the task's own, unless the batch brings ``<target>_prompt``.
+
+        Raises:
+            ValueError: Prompts of different lengths in one batch.
+        """
+        own = fields.get(f"{self.target}_prompt")
+        if own is None:
+            return rows.new_tensor(self.prompt).expand(len(rows), -1)
+        own = own[rows]
+        if bool((own < 0).any()):
+            raise ValueError(
+                f"{self.target}_prompt: prompts of different lengths in one batch; "
+                "give every utterance as many prompt tokens"
+            )
+        return torch.cat([own, own.new_full((len(own), 1), self.prompt[-1])], dim=1)
 
 
 def read_tasks(

@@ -38,7 +38,7 @@ def recipe(tmp_path_factory) -> Path:
 
 def test_the_report_has_every_condition_of_both_tasks(recipe):
     report = (recipe / "RESULTS.md").read_text()
-    for word in ("WER", "BLEU", "amr_nb", "g711_nb", "amr_wb", "./run.sh"):
+    for word in ("WER", "BLEU", "amr_nb", "g711_nb", "amr_wb", "./smoe.sh"):
         assert word in report, word
 
 

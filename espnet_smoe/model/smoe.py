@@ -55,7 +55,8 @@ class ESPnetSMoEModel(ESPnetASRModel):
         interctc_weight: Weight of the CTC losses inside the encoder.
         label_field: The field whose label routes the encoder.
         bf16_on_cpu: Train in bfloat16 autocast on a CPU that has it in hardware; on
-            any other CPU nothing changes. (ESPnet's ``use_amp`` is for GPUs.)
+            any other CPU nothing changes. (ESPnet's ``use_amp`` is for GPUs.) It pays
+            for large models: the kernels are built anew for each shape of a batch.
         ignore_id: Padding of targets.
         lsm_weight: Label smoothing.
         length_normalized_loss: Mean over tokens instead of utterances.

@@ -3,10 +3,13 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
+begun=$(mktemp)
+trap 'rm -f "$begun"' EXIT
+
 ./smoe.sh --nbpe 500 --test_sets test --asr_config conf/train.yaml \
     --inference_config conf/decode.yaml --stop_stage 13 "$@"
 
-if [ -f RESULTS.md ]; then
+if [ RESULTS.md -nt "$begun" ]; then # written by this run, not by an earlier one
     echo
     cat RESULTS.md
     echo

@@ -128,7 +128,7 @@ def check_keys(options: Mapping[str, Any]) -> None:
 
 
 def count_parameters(model: nn.Module) -> dict[str, int]:
-    """Parameters in all, and active: one expert of each mixture.
+    """Parameters in all, and active: the experts that one frame passes.
 
     Returns:
         ``{"total": ..., "active": ...}``.
@@ -138,7 +138,7 @@ def count_parameters(model: nn.Module) -> dict[str, int]:
         p.numel()
         for module in model.modules()
         if isinstance(module, MoEFeedForward)
-        for expert in module.experts[1:]
+        for expert in module.experts[module.gate.top_k :]
         for p in expert.parameters()
     )
     return {"total": total, "active": total - idle}

@@ -176,8 +176,8 @@ def model(
         decoder.output_layer.weight.mul_(SURE)
     pieces = [str(i) for i in range(sizes.vocabulary - len(SPECIAL) - 1)]
     for part in (encoder, decoder):
-        if part.gate is not None:
-            part.gate.bind([*SPECIAL, *pieces, SOS_EOS])
+        if part.labels is not None:
+            part.labels.bind([*SPECIAL, *pieces, SOS_EOS])
     return encoder.eval(), decoder.eval()
 
 
@@ -201,7 +201,7 @@ def encode(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """``(B, T, D)``, ``(B,)``; every utterance is wideband."""
     routing = None
-    if encoder.gate is not None:
+    if encoder.labels is not None:
         routing = encoder.route(torch.full_like(lengths, SPECIAL.index("<wb>")))
     encoded, lengths, _ = encoder(feats, lengths, routing=routing)
     return encoded, lengths

@@ -10,7 +10,13 @@ from torch import nn
 from espnet_smoe.benchmark.measure import Sides
 from espnet_smoe.benchmark.race import Race
 from espnet_smoe.compat import PositionwiseFeedForward
-from espnet_smoe.moe import FeedForward, LabelGate, MoEFeedForward
+from espnet_smoe.moe import (
+    FeedForward,
+    LabelGate,
+    Labels,
+    MoEFeedForward,
+    MoEOptions,
+)
 
 ROUNDS = 21
 DENSE = "ESPnet's dense block"
@@ -68,11 +74,13 @@ def blocks(sizes: Sizes, backward: bool) -> Sides:
         backward: Time the backward pass too.
     """
     torch.manual_seed(0)
-    labels = [f"<{e}>" for e in range(sizes.experts)]
-    gate = LabelGate(labels).bind(labels)
+    tokens = [f"<{e}>" for e in range(sizes.experts)]
+    labels = Labels(tokens).bind(tokens)
     dense = PositionwiseFeedForward(sizes.size, sizes.hidden, 0.0)
     mixture = MoEFeedForward(
-        gate, lambda: FeedForward(sizes.size, sizes.hidden, 0.0), "0"
+        LabelGate(MoEOptions(labels=tokens), sizes.size),
+        lambda: FeedForward(sizes.size, sizes.hidden, 0.0),
+        "0",
     )
     for expert in mixture.experts:
         expert.load_state_dict(dense.state_dict())
@@ -90,8 +98,8 @@ def blocks(sizes: Sizes, backward: bool) -> Sides:
         y.backward(x)
         return y.detach()
 
-    def routed(labels: torch.Tensor) -> partial:
-        return partial(step, mixture, gate.route(labels, lengths))
+    def routed(label_ids: torch.Tensor) -> partial:
+        return partial(step, mixture, labels.route(label_ids, lengths))
 
     return {
         DENSE: partial(step, dense),

@@ -25,7 +25,7 @@ from espnet_smoe.compat import (
 )
 from espnet_smoe.decoder.attention import CachedAttention, KeysValues
 from espnet_smoe.decoder.cache import CacheRow, DecoderCache, gather
-from espnet_smoe.moe import MoEOptions, Routing, build_feed_forward, build_gate
+from espnet_smoe.moe import MoEOptions, Routing, build_feed_forward, build_labels
 from espnet_smoe.options import options_of
 
 TASK_LABELS = ("<translate>", "<transcribe>")  # E0, E1 (S-MoE, Eq. 3)
@@ -150,7 +150,8 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface):
             pos_enc_class(size, positional_dropout_rate),
         )
         options = MoEOptions.parse(moe, "decoder_conf.moe", TASK_LABELS)
-        self.gate = build_gate(options) if options else None
+        self.labels = build_labels(options)
+        self.loss_weights = options.loss_weights if options else {}
 
         def attention(rate: float) -> CachedAttention:
             return CachedAttention(attention_heads, size, rate, qk_norm)
@@ -161,7 +162,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface):
                 attention(self_attention_dropout_rate),
                 attention(src_attention_dropout_rate),
                 build_feed_forward(
-                    self.gate, size, linear_units, dropout_rate, str(number)
+                    options, size, linear_units, dropout_rate, str(number)
                 ),
                 dropout_rate,
                 normalize_before,
@@ -202,7 +203,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface):
             asked for; ``(B,)`` tokens.
 
         Raises:
-            ValueError: The first token is not a label of the gate.
+            ValueError: The first token is not one of the labels.
         """
         routing = routing or self.route(ys_in_pad, ys_in_lens)
         memory_mask = ~make_pad_mask(hlens, maxlen=hs_pad.size(1))[:, None, :]
@@ -239,15 +240,15 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface):
         return layer(x, None, keys_values, memory_mask, routing)[0]
 
     def route(self, prompts: torch.Tensor, lengths: torch.Tensor) -> Routing:
-        """Choose the experts by the task token, the first of each prompt.
+        """Read the label of each row, the task token at the head of its prompt.
 
         Args:
             prompts: ``(B, L)``.
             lengths: ``(B,)`` tokens.
         """
-        if self.gate is None:
+        if self.labels is None:
             return Routing(lengths)
-        return self.gate.route(prompts[:, 0], lengths)
+        return self.labels.route(prompts[:, 0], lengths)
 
     # -- search: ESPnet's scorer interface over kept keys and values ---------------
 
@@ -319,7 +320,8 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface):
         """
         start = cache.length
         x = self._embed_from(ys, start)  # (N, L - start, D)
-        routing = routing or self.route(ys, torch.full_like(ys[:, 0], x.size(1)))
+        routing = routing or self.route(ys, torch.ones_like(ys[:, 0]))
+        routing.lengths = torch.full_like(routing.lengths, x.size(1))
         past = cache.past or [None] * len(self.decoders)
         seen = []
         for layer, before, memory in zip(self.decoders, past, cache.memory):

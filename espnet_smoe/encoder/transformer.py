@@ -1,8 +1,9 @@
 """Encoder `smoe_transformer`: a Transformer whose feed-forward blocks may be experts.
 
 ESPnet's Transformer encoder with two additions: a mixture in place of each
-feed-forward block, routed by a label of the utterance (S-MoE, Eq. 2), and the
-paper's subsampler. Without ``moe`` it has ESPnet's parameters under ESPnet's names.
+feed-forward block, routed by a label of the utterance (S-MoE, Eq. 2) or by a router,
+and the paper's subsampler. Without ``moe`` it has ESPnet's parameters under ESPnet's
+names.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ from espnet_smoe.compat import (
     repeat,
 )
 from espnet_smoe.encoder.subsampling import Conv1dGLUSubsampling
-from espnet_smoe.moe import MoEOptions, Routing, build_feed_forward, build_gate
+from espnet_smoe.moe import MoEOptions, Routing, build_feed_forward, build_labels
 from espnet_smoe.options import options_of
 
 BANDWIDTH_LABELS = ("<wb>", "<nb>")  # E0, E1 (S-MoE, Eq. 2)
@@ -133,7 +134,8 @@ class SMoETransformerEncoder(TransformerEncoder):
                 PositionalEncoding(output_size, positional_dropout_rate),
             )
         options = MoEOptions.parse(moe, "encoder_conf.moe", BANDWIDTH_LABELS)
-        self.gate = build_gate(options) if options else None
+        self.labels = build_labels(options)
+        self.loss_weights = options.loss_weights if options else {}
 
         def layer(number: int) -> SMoEEncoderLayer:
             return SMoEEncoderLayer(
@@ -146,7 +148,7 @@ class SMoETransformerEncoder(TransformerEncoder):
                     use_sdpa=use_sdpa,
                 ),
                 build_feed_forward(
-                    self.gate, output_size, linear_units, dropout_rate, str(number)
+                    options, output_size, linear_units, dropout_rate, str(number)
                 ),
                 dropout_rate,
                 normalize_before,
@@ -180,7 +182,7 @@ class SMoETransformerEncoder(TransformerEncoder):
             ilens: ``(B,)`` frames.
             prev_states: Unused; part of ESPnet's interface.
             ctc: For ``interctc_use_conditioning``.
-            routing: From `route`; needed by an encoder with a label gate.
+            routing: From `route`; needed by an encoder that reads labels.
             return_all_hs: Return the output of every layer as well.
 
         Returns:
@@ -190,7 +192,7 @@ class SMoETransformerEncoder(TransformerEncoder):
 
         Raises:
             TooShortUttError: Too few frames for the subsampling.
-            ValueError: A label gate without labels.
+            ValueError: Labels are needed and missing.
         """
         mask = (~make_pad_mask(ilens, maxlen=xs_pad.size(1)))[:, None, :]
         x, mask = self._embed(xs_pad, mask.to(xs_pad.device))
@@ -220,13 +222,13 @@ class SMoETransformerEncoder(TransformerEncoder):
         label_ids: torch.Tensor,
         utterances: Sequence[str] | None = None,
     ) -> Routing:
-        """Choose the experts of a batch by its labels.
+        """Read the labels of a batch.
 
         Args:
             label_ids: ``(B,)`` token ids of the labels.
             utterances: Their names, for error messages.
         """
-        return self.gate.route(label_ids, torch.ones_like(label_ids), utterances)
+        return self.labels.route(label_ids, torch.ones_like(label_ids), utterances)
 
     def _embed(
         self, x: torch.Tensor, mask: torch.Tensor

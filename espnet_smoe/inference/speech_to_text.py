@@ -120,8 +120,8 @@ class SpeechToText:
     @property
     def bandwidths(self) -> tuple[str, ...]:
         """Bandwidths that the model knows."""
-        gate = getattr(self.model.encoder, "gate", None)
-        return ("wb", "nb") if gate is None else tuple(t[1:-1] for t in gate.labels)
+        labels = self.model.encoder_labels
+        return ("wb", "nb") if labels is None else tuple(t[1:-1] for t in labels.tokens)
 
     def __call__(
         self,
@@ -249,7 +249,7 @@ class SpeechToText:
             ]
         lengths = torch.tensor([len(f) for f in feats], device=self.device)
         ids = None
-        if getattr(self.model.encoder, "gate", None) is not None:
+        if self.model.encoder_labels is not None:
             tokens = self.model.token_list
             ids = [tokens.index(f"<{label}>") for label in labels]
             ids = torch.tensor(ids, device=self.device)

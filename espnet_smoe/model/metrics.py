@@ -7,6 +7,7 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 
 import torch
+from torch import nn
 
 from espnet_smoe.data.tokenizer import join_pieces
 from espnet_smoe.moe import Routing
@@ -24,6 +25,30 @@ def expert_shares(part: str, routing: Routing | None) -> dict[str, torch.Tensor]
     loads = torch.stack(list(routing.loads.values())).float()  # (layers, E)
     share = (loads / loads.sum(dim=1, keepdim=True)).mean(dim=0)
     return {f"{part}_load_{e}": value for e, value in enumerate(share)}
+
+
+def auxiliary_loss(
+    name: str, part: nn.Module, routing: Routing | None
+) -> tuple[torch.Tensor | float, dict[str, torch.Tensor]]:
+    """The losses of learned gates, summed over the layers, in training.
+
+    Args:
+        name: Of the part, ``encoder`` or ``decoder``; the keys begin with it.
+        part: Where the gates are; its ``loss_weights`` tell what counts how much.
+        routing: Of a forward pass that is done.
+
+    Returns:
+        Weighted sum of all; each without its weight, for the statistics.
+    """
+    total: torch.Tensor | float = 0.0
+    each = {}
+    if not part.training or routing is None:
+        return total, each
+    for loss, weight in getattr(part, "loss_weights", {}).items():
+        summed = torch.stack([of[loss] for of in routing.losses.values()]).sum()
+        each[f"{name}_{loss}"] = summed.detach()
+        total = total + weight * summed
+    return total, each
 
 
 def mean_known(values: Iterable[float | None]) -> float:

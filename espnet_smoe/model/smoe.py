@@ -1,7 +1,7 @@
 """Model `smoe`: one encoder and one decoder that serve several tasks.
 
 An utterance has a target for each task (a transcript, a translation). The decoder's
-input is the task's prompt and the target's text; its label gate reads the prompt
+input is the task's prompt and the target's text; its experts follow the prompt
 (S-MoE, Section 2.1.2).
 """
 
@@ -20,13 +20,14 @@ from espnet_smoe.compat import (
     force_gatherable,
 )
 from espnet_smoe.model.metrics import (
+    auxiliary_loss,
     error_rates,
     expert_shares,
     greedy_ctc,
     mean_known,
 )
 from espnet_smoe.model.tasks import Task, read_tasks
-from espnet_smoe.moe import Routing
+from espnet_smoe.moe import Labels, Routing
 from espnet_smoe.options import nearest, options_of
 
 SCHEDULES = ("joint", "alternate")
@@ -42,9 +43,9 @@ class ESPnetSMoEModel(ESPnetASRModel):
         specaug: Augmentation in training.
         normalize: Feature normalisation.
         preencoder: None.
-        encoder: Any ESPnet encoder; one with a label gate needs ``bandwidth``.
+        encoder: Any ESPnet encoder; one that reads labels needs ``bandwidth``.
         postencoder: Any ESPnet post-encoder, or None.
-        decoder: Any ESPnet attention decoder; one with a label gate routes itself.
+        decoder: Any ESPnet attention decoder; ours routes itself by the prompt.
         ctc: CTC head on the encoder, unused where ``ctc_weight`` is 0.
         joint_network: None.
         tasks: Name -> ``{target, prompt}``; the prompt is a list of special tokens.
@@ -140,8 +141,8 @@ class ESPnetSMoEModel(ESPnetASRModel):
         # in the checkpoint, so that a resumed run goes on with the task that is due
         self.register_buffer("minibatches", torch.zeros((), dtype=torch.long))
         for part in (encoder, decoder):
-            if getattr(part, "gate", None) is not None:
-                part.gate.bind(self.token_list)
+            if getattr(part, "labels", None) is not None:
+                part.labels.bind(self.token_list)
 
     def forward(
         self,
@@ -176,7 +177,7 @@ class ESPnetSMoEModel(ESPnetASRModel):
         fields: Mapping[str, Any],
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
         names = fields.get("utt_id")
-        routing = self._route_encoder(fields, names)
+        routing = self._route_encoder(fields, speech_lengths, names)
         encoded, lengths, hidden = self._encode(speech, speech_lengths, routing)
         stats: dict[str, Any] = {}
         losses, targets = [], []
@@ -200,6 +201,9 @@ class ESPnetSMoEModel(ESPnetASRModel):
             )
         counts = losses[0].new_tensor(targets)
         loss = (torch.stack(losses) * counts).sum() / counts.sum()
+        extra, costs = auxiliary_loss("encoder", self.encoder, routing)
+        loss = loss + extra
+        stats |= costs
         stats["acc"] = mean_known(stats.get(f"acc_{name}") for name in self.tasks)
         stats |= expert_shares("encoder", routing)
         stats["loss"] = loss.detach()
@@ -209,6 +213,11 @@ class ESPnetSMoEModel(ESPnetASRModel):
         return force_gatherable((loss, stats, weight), loss.device)
 
     # -- the encoder ----------------------------------------------------------------
+
+    @property
+    def encoder_labels(self) -> Labels | None:
+        """What reads the encoder's labels; None where it needs none."""
+        return getattr(self.encoder, "labels", None)
 
     def encode(
         self,
@@ -222,23 +231,28 @@ class ESPnetSMoEModel(ESPnetASRModel):
         Args:
             speech: ``(B, samples)``.
             speech_lengths: ``(B,)``.
-            label_ids: ``(B,)`` token ids of the labels, for a label gate.
+            label_ids: ``(B,)`` token ids, for an encoder that reads labels.
             utterances: Their names, for error messages.
 
         Returns:
             ``(B, T, D)``, ``(B,)`` frames.
         """
         routing = None
-        if label_ids is not None and getattr(self.encoder, "gate", None) is not None:
+        if label_ids is not None and self.encoder_labels is not None:
             routing = self.encoder.route(label_ids, utterances)
         encoded, lengths, _ = self._encode(speech, speech_lengths, routing)
         return encoded, lengths
 
     def _route_encoder(
-        self, fields: Mapping[str, Any], names: Sequence[str] | None
+        self,
+        fields: Mapping[str, Any],
+        lengths: torch.Tensor,
+        names: Sequence[str] | None,
     ) -> Routing | None:
-        if getattr(self.encoder, "gate", None) is None:
+        if not hasattr(self.encoder, "route"):
             return None
+        if self.encoder_labels is None:
+            return Routing(lengths)
         if self.label_field not in fields:
             raise ValueError(
                 f"the encoder's experts are chosen by the {self.label_field}, but the "
@@ -301,9 +315,9 @@ class ESPnetSMoEModel(ESPnetASRModel):
         text = text[:, : text_lengths.max()]  # (b, L)
         prompts = task.prompts(fields, rows)  # (b, P)
         numbers: dict[str, Any] = {}
-        loss = None
+        loss, extra = None, 0.0
         if self.decoder is not None:
-            loss, scored = self._attention_loss(
+            loss, extra, scored = self._attention_loss(
                 encoded, lengths, text, text_lengths, prompts
             )
             numbers |= scored
@@ -314,6 +328,7 @@ class ESPnetSMoEModel(ESPnetASRModel):
             numbers |= scored
             w = self.ctc_weight
             loss = loss_ctc if loss is None else w * loss_ctc + (1 - w) * loss
+        loss = loss + extra
         numbers["loss"] = loss.detach()
         return loss, numbers
 
@@ -324,9 +339,15 @@ class ESPnetSMoEModel(ESPnetASRModel):
         text: torch.Tensor,
         text_lengths: torch.Tensor,
         prompts: torch.Tensor,
-    ) -> tuple[torch.Tensor, dict[str, Any]]:
+    ) -> tuple[torch.Tensor, torch.Tensor | float, dict[str, Any]]:
+        """Loss, auxiliary losses of the decoder's gates, numbers."""
         ys_in = torch.cat([prompts, text.clamp(min=0)], dim=1)  # (b, P + L)
-        out, _ = self.decoder(encoded, lengths, ys_in, text_lengths + prompts.size(1))
+        ys_in_lengths = text_lengths + prompts.size(1)
+        routing, routed = None, {}
+        if hasattr(self.decoder, "route"):
+            routing = self.decoder.route(ys_in, ys_in_lengths)
+            routed = {"routing": routing}
+        out, _ = self.decoder(encoded, lengths, ys_in, ys_in_lengths, **routed)
         # no loss on the prompt: its last token predicts the first of the text
         out = out[:, prompts.size(1) - 1 :]  # (b, L + 1, V)
         out = out.to(torch.promote_types(out.dtype, torch.float32)).contiguous()
@@ -334,13 +355,14 @@ class ESPnetSMoEModel(ESPnetASRModel):
         target.scatter_(1, text_lengths[:, None], self.eos)  # (b, L + 1)
         target = target.masked_fill(target < 0, self.ignore_id)
         loss = self.criterion_att(out, target)
+        extra, numbers = auxiliary_loss("decoder", self.decoder, routing)
         best = out.argmax(dim=-1)
         counted = target != self.ignore_id
-        numbers = {"acc": float((best == target)[counted].float().mean())}
+        numbers["acc"] = float((best == target)[counted].float().mean())
         if not self.training:
             best = best.masked_fill(~counted, self.eos)
             numbers |= self._error_rates(best, text)
-        return loss, numbers
+        return loss, extra, numbers
 
     def _ctc_loss(
         self,
@@ -379,5 +401,8 @@ class ESPnetSMoEModel(ESPnetASRModel):
             keys += ["cer"] * (self.report_cer and self.decoder is not None)
             keys += ["wer"] * (self.report_wer and self.decoder is not None)
             keys += ["cer_ctc"] * (self.report_cer and "loss_ctc" in keys)
+        else:
+            auxiliary = getattr(self.decoder, "loss_weights", {})
+            keys += [f"decoder_{name}" for name in auxiliary]
         numbers = numbers or {}
         return {f"{key}_{task.name}": numbers.get(key, math.nan) for key in keys}

@@ -3,10 +3,13 @@
 Torch only: nothing here imports ESPnet. Read in this order:
 
 1. ``experts.py`` - one expert, a two-matrix feed-forward block.
-2. ``gate.py`` - who decides: a `Gate` turns a batch into an `Assignment`.
+2. ``gate.py`` - who decides: a layer's `Gate` turns rows into an `Assignment`.
 3. ``dispatch.py`` - how: rows sorted by expert, one slice an expert, and back.
 4. ``feed_forward.py`` - `MoEFeedForward`, the drop-in for a dense block.
 5. ``routing.py`` - what one forward pass carries down and brings back.
+6. ``labels.py`` - `Labels`, which read at the door what is known beforehand.
+7. ``loss.py`` - auxiliary losses of learned gates.
+8. ``upcycle.py`` - a dense model's weights as a mixture's beginning.
 
 A further kind of routing is a class in ``gate.py`` with a line in `GATES`.
 """
@@ -14,7 +17,17 @@ A further kind of routing is a class in ``gate.py`` with a line in `GATES`.
 from espnet_smoe.moe.dispatch import Assignment, dispatch, reference
 from espnet_smoe.moe.experts import FeedForward
 from espnet_smoe.moe.feed_forward import MoEFeedForward, build_feed_forward
-from espnet_smoe.moe.gate import GATES, Gate, LabelGate, MoEOptions, build_gate
+from espnet_smoe.moe.gate import (
+    GATES,
+    Gate,
+    LabelGate,
+    LabelTopKGate,
+    MoEOptions,
+    TopKGate,
+    build_gate,
+    build_labels,
+)
+from espnet_smoe.moe.labels import Labels
 from espnet_smoe.moe.routing import Routing
 
 __all__ = [
@@ -23,11 +36,15 @@ __all__ = [
     "GATES",
     "Gate",
     "LabelGate",
+    "LabelTopKGate",
+    "Labels",
     "MoEFeedForward",
     "MoEOptions",
     "Routing",
+    "TopKGate",
     "build_feed_forward",
     "build_gate",
+    "build_labels",
     "dispatch",
     "reference",
 ]

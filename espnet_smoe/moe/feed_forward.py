@@ -7,7 +7,7 @@ from torch import nn
 
 from espnet_smoe.moe.dispatch import dispatch
 from espnet_smoe.moe.experts import FeedForward
-from espnet_smoe.moe.gate import Gate
+from espnet_smoe.moe.gate import Gate, MoEOptions, build_gate
 from espnet_smoe.moe.routing import Routing
 
 
@@ -15,15 +15,16 @@ class MoEFeedForward(nn.Module):
     """Drop-in for a position-wise feed-forward block: gate, experts, dispatch.
 
     Args:
-        gate: Decides where the rows go; layers may share one.
+        gate: Decides where the rows go.
         make_expert: Makes one expert; called E times.
-        name: The layer's name in `Routing.loads`.
+        name: The layer's name in `Routing.loads` and `Routing.losses`.
 
     Example:
-        >>> from espnet_smoe.moe import LabelGate
-        >>> gate = LabelGate(["<wb>", "<nb>"]).bind(["<wb>", "<nb>"])
+        >>> from espnet_smoe.moe import Labels, LabelGate, MoEOptions
+        >>> labels = Labels(["<wb>", "<nb>"]).bind(["<wb>", "<nb>"])
+        >>> gate = LabelGate(MoEOptions(labels=labels.tokens), size=4)
         >>> block = MoEFeedForward(gate, lambda: FeedForward(4, 8), "encoder.0")
-        >>> routing = gate.route(torch.tensor([0, 1]), lengths=torch.tensor([3, 2]))
+        >>> routing = labels.route(torch.tensor([0, 1]), lengths=torch.tensor([3, 2]))
         >>> block(torch.zeros(2, 3, 4), routing).shape
         torch.Size([2, 3, 4])
         >>> routing.loads
@@ -37,10 +38,24 @@ class MoEFeedForward(nn.Module):
         self.name = name
 
     def forward(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
-        """Map ``(B, T, D)`` to ``(B, T, D)``, each row by its own expert."""
-        assignment = self.gate(x, routing)
-        routing.add_load(self.name, assignment.counts)
-        return dispatch(x, assignment, self.experts)
+        """Map ``(B, T, D)`` to ``(B, T, D)``, each row by its own experts.
+
+        A gate that decides by frame does not see padding, whose output is zero.
+        """
+        if not self.gate.per_frame:
+            assignment = self.gate(x, routing)
+            lengths = routing.lengths  # (B,)
+            experts = assignment.experts.to(lengths.device)
+            loads = lengths.new_zeros(self.gate.num_experts)
+            routing.loads[self.name] = loads.index_add_(0, experts, lengths)
+            return dispatch(x, assignment, self.experts)
+        frames = routing.frames(x)  # (B, T)
+        rows = x[frames]  # (N, D)
+        assignment = self.gate(rows, routing)
+        routing.loads[self.name] = torch.tensor(assignment.counts)
+        routing.losses[self.name] = assignment.losses
+        y = dispatch(rows, assignment, self.experts)
+        return torch.zeros_like(x, dtype=y.dtype).masked_scatter(frames[..., None], y)
 
 
 class DenseFeedForward(FeedForward):
@@ -52,19 +67,25 @@ class DenseFeedForward(FeedForward):
 
 
 def build_feed_forward(
-    gate: Gate | None, size: int, hidden_size: int, dropout_rate: float, name: str
+    options: MoEOptions | None,
+    size: int,
+    hidden_size: int,
+    dropout_rate: float,
+    name: str,
 ) -> nn.Module:
-    """A mixture where there is a gate, else the dense block.
+    """A mixture where options ask for one, else the dense block.
 
     Args:
-        gate: Gate of the layer; None for a dense block.
+        options: Of the mixture; None for a dense block.
         size: D.
         hidden_size: F.
         dropout_rate: Dropout after the activation.
         name: The layer's name in `Routing.loads`.
     """
-    if gate is None:
+    if options is None:
         return DenseFeedForward(size, hidden_size, dropout_rate)
     return MoEFeedForward(
-        gate, lambda: FeedForward(size, hidden_size, dropout_rate), name
+        build_gate(options, size),
+        lambda: FeedForward(size, hidden_size, dropout_rate),
+        name,
     )

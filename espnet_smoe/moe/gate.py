@@ -1,8 +1,9 @@
 """Gates: who decides which expert takes a row.
 
-A gate maps a batch and its `Routing` to an `Assignment`. `LabelGate` reads a label
-that is known beforehand (S-MoE, Eq. 1-3). A learned gate is a further class here,
-with a line in `GATES`.
+Each layer has a gate, which maps a batch and its `Routing` to an `Assignment`.
+`LabelGate` follows a label that is known beforehand (S-MoE, Eq. 1-3). `TopKGate`
+learns to choose for each frame, among all experts or among those of its label. A
+further kind is a class here with a line in `GATES`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,8 @@ import torch
 from torch import nn
 
 from espnet_smoe.moe.dispatch import Assignment
+from espnet_smoe.moe.labels import Labels
+from espnet_smoe.moe.loss import balance_loss, z_loss
 from espnet_smoe.moe.routing import Routing
 from espnet_smoe.options import nearest, reject_unknown
 
@@ -22,14 +25,24 @@ class MoEOptions:
     """What a user may write under ``moe`` in ``encoder_conf`` or ``decoder_conf``.
 
     Attributes:
-        gate: Kind of routing, a key of `GATES`.
+        gate: Kind of routing, a key of `GATES`: ``label`` (the label's own expert),
+            ``topk`` (learned, frame by frame) or ``label_topk`` (the label's own
+            group of experts, learned inside it).
         num_experts: E; by default one expert a label.
         labels: Special tokens of the token list, expert 0 first.
+        top_k: Experts a frame, for learned gates.
+        label_embedding: Let the router of ``topk`` see the label as well.
+        balance_weight: Weight of the load balancing loss in the training loss.
+        z_weight: Weight of the z-loss.
     """
 
     gate: str = "label"
     num_experts: int | None = None
     labels: Sequence[str] = ()
+    top_k: int = 1
+    label_embedding: bool = False
+    balance_weight: float = 0.0
+    z_weight: float = 0.0
 
     @classmethod
     def parse(
@@ -43,7 +56,7 @@ class MoEOptions:
             labels: Labels to use where the section names none.
 
         Raises:
-            ValueError: Unknown key or gate, or as many experts as labels fails.
+            ValueError: Unknown key or gate, or numbers that do not fit together.
         """
         if moe is None:
             return None
@@ -54,130 +67,238 @@ class MoEOptions:
                 f"{where}.gate: '{options.gate}' is not one of {', '.join(GATES)}"
                 f"{nearest(options.gate, GATES)}"
             )
-        if options.num_experts not in (None, len(options.labels)):
-            raise ValueError(
-                f"{where}: num_experts is {options.num_experts}, but there are "
-                f"{len(options.labels)} labels ({', '.join(options.labels)}); give "
-                "one label an expert"
-            )
+        problem = GATES[options.gate].fault_of(options)
+        if problem:
+            raise ValueError(f"{where}: {problem}")
         return options
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """Weights of the auxiliary losses that are in use, by name."""
+        weights = {"balance": self.balance_weight, "z": self.z_weight}
+        return {name: weight for name, weight in weights.items() if weight}
 
 
 class Gate(nn.Module):
     """Base of all gates.
 
+    Args:
+        options: What the user asked for.
+        size: D, for gates that look at the frames.
+
     Attributes:
         num_experts: E.
+        top_k: Experts a row.
+        per_frame: Rows are frames, ``(N, D)`` without padding; else they are
+            utterances, ``(B, T, D)``.
     """
 
-    num_experts: int
+    per_frame = False
+
+    def __init__(self, options: MoEOptions, size: int):
+        super().__init__()
+        self.num_experts = options.num_experts or len(options.labels)
+        self.top_k = options.top_k
+        self.labels = tuple(self.labels_of(options))
+
+    @classmethod
+    def fault_of(cls, options: MoEOptions) -> str:
+        """What is wrong with the options, and the cure; empty where nothing is."""
+        raise NotImplementedError
+
+    @classmethod
+    def labels_of(cls, options: MoEOptions) -> Sequence[str]:
+        """The labels that the gate reads."""
+        return options.labels
 
     def forward(self, x: torch.Tensor, routing: Routing) -> Assignment:
         """Decide where the rows of ``x`` ``(N, ..., D)`` go."""
         raise NotImplementedError
 
+    def labelled(self, routing: Routing) -> Assignment:
+        """Which utterances have which label.
+
+        Raises:
+            ValueError: Nobody labelled them.
+        """
+        if routing.labels is None:
+            raise ValueError(
+                "no label reached a mixture that is routed by label; give one of "
+                f"{', '.join(self.labels)} for each utterance"
+            )
+        return routing.labels
+
+    def label_of_frames(self, routing: Routing, device: torch.device) -> torch.Tensor:
+        """``(N,)`` label of each frame that is not padding, utterance by utterance."""
+        labels = self.labelled(routing).experts.to(device)  # (B,)
+        return labels.repeat_interleave(routing.lengths.to(device))
+
 
 class LabelGate(Gate):
     """The expert is chosen by a label of the utterance (S-MoE, Eq. 1-3).
 
-    There is nothing to learn and no gating network. Labels are tokens: the gate is
-    bound to a token list once, and then maps token ids to experts.
-
-    Args:
-        labels: Special tokens, one an expert.
-
-    Example:
-        >>> gate = LabelGate(["<wb>", "<nb>"]).bind(["<blank>", "<nb>", "<wb>"])
-        >>> gate.experts(torch.tensor([1, 2, 2]))
-        tensor([1, 0, 0])
+    There is nothing to learn and no gating network: the experts are the labels.
     """
 
-    def __init__(self, labels: Sequence[str]):
-        super().__init__()
-        if not labels or len(set(labels)) != len(labels):
-            raise ValueError(f"labels must be different tokens, got {list(labels)}")
-        self.labels = tuple(labels)
-        self.num_experts = len(self.labels)
-        self.register_buffer("expert_of_token", torch.empty(0, dtype=torch.long), False)
-
-    def bind(self, token_list: Sequence[str]) -> "LabelGate":
-        """Learn the ids of the labels.
-
-        Raises:
-            ValueError: A label is not in the token list.
-        """
-        missing = [label for label in self.labels if label not in token_list]
-        if missing:
-            raise ValueError(
-                f"label {', '.join(missing)} is not in the token list; add it as a "
-                "special token when the token list is made"
+    @classmethod
+    def fault_of(cls, options: MoEOptions) -> str:
+        """One expert a label, and nothing that only a learned gate has."""
+        if options.num_experts not in (None, len(options.labels)):
+            return (
+                f"num_experts is {options.num_experts}, but there are "
+                f"{len(options.labels)} labels ({', '.join(options.labels)}); give "
+                "one label an expert"
             )
-        table = torch.full((len(token_list),), -1)
-        for expert, label in enumerate(self.labels):
-            table[list(token_list).index(label)] = expert
-        self.expert_of_token = table.to(self.expert_of_token.device)
-        self.token_list = tuple(token_list)
-        return self
-
-    def experts(
-        self, label_ids: torch.Tensor, utterances: Sequence[str] | None = None
-    ) -> torch.Tensor:
-        """Map labels to experts.
-
-        Args:
-            label_ids: ``(B,)`` token ids.
-            utterances: Their names, for the error message.
-
-        Returns:
-            ``(B,)`` experts.
-
-        Raises:
-            ValueError: The gate is not bound, or a token is not one of its labels.
-        """
-        if self.expert_of_token.numel() == 0:
-            raise ValueError(
-                f"the label gate ({', '.join(self.labels)}) has no token list; use "
-                "it in a model that binds it, such as 'model: smoe'"
+        if options.top_k != 1 or options.label_embedding or options.loss_weights:
+            return (
+                "top_k, label_embedding, balance_weight and z_weight belong to a "
+                "learned gate; remove them or write 'gate: topk'"
             )
-        experts = self.expert_of_token[label_ids]
-        if bool((experts < 0).any()):
-            row = int((experts < 0).nonzero()[0])
-            who = f"utterance {utterances[row]}" if utterances else f"row {row}"
-            raise ValueError(
-                f"{who}: {self.token_list[label_ids[row]]} is not a label of this "
-                f"gate; known labels: {', '.join(self.labels)}"
-            )
-        return experts
-
-    def route(
-        self,
-        label_ids: torch.Tensor,
-        lengths: torch.Tensor,
-        utterances: Sequence[str] | None = None,
-    ) -> Routing:
-        """Decide once for all layers.
-
-        Args:
-            label_ids: ``(B,)`` token ids.
-            lengths: ``(B,)`` frames that are not padding.
-            utterances: Names of the utterances, for the error message.
-        """
-        experts = self.experts(label_ids, utterances)
-        return Routing(lengths, Assignment.of(experts, self.num_experts))
+        return ""
 
     def forward(self, x: torch.Tensor, routing: Routing) -> Assignment:
         """The decision made at the door; the content of ``x`` plays no part."""
-        if routing.assignment is None:
-            raise ValueError(
-                f"no label reached a mixture that is routed by label; give one of "
-                f"{', '.join(self.labels)} for each utterance"
+        return self.labelled(routing)
+
+
+class TopKGate(Gate):
+    """A router chooses k experts for each frame, by the frame itself.
+
+    ``logits = W x`` in float32, plus a learned bias of the label with
+    ``label_embedding`` (the same as appending a vector of the label to ``x``). With
+    k = 1 the output is scaled by the expert's probability (Switch, SpeechMoE), or the
+    router would have no gradient; with more, by a softmax over the chosen logits (U2++
+    MoE).
+    """
+
+    per_frame = True
+
+    def __init__(self, options: MoEOptions, size: int):
+        super().__init__(options, size)
+        self.router = nn.Linear(size, self.num_experts, bias=False)
+        self.of_label = None
+        if options.label_embedding:
+            self.of_label = nn.Embedding(len(options.labels), self.num_experts)
+            nn.init.zeros_(self.of_label.weight)
+        self.losses = tuple(options.loss_weights)
+
+    @classmethod
+    def fault_of(cls, options: MoEOptions) -> str:
+        """At least as many experts as are chosen."""
+        if options.num_experts is None:
+            return f"'gate: {options.gate}' needs num_experts"
+        if not 1 <= options.top_k <= options.num_experts:
+            return f"top_k is {options.top_k}; choose 1 to {options.num_experts}"
+        if options.label_embedding and not options.labels:
+            return "label_embedding needs labels"
+        return ""
+
+    @classmethod
+    def labels_of(cls, options: MoEOptions) -> Sequence[str]:
+        """Only an embedding of the label needs one."""
+        return options.labels if options.label_embedding else ()
+
+    def forward(self, x: torch.Tensor, routing: Routing) -> Assignment:
+        """Decide about the frames ``x`` ``(N, D)``."""
+        logits = self.logits(x, routing)  # (N, E)
+        chosen_logits, chosen = logits.topk(self.top_k, dim=1)  # (N, k)
+        if self.top_k == 1:
+            weights = (chosen_logits - logits.logsumexp(1, keepdim=True)).exp()
+        else:
+            weights = chosen_logits.softmax(dim=1)
+        losses = self._losses(logits, chosen)
+        return Assignment.of(chosen, self.num_experts, weights, losses)
+
+    def logits(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
+        """``(N, E)`` in float32, or float64 for a model in float64."""
+        with torch.autocast(x.device.type, enabled=False):
+            weight = self.router.weight
+            logits = nn.functional.linear(x.to(weight.dtype), weight)
+        if self.of_label is not None:
+            logits = logits + self.of_label(self.label_of_frames(routing, x.device))
+        return logits
+
+    def _losses(
+        self, logits: torch.Tensor, chosen: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        if not self.training:
+            return {}
+        losses = {}
+        if "balance" in self.losses:
+            losses["balance"] = balance_loss(logits.softmax(dim=1), chosen)
+        if "z" in self.losses:
+            losses["z"] = z_loss(logits)
+        return losses
+
+
+class LabelTopKGate(TopKGate):
+    """The label chooses a group of experts, the router inside it (DLG-MoE).
+
+    Experts are shared out evenly: of E experts and L labels the first E / L belong to
+    the first label.
+    """
+
+    def __init__(self, options: MoEOptions, size: int):
+        super().__init__(options, size)
+        group = torch.arange(self.num_experts) // (
+            self.num_experts // len(options.labels)
+        )
+        self.register_buffer("group", group, False)  # (E,)
+
+    @classmethod
+    def fault_of(cls, options: MoEOptions) -> str:
+        """Every label has the same number of experts, at least k."""
+        fault = super().fault_of(options)
+        if fault:
+            return fault
+        if not options.labels or options.num_experts % len(options.labels):
+            return (
+                f"num_experts is {options.num_experts}; make it a multiple of the "
+                f"{len(options.labels)} labels"
             )
-        return routing.assignment
+        if options.top_k > options.num_experts // len(options.labels):
+            return (
+                f"top_k is {options.top_k}, but a label has only "
+                f"{options.num_experts // len(options.labels)} experts"
+            )
+        return ""
+
+    @classmethod
+    def labels_of(cls, options: MoEOptions) -> Sequence[str]:
+        """The label names the group."""
+        return options.labels
+
+    def logits(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
+        """``(N, E)``; minus infinity for the experts of other labels."""
+        labels = self.label_of_frames(routing, x.device)  # (N,)
+        foreign = self.group != labels[:, None]  # (N, E)
+        return super().logits(x, routing).masked_fill(foreign, -torch.inf)
 
 
-GATES: dict[str, type[Gate]] = {"label": LabelGate}
+GATES: dict[str, type[Gate]] = {
+    "label": LabelGate,
+    "topk": TopKGate,
+    "label_topk": LabelTopKGate,
+}
 
 
-def build_gate(options: MoEOptions) -> Gate:
-    """Make the gate that the options ask for."""
-    return GATES[options.gate](options.labels)
+def build_gate(options: MoEOptions, size: int) -> Gate:
+    """Make the gate of one layer.
+
+    Args:
+        options: What the user asked for.
+        size: D.
+
+    Example:
+        >>> options = MoEOptions("topk", num_experts=4, top_k=2)
+        >>> gate = build_gate(options, size=8)
+        >>> gate(torch.zeros(3, 8), Routing(torch.tensor([3]))).weights.shape
+        torch.Size([3, 2])
+    """
+    return GATES[options.gate](options, size)
+
+
+def build_labels(options: MoEOptions | None) -> Labels | None:
+    """What reads the labels for all layers; None where no gate asks for one."""
+    tokens = GATES[options.gate].labels_of(options) if options else ()
+    return Labels(tokens) if tokens else None

@@ -14,30 +14,29 @@ class Routing:
     Attributes:
         lengths: ``(B,)`` frames of each utterance that are not padding; only
             these count in a load, a loss or a statistic.
-        assignment: Share of each expert where a label decided for the whole
-            utterance; None where each layer decides for itself.
+        labels: Which utterances have which label; None where nothing was labelled.
         loads: Filled by the layers: layer name -> ``(E,)`` frames per expert.
         losses: Filled by the layers: layer name -> auxiliary losses by name.
     """
 
     lengths: torch.Tensor
-    assignment: Assignment | None = None
+    labels: Assignment | None = None
     loads: dict[str, torch.Tensor] = field(default_factory=dict)
     losses: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
 
     def enter(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Sort a batch by expert once, at the door, for every layer behind it.
+        """Sort a batch by label once, at the door, for every layer behind it.
 
         Args:
             *tensors: ``(B, ...)`` each.
 
         Returns:
-            The tensors in the order of their experts.
+            The tensors in the order of their labels.
         """
-        if self.assignment is None or self.assignment.order is None:
+        if self.labels is None or self.labels.order is None:
             return tensors
-        order, self._restore = self.assignment.order, self.assignment.restore
-        self.assignment = self.assignment.sorted
+        order, self._restore = self.labels.order, self.labels.restore
+        self.labels = self.labels.sorted
         self.lengths = self.lengths.index_select(0, order.to(self.lengths.device))
         return tuple(t.index_select(0, order.to(t.device)) for t in tensors)
 
@@ -45,9 +44,9 @@ class Routing:
         """Undo `enter`: ``(B, ...)`` back in the order of the caller."""
         return x if self._restore is None else x.index_select(0, self._restore)
 
-    def add_load(self, layer: str, counts: list[int]) -> None:
-        """Note the frames that each expert's utterances bring to a layer."""
-        shares = self.lengths.split(counts)
-        self.loads[layer] = torch.stack([share.sum() for share in shares])
+    def frames(self, x: torch.Tensor) -> torch.Tensor:
+        """Which positions of ``x`` ``(B, T, D)`` are not padding: ``(B, T)``."""
+        positions = torch.arange(x.size(1), device=x.device)
+        return positions < self.lengths.to(x.device)[:, None]
 
     _restore: torch.Tensor | None = field(default=None, repr=False)

@@ -15,8 +15,8 @@ ASR, ST = 1, 2
 def make(**options) -> SMoETransformerDecoder:
     torch.manual_seed(0)
     decoder = SMoETransformerDecoder(len(TOKENS), 16, **SIZES, **options).eval()
-    if decoder.gate is not None:
-        decoder.gate.bind(TOKENS)
+    if decoder.labels is not None:
+        decoder.labels.bind(TOKENS)
     return decoder
 
 
@@ -72,7 +72,13 @@ def test_a_prompt_without_a_task_names_the_token_and_the_tasks():
         make(moe={})(*memory(4), *prefixes([3]))
 
 
-@pytest.mark.parametrize("moe", [None, {}])
+LEARNED = [
+    {"gate": "topk", "num_experts": 4, "top_k": 2},
+    {"gate": "label_topk", "num_experts": 4},
+]
+
+
+@pytest.mark.parametrize("moe", [None, {}, *LEARNED])
 def test_kept_keys_and_values_score_as_the_whole_prefix_does(moe):
     decoder = make(moe=moe)
     hs, lengths = memory(9, 6)

@@ -16,8 +16,8 @@ def make(**options) -> SMoETransformerEncoder:
     torch.manual_seed(0)
     options = {"output_size": 16, "input_layer": "conv1d_glu", **SIZES, **options}
     encoder = SMoETransformerEncoder(20, **options).eval()
-    if encoder.gate is not None:
-        encoder.gate.bind(TOKENS)
+    if encoder.labels is not None:
+        encoder.labels.bind(TOKENS)
     return encoder
 
 

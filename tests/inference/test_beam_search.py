@@ -34,8 +34,8 @@ def decoder(moe=None, cls=SMoETransformerDecoder, seed=0):
         made.output_layer.bias[EOS] = 1.5  # lively enough to end now and then
         for layer in made.decoders:  # and what is heard decides
             layer.src_attn.linear_v.weight.mul_(8)
-    if moe is not None:
-        made.gate.bind(TOKENS)
+    if getattr(made, "labels", None) is not None:
+        made.labels.bind(TOKENS)
     return made.eval()
 
 
@@ -141,10 +141,13 @@ class Uncached(BatchScorerInterface):
         return out[:, -1].log_softmax(-1), [None] * len(ys)
 
 
+@pytest.mark.parametrize(
+    "moe", [{}, {"gate": "topk", "num_experts": 4}], ids=["label", "learned"]
+)
 @pytest.mark.parametrize("prompt", [ASR, ST])
-def test_kept_keys_equal_the_whole_prefix_computed_anew(prompt):
+def test_kept_keys_equal_the_whole_prefix_computed_anew(prompt, moe):
     """(b) A mixture against its own training pass, in ESPnet's search."""
-    mixture, options = decoder({}), SearchOptions()
+    mixture, options = decoder(moe), SearchOptions()
     x, lengths = utterances()
     theirs = espnet(Uncached(mixture), x, lengths, prompt, options)
     ours = PromptBeamSearch(mixture, EOS, options)(x, lengths, [prompt])[0]

@@ -27,9 +27,9 @@ SIZES = {
 }
 
 
-def make(moe: bool = True, **options) -> ESPnetSMoEModel:
+def make(moe: bool | dict = True, **options) -> ESPnetSMoEModel:
     torch.manual_seed(0)
-    extra = {"moe": {}} if moe else {}
+    extra = {"moe": {} if moe is True else moe} if moe else {}
     return ESPnetSMoEModel(
         vocab_size=len(TOKENS),
         token_list=TOKENS,
@@ -169,6 +169,35 @@ def test_the_loads_of_the_encoders_experts_are_reported():
         torch.tensor([stats["encoder_load_0"], stats["encoder_load_1"]]),
         torch.tensor([9 / 21, 12 / 21]),
     )
+
+
+def test_a_learned_gate_needs_no_label_and_adds_its_losses():
+    options = {"gate": "topk", "num_experts": 4}
+    plain, weighted = make(options), make({**options, "balance_weight": 0.5})
+    fields = batch(bandwidth=None)
+    loss, stats, _ = weighted(**fields)
+    loss.backward()
+    added = loss - plain(**fields)[0]
+    both_tasks = (stats["decoder_balance_asr"] + stats["decoder_balance_st"]) / 2
+    expected = 0.5 * (stats["encoder_balance"] + both_tasks)
+    torch.testing.assert_close(added, expected)
+    assert weighted.encoder.encoders[0].feed_forward.gate.router.weight.grad is not None
+    assert weighted.eval()(**fields)[0] == plain.eval()(**fields)[0]
+
+
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_a_label_before_a_learned_choice_is_the_utterances_own(part):
+    model = make({"gate": "label_topk", "num_experts": 4})
+    shares = []
+    gate = getattr(model, part).__getattr__(f"{part}s")[0].feed_forward.gate
+    gate.register_forward_hook(lambda m, args, out: shares.append(out.counts))
+    model(**batch(bandwidth=torch.tensor([[ID["<nb>"]], [ID["<nb>"]]])))
+    first, last = (sum(s[:2]) for s in shares), [sum(s[2:]) for s in shares]
+    if part == "encoder":  # narrowband: the second half of the experts
+        assert (list(first), last) == ([0], [21])
+    else:  # transcription is the second label, translation the first
+        first = list(first)
+        assert first[0] == 0 < last[0] and last[1] == 0 < first[1]
 
 
 def test_without_a_label_the_error_names_the_file_to_add():

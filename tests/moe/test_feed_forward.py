@@ -1,43 +1,62 @@
 """MoEFeedForward: what every mixture must satisfy."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from espnet_smoe.moe import FeedForward, LabelGate, MoEFeedForward, Routing
+from espnet_smoe.moe import (
+    FeedForward,
+    Labels,
+    MoEFeedForward,
+    MoEOptions,
+    Routing,
+    build_gate,
+    reference,
+)
 
 LABELS = ["<a>", "<b>", "<c>"]
 
 
 @pytest.fixture
 def block() -> MoEFeedForward:
+    return make()
+
+
+def make(gate: str = "label", **options) -> MoEFeedForward:
     torch.manual_seed(0)
-    gate = LabelGate(LABELS).bind(LABELS)
-    return MoEFeedForward(gate, lambda: FeedForward(6, 8), "encoder.3").double()
+    options = MoEOptions(gate, labels=LABELS, **options)
+    make_expert = partial(FeedForward, 6, 8)
+    return MoEFeedForward(build_gate(options, 6), make_expert, "encoder.3").double()
 
 
-def route(block: MoEFeedForward, labels: list[int], lengths: list[int]) -> Routing:
-    return block.gate.route(torch.tensor(labels), torch.tensor(lengths))
+def route(labels: list[int], lengths: list[int]) -> Routing:
+    return (
+        Labels(LABELS).bind(LABELS).route(torch.tensor(labels), torch.tensor(lengths))
+    )
 
 
 def test_one_expert_is_the_dense_block():
-    gate = LabelGate(["<a>"]).bind(["<a>"])
+    gate = build_gate(MoEOptions(labels=["<a>"]), 6)
     mixture = MoEFeedForward(gate, lambda: FeedForward(6, 8), "0")
     x = torch.randn(2, 4, 6)
-    routing = gate.route(torch.tensor([0, 0]), torch.tensor([4, 4]))
+    routing = (
+        Labels(["<a>"]).bind(["<a>"]).route(torch.tensor([0, 0]), torch.tensor([4, 4]))
+    )
     torch.testing.assert_close(mixture(x, routing), mixture.experts[0](x))
 
 
 def test_padding_changes_no_frame_and_counts_in_no_load(block):
     x = torch.randn(2, 4, 6).double()
     padded = torch.cat([x, torch.randn(2, 3, 6).double()], dim=1)
-    short, long = route(block, [1, 0], [4, 2]), route(block, [1, 0], [4, 2])
+    short, long = route([1, 0], [4, 2]), route([1, 0], [4, 2])
     torch.testing.assert_close(block(padded, long)[:, :4], block(x, short))
     assert long.loads["encoder.3"].tolist() == short.loads["encoder.3"].tolist()
 
 
 def test_loads_count_the_frames_of_each_expert(block):
-    routing = route(block, [2, 0, 2], [4, 3, 1])
+    routing = route([2, 0, 2], [4, 3, 1])
     (x,) = routing.enter(torch.randn(3, 4, 6).double())
     block(x, routing)
     assert routing.loads["encoder.3"].tolist() == [3, 0, 5]
@@ -46,39 +65,37 @@ def test_loads_count_the_frames_of_each_expert(block):
 def test_the_order_of_the_batch_does_not_matter(block):
     x, order = torch.randn(4, 5, 6).double(), [2, 0, 3, 1]
     labels = [2, 0, 1, 0]
-    out = block(x, route(block, labels, [5] * 4))
-    shuffled = block(x[order], route(block, [labels[i] for i in order], [5] * 4))
+    out = block(x, route(labels, [5] * 4))
+    shuffled = block(x[order], route([labels[i] for i in order], [5] * 4))
     torch.testing.assert_close(shuffled, out[order])
 
 
 def test_splitting_the_batch_does_not_matter(block):
     x, labels = torch.randn(4, 5, 6).double(), [2, 0, 1, 0]
-    whole = block(x, route(block, labels, [5] * 4))
-    parts = [
-        block(x[i : i + 2], route(block, labels[i : i + 2], [5] * 2)) for i in (0, 2)
-    ]
+    whole = block(x, route(labels, [5] * 4))
+    parts = [block(x[i : i + 2], route(labels[i : i + 2], [5] * 2)) for i in (0, 2)]
     torch.testing.assert_close(torch.cat(parts), whole)
 
 
 def test_sorting_at_the_door_comes_back_in_the_callers_order(block):
     x, labels = torch.randn(4, 5, 6).double(), [2, 0, 1, 0]
-    routing = route(block, labels, [5, 4, 3, 2])
+    routing = route(labels, [5, 4, 3, 2])
     (sorted_x,) = routing.enter(x)
-    assert routing.assignment.order is None
+    assert routing.labels.order is None
     assert routing.lengths.tolist() == [4, 2, 3, 5]
     inside = routing.leave(block(sorted_x, routing))
-    torch.testing.assert_close(inside, block(x, route(block, labels, [5] * 4)))
+    torch.testing.assert_close(inside, block(x, route(labels, [5] * 4)))
 
 
 def test_an_idle_expert_keeps_no_gradient(block):
-    block(torch.randn(1, 2, 6).double(), route(block, [1], [2])).sum().backward()
+    block(torch.randn(1, 2, 6).double(), route([1], [2])).sum().backward()
     assert block.experts[0].w_1.weight.grad is None
     assert block.experts[1].w_1.weight.grad.abs().sum() > 0
 
 
 def test_activation_checkpointing_changes_no_gradient(block):
     x = torch.randn(3, 2, 6).double().requires_grad_()
-    routing = route(block, [1, 0, 1], [2, 2, 2])
+    routing = route([1, 0, 1], [2, 2, 2])
     block(x, routing).square().sum().backward()
     plain, x.grad = x.grad, None
     checkpoint(block, x, routing, use_reentrant=False).square().sum().backward()
@@ -88,7 +105,7 @@ def test_activation_checkpointing_changes_no_gradient(block):
 def test_autocast_runs_the_experts_in_bfloat16(block):
     block = block.float()
     with torch.autocast("cpu", torch.bfloat16):
-        out = block(torch.randn(3, 2, 6), route(block, [1, 0, 1], [2, 2, 2]))
+        out = block(torch.randn(3, 2, 6), route([1, 0, 1], [2, 2, 2]))
     assert out.dtype == torch.bfloat16
 
 
@@ -97,6 +114,65 @@ def test_a_compiled_block_equals_the_eager_one(block):
     x = torch.randn(3, 2, 6).double()
     for labels in ([1, 0, 1], [0, 0, 0], [2, 1, 0]):
         torch.testing.assert_close(
-            compiled(x, route(block, labels, [2, 2, 2])),
-            block(x, route(block, labels, [2, 2, 2])),
+            compiled(x, route(labels, [2, 2, 2])),
+            block(x, route(labels, [2, 2, 2])),
         )
+
+
+LEARNED = [
+    {"gate": "topk", "num_experts": 4},
+    {"gate": "topk", "num_experts": 4, "top_k": 2},
+    {"gate": "topk", "num_experts": 4, "label_embedding": True},
+    {"gate": "label_topk", "num_experts": 6, "top_k": 2},
+]
+
+
+@pytest.mark.parametrize("options", LEARNED)
+def test_a_learned_mixture_equals_the_reference_loop(options):
+    block, x = make(**options), torch.randn(2, 5, 6).double()
+    routing = route([2, 0], [5, 3])
+    out = block(x, routing)
+    frames = torch.cat([x[0], x[1, :3]])
+    decided = block.gate(frames, route([2, 0], [5, 3]))
+    expected = reference(
+        frames, decided.experts.view(8, -1), block.experts, decided.weights
+    )
+    torch.testing.assert_close(torch.cat([out[0], out[1, :3]]), expected)
+
+
+@pytest.mark.parametrize("options", LEARNED)
+def test_learned_routing_sees_no_padding(options):
+    block, x = make(**options), torch.randn(2, 5, 6).double()
+    routing, other = route([2, 0], [5, 3]), route([2, 0], [5, 3])
+    noisy = x.clone()
+    noisy[1, 3:] = 1e6
+    out = block(noisy, other)
+    torch.testing.assert_close(out, block(x, routing))
+    assert out[1, 3:].abs().max() == 0
+    k = options.get("top_k", 1)
+    assert other.loads["encoder.3"].sum() == 8 * k
+
+
+@pytest.mark.parametrize("options", LEARNED)
+def test_learned_routing_does_not_depend_on_the_rest_of_the_batch(options):
+    block, x = make(**options), torch.randn(3, 5, 6).double()
+    whole = block(x, route([2, 0, 1], [5, 3, 4]))
+    for row, (label, length) in enumerate(zip([2, 0, 1], [5, 3, 4])):
+        alone = block(x[row : row + 1, :length], route([label], [length]))
+        torch.testing.assert_close(whole[row : row + 1, :length], alone)
+
+
+@pytest.mark.parametrize("options", LEARNED)
+def test_a_learned_mixture_has_the_gradient_of_finite_differences(options):
+    block = make(**options)
+    x = torch.randn(2, 3, 6).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda v: block(v, route([2, 0], [3, 2])), x)
+
+
+def test_losses_come_back_by_layer_and_in_training_only():
+    block = make("topk", num_experts=4, balance_weight=0.1)
+    routing = route([0], [4])
+    block(torch.randn(1, 4, 6).double(), routing)
+    assert set(routing.losses["encoder.3"]) == {"balance"}
+    block.eval()(torch.randn(1, 4, 6).double(), routing)
+    assert routing.losses["encoder.3"] == {}

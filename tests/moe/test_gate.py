@@ -1,47 +1,119 @@
-"""The label gate: labels are tokens, every mistake names its cure."""
+"""Gates: what they decide, and that a wrong option names its cure."""
 
 import pytest
 import torch
 
-from espnet_smoe.moe import LabelGate, MoEOptions, Routing, build_gate
+from espnet_smoe.moe import (
+    Assignment,
+    Labels,
+    LabelTopKGate,
+    MoEOptions,
+    Routing,
+    TopKGate,
+    build_gate,
+    build_labels,
+)
 
-TOKENS = ["<blank>", "<nb>", "a", "<wb>", "<swb>", "<sos/eos>"]
-
-
-def test_each_label_goes_to_its_own_expert():
-    gate = LabelGate(["<wb>", "<nb>", "<swb>"]).bind(TOKENS)
-    assert gate.experts(torch.tensor([3, 1, 4, 1])).tolist() == [0, 1, 2, 1]
-
-
-def test_a_foreign_token_names_utterance_and_labels():
-    gate = LabelGate(["<wb>", "<nb>"]).bind(TOKENS)
-    with pytest.raises(ValueError, match=r"utterance b: a is not a label .*<wb>, <nb>"):
-        gate.experts(torch.tensor([1, 2]), ["a", "b"])
+LABELS = ("<a>", "<b>")
 
 
-def test_a_label_that_is_no_token_is_refused():
-    with pytest.raises(ValueError, match="<fm> is not in the token list"):
-        LabelGate(["<wb>", "<fm>"]).bind(TOKENS)
+def routed(labels: list[int], lengths: list[int]) -> Routing:
+    return Routing(torch.tensor(lengths), Assignment.of(torch.tensor(labels), 2))
 
 
-def test_an_unbound_gate_says_who_binds_it():
-    with pytest.raises(ValueError, match="model: smoe"):
-        LabelGate(["<wb>"]).experts(torch.tensor([0]))
+def learned(cls=TopKGate, **options) -> TopKGate:
+    torch.manual_seed(0)
+    kind = {TopKGate: "topk", LabelTopKGate: "label_topk"}[cls]
+    options = MoEOptions(kind, **{"num_experts": 4, "labels": LABELS, **options})
+    return cls(options, size=6).double()
 
 
-def test_no_label_at_all_is_an_error_that_names_the_labels():
-    gate = LabelGate(["<wb>", "<nb>"]).bind(TOKENS)
-    with pytest.raises(ValueError, match="<wb>, <nb>"):
+def test_a_label_gate_without_labels_says_where_they_come_from():
+    gate = build_gate(MoEOptions(labels=LABELS), size=3)
+    with pytest.raises(ValueError, match="give one of <a>, <b>"):
         gate(torch.zeros(1, 2, 3), Routing(torch.tensor([2])))
 
 
-def test_the_gate_adds_nothing_to_a_checkpoint():
-    assert LabelGate(["<wb>"]).bind(TOKENS).state_dict() == {}
-
-
 def test_options_default_to_one_expert_a_label():
-    options = MoEOptions.parse({"num_experts": 2}, "encoder_conf.moe", ["<a>", "<b>"])
-    assert build_gate(options).labels == ("<a>", "<b>")
+    options = MoEOptions.parse({"num_experts": 2}, "encoder_conf.moe", LABELS)
+    assert build_gate(options, 4).num_experts == 2
+    assert build_labels(options).tokens == LABELS
+
+
+@pytest.mark.parametrize(
+    "options, needs_labels",
+    [
+        ({"gate": "topk"}, False),
+        ({"gate": "topk", "label_embedding": True}, True),
+        ({"gate": "label_topk"}, True),
+    ],
+)
+def test_only_a_gate_that_reads_labels_asks_for_them(options, needs_labels):
+    parsed = MoEOptions.parse({"num_experts": 4, **options}, "moe", LABELS)
+    assert isinstance(build_labels(parsed), Labels) == needs_labels
+
+
+def test_top_one_is_scaled_by_its_probability_among_all():
+    gate, x = learned(), torch.randn(5, 6).double()
+    probabilities = (x @ gate.router.weight.T).softmax(dim=1)
+    assignment = gate(x, Routing(torch.tensor([5])))
+    best, expert = probabilities.max(dim=1)
+    torch.testing.assert_close(assignment.weights[:, 0], best)
+    assert assignment.experts.tolist() == expert.tolist()
+
+
+def test_top_two_are_weighted_among_themselves():
+    gate, x = learned(top_k=2), torch.randn(5, 6).double()
+    logits = x @ gate.router.weight.T
+    assignment = gate(x, Routing(torch.tensor([5])))
+    torch.testing.assert_close(
+        assignment.weights, logits.topk(2, dim=1).values.softmax(1)
+    )
+    assert (
+        assignment.experts.tolist() == logits.topk(2, dim=1).indices.flatten().tolist()
+    )
+
+
+def test_a_label_restricts_its_frames_to_its_own_experts():
+    gate = learned(LabelTopKGate)
+    x = torch.randn(9, 6).double()
+    experts = gate(x, routed([1, 0, 1], [4, 2, 3])).experts
+    of_label_b = torch.tensor([True] * 4 + [False] * 2 + [True] * 3)
+    assert ((experts >= 2) == of_label_b).all()
+    assert len(experts.unique()) > 2  # and inside a group the frame decides
+
+
+def test_the_label_embedding_moves_only_the_frames_of_its_label():
+    gate, x = learned(label_embedding=True), torch.randn(5, 6).double()
+    routing = routed([0, 1], [2, 3])
+    before = gate(x, routing).experts
+    with torch.no_grad():
+        gate.of_label.weight[1, 3] = 100.0
+    after = gate(x, routing).experts
+    assert after[:2].tolist() == before[:2].tolist()
+    assert after[2:].tolist() == [3, 3, 3]
+
+
+def test_the_router_learns_from_the_output_and_from_its_losses():
+    for options in ({"top_k": 1}, {"top_k": 2}):
+        gate, x = learned(**options), torch.randn(5, 6).double()
+        gate(x, Routing(torch.tensor([5]))).weights[:, 0].sum().backward()
+        assert gate.router.weight.grad.abs().sum() > 0
+    gate = learned(balance_weight=0.1, z_weight=0.1)
+    losses = gate(x, Routing(torch.tensor([5]))).losses
+    for loss in losses.values():
+        gate.zero_grad()
+        loss.backward(retain_graph=True)
+        assert gate.router.weight.grad.abs().sum() > 0
+    assert set(losses) == {"balance", "z"}
+    assert gate.eval()(x, Routing(torch.tensor([5]))).losses == {}
+
+
+def test_the_router_stays_in_float32_under_autocast():
+    gate, x = learned().float(), torch.randn(5, 6)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = gate.logits(x.bfloat16(), Routing(torch.tensor([5])))
+    assert logits.dtype == torch.float32
 
 
 @pytest.mark.parametrize(
@@ -54,9 +126,13 @@ def test_options_default_to_one_expert_a_label():
         ),
         ({"gate": "lable"}, r"encoder_conf.moe.gate: 'lable' .* did you mean 'label'"),
         ({"num_experts": 3}, "num_experts is 3, but there are 2 labels"),
-        ({"labels": ["<a>", "<a>"]}, "different"),
+        ({"top_k": 2}, "belong to a learned gate"),
+        ({"gate": "topk"}, "needs num_experts"),
+        ({"gate": "topk", "num_experts": 2, "top_k": 3}, "choose 1 to 2"),
+        ({"gate": "label_topk", "num_experts": 5}, "a multiple of the 2 labels"),
+        ({"gate": "label_topk", "num_experts": 4, "top_k": 3}, "only 2 experts"),
     ],
 )
 def test_a_wrong_option_names_its_place_and_the_nearest_known(moe, message):
     with pytest.raises(ValueError, match=message):
-        build_gate(MoEOptions.parse(moe, "encoder_conf.moe", ["<a>", "<b>"]))
+        MoEOptions.parse(moe, "encoder_conf.moe", LABELS)

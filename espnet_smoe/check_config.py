@@ -6,7 +6,7 @@ its parameters are counted, in all and active for one utterance and one task.
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,19 +41,24 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Print the table of parameters, or raise what is wrong with the file."""
     args = get_parser().parse_args(argv)
-    model = build_model(args.config, args.token_list, args.vocab_size)
+    tokens = None
+    if args.token_list:
+        tokens = Path(args.token_list).read_text(encoding="utf-8").splitlines()
+    model = build_model(args.config, tokens, args.vocab_size)
     print(parameter_table(model))
 
 
 def build_model(
-    config: str | Path, token_list: str | None = None, vocab_size: int = 40000
+    config: str | Path,
+    tokens: Sequence[str] | None = None,
+    vocab_size: int = 40000,
 ) -> nn.Module:
     """Check a YAML file and build its model on the meta device.
 
     Args:
         config: YAML file.
-        token_list: File with a token a line.
-        vocab_size: Tokens, where ``token_list`` is None.
+        tokens: The token list; placeholders where it is None.
+        vocab_size: How many of these.
 
     Raises:
         ValueError: Unknown key, class or value; the message names the nearest known.
@@ -63,15 +68,10 @@ def build_model(
 
     options = read_yaml(config)
     check_keys(options)
-    tokens = (
-        Path(token_list).read_text(encoding="utf-8").splitlines()
-        if token_list
-        else _placeholder_tokens(options, vocab_size)
-    )
     parser = ASRTask.get_parser()
     parser.set_defaults(**options)
     args = parser.parse_args(["--output_dir", "unused"])
-    args.token_list = tokens
+    args.token_list = list(tokens or _placeholder_tokens(options, vocab_size))
     # features are counted with the statistics of any data: leave their file out
     args.normalize = "utterance_mvn" if args.normalize else None
     args.normalize_conf = {}

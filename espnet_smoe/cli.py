@@ -15,6 +15,11 @@ COMMANDS = {
     "score": ("espnet_smoe.report.score", "WER, CER, BLEU and chrF with intervals"),
     "compare": ("espnet_smoe.report.compare", "one table of several experiments"),
     "check-config": ("espnet_smoe.check_config", "check a YAML file, count parameters"),
+    "upcycle": ("espnet_smoe.upcycle", "a dense checkpoint as a mixture's beginning"),
+    "experts": (
+        "espnet_smoe.report.experts",
+        "what the experts do, how they differ",
+    ),
     "benchmark": ("espnet_smoe.benchmark.__main__", "time mixtures against rivals"),
 }
 

@@ -1,0 +1,72 @@
+"""`espnet-smoe upcycle EXP`: a trained model as the beginning of a mixture.
+
+    espnet-smoe upcycle exp/decsmoe --config conf/tuning/train_encdecsmoe.yaml \\
+        --out exp/encdecsmoe_init.pth
+
+Train from the result with ``--init_param exp/encdecsmoe_init.pth`` (the recipe's
+``--pretrained_model``).
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+
+from espnet_smoe.check_config import build_model, parameter_table, read_yaml
+from espnet_smoe.moe.upcycle import upcycle
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    parser = argparse.ArgumentParser(
+        prog="espnet-smoe upcycle",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("exp", type=Path, help="experiment of the trained model")
+    add("--config", required=True, help="training configuration of the mixture")
+    add(
+        "--model", default="valid.acc.ave.pth", help="checkpoint (default: %(default)s)"
+    )
+    add("--out", type=Path, required=True, help="checkpoint to write")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the mixture's first weights and say where they come from.
+
+    Raises:
+        ValueError: A file is missing, or the two models do not fit.
+    """
+    args = get_parser().parse_args(argv)
+    checkpoint = args.exp / args.model
+    if not checkpoint.is_file():
+        raise ValueError(f"{checkpoint} does not exist; train it (stage 11) first")
+    trained = read_yaml(args.exp / "config.yaml")
+    model = build_model(args.config, tokens=trained["token_list"])
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    # The statistics of the features are no part of the configuration.
+    aside = {name: state.pop(name) for name in list(state) if _is_statistics(name)}
+    try:
+        result = upcycle(state, model.state_dict())
+    except ValueError as error:
+        raise ValueError(f"{checkpoint} and {args.config}: {error}") from error
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    partial = args.out.with_name(args.out.name + ".part")
+    torch.save(result.state | aside, partial)
+    os.replace(partial, args.out)
+    print(f"{checkpoint} -> {args.out}")
+    print(result.describe())
+    if aside:
+        print(f"feature statistics of the trained model: {', '.join(aside)}")
+    print(parameter_table(model))
+
+
+def _is_statistics(name: str) -> bool:
+    return name.startswith("normalize.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,10 @@
-"""How sure a score is: intervals and p-values by resampling utterances.
+"""How sure a score is: intervals and p-values by resampling utterances and seeds.
 
 A score may be a mean over strata (the mean over the narrowband conditions, say):
 utterances are then resampled inside each stratum, so that every resample keeps
-the test set's design.
+the test set's design. Where a system was trained with several seeds its score is the
+mean over them, and a resample draws seeds as well; a few seeds tell little about all
+seeds, so such an interval is rather too narrow than too wide.
 """
 
 from collections.abc import Sequence
@@ -38,8 +40,8 @@ def score_interval(
 
     Args:
         metric: The metric that made the counts.
-        strata: Counts (N_s, K) of each stratum; one stratum = the plain corpus
-            score.
+        strata: Counts (N_s, K) of each stratum, or (seeds, N_s, K); one stratum =
+            the plain corpus score.
         seed: Seed of the resampling.
 
     Returns:
@@ -50,7 +52,7 @@ def score_interval(
         value=float(_value(metric, strata)),
         low=float(low),
         high=float(high),
-        n=sum(len(counts) for counts in strata),
+        n=sum(counts.shape[-2] for counts in strata),
     )
 
 
@@ -62,13 +64,14 @@ def paired_p_value(
 ) -> float:
     """Two-sided p-value of "both systems are equally good".
 
-    Both systems are scored on the same resampled utterances; the differences,
-    shifted to mean zero, are the null distribution of the observed difference
-    (Riezler and Maxwell 2005, the test that sacrebleu calls paired bootstrap).
+    Both systems are scored on the same resampled utterances (and the same resampled
+    seeds, where both have as many); the differences, shifted to mean zero, are the
+    null distribution of the observed difference (Riezler and Maxwell 2005, the test
+    that sacrebleu calls paired bootstrap).
 
     Args:
         metric: The metric that made the counts.
-        first: Counts (N_s, K) of each stratum, one system.
+        first: Counts (N_s, K) of each stratum, or (seeds, N_s, K), one system.
         second: The same utterances in the same order, the other system.
         seed: Seed of the resampling.
 
@@ -78,7 +81,7 @@ def paired_p_value(
     Raises:
         ValueError: The systems were not scored on the same utterances.
     """
-    sizes = [len(c) for c in first], [len(c) for c in second]
+    sizes = [c.shape[-2] for c in first], [c.shape[-2] for c in second]
     if sizes[0] != sizes[1]:
         raise ValueError(
             f"a paired test needs the same utterances: {sizes[0]} and {sizes[1]}"
@@ -91,25 +94,46 @@ def paired_p_value(
 
 
 def _value(metric: Metric, strata: Sequence[np.ndarray]) -> float:
-    totals = np.stack([counts.sum(axis=0) for counts in strata])  # (S, K)
-    return metric.formula(totals).mean()
+    totals = [counts.sum(axis=-2) for counts in strata]  # (K) or (seeds, K) each
+    return np.mean([metric.formula(np.atleast_2d(t)) for t in totals])
 
 
 def _resampled(metric: Metric, strata: Sequence[np.ndarray], seed: int) -> np.ndarray:
     """Scores of the resampled corpora, (RESAMPLES,)."""
     rng = np.random.default_rng(seed)
-    return np.mean([metric.formula(_draw(counts, rng)) for counts in strata], axis=0)
+    runs = [counts.reshape(-1, *counts.shape[-2:]) for counts in strata]
+    scores = [_draw_utterances(metric, counts, rng) for counts in runs]
+    return _draw_seeds(np.mean(scores, axis=0), seed)
 
 
-def _draw(counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Summed counts of N utterances drawn with replacement, (RESAMPLES, K)."""
-    n = len(counts)
-    totals = []
+def _draw_seeds(scores: np.ndarray, seed: int) -> np.ndarray:
+    """Mean of seeds drawn with replacement: (seeds, RESAMPLES) -> (RESAMPLES,)."""
+    drawn = np.random.default_rng(seed).integers(len(scores), size=scores.shape)
+    return np.take_along_axis(scores, drawn, axis=0).mean(axis=0)
+
+
+def _draw_utterances(
+    metric: Metric, counts: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Scores of N utterances drawn with replacement, the same for every seed.
+
+    Args:
+        metric: The metric that made the counts.
+        counts: (seeds, N, K).
+        rng: Draws the utterances.
+
+    Returns:
+        (seeds, RESAMPLES).
+    """
+    n = counts.shape[1]
+    scores = []
     for _ in range(RESAMPLES // _BLOCK):
         drawn = rng.integers(n, size=(_BLOCK, n))
         # Offset each row so that one bincount tells, for all rows at once, how
         # often each utterance was drawn.
         flat = (drawn + n * np.arange(_BLOCK)[:, None]).ravel()
         times = np.bincount(flat, minlength=_BLOCK * n).reshape(_BLOCK, n)
-        totals.append(times.astype(np.float64) @ counts)
-    return np.concatenate(totals)
+        totals = times.astype(np.float64) @ counts  # (seeds, _BLOCK, K)
+        flat_totals = totals.reshape(-1, totals.shape[-1])
+        scores.append(metric.formula(flat_totals).reshape(len(counts), -1))
+    return np.concatenate(scores, axis=1)

@@ -1,6 +1,11 @@
-"""``espnet-smoe compare``: experiments side by side, against the first of them."""
+"""``espnet-smoe compare``: experiments side by side, against the first of them.
+
+Experiments whose names differ only in ``_seed<N>`` are trainings of one system: it has
+one column, with the mean of its scores.
+"""
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +21,16 @@ from espnet_smoe.report.experiment import decode_info, parameters, training_seco
 from espnet_smoe.report.score import TASKS, TaskCounts, count_tasks
 from espnet_smoe.report.scores import METRICS
 
+_SEED = re.compile(r"_seed\d+$")
+
 
 @dataclass(frozen=True)
 class System:
-    """One experiment, decoded on the test set of the comparison.
+    """One system, decoded on the test set of the comparison.
 
     Attributes:
         name: Heading of its column.
+        seeds: How many times it was trained.
         tasks: Task -> counts of every utterance.
         scores: Task -> group -> metric -> score.
         parameters: In all and active; None where unknown.
@@ -31,6 +39,7 @@ class System:
     """
 
     name: str
+    seeds: int
     tasks: dict[str, TaskCounts]
     scores: dict[str, dict[str, dict[str, Score]]]
     parameters: tuple[int | None, int | None]
@@ -56,17 +65,51 @@ class Row:
     cells: list[Cell]
 
 
-def load_system(name: str, data: Path, decode_dir: Path, experiment: Path) -> System:
-    """Read and score one experiment's decoding of the test set."""
-    tasks = count_tasks(data, decode_dir)
+def load_system(
+    name: str, data: Path, experiments: Sequence[Path], decode_dirs: Sequence[Path]
+) -> System:
+    """Read and score a system's decodings of the test set, one a seed.
+
+    Raises:
+        ValueError: Its trainings were not decoded for the same tasks.
+    """
+    runs = [count_tasks(data, decode_dir) for decode_dir in decode_dirs]
+    for run, decode_dir in zip(runs, decode_dirs):
+        if list(run) != list(runs[0]):
+            raise ValueError(
+                f"{decode_dir} holds {', '.join(run)}, {decode_dirs[0]} "
+                f"{', '.join(runs[0])}: decode the same tasks of every seed"
+            )
+    tasks = {task: TaskCounts.of_seeds([run[task] for run in runs]) for task in runs[0]}
     return System(
         name=name,
+        seeds=len(runs),
         tasks=tasks,
         scores={task: counts.scores() for task, counts in tasks.items()},
-        parameters=parameters(experiment),
-        rtf=decode_info(decode_dir).get("rtf"),
-        training=training_seconds(experiment),
+        parameters=parameters(experiments[0]),
+        rtf=_mean([decode_info(d).get("rtf") for d in decode_dirs]),
+        training=_mean([training_seconds(e) for e in experiments]),
     )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    return None if None in values else sum(values) / len(values)
+
+
+def by_system(experiments: Sequence[Path]) -> dict[str, list[Path]]:
+    """Trainings of each system, in the order given.
+
+    Example:
+        >>> list(by_system([Path("exp/base_seed1"), Path("exp/base_seed2")]))
+        ['base']
+    """
+    systems: dict[str, list[Path]] = {}
+    tags = [experiment.resolve().name for experiment in experiments]
+    for experiment, tag in zip(experiments, tags):
+        unclear = tags.count(tag) > 1  # the same name in two folders
+        name = str(experiment) if unclear else _SEED.sub("", tag)
+        systems.setdefault(name, []).append(experiment)
+    return systems
 
 
 def find_decode(experiment: Path, decode: str | None, test_set: str) -> Path:
@@ -90,8 +133,13 @@ def find_decode(experiment: Path, decode: str | None, test_set: str) -> Path:
     return found[0]
 
 
-def compare(systems: Sequence[System]) -> list[Row]:
-    """Every line of the comparison, scores first, then costs."""
+def compare(systems: Sequence[System], every_condition: bool = False) -> list[Row]:
+    """Every line of the comparison, scores first, then costs.
+
+    Args:
+        systems: The first is what the others are compared with.
+        every_condition: A line for each condition, not only for their means.
+    """
     rows = []
     for task in TASKS:
         having = [s for s in systems if task in s.tasks]
@@ -100,9 +148,12 @@ def compare(systems: Sequence[System]) -> list[Row]:
         counts = having[0].tasks[task]
         for metric in counts.counts:
             for group in counts.groups:
-                if group == "all" or group.startswith("mean_"):
+                if group == "all" or group.startswith("mean_") or every_condition:
                     rows.append(_score_row(systems, task, metric, group))
+            if any(s.seeds > 1 for s in having):
+                rows.append(_seeds_row(systems, task, metric))
     costs = {
+        "seeds": [str(s.seeds) for s in systems],
         "parameters": [layout.count(s.parameters[0]) for s in systems],
         "active parameters": [layout.count(s.parameters[1]) for s in systems],
         "RTF": [layout.factor(s.rtf) for s in systems],
@@ -131,6 +182,20 @@ def _score_row(systems: Sequence[System], task: str, metric: str, group: str) ->
     return Row(task, f"{METRICS[metric].label}, {layout.group_label(group)}", cells)
 
 
+def _seeds_row(systems: Sequence[System], task: str, metric: str) -> Row:
+    """The score of each training on its own."""
+    cells = []
+    for system in systems:
+        if task not in system.tasks:
+            cells.append(Cell("-"))
+            continue
+        (counts,) = system.tasks[task].strata(metric, "all")
+        totals = counts.sum(axis=-2).reshape(system.seeds, -1)  # (seeds, K)
+        values = METRICS[metric].formula(totals)
+        cells.append(Cell(", ".join(f"{value:.2f}" for value in values)))
+    return Row(task, f"{METRICS[metric].label}, each seed", cells)
+
+
 def _difference(
     first: System, system: System, task: str, metric: str, group: str
 ) -> str:
@@ -146,23 +211,27 @@ def _difference(
     return f"{layout.relative_change(old, new)}, {layout.p_value(p)}"
 
 
-def explanation(first: str) -> str:
+def explanation(systems: Sequence[System]) -> str:
     """What the numbers of the table mean, in one paragraph."""
+    seeds = any(s.seeds > 1 for s in systems)
+    over = "utterances and seeds" if seeds else "utterances"
     return (
-        "In brackets the 95 % bootstrap interval over utterances. Second line: "
-        f"relative change against {first}, and the two-sided p-value of a paired "
-        "bootstrap (1,000 resamples). Bold: the best of the line."
+        ("Scores are means over the seeds. " if seeds else "")
+        + f"In brackets the 95 % bootstrap interval over {over}. Second line: "
+        f"relative change against {systems[0].name}, and the two-sided p-value of a "
+        "paired bootstrap (1,000 resamples). Bold: the best of the line."
     )
 
 
-def to_markdown(rows: Sequence[Row], names: Sequence[str], title: str) -> str:
+def to_markdown(rows: Sequence[Row], systems: Sequence[System], title: str) -> str:
     """The comparison as a Markdown document."""
+    names = [s.name for s in systems]
     lines = [f"# {title}", "", "| | " + " | ".join(names) + " |"]
     lines.append("|---|" + "---:|" * len(names))
     for row in rows:
         label = row.label if row.section == "cost" else f"{row.section} {row.label}"
         lines.append(f"| {label} | " + " | ".join(map(_markdown, row.cells)) + " |")
-    return "\n".join([*lines, "", explanation(names[0]), ""])
+    return "\n".join([*lines, "", explanation(systems), ""])
 
 
 def _markdown(cell: Cell) -> str:
@@ -196,7 +265,12 @@ def get_parser() -> argparse.ArgumentParser:
         description="Compare decoded experiments with the first of them: scores "
         "with intervals, paired p-values, parameters, speed.",
     )
-    parser.add_argument("exp", type=Path, nargs="+", help="experiment directories")
+    parser.add_argument(
+        "exp",
+        type=Path,
+        nargs="+",
+        help="experiment directories; NAME_seed1, NAME_seed2 ... are one system",
+    )
     parser.add_argument(
         "--decode", help="NAME of decode_NAME (default: the only one there is)"
     )
@@ -204,6 +278,10 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data", type=Path, help="its data directory (default: data/<test set>)"
     )
+    parser.add_argument(
+        "--every-condition", action="store_true", help="a line for each condition"
+    )
+    parser.add_argument("--title", help="heading (default: names the test set)")
     parser.add_argument("--out", type=Path, default=Path("compare.md"))
     parser.add_argument("--png", type=Path, default=Path("compare.png"))
     return parser
@@ -213,25 +291,28 @@ def main(argv: list[str] | None = None) -> None:
     """Compare, write Markdown and PNG, print the table."""
     args = get_parser().parse_args(argv)
     data = args.data or Path("data") / args.test_set
-    names = [e.resolve().name for e in args.exp]
-    if len(set(names)) < len(names):
-        names = [str(e) for e in args.exp]
     try:
         systems = [
-            load_system(n, data, find_decode(e, args.decode, args.test_set), e)
-            for n, e in zip(names, args.exp)
+            load_system(
+                name,
+                data,
+                trainings,
+                [find_decode(e, args.decode, args.test_set) for e in trainings],
+            )
+            for name, trainings in by_system(args.exp).items()
         ]
     except ValueError as error:
         raise SystemExit(f"espnet-smoe compare: {error}") from None
     # The picture imports the classes above, and matplotlib is slow to load.
     from espnet_smoe.report.picture import draw_comparison
 
-    title = f"Comparison on {args.test_set}"
-    rows = compare(systems)
+    title = args.title or f"Comparison on {args.test_set}"
+    names = [s.name for s in systems]
+    rows = compare(systems, args.every_condition)
     for path in (args.out, args.png):
         path.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(to_markdown(rows, names, title), encoding="utf-8")
-    draw_comparison(rows, systems, title, explanation(names[0]), args.png)
+    args.out.write_text(to_markdown(rows, systems, title), encoding="utf-8")
+    draw_comparison(rows, systems, title, explanation(systems), args.png)
     print_rows(rows, names, title)
     print(f"Written to {args.out} and {args.png}")
 

@@ -31,7 +31,8 @@ class TaskCounts:
     """What every score of one task is made of.
 
     Attributes:
-        counts: Metric -> counts (N, K), one row an utterance.
+        counts: Metric -> counts (N, K), one row an utterance; (seeds, N, K) of a
+            system that was trained more than once.
         groups: ``all``, each condition and ``mean_<bandwidth>`` -> strata, each
             the rows of its utterances. A ``mean_`` group has a stratum for each
             condition of that bandwidth, the others have one.
@@ -42,7 +43,15 @@ class TaskCounts:
 
     def strata(self, metric: str, group: str) -> list[np.ndarray]:
         """Counts of one metric in each stratum of a group."""
-        return [self.counts[metric][rows] for rows in self.groups[group]]
+        return [self.counts[metric][..., rows, :] for rows in self.groups[group]]
+
+    @classmethod
+    def of_seeds(cls, runs: Sequence["TaskCounts"]) -> "TaskCounts":
+        """Put the trainings of one system together, all on the same utterances."""
+        if len(runs) == 1:
+            return runs[0]
+        counts = {m: np.stack([r.counts[m] for r in runs]) for m in runs[0].counts}
+        return cls(counts, runs[0].groups)
 
     def scores(self) -> dict[str, dict[str, Score]]:
         """Group -> metric -> score with interval."""

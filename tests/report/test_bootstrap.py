@@ -86,3 +86,25 @@ def test_pairing_sees_a_small_but_steady_gain():
 def test_systems_on_different_utterances_are_refused():
     with pytest.raises(ValueError, match="same utterances"):
         paired_p_value(WER, [error_counts(5, 0.1)], [error_counts(6, 0.1)])
+
+
+def test_seeds_that_disagree_widen_the_interval():
+    alike = np.stack([error_counts(400, 0.2, 1)] * 3)
+    apart = np.stack([error_counts(400, rate, 1) for rate in (0.1, 0.2, 0.3)])
+    narrow, wide = score_interval(WER, [alike]), score_interval(WER, [apart])
+    assert wide.high - wide.low > 3 * (narrow.high - narrow.low)
+    assert wide.value == pytest.approx(20, abs=1)
+    assert wide.n == narrow.n == 400
+
+
+def test_one_seed_is_the_plain_bootstrap():
+    counts = error_counts(40, 0.2)
+    assert score_interval(WER, [counts]) == score_interval(WER, [counts[None]])
+
+
+def test_seeds_that_disagree_make_a_difference_less_certain():
+    apart = [np.stack([error_counts(200, r, s) for s, r in enumerate((0.1, 0.3))])]
+    other = [np.stack([error_counts(200, r, s) for s, r in enumerate((0.32, 0.12))])]
+    alone = paired_p_value(WER, [apart[0][0]], [other[0][0]])
+    assert alone < 0.01 < 0.2 < paired_p_value(WER, apart, other)
+    assert paired_p_value(WER, apart, apart) == 1

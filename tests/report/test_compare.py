@@ -5,7 +5,7 @@ from espnet_smoe.report.layout import duration, p_value, relative_change
 
 
 def run(recipe, *tags, **options):
-    more = [w for k, v in options.items() for w in (f"--{k}", str(v))]
+    more = [w for k, v in options.items() for w in (f"--{k}", str(v)) if w]
     experiments = [str(recipe.root / "exp" / tag) for tag in tags]
     out = ["--out", str(recipe.root / "c.md"), "--png", str(recipe.root / "c.png")]
     compare.main([*experiments, "--data", str(recipe.data), *out, *more])
@@ -90,3 +90,38 @@ def test_numbers_are_written_for_readers():
     assert [duration(s) for s in (None, 9.96, 61, 7500)] == [
         *("-", "10.0 s", "1 min 01 s", "2 h 05 min")
     ]
+
+
+def test_seeds_of_one_system_share_a_column(recipe):
+    for system, error in (("base", 0.4), ("moe", 0.1)):
+        for seed in (1, 2, 3):
+            recipe.experiment(f"{system}_seed{seed}", error, seed=seed)
+    tags = [f"{s}_seed{n}" for s in ("base", "moe") for n in (1, 2, 3)]
+    table = run(recipe, *tags)
+    assert table[""] == ["base", "moe"] and table["seeds"] == ["3", "3"]
+    each = [float(v) for v in table["asr WER %, each seed"][1].split(", ")]
+    mean = float(table["asr WER %, all"][1].strip("*").split()[0])
+    assert len(set(each)) == 3 and mean == pytest.approx(sum(each) / 3, abs=0.01)
+    assert "means over the seeds" in (recipe.root / "c.md").read_text()
+
+
+def test_experiments_of_one_name_in_two_folders_are_two_systems(tmp_path):
+    paths = [tmp_path / "a" / "base", tmp_path / "b" / "base"]
+    assert list(compare.by_system(paths)) == [str(p) for p in paths]
+
+
+def test_seeds_with_different_tasks_are_named(recipe):
+    recipe.experiment("base_seed1", error=0.2)
+    recipe.experiment("base_seed2", error=0.2)
+    decode = recipe.decode("base_seed2")
+    (decode / "hyp.st").unlink()
+    (decode / "decode.json").unlink()
+    with pytest.raises(SystemExit, match="base_seed2.* holds asr, .*base_seed1"):
+        run(recipe, "base_seed1", "base_seed2")
+
+
+def test_every_condition_can_have_its_line(recipe):
+    recipe.experiment("base", error=0.2)
+    assert "asr WER %, nb" not in run(recipe, "base")
+    rows = run(recipe, "base", **{"title": "T", "every-condition": ""})
+    assert {f"asr WER %, {c}" for c in ("nb", "g711_nb", "wb", "amr_wb")} <= set(rows)

@@ -1,0 +1,276 @@
+"""Korean transcriptions as their corpora write them, turned into plain text.
+
+The marks are those of KsponSpeech (ETRI's rules) and of the AIHub corpora after it:
+
+==================  =====================================  =================
+mark                meaning                                option
+==================  =====================================  =================
+``(70%)/(칠십 퍼)``   written form, then spoken form         ``dual``
+``아/  (FP:음)``      filler                                 ``fillers``
+``모+ 몬  -나- 나는``   fragment that is said again            ``repetitions``
+``단어*``             mispronounced                          ``mispronounced``
+``u/ (()) ((말))``    cannot be understood; a guess at it    ``unclear``
+``&name1& #@이름#``   a name taken out                       ``anonymised``
+``b/ n/ l/ o/``     breath, noise, laughter, other voices  always taken out
+``[웃음] {laughing}``  description of a sound                 always taken out
+==================  =====================================  =================
+
+Of a mark that is broken (a bracket never closed) only the sign goes; its words stay.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass, fields
+
+CHOICES = {
+    "dual": ("spoken", "written"),
+    "fillers": ("keep", "drop"),
+    "repetitions": ("keep", "drop"),
+    "mispronounced": ("keep", "drop"),
+    "unclear": ("keep", "drop", "reject"),
+    "anonymised": ("drop", "reject"),
+    "punctuation": ("drop", "keep"),
+    "numbers": ("keep", "spell"),
+}
+
+
+@dataclass(frozen=True)
+class KoreanOptions:
+    """What becomes of each mark. The defaults write down what is heard.
+
+    Attributes:
+        dual: Side of a dual form that stays: ``spoken`` or ``written``.
+        fillers: ``keep`` or ``drop`` the words marked as fillers.
+        repetitions: ``keep`` or ``drop`` the fragments that are said again.
+        mispronounced: ``keep`` or ``drop`` the words marked as mispronounced.
+        unclear: ``keep`` the transcriber's guess, ``drop`` it, or ``reject`` the
+            utterance (the text becomes empty): it has speech that no text covers.
+        anonymised: ``drop`` the mark in place of a name, or ``reject`` the utterance.
+        punctuation: ``drop`` or ``keep`` (``.,?!`` and the like; never brackets).
+        numbers: ``keep`` digits that are left, or ``spell`` them in Sino-Korean.
+            A count that is read in native Korean (3개, 세 개) comes out wrong (삼개):
+            only a dual form knows.
+
+    Raises:
+        ValueError: A field has a value that it does not know.
+    """
+
+    dual: str = "spoken"
+    fillers: str = "keep"
+    repetitions: str = "keep"
+    mispronounced: str = "keep"
+    unclear: str = "keep"
+    anonymised: str = "drop"
+    punctuation: str = "drop"
+    numbers: str = "keep"
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, known = getattr(self, field.name), CHOICES[field.name]
+            if value not in known:
+                raise ValueError(
+                    f"Korean text option {field.name}: unknown value {value!r}. "
+                    f"Use one of: {', '.join(known)}."
+                )
+
+
+def normalise(
+    text: str, options: KoreanOptions = KoreanOptions(), spoken_first: bool = False
+) -> str:
+    """Turn a transcription with marks into plain text.
+
+    Args:
+        text: One utterance's transcription.
+        options: What becomes of each mark.
+        spoken_first: Dual forms are ``(spoken)/(written)``, as in the long-recording
+            corpora, and not ``(written)/(spoken)``, as in KsponSpeech.
+
+    Returns:
+        The text in NFC with single spaces; empty where nothing is left. Given to
+        this function again, it comes back unchanged.
+
+    Example:
+        >>> normalise("b/ 아/ 모+ 몬 소리야 (70%)/(칠십 퍼센트) 확률이라니. n/")
+        '아 모 몬 소리야 칠십 퍼센트 확률이라니'
+        >>> normalise("아/ (70%)/(칠십 퍼센트)", KoreanOptions("written", "drop"))
+        '70%'
+    """
+    # A mark taken away can bring another to light, so go on until nothing changes.
+    while (plain := _normalise_once(text, options, spoken_first)) != text:
+        text = plain
+    return text
+
+
+def _normalise_once(text: str, options: KoreanOptions, spoken_first: bool) -> str:
+    text = _clean_characters(text)
+    text = SOUND_AFTER_SLASH.sub(" ", text)
+    text = _choose_dual(text, (options.dual == "spoken") == spoken_first)
+    if options.anonymised == "reject" and ANONYMISED.search(text):
+        return ""
+    text = ANONYMISED.sub(" ", text)
+    if options.unclear == "reject" and UNCLEAR.search(text):
+        return ""
+    text = UNCLEAR.sub(r" \1 " if options.unclear == "keep" else " ", text)
+    text = TAGGED_WORD.sub(_untag, text)
+    text = SOUND.sub(" ", text)
+    text = _marked_words(text, options)
+    text = _punctuation(text, keep=options.punctuation == "keep")
+    if options.numbers == "spell":
+        text = spell_numbers(text)
+    return " ".join(text.split())
+
+
+# Marks
+
+SOUNDS = "웃음|목청|박수|노래|음악|잡음|기침|한숨|noise|bgm|laughing|singing"
+SOUND_AFTER_SLASH = re.compile(r"/\((?:noise|bgm)\)")
+SOUND = re.compile(
+    r"(?<![A-Za-z])[bnlo]/(?![A-Za-z0-9])"
+    rf"|\[[^\[\]]*\]|\{{[^{{}}]*\}}|<[^<>\s\d]+>|\((?:{SOUNDS})\)|\(?@(?:{SOUNDS})\b\)?"
+)
+DUAL = re.compile(r"\(([^()]*)\)\s*/\s*\(([^()]*)\)")
+NAMES = "이름|상호명|소속|주소|전화번호|계좌번호|카드번호|주민번호"
+ANONYMISED = re.compile(rf"(?<![A-Za-z0-9])&[\w-]+&|#@[^#\s]+#|(?<!\w)@(?:{NAMES})\d*")
+UNCLEAR = re.compile(r"(?<![A-Za-z])u/(?![A-Za-z0-9])|\(\(([^()]*)\)\)")
+TAGGED_WORD = re.compile(r"\(\s*([A-Z]{2})\s*:([^()]*)\)")
+HANGUL = "가-힣ㄱ-ㅎㅏ-ㅣ"
+IN_HYPHENS = re.compile(rf"(?<!\S)-([{HANGUL}]+)-(?!\S)")
+MISPRONOUNCED = re.compile(r"\w*[^\W\d]\*\w*")
+REPETITION = re.compile(rf"[{HANGUL}]+\*?/?\+/?")
+FILLER = re.compile(rf"[{HANGUL}]+~*\*?\+?/\+?(?!\w)")  # not 남/녀
+
+
+def _choose_dual(text: str, first: bool) -> str:
+    """Put one side in the place of each dual form, the innermost first."""
+
+    def side(match: re.Match) -> str:
+        one, other = match.groups() if first else reversed(match.groups())
+        return one if one.strip() else other
+
+    count = 1
+    while count:
+        text, count = DUAL.subn(side, text)
+    return text
+
+
+def _untag(match: re.Match) -> str:
+    """``(FP:음)`` is a filler, ``(NO:)`` a noise; other tags give their words back."""
+    tag, words = match.group(1), match.group(2).split()
+    return " " + " ".join(f"{w}/" if tag == "FP" else w for w in words) + " "
+
+
+def _marked_words(text: str, options: KoreanOptions) -> str:
+    """Drop the words that an option drops; of the others only ``*`` leaves no gap."""
+    text = IN_HYPHENS.sub(r"\1+", text)
+    for action, mark in (
+        (options.mispronounced, MISPRONOUNCED),
+        (options.repetitions, REPETITION),
+        (options.fillers, FILLER),
+    ):
+        if action == "drop":
+            text = mark.sub(" ", text)
+    return re.sub(r"(?<=[^\W\d])\*", "", text)
+
+
+# Characters
+
+SPOKEN_SYMBOLS = "%℃$₩€£"  # read aloud beside a digit
+PUNCTUATION_KEPT = ".,?!…:;'\"‘’“”-~·" + SPOKEN_SYMBOLS
+
+
+def _clean_characters(text: str) -> str:
+    """NFC, full-width forms as usual ones, no control or invisible characters."""
+    clean = []
+    for char in text:
+        category = unicodedata.category(char)
+        if "\uff00" <= char <= "\uffef" or category == "Zs":
+            clean.append(unicodedata.normalize("NFKC", char))
+        elif category in ("Cc", "Zl", "Zp"):
+            clean.append(" ")
+        elif category not in ("Cf", "Cs"):
+            clean.append(char)
+    return unicodedata.normalize("NFC", "".join(clean))
+
+
+def _punctuation(text: str, keep: bool) -> str:
+    """Put a space for each sign that is no part of a word or number."""
+    padded = f" {text} "
+    triples = zip(padded, padded[1:], padded[2:])
+    return "".join(
+        here if _stays(before, here, after, keep) else " "
+        for before, here, after in triples
+    )
+
+
+def _stays(before: str, here: str, after: str, keep: bool) -> bool:
+    if unicodedata.category(here)[0] not in "PS":
+        return True
+    if keep and here in PUNCTUATION_KEPT:
+        return True
+    if here in ".,":
+        return _is_digit(before) and _is_digit(after)
+    if here in "&'":  # AT&T, don't
+        return _is_latin(before) and _is_latin(after)
+    return here in SPOKEN_SYMBOLS and (_is_digit(before) or _is_digit(after))
+
+
+def _is_digit(char: str) -> bool:
+    return char.isascii() and char.isdigit()
+
+
+def _is_latin(char: str) -> bool:
+    return char.isascii() and char.isalpha()
+
+
+# Numbers
+
+NUMBER = re.compile(
+    r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?"
+)
+DIGITS = str.maketrans("0123456789", "공일이삼사오육칠팔구")
+DECIMALS = str.maketrans("0123456789", "영일이삼사오육칠팔구")
+UNITS = {
+    "%": " 퍼센트",
+    "℃": " 도",
+    "$": " 달러",
+    "₩": " 원",
+    "€": " 유로",
+    "£": " 파운드",
+}
+LONGEST_NUMBER = 16  # digits: up to 조; longer ones are codes
+
+
+def spell_numbers(text: str) -> str:
+    """Write digits out in Sino-Korean, and the units ``% ℃ $ ₩ € £`` beside them.
+
+    A number with a leading zero or more than 16 digits is read digit by digit, as a
+    telephone number is.
+
+    Example:
+        >>> spell_numbers("2,024년 3.5%")
+        '이천이십사년 삼 점 오 퍼센트'
+
+    Raises:
+        ValueError: num2words is not installed.
+    """
+    units = re.escape("".join(UNITS))
+    before = re.compile(rf"([{units}])\s*({NUMBER.pattern})")
+    text = before.sub(lambda match: match.group(2) + match.group(1), text)
+    text = NUMBER.sub(lambda match: _spell(match.group().replace(",", "")), text)
+    return re.sub(rf"[{units}]", lambda match: UNITS[match.group()], text)
+
+
+def _spell(number: str) -> str:
+    whole, _, decimals = number.partition(".")
+    point = f" 점 {decimals.translate(DECIMALS)}" if decimals else ""
+    if len(whole) > LONGEST_NUMBER or (len(whole) > 1 and whole[0] == "0"):
+        return whole.translate(DIGITS) + point
+    try:
+        from num2words import num2words
+    except ImportError as error:
+        raise ValueError(
+            "numbers: spell needs num2words. Install it: pip install num2words."
+        ) from error
+    return num2words(int(whole), lang="ko") + point

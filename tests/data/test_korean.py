@@ -169,9 +169,10 @@ options_drawn = st.builds(
     KoreanOptions, **{name: st.sampled_from(known) for name, known in CHOICES.items()}
 )
 marks = st.sampled_from(
-    "아/ 모+ 몬 단어* u/ b/ n/ o/ (( )) ( ) )/( / + * [ ] { } < > & &name& #@이름# -나- "
-    "-     "(FP: (NO:) @박수 @이름 1,000 3.5 % $ . , ' ~ A n AT&T 가 ㅋ ﾡ Ｂ 010 ₩".split()
-    + [" "]
+    [" "]
+    + "아/ 모+ 몬 단어* u/ b/ n/ o/ (( )) ( ) )/( / + * [ ] { } < > & &name&".split()
+    + "#@이름# -나- - (FP: (NO:) @박수 @이름 1,000 3.5 % $ . , ' ~".split()
+    + "A n AT&T 가 ㅋ ﾡ Ｂ 010 ₩".split()
 )
 texts = st.one_of(st.lists(marks, max_size=12).map("".join), st.text(max_size=30))
 

@@ -1,4 +1,4 @@
-"""Writing a recipe's ``RESULTS.md`` from the ``scores.json`` of its experiments.
+"""Writing a recipe's ``RESULTS.md`` from ``scores.json`` files or comparisons.
 
 Only the part between the two marks is rewritten; what people wrote around it
 stays.
@@ -95,7 +95,10 @@ def _git(directory: Path, *arguments: str) -> str:
 
 
 def results_block(
-    experiments: Sequence[Path], command: str, facts: dict[str, str]
+    experiments: Sequence[Path],
+    command: str,
+    facts: dict[str, str],
+    comparisons: Sequence[Path] = (),
 ) -> str:
     """The Markdown between the marks.
 
@@ -103,19 +106,35 @@ def results_block(
         experiments: Experiment directories with scored decodings.
         command: The command that made the results.
         facts: What ``environment`` returns.
+        comparisons: Markdown files of ``espnet-smoe compare``.
 
     Returns:
         Markdown without the marks.
 
     Raises:
-        ValueError: An experiment does not exist or has no scores.
+        ValueError: An experiment does not exist or has no scores, or a comparison
+            does not exist.
     """
     parts = ["## Environment", "\n".join(f"- {k}: `{v}`" for k, v in facts.items())]
-    parts += ["## Command", f"```sh\n{command}\n```", "## Scores"]
-    parts.append(
+    parts += ["## Command", f"```sh\n{command}\n```"]
+    parts += [_comparison(path) for path in comparisons]
+    if experiments:
+        parts.append("## Scores")
+        parts += _scores(experiments)
+    return "\n\n".join(parts)
+
+
+def _comparison(path: Path) -> str:
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist: espnet-smoe compare writes it")
+    return f"#{path.read_text(encoding='utf-8').strip()}"  # a heading lower
+
+
+def _scores(experiments: Sequence[Path]) -> list[str]:
+    parts = [
         "In brackets the 95 % bootstrap interval over utterances. "
         "`mean of` rows: the mean over the conditions of that bandwidth."
-    )
+    ]
     for experiment in experiments:
         total, active = parameters(experiment)
         parts.append(f"### {experiment.name}")
@@ -129,7 +148,7 @@ def results_block(
             parts.append(f"**{decode.parent.name}/{decode.name}**, RTF {rtf}")
             cure = "run stage 13 (score) again"
             parts.append(scores_table(read_json(path, cure)))
-    return "\n\n".join(parts)
+    return parts
 
 
 def _score_files(experiment: Path) -> list[Path]:
@@ -188,8 +207,15 @@ def get_parser() -> argparse.ArgumentParser:
         "--exp",
         type=Path,
         nargs="+",
-        required=True,
+        default=[],
         help="experiment directories with decode_*/*/scores.json",
+    )
+    parser.add_argument(
+        "--comparison",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="Markdown files that espnet-smoe compare wrote",
     )
     parser.add_argument("--out", type=Path, default=Path("RESULTS.md"))
     parser.add_argument(
@@ -200,10 +226,13 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> None:
     """Rewrite the marked part of ``RESULTS.md``."""
-    args = get_parser().parse_args(argv)
+    parser = get_parser()
+    args = parser.parse_args(argv)
+    if not args.exp and not args.comparison:
+        parser.error("give --exp or --comparison")
     try:
         facts = environment(args.out.resolve().parent)
-        block = results_block(args.exp, args.command, facts)
+        block = results_block(args.exp, args.command, facts, args.comparison)
         old = "# Results\n"
         if args.out.exists():
             old = args.out.read_text(encoding="utf-8")

@@ -18,11 +18,12 @@ from espnet_smoe.check_config import (
 from espnet_smoe.data.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
 from espnet_smoe.inference.decode import DecodeOptions
 
-EGS2 = Path(__file__).parents[2] / "egs2"
+EGS2 = Path(__file__).resolve().parents[2] / "egs2"
 TRAIN = sorted(EGS2.glob("*/*/conf/**/train*.yaml"))
 DECODE = sorted(EGS2.glob("*/*/conf/**/decode*.yaml"))
 PAPER = EGS2 / "aihub_koen/smoe1/conf/tuning"
 MINI = EGS2 / "mini_koen/smoe1/conf"
+ENCDECSMOE = MINI / "tuning" / "train_encdecsmoe.yaml"
 BASE = (
     107_087_936  # S-MoE, Section 3.2: 107M, with what the paper leaves open filled in
 )
@@ -41,7 +42,7 @@ def name(path: Path) -> str:
 def arguments(path: Path):
     """What asr_train makes of the file; paper sizes shrink to fit a test."""
     options = read_yaml(path)
-    if path.parent == PAPER:
+    if path.resolve().parent == PAPER:
         options["encoder_conf"] |= SMALL_ENCODER
         options["decoder_conf"] |= SMALL
     parser = ASRTask.get_parser()
@@ -67,6 +68,12 @@ def batch(of_smoe: bool) -> dict[str, torch.Tensor]:
     return fields
 
 
+def may_be_idle(key: str, options: dict) -> bool:
+    """An expert that a learned router sends none of the few frames of a test."""
+    moe = options.get(f"{key.split('.')[0]}_conf", {}).get("moe") or {}
+    return moe.get("gate", "label") != "label" and ".experts." in key
+
+
 def test_the_recipes_have_configurations():
     assert len(TRAIN) >= 12
     assert {path.parts[len(EGS2.parts)] for path in TRAIN} >= {
@@ -76,7 +83,8 @@ def test_the_recipes_have_configurations():
 
 @pytest.mark.parametrize("path", TRAIN, ids=name)
 def test_one_training_step_moves_every_parameter(path):
-    check_keys(read_yaml(path))
+    options = read_yaml(path)
+    check_keys(options)
     args = arguments(path)
     torch.manual_seed(0)
     model = ASRTask.build_model(args).train()
@@ -88,13 +96,13 @@ def test_one_training_step_moves_every_parameter(path):
         loss, _, _ = model(**batch(of_smoe=args.model == "smoe"))
         assert loss.isfinite()
         loss.sum().backward()
-    idle = [key for key, p in model.named_parameters() if p.grad is None]
-    assert not idle
+    idle = {key for key, p in model.named_parameters() if p.grad is None}
+    assert all(may_be_idle(key, options) for key in idle), idle
     if optimizer.param_groups[0]["lr"] == 0:  # the first step of a warm-up from zero
         scheduler.step()
     optimizer.step()
-    moved = {k: not torch.equal(p, before[k]) for k, p in model.named_parameters()}
-    assert all(moved.values()), [key for key, yes in moved.items() if not yes]
+    still = {k for k, p in model.named_parameters() if torch.equal(p, before[k])}
+    assert all(may_be_idle(key, options) for key in still), still
     assert all(p.isfinite().all() for p in model.parameters())
 
 
@@ -126,16 +134,17 @@ def test_paper_sizes_have_the_papers_parameters(system, total, active):
     assert count_parameters(model) == {"total": total, "active": active}
 
 
-@pytest.mark.parametrize("folder", [PAPER, MINI / "tuning"], ids=name)
-def test_the_compared_systems_differ_in_nothing_else(folder):
+def test_the_compared_systems_differ_in_nothing_else():
     """What a comparison may vary: experts, widths, ESPnet's classes; no training."""
-    systems = {p.stem: read_yaml(p) for p in sorted(folder.glob("train_*.yaml"))}
-    base = systems.pop("train_base")
+    files = sorted((MINI / "tuning").glob("train_*.yaml"))
+    systems = {path.stem: read_yaml(path) for path in files}
+    tuned = systems.pop("train_base_nbwb")
+    differing_only_in_experts(tuned, {"train": systems.pop("train_encdecsmoe")})
+    differing_only_in_experts(systems.pop("train_base"), systems)
+
+
+def differing_only_in_experts(base: dict, systems: dict[str, dict]) -> None:
     free = {"encoder", "encoder_conf", "decoder", "decoder_conf"}
-    if folder == PAPER:  # EncDecS-MoE is fine-tuned, with a schedule of its own
-        systems["train_encdecsmoe"] |= {
-            key: base[key] for key in ("scheduler_conf", "max_epoch")
-        }
     for system, options in systems.items():
         assert {k for k in base | options if base.get(k) != options.get(k)} <= free
         for part in ("encoder_conf", "decoder_conf"):
@@ -156,7 +165,10 @@ def test_mini_systems_have_the_shape_of_the_comparison():
         p.stem.removeprefix("train_"): count_parameters(build_model(p, vocab_size=500))
         for p in (MINI / "tuning").glob("train_*.yaml")
     }
-    assert set(count) == {"base", "decffnx2", "decsmoe", "encdecsmoe", "espnet"}
+    assert set(count) == {
+        *("base", "decffnx2", "decsmoe", "base_nbwb", "encdecsmoe", "espnet")
+    }
+    assert count["base_nbwb"] == count["base"]
     active = {count[k]["active"] for k in ("base", "decsmoe", "encdecsmoe")}
     assert active == {count["base"]["total"]}
     wide, experts = count["decffnx2"]["total"], count["decsmoe"]["total"]
@@ -165,6 +177,6 @@ def test_mini_systems_have_the_shape_of_the_comparison():
 
 
 def test_the_demo_trains_the_whole_mixture():
-    assert read_yaml(MINI / "train.yaml") == read_yaml(
-        MINI / "tuning/train_encdecsmoe.yaml"
-    )
+    demo, paper = read_yaml(MINI / "train.yaml"), read_yaml(ENCDECSMOE)
+    for part in ("encoder", "encoder_conf", "decoder", "decoder_conf"):
+        assert demo[part] == paper[part]

@@ -1,49 +1,116 @@
-"""run_all.sh of mini_koen: five systems, one preparation, one comparison."""
+"""run_all.sh: five systems, one preparation, fine-tuning from what was trained."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-RECIPE = Path(__file__).parents[2] / "egs2" / "mini_koen" / "smoe1"
-SYSTEMS = ["base", "decffnx2", "decsmoe", "encdecsmoe", "espnet"]
+TEMPLATE = Path(__file__).parents[2] / "egs2" / "TEMPLATE" / "smoe1"
+RECIPES = [
+    TEMPLATE.parents[1] / f"{name}/smoe1" for name in ("mini_koen", "aihub_koen")
+]
+NOTE = 'echo {name} "$@" >>"{folder}/calls"'
+RESULT = """
+tag= out=
+while [ $# -gt 0 ]; do
+    [ "$1" != --asr_tag ] || tag=$2
+    [ "$1" != --results ] || out=$2
+    shift
+done
+if [ -n "$out" ]; then
+    for set in test test_nbwb; do
+        mkdir -p exp/$tag/decode_x/$set
+        touch exp/$tag/decode_x/$set/scores.json
+    done
+    touch "$out"
+fi
+"""
 
 
 @pytest.fixture
 def recipe(tmp_path):
-    """The script beside a smoe.sh and a python3 that only note their arguments."""
-    folder = tmp_path / "egs2" / "mini_koen" / "smoe1"
+    """The script beside a run.sh and a python3 that only note their arguments."""
+    folder = tmp_path / "egs2" / "corpus" / "smoe1"
     folder.mkdir(parents=True)
-    shutil.copy(RECIPE / "run_all.sh", folder)
-    shutil.copy(RECIPE / "path.sh", folder)
-    for name in ("smoe.sh", "python3"):
+    for name in ("run_all.sh", "path.sh"):
+        (folder / name).symlink_to(TEMPLATE / name)
+    for name, more in (("run.sh", RESULT), ("python3", "")):
         path = folder / name
-        path.write_text(f'#!/usr/bin/env bash\necho {name} "$@" >>"{folder}/calls"\n')
+        note = NOTE.format(name=name, folder=folder)
+        path.write_text(f"#!/usr/bin/env bash\n{note}\n{more}")
         path.chmod(0o755)
     return folder
 
 
-def run_all(folder, *options) -> list[str]:
+def run_all(folder, *options, check=True):
     env = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
-    subprocess.run(["./run_all.sh", *options], cwd=folder, env=env, check=True)
-    return (folder / "calls").read_text().splitlines()
+    command = ["./run_all.sh", *options]
+    done = subprocess.run(
+        command, cwd=folder, env=env, check=check, capture_output=True, text=True
+    )
+    calls = folder / "calls"
+    return done, calls.read_text().splitlines() if calls.exists() else []
 
 
-def test_every_system_trains_and_all_are_compared(recipe):
-    prepare, *trainings, compare = run_all(recipe, "--nj", "3")
-    assert "--stop_stage 10" in prepare
-    for system, call in zip(SYSTEMS, trainings, strict=True):
-        config = RECIPE / "conf/tuning" / f"train_{system}.yaml"
-        assert config.is_file() and f"conf/tuning/{config.name}" in call
-        assert f"--asr_tag {system} " in call and "--stage 11 --stop_stage 13" in call
-    assert all(call.endswith("--nj 3") for call in (prepare, *trainings))
-    assert "espnet_smoe compare exp/base exp/decffnx2" in compare
+def value(call: str, option: str) -> str:
+    words = call.split()
+    return words[words.index(f"--{option}") + 1]
 
 
-def test_what_is_prepared_is_not_prepared_again(recipe):
-    stats = recipe / "exp/stats_train_bbpe500/train"
-    stats.mkdir(parents=True)
-    (stats / "feats_stats.npz").touch()
-    assert len(run_all(recipe)) == len(SYSTEMS) + 1
+def test_every_system_is_trained_with_every_seed(recipe):
+    _, calls = run_all(recipe, "--seeds", "1 2", "--nj", "3")
+    prepare, prepare_nbwb, *rest = calls
+    assert value(prepare, "stop_stage") == value(prepare_nbwb, "stop_stage") == "10"
+    assert value(prepare_nbwb, "on_nbwb") == "true"
+    trainings = [call for call in rest if call.startswith("run.sh")]
+    systems = ["base", "decffnx2", "decsmoe", "base_nbwb", "encdecsmoe"]
+    expected = [f"{system}_seed{seed}" for seed in (1, 2) for system in systems]
+    assert [value(call, "asr_tag") for call in trainings] == expected
+    for call, tag in zip(trainings, expected):
+        assert value(call, "nj") == "3" and value(call, "stage") == "11"
+        assert f"--asr_args --seed {tag[-1]}" in call
+        assert ("--on_nbwb true" in call) == (tag[:-6] in ("base_nbwb", "encdecsmoe"))
+
+
+def test_fine_tuning_starts_from_the_same_seeds_trained_model(recipe):
+    _, calls = run_all(recipe, "--seeds", "2", "--stage", "11")
+    upcycle = next(c for c in calls if "upcycle exp/decsmoe_seed2" in c)
+    assert value(upcycle, "config") == "conf/tuning/train_encdecsmoe.yaml"
+    tuning = next(c for c in calls if "--asr_tag encdecsmoe_seed2" in c)
+    assert value(tuning, "pretrained_model") == value(upcycle, "out")
+    assert calls.index(upcycle) < calls.index(tuning)
+
+
+def test_both_tables_hold_all_seeds_and_go_into_the_results(recipe):
+    _, calls = run_all(recipe, "--seeds", "1 2")
+    first, second, results = calls[-3:]
+    assert "compare exp/base_seed1 exp/base_seed2 exp/decffnx2_seed1" in first
+    assert value(first, "test-set") == "test"
+    assert "compare exp/base_nbwb_seed1 exp/base_nbwb_seed2 exp/encdecsmoe" in second
+    assert value(second, "test-set") == "test_nbwb"
+    tables = "exp/table1_test.md exp/table2_test_nbwb.md"
+    assert f"--comparison {tables} --out RESULTS.md" in results
+    assert value(results, "command") == "./run_all.sh"
+
+
+def test_what_is_done_is_not_done_again(recipe):
+    run_all(recipe)
+    (recipe / "calls").unlink()
+    (recipe / "exp/decffnx2_seed1/RESULTS.md").unlink()
+    _, calls = run_all(recipe, "--stage", "11")
+    trained = [value(c, "asr_tag") for c in calls if c.startswith("run.sh")]
+    assert trained == ["decffnx2_seed1"]
+
+
+def test_an_option_that_every_system_has_of_its_own_is_refused(recipe):
+    done, calls = run_all(recipe, "--asr_tag", "x", check=False)
+    assert done.returncode == 1 and calls == []
+    assert "--asr_tag belongs to run.sh" in done.stderr
+
+
+@pytest.mark.parametrize("folder", RECIPES, ids=lambda p: p.parent.name)
+def test_each_recipe_has_the_configurations_of_all_five(folder):
+    for name in ("base", "decffnx2", "decsmoe", "base_nbwb", "encdecsmoe"):
+        assert (folder / f"conf/tuning/train_{name}.yaml").is_file()
+    assert (folder / "run_all.sh").resolve() == TEMPLATE / "run_all.sh"

@@ -11,6 +11,7 @@ import pytest
 TEMPLATE = Path(__file__).parents[2] / "egs2" / "TEMPLATE" / "smoe1"
 RECIPE = TEMPLATE.parents[1] / "mini_koen" / "smoe1"
 RUN_JOB = TEMPLATE / "run_job"
+NBWB = ("", "_nbwb")  # endings of the sets with --nbwb_share
 
 
 @pytest.fixture
@@ -133,6 +134,54 @@ def test_test_sets_are_not_filtered_by_length(recipe):
     train, _, test = calls(recipe)
     assert "--max-seconds 30" in train and "--max-seconds 0" not in train
     assert test.endswith("--max-seconds 0")
+
+
+def test_conditions_follow_the_checked_audio(recipe):
+    touch(recipe, *(f"data/{name}/wav.scp" for name in ("train", "dev", "test")))
+    ok(recipe, 3, "--nbwb_share", "0.2")
+    *_, last_prepare, train, dev, test = calls(recipe)
+    assert "prepare --in data/test" in last_prepare
+    org = "dump/raw/org"
+    assert f"channel --in {org}/train --out {org}/train_nbwb" in train
+    assert "--share 0.2" in train and "--share 0.2" in dev
+    assert f"--out {org}/test_nbwb" in test and test.endswith("--every")
+
+
+def test_sets_with_conditions_are_filtered_but_make_no_tokens(recipe):
+    names = ("train", "dev", "test")
+    for folder in ("dump/raw/org", "dump/raw"):
+        for table in ("wav.scp", "text"):
+            touch(recipe, *(f"{folder}/{n}{s}/{table}" for n in names for s in NBWB))
+    ok(recipe, 4, "--nbwb_share", "0.2")
+    kept = [line.split("--out ")[1].split()[0] for line in calls(recipe)]
+    expected = ["train", "dev", "train_nbwb", "dev_nbwb", "test", "test_nbwb"]
+    assert kept == [f"dump/raw/{name}" for name in expected]
+    (recipe / "calls").unlink()
+    ok(recipe, 5, "--nbwb_share", "0.2", "--on_nbwb", "true")
+    assert "--text dump/raw/train/text dump/raw/train/text_st" in calls(recipe)[0]
+
+
+def test_training_on_the_conditions_takes_their_sets_and_statistics(with_tokens):
+    stats = "exp/stats_train_nbwb_bbpe300"
+    touch(
+        with_tokens,
+        *(f"dump/raw/{name}_nbwb/wav.scp" for name in ("train", "dev")),
+        *(
+            f"{stats}/{name}"
+            for name in ("train/feats_stats.npz", "valid/speech_shape")
+        ),
+    )
+    options = ["--nbpe", "300", "--nbwb_share", "0.2", "--on_nbwb", "true"]
+    ok(with_tokens, 11, *options)
+    train = calls(with_tokens)[0]
+    assert "dump/raw/train_nbwb/wav.scp,speech,sound" in train
+    assert "dump/raw/dev_nbwb/text,text,text" in train
+    assert f"stats_file={stats}/train/feats_stats.npz" in train
+
+
+def test_training_on_conditions_that_nobody_makes_is_refused(recipe):
+    result = smoe(recipe, "--on_nbwb", "true")
+    assert "--on_nbwb true needs --nbwb_share" in result.stderr
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ pretrained_model=           # start from these weights: FILE or FILE:SRC:DST
 speed_perturb_factors=      # such as '0.9 1.0 1.1' (default: none)
 bandwidth=file              # file, auto or a label: see espnet-smoe prepare --help
 bandwidths='nb wb'          # the bandwidth labels of the data
+nbwb_share=                 # share of the data that becomes *_nbwb sets (see stage 3), such as 0.15
+on_nbwb=false               # true: stages 10 and 11 train on the *_nbwb sets
 skip_bad=false              # true: leave bad utterances out instead of stopping
 min_seconds=0.1             # leave out shorter audio (training and validation)
 max_seconds=30              # leave out longer audio
@@ -73,9 +75,11 @@ done
 for name in stage stop_stage ngpu num_nodes nj nbpe; do
     [[ ${!name} =~ ^[0-9]+$ ]] || die "--$name '${!name}' is not a whole number"
 done
-for name in skip_bad; do
+for name in skip_bad on_nbwb; do
     [[ ${!name} =~ ^(true|false)$ ]] || die "--$name '${!name}' is not true or false"
 done
+
+! "$on_nbwb" || [ -n "$nbwb_share" ] || die "--on_nbwb true needs --nbwb_share"
 
 [ -f ./path.sh ] && [ -f ./cmd.sh ] || die "run it in a recipe folder: it reads path.sh and cmd.sh"
 . ./path.sh
@@ -95,12 +99,20 @@ stem() { local name; name=$(basename "$1"); echo "${name%.*}"; }
 perturbed=$train_set
 [ -z "$speed_perturb_factors" ] || perturbed=${train_set}_sp
 org=$dumpdir/raw/org
-train_dir=$dumpdir/raw/$perturbed
-valid_dir=$dumpdir/raw/$valid_set
+nbwb=${nbwb_share:+_nbwb}
+train_sets="$perturbed $valid_set${nbwb:+ $perturbed$nbwb $valid_set$nbwb}"
+decoded_sets=$test_sets
+for set in $test_sets; do
+    decoded_sets+=${nbwb:+ $set$nbwb}
+done
+trained=
+! "$on_nbwb" || trained=$nbwb
+train_dir=$dumpdir/raw/$perturbed$trained
+valid_dir=$dumpdir/raw/$valid_set$trained
 token_dir=$tokendir/$bpe_type$nbpe
 bpemodel=$token_dir/bpe.json
 [ "$bpe_type" = bbpe ] || bpemodel=$token_dir/bpe.model
-stats_dir=$expdir/stats_${perturbed}_$bpe_type$nbpe
+stats_dir=$expdir/stats_$perturbed${trained}_$bpe_type$nbpe
 asr_tag=${asr_tag:-$(stem "$asr_config")_$bpe_type$nbpe${speed_perturb_factors:+_sp}}
 asr_exp=$expdir/$asr_tag
 inference_tag=${inference_tag:-$(stem "$inference_config")}
@@ -151,6 +163,19 @@ if runs 3; then
             --min-seconds 0 --max-seconds 0 "${skip[@]}" || failed+=("$set")
     done
     [ ${#failed[@]} -eq 0 ] || die "stage 3 stopped: bad data in ${failed[*]}"
+    if [ -n "$nbwb_share" ]; then
+        # A share of training and validation, each utterance in one of five channel
+        # conditions; every test utterance in each of them.
+        log "Stage 3: narrowband and wideband conditions"
+        for set in $perturbed $valid_set; do
+            $python -m espnet_smoe.data.channel --in "$org/$set" \
+                --out "$org/$set$nbwb" --nj "$nj" --share "$nbwb_share"
+        done
+        for set in $test_sets; do
+            $python -m espnet_smoe.data.channel --in "$org/$set" \
+                --out "$org/$set$nbwb" --nj "$nj" --every
+        done
+    fi
 fi
 
 filter() { # filter SET [more options]
@@ -163,11 +188,11 @@ filter() { # filter SET [more options]
 
 if runs 4; then
     log "Stage 4: filter by length"
-    need 3 "$org/$perturbed/wav.scp" "$org/$valid_set/wav.scp"
-    for set in $perturbed $valid_set; do
+    for set in $train_sets; do
+        need 3 "$org/$set/wav.scp"
         filter "$set"
     done
-    for set in $test_sets; do # a test set stays whole, or its scores would flatter
+    for set in $decoded_sets; do # a test set stays whole, or its scores would flatter
         need 3 "$org/$set/wav.scp"
         filter "$set" --min-seconds 0 --max-seconds 0
     done
@@ -175,11 +200,12 @@ fi
 
 if runs 5; then
     log "Stage 5: $nbpe $bpe_type tokens from the transcripts and translations"
-    need 4 "$train_dir/text" "$valid_dir/text"
+    texts=$dumpdir/raw/$perturbed
+    need 4 "$texts/text" "$valid_dir/text"
     # shellcheck disable=SC2086
-    $python -m espnet_smoe.data.tokens --text "$train_dir/text" "$train_dir/text_st" \
+    $python -m espnet_smoe.data.tokens --text "$texts/text" "$texts/text_st" \
         --type "$bpe_type" --size "$nbpe" --special $special_tokens --out "$token_dir"
-    for set in $perturbed $valid_set; do # now that tokens can be counted
+    for set in $train_sets; do # now that tokens can be counted
         filter "$set" --bpemodel "$bpemodel"
     done
 fi
@@ -267,10 +293,10 @@ if runs 11; then
 fi
 
 if runs 12; then
-    log "Stage 12: decode $test_sets"
+    log "Stage 12: decode $decoded_sets"
     need 11 "$asr_exp/config.yaml" "$asr_exp/$inference_model"
     [ -f "$inference_config" ] || die "--inference_config $inference_config does not exist"
-    for set in $test_sets; do
+    for set in $decoded_sets; do
         need 4 "$dumpdir/raw/$set/wav.scp"
         # shellcheck disable=SC2086
         $decode_cmd --gpu "$ngpu" "$decode_dir/$set/decode.log" \
@@ -285,7 +311,7 @@ fi
 
 if runs 13; then
     log "Stage 13: score $decode_dir"
-    for set in $test_sets; do
+    for set in $decoded_sets; do
         need 12 "$decode_dir/$set/decode.json"
         $python -m espnet_smoe score --data "$dumpdir/raw/$set" --hyp "$decode_dir/$set"
     done

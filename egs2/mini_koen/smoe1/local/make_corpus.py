@@ -1,7 +1,8 @@
 """Speak the mini_koen corpus: wav files and data directories train, dev, test.
 
-No sentence and no voice of dev or test is in training. Everything follows from the
-seed, whatever --nj; wav files that exist already are kept, so a broken run goes on.
+No sentence and no voice of dev or test is in training. The speech is wideband; stage 3
+makes the telephone conditions. Everything follows from the seed, whatever --nj; wav
+files that exist already are kept, so a broken run goes on.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import soxr
 from sentences import Sentence, sample_sentences
 from tqdm import tqdm
 
-from espnet_smoe.data.codec import BANDWIDTH_OF, CONDITIONS, WIDE_RATE
+from espnet_smoe.data.codec import WIDE_RATE
 from espnet_smoe.data.espeak import speak
 
 # Variants of espeak-ng's Korean voice. Left out: whispers, robots, and voices that
@@ -51,7 +52,6 @@ class Utterance:
     ko: str
     en: str
     voice: str
-    condition: str
     speed: int  # words per minute
     pitch: int  # 0 to 99
     seed: int
@@ -64,63 +64,47 @@ class Utterance:
 
 
 def plan(
-    num_train: int, num_dev: int, num_test: int, seed: int, condition_share: float
+    num_train: int, num_dev: int, num_test: int, seed: int
 ) -> dict[str, list[Utterance]]:
-    """Decide sentence, voice and condition of every utterance.
+    """Decide sentence and voice of every utterance.
 
     Args:
         num_train: Utterances, each a different sentence; likewise the next two.
         num_dev: Of the set that training validates on.
-        num_test: Of the test set, the five conditions and the voices in turn.
+        num_test: Of the test set, the voices in turn.
         seed: Same seed, same corpus; a longer training set keeps dev and test.
-        condition_share: Share of train and dev that is not ``wb``, from 0 to 1.
 
     Returns:
         Utterances of ``train``, ``dev`` and ``test``, sorted by id.
 
     Raises:
-        ValueError: A share outside [0, 1], a count below 1 or beyond the grammar.
+        ValueError: A count below 1 or beyond the grammar.
     """
     counts = {"test": num_test, "dev": num_dev, "train": num_train}
     for name, count in counts.items():
         if count < 1:
             raise ValueError(f"--num-{name} {count}: at least 1 is needed")
-    if not 0 <= condition_share <= 1:
-        raise ValueError(
-            f"--train-condition-share {condition_share}: give a share from 0 to 1"
-        )
     sentences = iter(sample_sentences(sum(counts.values()), seed))
     return {
         name: sorted(
-            (
-                _plan_one(name, i, next(sentences), seed, condition_share)
-                for i in range(count)
-            ),
+            (_plan_one(name, i, next(sentences), seed) for i in range(count)),
             key=lambda utterance: utterance.utt_id,
         )
         for name, count in counts.items()
     }
 
 
-def _plan_one(
-    name: str, index: int, sentence: Sentence, seed: int, condition_share: float
-) -> Utterance:
+def _plan_one(name: str, index: int, sentence: Sentence, seed: int) -> Utterance:
     rng = random.Random(f"{seed} {name} {index}")
-    conditions = list(CONDITIONS)
     if name == "test":
-        # Crossed, so that no condition gets an easier voice than another.
-        condition = conditions[index % len(conditions)]
-        voice = VOICES[name][index // len(conditions) % len(VOICES[name])]
+        voice = VOICES[name][index % len(VOICES[name])]
     else:
-        others = [condition for condition in conditions if condition != "wb"]
-        condition = rng.choice(others) if rng.random() < condition_share else "wb"
         voice = rng.choice(VOICES[name])
     return Utterance(
         utt_id=f"{voice}-{name}{index:05d}",
         ko=sentence.ko,
         en=sentence.en,
         voice=voice,
-        condition=condition,
         speed=rng.randint(*SPEEDS),
         pitch=rng.randint(*PITCHES),
         seed=rng.randrange(2**31),
@@ -146,7 +130,7 @@ def render(utterance: Utterance) -> np.ndarray:
     wave = trim(soxr.resample(wave, rate, WIDE_RATE), WIDE_RATE)
     wave = wave * (PEAK / np.abs(wave).max())
     noise = np.random.default_rng(utterance.seed).normal(0, NOISE_RMS, len(wave))
-    return CONDITIONS[utterance.condition]()(wave + noise.astype(np.float32))
+    return wave + noise.astype(np.float32)
 
 
 def write_wav(task: tuple[Utterance, Path]) -> None:
@@ -165,8 +149,8 @@ def write_data_dir(directory: Path, wav_dir: Path, utterances: list[Utterance]) 
         "text": lambda utt: utt.ko,
         "text_st": lambda utt: utt.en,
         "utt2spk": lambda utt: utt.voice,
-        "utt2bandwidth": lambda utt: BANDWIDTH_OF[utt.condition],
-        "utt2condition": lambda utt: utt.condition,
+        "utt2bandwidth": lambda utt: "wb",
+        "utt2condition": lambda utt: "wb",
     }
     for name, value in columns.items():
         lines = [f"{utt.utt_id} {value(utt)}\n" for utt in utterances]
@@ -186,25 +170,13 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--num-test", type=int, default=200, help="utterances")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--nj", type=int, default=os.cpu_count(), help="processes")
-    parser.add_argument(
-        "--train-condition-share",
-        type=float,
-        default=0.3,
-        help="share of train and dev in one of the four conditions other than wb",
-    )
     return parser
 
 
 def main(argv: list[str] | None = None) -> None:
     """Make the corpus."""
     args = get_parser().parse_args(argv)
-    sets = plan(
-        args.num_train,
-        args.num_dev,
-        args.num_test,
-        args.seed,
-        args.train_condition_share,
-    )
+    sets = plan(args.num_train, args.num_dev, args.num_test, args.seed)
     wav_dir = args.wav_dir.absolute()
     wav_dir.mkdir(parents=True, exist_ok=True)
     tasks = [(utt, wav_dir / utt.file_name) for utts in sets.values() for utt in utts]

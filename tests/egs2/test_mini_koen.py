@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from espnet_smoe.data.codec import BANDWIDTH_OF, CONDITIONS
-
 LOCAL = Path(__file__).parents[2] / "egs2/mini_koen/smoe1/local"
 sys.path.insert(0, str(LOCAL))
 import make_corpus  # noqa: E402
@@ -120,7 +118,7 @@ def test_more_than_the_grammar_has_is_refused():
 
 @pytest.fixture(scope="module")
 def sets() -> dict[str, list[make_corpus.Utterance]]:
-    return make_corpus.plan(2000, 100, 200, seed=0, condition_share=0.3)
+    return make_corpus.plan(2000, 100, 200, seed=0)
 
 
 def test_no_sentence_and_no_voice_is_in_two_sets(sets):
@@ -137,22 +135,13 @@ def test_related_voices_are_in_one_set():
     assert sum(map(len, families)) == len(set.union(*families))
 
 
-def test_test_conditions_are_equal_and_share_their_voices(sets):
-    pairs = Counter((utt.condition, utt.voice) for utt in sets["test"])
-    assert len(pairs) == 5 * len(make_corpus.VOICES["test"])
-    assert set(pairs.values()) == {5}
-
-
-def test_the_share_of_conditions_in_training_is_as_asked(sets):
-    counts = Counter(utt.condition for utt in sets["train"])
-    assert set(counts) == set(CONDITIONS)
-    assert 1 - counts["wb"] / 2000 == pytest.approx(0.3, abs=0.04)
-    only_wide = make_corpus.plan(50, 50, 5, seed=0, condition_share=0.0)
-    assert {utt.condition for utt in only_wide["train"] + only_wide["dev"]} == {"wb"}
+def test_test_voices_speak_equally_often(sets):
+    counts = Counter(utt.voice for utt in sets["test"])
+    assert counts == dict.fromkeys(make_corpus.VOICES["test"], 25)
 
 
 def test_a_longer_training_set_keeps_dev_and_test(sets):
-    longer = make_corpus.plan(2500, 100, 200, seed=0, condition_share=0.3)
+    longer = make_corpus.plan(2500, 100, 200, seed=0)
     assert longer["test"] == sets["test"]
     assert longer["dev"] == sets["dev"]
 
@@ -164,20 +153,15 @@ def test_ids_are_sorted_and_begin_with_the_speaker(sets):
         assert all(utt.utt_id.startswith(utt.voice + "-") for utt in utts)
 
 
-@pytest.mark.parametrize(
-    "counts, share, said",
-    [((0, 1, 1), 0.3, "--num-train 0"), ((1, 1, 1), 1.5, "from 0 to 1")],
-)
-def test_impossible_wishes_name_their_option(counts, share, said):
-    with pytest.raises(ValueError, match=said):
-        make_corpus.plan(*counts, seed=0, condition_share=share)
+def test_an_impossible_wish_names_its_option():
+    with pytest.raises(ValueError, match="--num-train 0"):
+        make_corpus.plan(0, 1, 1, seed=0)
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Path:
     """A corpus of 12 utterances, really spoken."""
     pytest.importorskip("espeakng_loader")
-    pytest.importorskip("imageio_ffmpeg")
     root = tmp_path_factory.mktemp("mini_koen")
     make(root)
     return root
@@ -203,9 +187,8 @@ def test_data_directories_list_every_utterance_once(corpus):
         }
         assert {tuple(lines) for lines in files.values()} == {tuple(files["text"])}
         assert len(files["text"]) == count
-        for utt, condition in files["utt2condition"].items():
-            assert files["utt2bandwidth"][utt] == BANDWIDTH_OF[condition]
-    assert set(read(corpus / "data/test/utt2condition").values()) == set(CONDITIONS)
+        for name in ("utt2bandwidth", "utt2condition"):
+            assert set(files[name].values()) == {"wb"}
 
 
 def test_speech_is_16_khz_16_bit_short_and_trimmed(corpus):

@@ -253,7 +253,7 @@ def spell_numbers(text: str) -> str:
         '이천이십사년 삼 점 오 퍼센트'
 
     Raises:
-        ValueError: num2words is not installed.
+        ImportError: There are digits and num2words is not installed.
     """
     units = re.escape("".join(UNITS))
     before = re.compile(rf"([{units}])\s*({NUMBER.pattern})")
@@ -270,7 +270,7 @@ def _spell(number: str) -> str:
     try:
         from num2words import num2words
     except ImportError as error:
-        raise ValueError(
-            "numbers: spell needs num2words. Install it: pip install num2words."
+        raise ImportError(
+            'numbers: spell needs num2words: pip install "espnet-smoe[corpora]"'
         ) from error
     return num2words(int(whole), lang="ko") + point

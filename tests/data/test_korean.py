@@ -154,9 +154,9 @@ def test_numbers_option_spells_only_where_asked():
     assert spelled == "삼 점 오 퍼센트 할인"
 
 
-def test_spelling_without_num2words_names_it(monkeypatch):
+def test_spelling_without_num2words_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "num2words", None)
-    with pytest.raises(ValueError, match="pip install num2words"):
+    with pytest.raises(ImportError, match=r"espnet-smoe\[corpora\]"):
         normalise("3", KoreanOptions(numbers="spell"))
 
 

@@ -1,0 +1,294 @@
+"""aihub_koen: the paper's hyper-parameters, what each system changes, run.sh."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from espnet_smoe.check_config import build_model, count_parameters, read_yaml
+
+RECIPE = Path(__file__).resolve().parents[2] / "egs2" / "aihub_koen" / "smoe1"
+TUNING = RECIPE / "conf" / "tuning"
+SYSTEMS = sorted(path.stem.removeprefix("train_") for path in TUNING.glob("*.yaml"))
+BASE = 107_087_936
+
+sys.path.insert(0, str(RECIPE / "local"))
+import schedule  # noqa: E402
+
+FINE_TUNING = {
+    "max_epoch",
+    "scheduler_conf.first_cycle_steps",
+    "scheduler_conf.max_lr",
+    "scheduler_conf.warmup_steps",
+}
+DIFFERENCES = {
+    ("base", "decffnx2"): {"decoder_conf.linear_units"},
+    ("base", "decsmoe"): {"decoder_conf.moe"},
+    ("base", "base_nbwb"): FINE_TUNING,
+    ("base_nbwb", "encdecsmoe"): {"encoder_conf.moe", "decoder_conf.moe"},
+    ("decsmoe", "encdecsmoe"): {"encoder_conf.moe"} | FINE_TUNING,
+    ("decsmoe", "decsmoe_joint"): {"model_conf.schedule"},
+    ("decsmoe", "decsmoe_topk"): {"decoder_conf.moe"},
+    ("decsmoe", "decsmoe_dlg"): {"decoder_conf.moe"},
+    ("encdecsmoe", "encdecsmoe_bandwidth_embedding"): {"encoder_conf.moe"},
+}
+
+
+def config(system: str) -> dict:
+    """Keys and values, those of a section as ``section.key``."""
+    flat = {}
+    for key, value in read_yaml(TUNING / f"train_{system}.yaml").items():
+        if isinstance(value, dict) and key.endswith("_conf"):
+            flat |= {f"{key}.{name}": inner for name, inner in value.items()}
+        else:
+            flat[key] = value
+    return flat
+
+
+# -- configurations -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_hyper_parameters_are_the_papers(system):
+    """S-MoE, Section 3.2, and what its parameter counts imply."""
+    options = config(system)
+    said = {
+        "encoder_conf.num_blocks": 12,
+        "decoder_conf.num_blocks": 6,
+        "encoder_conf.output_size": 512,
+        "encoder_conf.linear_units": 2048,
+        "encoder_conf.attention_heads": 8,
+        "decoder_conf.attention_heads": 8,
+        "encoder_conf.dropout_rate": 0.15,
+        "decoder_conf.dropout_rate": 0.15,
+        "frontend_conf.n_mels": 80,
+        "frontend_conf.win_length": 400,  # 25 ms
+        "frontend_conf.hop_length": 160,  # 10 ms
+        "scheduler": "cosineannealingwarmuprestarts",
+    }
+    assert {key: options[key] for key in said} == said
+    assert options["batch_size"] * options["accum_grad"] == 3200
+    epochs = 5 if "encdecsmoe" in system or "nbwb" in system else 10
+    assert options["max_epoch"] == epochs
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENCES)
+def test_a_pair_differs_in_what_it_is_named_after(one, other):
+    a, b = config(one), config(other)
+    differ = {key for key in a | b if a.get(key) != b.get(key)}
+    assert differ == DIFFERENCES[one, other]
+
+
+def test_every_system_has_its_pair():
+    assert {name for pair in DIFFERENCES for name in pair} == set(SYSTEMS)
+
+
+@pytest.mark.parametrize(
+    ("system", "total", "routers"),
+    [  # the router of a layer has D x E weights, and E a label it sees
+        ("decsmoe_topk", 119_686_208, 6 * 512 * 2),
+        ("decsmoe_dlg", 119_686_208 + 6 * 6 * 2_099_712, 6 * 512 * 8),
+        ("encdecsmoe_bandwidth_embedding", 144_882_752, 12 * (512 * 2 + 2 * 2)),
+    ],
+)
+def test_a_learned_rival_adds_routers_to_the_papers_experts(system, total, routers):
+    model = build_model(TUNING / f"train_{system}.yaml", vocab_size=40000)
+    assert count_parameters(model)["total"] == total + routers
+
+
+def test_the_default_is_the_papers_first_step():
+    assert (RECIPE / "conf/train.yaml").resolve() == TUNING / "train_decsmoe.yaml"
+
+
+@pytest.mark.parametrize("name", ["smoe.sh", "run_job", "path.sh"])
+def test_the_recipe_shares_the_template(name):
+    assert (RECIPE / name).resolve() == RECIPE.parents[1] / "TEMPLATE/smoe1" / name
+
+
+def test_deepspeed_trains_as_the_configuration_says():
+    """ESPnet's DeepSpeed trainer takes everything below from the JSON file alone."""
+    deepspeed = json.loads((RECIPE / "conf/deepspeed_zero1.json").read_text())
+    options = read_yaml(RECIPE / "conf/train.yaml")
+    a_gpu = options["batch_size"] / 8
+    assert deepspeed["train_micro_batch_size_per_gpu"] == a_gpu
+    assert deepspeed["gradient_accumulation_steps"] == options["accum_grad"]
+    # its loss is smaller by the utterances a GPU: so are gradients, limit and epsilon
+    assert deepspeed["gradient_clipping"] * a_gpu == options["grad_clip"]
+    optimizer = deepspeed["optimizer"]
+    assert optimizer["type"].lower() == options["optim"]
+    assert optimizer["params"].pop("eps") * a_gpu == pytest.approx(1e-8)
+    assert optimizer["params"].pop("torch_adam")
+    assert optimizer["params"] == options["optim_conf"]
+    cosine, scheduler = deepspeed["scheduler"]["params"], options["scheduler_conf"]
+    assert cosine["total_num_steps"] == scheduler["first_cycle_steps"]
+    assert cosine["warmup_num_steps"] == scheduler["warmup_steps"]
+    assert optimizer["params"]["lr"] == scheduler["max_lr"]
+    for ratio in ("warmup_min_ratio", "cos_min_ratio"):
+        assert cosine[ratio] * scheduler["max_lr"] == pytest.approx(scheduler["min_lr"])
+    # a section bf16, fp16 or amp would make ESPnet round the waveform itself
+    assert not {"bf16", "fp16", "amp"} & set(deepspeed)
+
+
+# -- local/schedule.py --------------------------------------------------------------
+
+
+def test_the_cosine_of_the_configurations_is_that_of_40000_hours():
+    utterances = 40_000 * 3600 // 5
+    for system, share in (("decsmoe", 100), ("encdecsmoe", 15)):
+        options = read_yaml(TUNING / f"train_{system}.yaml")
+        steps = schedule.updates(utterances * share // 100, options)
+        assert steps == options["scheduler_conf"]["first_cycle_steps"]
+        warmup = options["scheduler_conf"]["warmup_steps"]
+        assert warmup == pytest.approx(schedule.WARMUP * steps, rel=0.01)
+
+
+@given(st.integers(3200, 10**7), st.integers(1, 12))
+def test_updates_are_as_many_as_espnets_trainer_makes(utterances, epochs):
+    options = {"batch_size": 200, "accum_grad": 16, "max_epoch": epochs}
+    minibatches = len(range(0, utterances, 200))
+    steps = sum(i % 16 == 0 for i in range(1, minibatches + 1))
+    assert schedule.updates(utterances, options) == steps * epochs
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "wav.scp").write_text("utt file.wav\n" * 64_000)
+    return folder
+
+
+def test_the_options_of_the_schedule_can_be_passed_on(data, capsys):
+    schedule.main([str(RECIPE / "conf/train.yaml"), str(data)])
+    assert capsys.readouterr().out == (
+        "--scheduler_conf first_cycle_steps=200 --scheduler_conf warmup_steps=10\n"
+    )
+
+
+def test_too_little_data_for_one_update_is_said(data):
+    (data / "wav.scp").write_text("utt file.wav\n" * 1000)
+    with pytest.raises(SystemExit, match="1000 utterances are 5 minibatches of 200"):
+        schedule.main([str(RECIPE / "conf/train.yaml"), str(data)])
+
+
+def test_data_that_is_not_there_names_its_stage(tmp_path):
+    with pytest.raises(SystemExit, match="wav.scp does not exist .stage 4"):
+        schedule.main([str(RECIPE / "conf/train.yaml"), str(tmp_path)])
+
+
+def test_another_schedule_is_left_alone(data, tmp_path, capsys):
+    (tmp_path / "own.yaml").write_text("scheduler: warmuplr\n")
+    schedule.main([str(tmp_path / "own.yaml"), str(data)])
+    assert capsys.readouterr().out == ""
+
+
+# -- run.sh -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recipe(tmp_path) -> Path:
+    """run.sh beside a smoe.sh that notes its arguments; its stage 1 makes the sets."""
+    folder = tmp_path / "recipe"
+    folder.mkdir()
+    shutil.copy(RECIPE / "run.sh", folder)
+    for name in ("local", "conf"):
+        (folder / name).symlink_to(RECIPE / name)
+    (folder / "smoe.sh").write_text(
+        "#!/usr/bin/env bash\n"
+        "printf '%s|' \"$@\" >>calls; echo >>calls\n"
+        "for set in train dev test_male eval_clean; do\n"
+        "    mkdir -p data/$set; touch data/$set/wav.scp\n"
+        "done\n"
+    )
+    (folder / "smoe.sh").chmod(0o755)
+    (folder / "data/testimony").mkdir(parents=True)  # no data directory
+    return folder
+
+
+def prepared(recipe: Path, utterances: int = 64_000, name: str = "train") -> None:
+    directory = recipe / "dump/raw" / name
+    directory.mkdir(parents=True)
+    (directory / "wav.scp").write_text("utt file.wav\n" * utterances)
+
+
+def run(recipe: Path, *options: str) -> list[dict[str, str]]:
+    """The calls of smoe.sh: option -> the value that counts, the last one."""
+    bin_ = Path(sys.executable).parent
+    env = {**os.environ, "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(["./run.sh", *options], cwd=recipe, env=env, check=True)
+    calls = []
+    for line in (recipe / "calls").read_text().splitlines():
+        words = line.split("|")[:-1]
+        calls.append(dict(zip(words[::2], words[1::2], strict=True)))
+    return calls
+
+
+def stages(calls: list[dict[str, str]]) -> list[tuple[str, str]]:
+    return [(call["--stage"], call["--stop_stage"]) for call in calls]
+
+
+def test_all_stages_run_with_the_sets_of_stage_1(recipe):
+    prepared(recipe)
+    calls = run(recipe, "--local_data_opts", "--aihub /a --parallel x.csv", "--nj", "9")
+    assert stages(calls) == [("1", "1"), ("2", "10"), ("11", "13")]
+    for call in calls:
+        assert call["--local_data_opts"] == "--aihub /a --parallel x.csv"
+        assert (call["--nbpe"], call["--nj"]) == ("40000", "9")
+        assert call["--nbwb_share"] == "0.15"  # as the paper
+    assert [call.get("--test_sets", "").split() for call in calls] == [
+        *([], ["test_male", "eval_clean"], ["test_male", "eval_clean"])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ([], "train"),
+        (["--speed_perturb_factors", "0.9 1.0 1.1"], "train_sp"),
+        (["--on_nbwb", "true"], "train_nbwb"),
+    ],
+)
+def test_training_has_the_cosine_of_its_data_before_the_users_options(
+    recipe, options, name
+):
+    prepared(recipe, name=name)
+    user = ["--asr_args", "--max_epoch 3", "--test_sets", "x"]
+    (call,) = run(recipe, "--stage", "11", *options, *user)
+    assert call["--asr_args"] == (
+        "--scheduler_conf first_cycle_steps=200 --scheduler_conf warmup_steps=10 "
+        "--max_epoch 3"
+    )
+    assert call["--test_sets"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("asked", "done"),
+    [
+        (["--stop_stage", "1"], [("1", "1")]),
+        (["--stage", "3", "--stop_stage", "5"], [("3", "5")]),
+        (["--stage", "12"], [("12", "13")]),
+        (["--stage", "10", "--stop_stage", "14"], [("10", "10"), ("11", "14")]),
+    ],
+)
+def test_only_the_stages_that_were_asked_for_run(recipe, asked, done):
+    prepared(recipe)
+    assert stages(run(recipe, *asked, "--test_sets", "x")) == done
+
+
+def test_without_test_sets_nothing_is_decoded(recipe):
+    command = ["./run.sh", "--stage", "12"]
+    done = subprocess.run(command, cwd=recipe, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "run stage 1, or name --test_sets" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--stage", "x"], ["--nj"]])
+def test_help_and_wrong_options_are_left_to_smoe_sh(recipe, words):
+    subprocess.run(["./run.sh", *words], cwd=recipe, check=True)
+    assert (recipe / "calls").read_text() == "|".join([*words, "\n"])

@@ -15,7 +15,7 @@ Example:
 """
 
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
@@ -44,10 +44,12 @@ class Condition:
     Attributes:
         name: Value of ``utt2condition``.
         bandwidth: Value of ``utt2bandwidth``, ``nb`` or ``wb``.
+        modes: Values of its one option, where it has one.
     """
 
     name: ClassVar[str]
     bandwidth: ClassVar[str]
+    modes: ClassVar[tuple] = ()
 
     def __call__(self, wave: np.ndarray) -> np.ndarray:
         """Pass one utterance through the condition.
@@ -132,6 +134,7 @@ class G711(Condition):
 
     name: ClassVar[str] = "g711_nb"
     bandwidth: ClassVar[str] = "nb"
+    modes: ClassVar[tuple] = G711_LAWS
     law: str = "alaw"
 
     def __post_init__(self) -> None:
@@ -153,6 +156,7 @@ class AmrNb(Condition):
 
     name: ClassVar[str] = "amr_nb"
     bandwidth: ClassVar[str] = "nb"
+    modes: ClassVar[tuple] = AMR_NB_BIT_RATES
     bit_rate: int = 12200
 
     def __post_init__(self) -> None:
@@ -176,6 +180,7 @@ class AmrWb(Condition):
 
     name: ClassVar[str] = "amr_wb"
     bandwidth: ClassVar[str] = "wb"
+    modes: ClassVar[tuple] = AMR_WB_BIT_RATES
     bit_rate: int = 12650
 
     def __post_init__(self) -> None:
@@ -189,6 +194,64 @@ CONDITIONS: dict[str, type[Condition]] = {
     kind.name: kind for kind in (Narrowband, G711, AmrNb, Wideband, AmrWb)
 }
 BANDWIDTH_OF = {name: kind.bandwidth for name, kind in CONDITIONS.items()}
+MODE_CHOICES = ("random", "default")
+
+
+def modes_of(name: str) -> list[Condition]:
+    """Every mode of a condition, in the order of its bit rates."""
+    kind = CONDITIONS[name]
+    return [kind(mode) for mode in kind.modes] or [kind()]
+
+
+def check_conditions(names: Sequence[str], modes: str) -> None:
+    """Refuse what is no list of conditions, or no way to choose their modes.
+
+    Args:
+        names: Conditions by name.
+        modes: ``random`` (any mode of the codec) or ``default`` (its usual mode).
+
+    Raises:
+        ValueError: Unknown or doubled condition, none at all, or unknown `modes`.
+    """
+    for name in names:
+        _reject_other("condition", name, CONDITIONS)
+    if not names or len(set(names)) < len(names):
+        raise ValueError(
+            f"conditions {list(names)}: name at least one, and each once "
+            f"(known: {', '.join(CONDITIONS)})"
+        )
+    _reject_other("modes", modes, MODE_CHOICES)
+
+
+def pick_condition(
+    names: Sequence[str], modes: str, bandwidth: str, pick: Callable[[int], int]
+) -> Condition | None:
+    """Choose a condition, then one of its modes, each with equal chances.
+
+    Args:
+        names: Conditions to choose among.
+        modes: ``random`` or ``default``.
+        bandwidth: Of the recording: ``nb`` can never become wideband.
+        pick: Number of choices to the index of one.
+
+    Returns:
+        The condition; None where the recording fits none of them.
+
+    Example:
+        >>> pick_condition(["wb", "amr_nb"], "random", "nb", lambda choices: 0)
+        AmrNb(bit_rate=4750)
+    """
+    names = possible_conditions(names, bandwidth)
+    if not names:
+        return None
+    name = names[pick(len(names))]
+    choices = [CONDITIONS[name]()] if modes == "default" else modes_of(name)
+    return choices[pick(len(choices))]
+
+
+def possible_conditions(names: Sequence[str], bandwidth: str) -> list[str]:
+    """Those of `names` that a recording of this bandwidth can be heard through."""
+    return [name for name in names if bandwidth != "nb" or BANDWIDTH_OF[name] == "nb"]
 
 
 def _reject_other(what: str, value: Any, known: Iterable[str]) -> None:
@@ -246,7 +309,7 @@ def _decode(coded: bytes, source: list[str], rate: int) -> np.ndarray:
 def _ffmpeg(arguments: list[str], data: bytes) -> bytes:
     # One process an utterance: a codec remembers what it has heard, so utterances
     # sharing a stream would depend on their neighbours. A start costs 10-15 ms.
-    command = [_ffmpeg_path(), "-hide_banner", "-loglevel", "error", *arguments]
+    command = [ffmpeg_path(), "-hide_banner", "-loglevel", "error", *arguments]
     done = subprocess.run(command, input=data, capture_output=True, check=False)
     if done.returncode != 0 or not done.stdout:
         raise RuntimeError(
@@ -257,7 +320,12 @@ def _ffmpeg(arguments: list[str], data: bytes) -> bytes:
     return done.stdout
 
 
-def _ffmpeg_path() -> str:
+def ffmpeg_path() -> str:
+    """The FFmpeg that holds the codecs.
+
+    Raises:
+        ImportError: imageio-ffmpeg is not installed.
+    """
     try:
         import imageio_ffmpeg
     except ImportError as error:

@@ -252,6 +252,7 @@ def test_all_stages_run_with_the_sets_of_stage_1(recipe):
         ([], "train"),
         (["--speed_perturb_factors", "0.9 1.0 1.1"], "train_sp"),
         (["--on_nbwb", "true"], "train_nbwb"),
+        (["--python", "torchrun --no-python python3"], "train"),
     ],
 )
 def test_training_has_the_cosine_of_its_data_before_the_users_options(

@@ -11,6 +11,7 @@ import pytest
 TEMPLATE = Path(__file__).parents[2] / "egs2" / "TEMPLATE" / "smoe1"
 RECIPE = TEMPLATE.parents[1] / "mini_koen" / "smoe1"
 RUN_JOB = TEMPLATE / "run_job"
+PAIRS = ((3, 5), (5, 7), (7, 9))  # calls of stage 3 that make conditions
 NBWB = ("", "_nbwb")  # endings of the sets with --nbwb_share
 
 
@@ -139,12 +140,13 @@ def test_test_sets_are_not_filtered_by_length(recipe):
 def test_conditions_follow_the_checked_audio(recipe):
     touch(recipe, *(f"data/{name}/wav.scp" for name in ("train", "dev", "test")))
     ok(recipe, 3, "--nbwb_share", "0.2")
-    *_, last_prepare, train, dev, test = calls(recipe)
-    assert "prepare --in data/test" in last_prepare
-    org = "dump/raw/org"
-    assert f"channel --in {org}/train --out {org}/train_nbwb" in train
-    assert "--share 0.2" in train and "--share 0.2" in dev
-    assert f"--out {org}/test_nbwb" in test and test.endswith("--every")
+    checks, train, dev, test = (calls(recipe)[i:j] for i, j in ((0, 3), *PAIRS))
+    assert all("prepare --in data/" in call for call in checks)
+    raw = "dump/raw"
+    assert f"channel --in {raw}/org/train --out {raw}/channel/train" in train[0]
+    assert f"prepare --in {raw}/channel/train --out {raw}/org/train_nbwb" in train[1]
+    assert train[0].endswith("--share 0.2") and dev[0].endswith("--share 1")
+    assert test[0].endswith("--every")
 
 
 def test_sets_with_conditions_are_filtered_but_make_no_tokens(recipe):

@@ -21,7 +21,7 @@ pretrained_model=           # start from these weights: FILE or FILE:SRC:DST
 speed_perturb_factors=      # such as '0.9 1.0 1.1' (default: none)
 bandwidth=file              # file, auto or a label: see espnet-smoe prepare --help
 bandwidths='nb wb'          # the bandwidth labels of the data
-nbwb_share=                 # share of the data that becomes *_nbwb sets (see stage 3), such as 0.15
+nbwb_share=                 # make *_nbwb sets too, of this share of training, such as 0.15
 on_nbwb=false               # true: stages 10 and 11 train on the *_nbwb sets
 skip_bad=false              # true: leave bad utterances out instead of stopping
 min_seconds=0.1             # leave out shorter audio (training and validation)
@@ -154,26 +154,31 @@ if runs 3; then
     [ -z "$speed_perturb_factors" ] || need 2 "data/$perturbed/wav.scp"
     skip=()
     ! "$skip_bad" || skip=(--skip-bad)
+    format() { # format SOURCE SET
+        # shellcheck disable=SC2086
+        $python -m espnet_smoe.data.prepare --in "$1" --out "$org/$2" \
+            --nj "$nj" --bandwidth "$bandwidth" --labels $bandwidths \
+            --min-seconds 0 --max-seconds 0 "${skip[@]}"
+    }
     failed=()
     for set in $perturbed $valid_set $test_sets; do
         need 1 "data/$set/wav.scp"
-        # shellcheck disable=SC2086
-        $python -m espnet_smoe.data.prepare --in "data/$set" --out "$org/$set" \
-            --nj "$nj" --bandwidth "$bandwidth" --labels $bandwidths \
-            --min-seconds 0 --max-seconds 0 "${skip[@]}" || failed+=("$set")
+        format "data/$set" "$set" || failed+=("$set")
     done
     [ ${#failed[@]} -eq 0 ] || die "stage 3 stopped: bad data in ${failed[*]}"
     if [ -n "$nbwb_share" ]; then
-        # A share of training and validation, each utterance in one of five channel
-        # conditions; every test utterance in each of them.
+        # A share of training and all of validation, each utterance in one of five
+        # channel conditions; every test utterance in each of them.
         log "Stage 3: narrowband and wideband conditions"
-        for set in $perturbed $valid_set; do
+        for set in $perturbed $valid_set $test_sets; do
+            case $set in
+                "$perturbed") which=(--share "$nbwb_share") ;;
+                "$valid_set") which=(--share 1) ;;
+                *) which=(--every) ;;
+            esac
             $python -m espnet_smoe.data.channel --in "$org/$set" \
-                --out "$org/$set$nbwb" --nj "$nj" --share "$nbwb_share"
-        done
-        for set in $test_sets; do
-            $python -m espnet_smoe.data.channel --in "$org/$set" \
-                --out "$org/$set$nbwb" --nj "$nj" --every
+                --out "$dumpdir/raw/channel/$set" --nj "$nj" "${which[@]}"
+            format "$dumpdir/raw/channel/$set" "$set$nbwb"
         done
     fi
 fi

@@ -358,3 +358,14 @@ def test_slurm_gets_gpus_and_nodes(tmp_path, slurm):
     submitted = (tmp_path / "sbatch_calls").read_text()
     assert "--nodes=2" in submitted
     assert "--gres=gpu:4" in submitted
+
+
+@pytest.mark.parametrize(
+    "ngpu, where", [("0", "--nj 2"), ("1", "--device cuda")], ids=["cpu", "gpu"]
+)
+def test_decoding_uses_the_gpu_where_there_is_one(with_tokens, ngpu, where):
+    touch(with_tokens, "dump/raw/test/wav.scp", "conf/decode.yaml")
+    for name in ("config.yaml", "valid.acc.ave.pth"):
+        touch(with_tokens, f"exp/train_bbpe300/{name}")
+    ok(with_tokens, 12, "--nbpe", "300", "--ngpu", ngpu)
+    assert calls(with_tokens)[0].endswith(f"decode_default/test {where}")

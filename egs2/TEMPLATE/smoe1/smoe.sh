@@ -299,6 +299,8 @@ fi
 
 if runs 12; then
     log "Stage 12: decode $decoded_sets"
+    where=(--nj "$nj")
+    [ "$ngpu" -eq 0 ] || where=(--device cuda) # one process keeps a GPU busy
     need 11 "$asr_exp/config.yaml" "$asr_exp/$inference_model"
     [ -f "$inference_config" ] || die "--inference_config $inference_config does not exist"
     for set in $decoded_sets; do
@@ -309,7 +311,7 @@ if runs 12; then
             --train-config "$asr_exp/config.yaml" \
             --model-file "$asr_exp/$inference_model" \
             --config "$inference_config" --data "$dumpdir/raw/$set" \
-            --out "$decode_dir/$set" --nj "$nj" $inference_args
+            --out "$decode_dir/$set" "${where[@]}" $inference_args
         log "decoded $set: $decode_dir/$set"
     done
 fi

@@ -147,9 +147,8 @@ def compare(systems: Sequence[System], every_condition: bool = False) -> list[Ro
             continue
         counts = having[0].tasks[task]
         for metric in counts.counts:
-            for group in counts.groups:
-                if group == "all" or group.startswith("mean_") or every_condition:
-                    rows.append(_score_row(systems, task, metric, group))
+            for group in _groups(counts, every_condition):
+                rows.append(_score_row(systems, task, metric, group))
             if any(s.seeds > 1 for s in having):
                 rows.append(_seeds_row(systems, task, metric))
     costs = {
@@ -160,6 +159,18 @@ def compare(systems: Sequence[System], every_condition: bool = False) -> list[Ro
         "training time": [layout.duration(s.training) for s in systems],
     }
     return rows + [Row("cost", k, [Cell(t) for t in v]) for k, v in costs.items()]
+
+
+def _groups(counts: TaskCounts, every_condition: bool) -> list[str]:
+    """Groups with a line; one that is the whole test set would repeat ``all``."""
+    whole = len(counts.groups["all"][0])
+    return [
+        group
+        for group, strata in counts.groups.items()
+        if group == "all"
+        or len(strata[0]) < whole
+        and (every_condition or group.startswith("mean_"))
+    ]
 
 
 def _score_row(systems: Sequence[System], task: str, metric: str, group: str) -> Row:

@@ -125,3 +125,13 @@ def test_every_condition_can_have_its_line(recipe):
     assert "asr WER %, nb" not in run(recipe, "base")
     rows = run(recipe, "base", **{"title": "T", "every-condition": ""})
     assert {f"asr WER %, {c}" for c in ("nb", "g711_nb", "wb", "amr_wb")} <= set(rows)
+
+
+def test_a_set_of_one_condition_does_not_repeat_itself(recipe):
+    recipe.experiment("base", error=0.2)
+    for name, label in (("utt2condition", "wb"), ("utt2bandwidth", "wb")):
+        lines = (recipe.data / name).read_text().splitlines()
+        text = "".join(f"{line.split()[0]} {label}\n" for line in lines)
+        (recipe.data / name).write_text(text)
+    rows = run(recipe, "base", **{"title": "T", "every-condition": ""})
+    assert [r for r in rows if r.startswith("asr WER")] == ["asr WER %, all"]

@@ -31,6 +31,7 @@ from espnet_smoe.data.audio import (
     fits,
     read_audio,
     resample,
+    version_of,
     write_wav,
 )
 from espnet_smoe.data.check import AUTO, Utterance, check_tables
@@ -55,8 +56,7 @@ class AudioJob:
     def key(self) -> list:
         """What the result depends on: a change of any of it means new work."""
         try:
-            stat = os.stat(self.utterance.wav)
-            source = [stat.st_mtime_ns, stat.st_size]
+            source = version_of(self.utterance.wav)
         except OSError:
             source = []
         utt = self.utterance

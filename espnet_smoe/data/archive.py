@@ -1,0 +1,124 @@
+"""Files inside zip archives, named ``ARCHIVE.zip!MEMBER``, read without unpacking.
+
+Archives stay open between calls, since the table of contents of one with a hundred
+thousand members takes seconds to read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import zipfile
+import zlib
+from functools import lru_cache
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO
+
+MEMBER = re.compile(r"(?P<archive>.+?\.zip)!(?P<member>.+)", re.IGNORECASE | re.DOTALL)
+MOST_ARCHIVES_OPEN = 8
+LARGEST_IN_MEMORY = 256 * 2**20  # bytes; a larger member is unpacked to a scratch file
+UTF8_FLAG = 0x800
+
+
+def split_member(reference: str) -> tuple[str, str]:
+    """Take ``ARCHIVE.zip!MEMBER`` apart; the member of a plain path is empty.
+
+    Example:
+        >>> split_member("TS_01.zip!S1/a.wav"), split_member("S1/a.wav")
+        (('TS_01.zip', 'S1/a.wav'), ('S1/a.wav', ''))
+    """
+    match = MEMBER.fullmatch(reference)
+    return (match["archive"], match["member"]) if match else (reference, "")
+
+
+def members(archive: Path | str) -> list[str]:
+    """Names of the files in an archive, in its order.
+
+    Raises:
+        ValueError: The archive does not exist or is not a whole zip file.
+    """
+    return list(_open_archive(str(archive))[1])
+
+
+def read_bytes(reference: str) -> bytes:
+    """Read a whole file, plain or in an archive.
+
+    Args:
+        reference: ``PATH`` or ``ARCHIVE.zip!MEMBER``.
+
+    Raises:
+        ValueError: It does not exist or cannot be read.
+    """
+    archive, member = split_member(reference)
+    if member:
+        with open_member(archive, member) as file:
+            return file.read()
+    try:
+        return Path(reference).read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"{reference} cannot be read ({error.strerror}). Correct the path."
+        ) from error
+
+
+def open_member(archive: str, member: str) -> BinaryIO:
+    """A member of an archive as a file of its own, unpacked and seekable.
+
+    Raises:
+        ValueError: The archive or its member does not exist or is damaged.
+    """
+    zipped, contents = _open_archive(archive)
+    if member not in contents:
+        raise ValueError(f"{archive} holds no {member}. Correct the path.")
+    unpacked = SpooledTemporaryFile(max_size=LARGEST_IN_MEMORY)
+    try:
+        with zipped.open(contents[member]) as packed:
+            shutil.copyfileobj(packed, unpacked, 2**20)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        raise ValueError(
+            f"{archive}!{member} is damaged ({error}). Download {archive} again."
+        ) from error
+    except (RuntimeError, NotImplementedError) as error:  # password, rare packing
+        raise ValueError(
+            f"{archive}!{member} cannot be unpacked ({error}). Unpack the archive by "
+            "hand beside it and remove it."
+        ) from error
+    unpacked.seek(0)
+    return unpacked
+
+
+def _open_archive(path: str) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+    try:
+        stat = os.stat(path)
+    except OSError as error:
+        raise ValueError(f"{path} does not exist. Correct the path.") from error
+    # The process is part of the key: a file that a fork inherits shares its position.
+    return _opened(path, stat.st_mtime_ns, stat.st_size, os.getpid())
+
+
+@lru_cache(maxsize=MOST_ARCHIVES_OPEN)
+def _opened(
+    path: str, _changed: int, _size: int, _process: int
+) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
+    try:
+        zipped = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ValueError(
+            f"{path} is not a whole zip file ({error}). Download it again."
+        ) from error
+    return zipped, {_name(i): i for i in zipped.infolist() if not i.is_dir()}
+
+
+def _name(info: zipfile.ZipInfo) -> str:
+    """The member's name; programs of Korean Windows write it in CP949 unannounced."""
+    if info.flag_bits & UTF8_FLAG or info.filename.isascii():
+        return info.filename
+    raw = info.filename.encode("cp437")  # what zipfile decoded it as
+    for encoding in ("utf-8", "cp949"):
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return info.filename

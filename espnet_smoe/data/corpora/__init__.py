@@ -1,0 +1,1 @@
+"""Real corpora as data directories: `python -m espnet_smoe.data.corpora --help`."""

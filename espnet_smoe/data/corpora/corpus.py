@@ -1,0 +1,138 @@
+"""One corpus while it is read: its files, its rules, its ledger."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from espnet_smoe.data.archive import read_bytes
+from espnet_smoe.data.corpora.base import TRAIN, Entry, Ledger
+from espnet_smoe.data.corpora.config import CorpusRules
+from espnet_smoe.data.corpora.match import split_of
+from espnet_smoe.data.corpora.tree import Tree
+
+ENCODINGS = ("utf-8-sig", "cp949")
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+LONGEST_LOCAL_SPEAKER = 3  # characters; such ids number the speakers of one dialogue
+
+
+@dataclass
+class Corpus:
+    """What a reader of one kind of corpus works with.
+
+    Attributes:
+        name: Folder name.
+        prefix: What its utterance and speaker ids begin with.
+        tree: Its files.
+        ledger: Receives what is wrong.
+        rules: What the user says of it.
+    """
+
+    name: str
+    prefix: str
+    tree: Tree
+    ledger: Ledger
+    rules: CorpusRules
+
+    def drop(
+        self,
+        reason: str,
+        file: str,
+        utterance: str,
+        cause: str,
+        cure: str,
+        count: int = 1,
+    ) -> None:
+        """Note what is left out of this corpus."""
+        self.ledger.drop(self.name, reason, file, utterance, cause, cure, count)
+
+    def audio_of(self, label: str, *names: str, count: int = 1) -> str:
+        """The recording of a label, or "" and a line in the ledger.
+
+        Args:
+            label: The label's file.
+            names: What the recording may be called, the likeliest first.
+            count: How many utterances are lost without it.
+        """
+        audio = self.tree.audio.find(*names)
+        if not audio:
+            name = PurePosixPath(names[-1].replace("\\", "/")).name
+            cause = f"no recording fits the label ({name})"
+            cure = "Download or unpack its audio"
+            self.drop("label without audio", label, name, cause, cure, count)
+        self.tree.used.add(audio)
+        return audio
+
+    def entry(self, label: str, audio: str, key: str, text: str) -> Entry:
+        """An utterance with what every kind has in common."""
+        root = str(self.tree.root)
+        return Entry(
+            id=one_word(f"{self.prefix}-{key}"),
+            key=key,
+            corpus=self.name,
+            split=split_of(label, root) or split_of(audio, root) or TRAIN,
+            audio=audio,
+            text=text,
+            label=label,
+        )
+
+    def speaker(self, name: object, recording: str = "") -> str:
+        """A speaker's id, unique among all corpora; empty where unknown.
+
+        Args:
+            name: What the corpus calls the speaker.
+            recording: Name of the recording or dialogue, where that has several
+                speakers: short ids number them anew in each.
+        """
+        if name is None or isinstance(name, (dict, list)) or not str(name).strip():
+            return ""
+        parts = [self.prefix, str(name).strip()]
+        if recording and len(parts[1]) <= LONGEST_LOCAL_SPEAKER:
+            parts.insert(1, recording)
+        return one_word("-".join(parts))
+
+    def read_text(self, file: str) -> str | None:
+        """The text of a label file in UTF-8, UTF-16 or CP949; None where unreadable."""
+        try:
+            raw = read_bytes(file)
+        except ValueError as error:
+            cause, _, cure = str(error).rstrip(".").rpartition(". ")
+            self.drop("unreadable label", file, "-", cause, cure)
+            return None
+        if raw.startswith(UTF16_MARKS):
+            encodings: tuple[str, ...] = ("utf-16",)
+        else:
+            encodings = ENCODINGS
+        for encoding in encodings:
+            try:
+                text = raw.decode(encoding)
+            except UnicodeDecodeError:
+                continue
+            if encoding != ENCODINGS[0]:
+                reason = f"label in {encoding.upper()}"
+                cause, cure = f"read as {encoding.upper()}", "Nothing to do"
+                self.ledger.keep(self.name, reason, file, "-", cause, cure)
+            return text
+        cause = "neither UTF-8 nor CP949"
+        cure = "Convert it with iconv or download it again"
+        self.drop("unreadable label", file, "-", cause, cure)
+        return None
+
+    def read_json(self, file: str) -> object:
+        """The content of a JSON file; None where unreadable."""
+        text = self.read_text(file)
+        if text is None:
+            return None
+        try:
+            return json.loads(text, strict=False)  # bare tabs and newlines in strings
+        except ValueError as error:
+            cause = f"not JSON ({error})"
+            self.drop("unreadable JSON", file, "-", cause, "Download it again")
+            return None
+
+
+def one_word(name: str) -> str:
+    """An id without white space, since tables put a space after the id."""
+    return re.sub(r"\s+", "_", name.strip())

@@ -1,0 +1,31 @@
+"""KsponSpeech (AIHub 123): raw .pcm, transcripts in scripts/{train,dev,eval_*}.trn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from espnet_smoe.data.corpora.base import TRAIN, VALIDATION, Entry
+from espnet_smoe.data.corpora.corpus import Corpus
+from espnet_smoe.data.corpora.match import stem_of
+
+SEPARATOR = " ::"  # after it a space, where there is a text
+SPLIT_OF_SCRIPT = {"train": TRAIN, "dev": VALIDATION}  # any other is a test set
+
+
+def entries(corpus: Corpus, script: str) -> Iterator[Entry]:
+    """Utterances of one script, whose lines are ``path.pcm :: text``."""
+    lines = corpus.read_text(script)
+    stem = stem_of(script)
+    for number, line in enumerate((lines or "").splitlines(), 1):
+        path, separator, text = line.partition(SEPARATOR)
+        if not line.strip():
+            continue
+        if not separator:
+            place, cure = f"{script}:{number}", "Write 'path.pcm :: text'"
+            corpus.drop("unreadable label", place, "-", "no ' :: ' in the line", cure)
+            continue
+        audio = corpus.audio_of(f"{script}:{number}", path.strip())
+        if audio:
+            entry = corpus.entry(script, audio, stem_of(path.strip()), text.strip())
+            entry.split = SPLIT_OF_SCRIPT.get(stem, stem)
+            yield entry

@@ -1,0 +1,140 @@
+"""Utterances into the sets train, dev and test, without a speaker in two worlds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from espnet_smoe.data.corpora.base import TRAIN, VALIDATION, Entry, Ledger
+from espnet_smoe.data.data_dir import NO_TRANSLATION, write_lines, write_table
+
+DEV, TEST = "dev", "test"
+TABLES = ("wav.scp", "text", "text_st", "utt2bandwidth", "utt2spk")
+MADE = ".corpora_sets.json"  # the sets that the last run made
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many utterances of the Validation parts are drawn.
+
+    Attributes:
+        dev: For the set that training validates on.
+        test: For ``test``, or for each of ``test_male`` and ``test_female``.
+        seed: Same seed, same draw.
+
+    Raises:
+        ValueError: A size is below 1.
+    """
+
+    dev: int = 1000
+    test: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.dev, self.test) < 1:
+            raise ValueError("--dev-utterances and --test-utterances: 1 at least.")
+
+
+def make_sets(
+    entries: list[Entry], sizes: Sizes, ledger: Ledger
+) -> dict[str, list[Entry]]:
+    """Divide utterances into sets, each sorted by id.
+
+    Training gives ``train``; Validation gives ``dev`` and ``test``, or ``test_male``
+    and ``test_female`` where it has enough of either. Test sets of a corpus's own
+    (``eval_clean``, ``test_fleurs``) stay as they are. An utterance of ``train`` whose
+    speaker is in another set is left out.
+
+    Raises:
+        ValueError: A set would be empty.
+    """
+    sets: dict[str, list[Entry]] = {TRAIN: []}
+    pool = []
+    for entry in entries:
+        if entry.split == VALIDATION:
+            pool.append(entry)
+        else:
+            sets.setdefault(entry.split, []).append(entry)
+    drawn = _draw(pool, sizes)
+    for name, chosen in drawn.items():
+        sets.setdefault(name, []).extend(chosen)
+    used = {entry.id for chosen in drawn.values() for entry in chosen}
+    for entry in pool:
+        if entry.id not in used:  # nothing is wrong with it: counted, no line
+            ledger.dropped[entry.corpus, "more Validation than was asked for"] += 1
+    sets[TRAIN] = _without_speakers(sets, ledger)
+    if not sets[TRAIN]:
+        raise ValueError(
+            "no utterance is left for train. Give --aihub the 1.Training parts too, "
+            f"and mend what {ledger.path} lists."
+        )
+    for chosen in sets.values():
+        chosen.sort(key=lambda entry: entry.id)
+    return sets
+
+
+def _draw(pool: list[Entry], sizes: Sizes) -> dict[str, list[Entry]]:
+    if len(pool) < 2:
+        raise ValueError(
+            f"{len(pool)} utterances of Validation: too few for dev and test. Give "
+            "--aihub the 2.Validation parts too (of KsponSpeech scripts/dev.trn)."
+        )
+    # By hash, not by position: a corpus added later moves no other into a test set.
+    pool = sorted(pool, key=lambda e: _hash(f"{sizes.seed} {e.id}"))
+    tests = {
+        f"{TEST}_{word}": [e for e in pool if e.gender == sex][: sizes.test]
+        for word, sex in (("male", "m"), ("female", "f"))
+    }
+    enough = all(len(chosen) == sizes.test for chosen in tests.values())
+    if not enough or len(pool) <= 2 * sizes.test:
+        share = sizes.test / (sizes.test + sizes.dev)
+        most = min(max(round(len(pool) * share), 1), len(pool) - 1)
+        tests = {TEST: pool[: min(sizes.test, most)]}
+    taken = {entry.id for chosen in tests.values() for entry in chosen}
+    rest = [entry for entry in pool if entry.id not in taken]
+    return {**tests, DEV: rest[: sizes.dev]}
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=8).digest()
+
+
+def _without_speakers(sets: dict[str, list[Entry]], ledger: Ledger) -> list[Entry]:
+    """The training utterances of speakers that no other set knows."""
+    others = {e.speaker for name, s in sets.items() if name != TRAIN for e in s} - {""}
+    kept = []
+    for entry in sets[TRAIN]:
+        if entry.speaker in others:
+            reason = "speaker of dev or test in train"
+            cause = f"speaker {entry.speaker} is in dev or test too"
+            cure = "Nothing to do: left out of train so that the test is honest"
+            ledger.drop(entry.corpus, reason, entry.label, entry.id, cause, cure)
+        else:
+            kept.append(entry)
+    return kept
+
+
+def write_sets(out: Path, sets: dict[str, list[Entry]]) -> None:
+    """Write the data directories; sets that an earlier run made and this not go."""
+    made = out / MADE
+    earlier = json.loads(made.read_text()) if made.is_file() else []
+    for name in set(earlier) - set(sets):
+        for table in TABLES:
+            (out / name / table).unlink(missing_ok=True)
+        if (out / name).is_dir() and not os.listdir(out / name):
+            (out / name).rmdir()
+    write_lines(made, [json.dumps(sorted({*earlier, *sets}))])
+    for name, entries in sets.items():
+        columns = {
+            "wav.scp": lambda entry: entry.reference,
+            "text": lambda entry: entry.text,
+            "text_st": lambda entry: entry.translation or NO_TRANSLATION,
+            "utt2bandwidth": lambda entry: entry.bandwidth,
+            "utt2spk": lambda entry: entry.speaker or entry.id,
+        }
+        for table, value in columns.items():
+            write_table(out / name / table, {e.id: value(e) for e in entries})
+    write_lines(made, [json.dumps(sorted(sets))])

@@ -1,0 +1,168 @@
+"""The corpora below a folder, and the files of a corpus, unpacked or zipped.
+
+AIHub's trees are ``NNN.<name>/01.데이터/{1.Training,2.Validation}/`` with audio under
+``원천데이터*`` or ``[원천]*`` and labels under ``라벨링데이터*`` or ``[라벨]*``, each
+as folders or as zip files (``TS_*``, ``TL_*``, ``VS_*``, ``VL_*``). What a file is, its
+suffix says; which split it is of, its folders or its archive say.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from espnet_smoe.data.archive import members
+from espnet_smoe.data.corpora.base import Ledger
+from espnet_smoe.data.corpora.match import Files, stem_of
+
+AUDIO = {".wav", ".flac", ".pcm", ".mp3", ".ogg"}
+LABELS = {".json", ".txt", ".trn"}
+TARS = (".tar", ".tar.gz", ".tgz")
+PART = re.compile(r"(.+\.(?:zip|tar|tar\.gz))\.part\d*", re.IGNORECASE)
+NUMBERED = re.compile(r"\d{2,6}[._]\D")
+DATA_FOLDER = re.compile(
+    r"(?:\d+\.)?(?:데이터|개방데이터|training|validation)|"
+    r"(?:\d+\.)?(?:원천|라벨링)데이터.*|\[(?:원천|라벨)\].*|scripts|kspon\w+_\w+(?:\.zip)?",
+    re.IGNORECASE,
+)
+DEEPEST_CORPUS = 3  # folders below --aihub
+
+
+@dataclass
+class Tree:
+    """The files of one corpus.
+
+    Attributes:
+        root: Its folder.
+        audio: Its recordings.
+        texts: Its .txt files.
+        labels: References of its .json and .trn files, in the order of their paths.
+        used: Recordings that a label was found for.
+    """
+
+    root: Path
+    audio: Files
+    texts: Files
+    labels: list[str] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+
+    def without_label(self) -> Iterator[str]:
+        """The recordings that no label was found for."""
+        return (audio for audio in self.audio if audio not in self.used)
+
+
+def list_tree(root: Path, ledger: Ledger) -> Tree:
+    """List the files of a corpus and of its archives.
+
+    An archive with a folder of its name beside it counts as unpacked there.
+    """
+    tree = Tree(root, Files(root), Files(root))
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        for file in sorted(files):
+            path = os.path.join(folder, file)
+            lower = file.lower()
+            if lower.endswith(".zip"):
+                if not os.path.isdir(path[: -len(".zip")]):
+                    _add_all(tree, _list_archive(tree, path, ledger))
+            elif lower.endswith(TARS) or PART.fullmatch(file):
+                _report_packed(tree, path, ledger)
+            else:
+                _add_all(tree, [path])
+    labels = Counter(map(stem_of, tree.labels))
+    tree.audio.index(labels, tree.texts.stems())
+    tree.texts.index(labels)
+    return tree
+
+
+def _add_all(tree: Tree, references: Iterable[str]) -> None:
+    for reference in references:
+        suffix = PurePosixPath(reference).suffix.lower()
+        if PurePosixPath(reference).name.startswith("."):  # ._x.wav of a Mac
+            continue
+        if suffix in AUDIO:
+            tree.audio.add(reference)
+        elif suffix == ".txt":
+            tree.texts.add(reference)
+        elif suffix in LABELS:
+            tree.labels.append(reference)
+
+
+def _list_archive(tree: Tree, path: str, ledger: Ledger) -> list[str]:
+    try:
+        return [f"{path}!{member}" for member in members(path)]
+    except ValueError as error:
+        cause, _, cure = str(error).rstrip(".").rpartition(". ")
+        ledger.drop(nfc(tree.root), "broken zip", path, "-", cause, cure)
+        return []
+
+
+def _report_packed(tree: Tree, path: str, ledger: Ledger) -> None:
+    part = PART.fullmatch(path)
+    if part:
+        cause, cure = "part of a download", f"Join the parts: cat in order > {part[1]}"
+    else:
+        cause, cure = "a tar archive cannot be read in place", "Unpack it where it is"
+    ledger.drop(nfc(tree.root), "not unpacked", path, "-", cause, cure)
+
+
+def find_corpora(root: Path, named: Iterable[str] = ()) -> list[Path]:
+    """Folders of corpora at or below a folder.
+
+    Args:
+        root: A folder of corpora, or a corpus.
+        named: Folder names that are corpora whatever is in them.
+
+    Raises:
+        ValueError: The folder does not exist or holds no corpus.
+    """
+    if not root.is_dir():
+        raise ValueError(
+            f"{root} is not a folder. Give --aihub the folder that holds the corpora, "
+            "such as 123.한국어음성."
+        )
+    found = _corpora_below(root, set(named), DEEPEST_CORPUS)
+    if not found and _holds_speech(root):
+        found = [root]
+    if not found:
+        inside = ", ".join(sorted(p.name for p in root.iterdir())[:10]) or "nothing"
+        raise ValueError(
+            f"{root} holds no corpus: no folder such as 123.<name>, 01.데이터, "
+            "1.Training, 원천데이터, [라벨]<name> or scripts, and no audio with "
+            f"labels below it; there is: {inside}. Give --aihub the folder that holds "
+            "the corpora."
+        )
+    return found
+
+
+def _corpora_below(folder: Path, named: set[str], depth: int) -> list[Path]:
+    children = sorted(folder.iterdir())
+    if nfc(folder) in named or any(DATA_FOLDER.fullmatch(nfc(c)) for c in children):
+        return [folder]
+    found = []
+    for child in children:
+        if child.is_dir() and not child.name.startswith("."):
+            below = _corpora_below(child, named, depth - 1) if depth else []
+            whole = NUMBERED.match(nfc(child)) or _holds_speech(child)
+            found += below or ([child] if whole else [])
+    return found
+
+
+def nfc(path: Path) -> str:
+    """Name of a file or folder, Hangul composed."""
+    return unicodedata.normalize("NFC", path.name)
+
+
+def _holds_speech(folder: Path) -> bool:
+    """Whether there are audio and labels, or an archive, anywhere in a folder."""
+    suffixes: set[str] = set()
+    for _, _, files in os.walk(folder):
+        suffixes |= {Path(file).suffix.lower() for file in files}
+        if ".zip" in suffixes or (suffixes & AUDIO and suffixes & LABELS):
+            return True
+    return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from espnet_smoe.data.data_dir import NO_TRANSLATION, write_lines, write_table
 
 DEV, TEST = "dev", "test"
 TABLES = ("wav.scp", "text", "text_st", "utt2bandwidth", "utt2spk")
-MADE = ".corpora_sets.json"  # the sets that the last run made
+MADE = ".sets"  # names of the sets that the last run made
 
 
 @dataclass(frozen=True)
@@ -120,13 +119,13 @@ def _without_speakers(sets: dict[str, list[Entry]], ledger: Ledger) -> list[Entr
 def write_sets(out: Path, sets: dict[str, list[Entry]]) -> None:
     """Write the data directories; sets that an earlier run made and this not go."""
     made = out / MADE
-    earlier = json.loads(made.read_text()) if made.is_file() else []
+    earlier = made.read_text(encoding="utf-8").split() if made.is_file() else []
     for name in set(earlier) - set(sets):
         for table in TABLES:
             (out / name / table).unlink(missing_ok=True)
         if (out / name).is_dir() and not os.listdir(out / name):
             (out / name).rmdir()
-    write_lines(made, [json.dumps(sorted({*earlier, *sets}))])
+    write_lines(made, sorted({*earlier, *sets}))
     for name, entries in sets.items():
         columns = {
             "wav.scp": lambda entry: entry.reference,
@@ -137,4 +136,4 @@ def write_sets(out: Path, sets: dict[str, list[Entry]]) -> None:
         }
         for table, value in columns.items():
             write_table(out / name / table, {e.id: value(e) for e in entries})
-    write_lines(made, [json.dumps(sorted(sets))])
+    write_lines(made, sorted(sets))

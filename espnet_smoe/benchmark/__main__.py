@@ -16,6 +16,7 @@ BENCHMARKS = {
     "moe": "a label-routed mixture over the dense feed-forward block",
     "decode": "beam search beside ESPnet's; two tasks beside one by one",
     "train": "joint beside alternate training",
+    "codec": "the channel conditions beside the starts of FFmpeg",
 }
 
 

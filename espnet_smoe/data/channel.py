@@ -21,26 +21,26 @@ import re
 import sys
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from urllib.parse import quote
 
 from tqdm import tqdm
 
-from espnet_smoe.data.audio import change_speed, read_audio, resample, write_wav
-from espnet_smoe.data.check import Utterance, check_tables
-from espnet_smoe.data.codec import (
-    BANDWIDTH_OF,
-    CONDITIONS,
-    Condition,
-    check_conditions,
-    ffmpeg_path,
-    pick_condition,
+from espnet_smoe.data.audio import (
+    change_speed,
+    read_audio,
+    resample,
+    write_wav,
 )
+from espnet_smoe.data.check import Utterance, check_tables
+from espnet_smoe.data.codec import BANDWIDTH_OF, CONDITIONS, Condition
 from espnet_smoe.data.data_dir import Problem, read_tables, write_lines, write_table
 from espnet_smoe.data.prepare import MOST_PROBLEMS_SHOWN, fault_of
+from espnet_smoe.data.random_channel import RandomChannel
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Passage:
         source = self.utterance.wav
         depends = [source, self.utterance.speed, self.condition.to_dict()]
         try:
-            # A member of an archive or a stretch of a recording is as old as its file.
+            # A member of an archive or a part of a recording is as old as its file.
             stat = os.stat(re.split(r"[!#]", source)[0])
             depends += [stat.st_mtime_ns, stat.st_size]
         except OSError:  # no such file: said when it is read
@@ -83,58 +83,44 @@ class Job:
 
 
 def draw_share(
-    utterances: list[Utterance], share: float, names: list[str], modes: str, seed: int
+    utterances: list[Utterance], channel: RandomChannel, seed: int
 ) -> list[Passage]:
     """Draw a share of the utterances and a condition for each of them.
 
     What an utterance is heard through depends on `seed` and its id alone, and so
     does its rank. Drawn are the lowest ranks: exactly the share, whatever the order;
     a larger share holds the smaller, and an utterance more or less in the data
-    exchanges at most one other.
-
-    Args:
-        utterances: All of them.
-        share: 0 to 1, of those that fit one of the conditions.
-        names: Conditions to choose among, all with the same chance.
-        modes: ``random`` or ``default`` modes of their codecs.
-        seed: Another seed draws another share.
+    exchanges at most one other. Utterances that fit no condition do not count.
     """
     ranked = []
     for utt in utterances:
-        rng = _rng(seed, utt.id)
-        rank = rng.random()
-        condition = _pick(rng, names, modes, utt)
+        uniform = _uniform(seed, utt.id)
+        rank = uniform()
+        condition = channel.draw(utt.bandwidth, uniform)
         if condition is not None:
             ranked.append((rank, Passage(utt.id, utt, condition)))
     ranked.sort(key=lambda pair: pair[0])
-    return [passage for _, passage in ranked[: round(share * len(ranked))]]
+    return [passage for _, passage in ranked[: round(channel.share * len(ranked))]]
 
 
 def every_condition(
-    utterances: list[Utterance], names: list[str], modes: str, seed: int
+    utterances: list[Utterance], channel: RandomChannel, seed: int
 ) -> list[Passage]:
     """Hear every utterance through every condition that fits its bandwidth."""
     passages = []
     for utt in utterances:
-        for name in names:
+        for name in channel.conditions:
             made = f"{utt.id}-{name}"
-            condition = _pick(_rng(seed, made), [name], modes, utt)
+            only = replace(channel, conditions=(name,))
+            condition = only.draw(utt.bandwidth, _uniform(seed, made))
             if condition is not None:
                 passages.append(Passage(made, utt, condition))
     return passages
 
 
-def _rng(seed: int, utterance: str) -> random.Random:
+def _uniform(seed: int, utterance: str) -> Callable[[], float]:
     # Python promises the same random() for the same string in every release.
-    return random.Random(f"{seed} {utterance}")
-
-
-def _pick(
-    rng: random.Random, names: list[str], modes: str, utt: Utterance
-) -> Condition | None:
-    return pick_condition(
-        names, modes, utt.bandwidth, lambda choices: int(rng.random() * choices)
-    )
+    return random.Random(f"{seed} {utterance}").random
 
 
 def hear(job: Job) -> Problem | None:
@@ -179,16 +165,12 @@ def pass_through(args: argparse.Namespace) -> int:
         ValueError: A table is missing, an option is wrong, or nothing is left.
         ImportError: A codec is needed and imageio-ffmpeg is not installed.
     """
-    names = args.conditions
     modes = args.modes or ("default" if args.every else "random")
-    check_conditions(names, modes)
-    if set(names) - {"nb", "wb"}:
-        ffmpeg_path()
+    channel = RandomChannel(args.share, tuple(args.conditions), modes)
+    channel.require_codecs()
     utterances, problems = _read(args.source)
-    if args.every:
-        passages = every_condition(utterances, names, modes, args.seed)
-    else:
-        passages = draw_share(utterances, args.share, names, modes, args.seed)
+    draw = every_condition if args.every else draw_share
+    passages = draw(utterances, channel, args.seed)
     passages.sort(key=lambda passage: passage.id)
 
     table = str(args.source / "wav.scp")
@@ -321,8 +303,6 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.nj < 1:
         parser.error(f"--nj {args.nj}: at least one process is needed")
-    if not 0 <= args.share <= 1:
-        parser.error(f"--share {args.share}: a part of the whole, from 0 to 1")
     try:
         if pass_through(args):
             raise SystemExit(1)

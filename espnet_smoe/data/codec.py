@@ -15,7 +15,7 @@ Example:
 """
 
 import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
@@ -31,10 +31,10 @@ AMR_NB_BIT_RATES = (4750, 5150, 5900, 6700, 7400, 7950, 10200, 12200)  # bit/s
 AMR_WB_BIT_RATES = (6600, 8850, 12650, 14250, 15850, 18250, 19850, 23050, 23850)
 G711_LAWS = ("alaw", "mulaw")
 
-# Samples by which a decoded signal lags behind its source: look-ahead of the
-# encoder and its filters, the same in every mode (found by cross-correlation).
-AMR_NB_DELAY = 39  # at 8 kHz
-AMR_WB_DELAY = 94  # at 16 kHz
+# Samples by which a decoded signal lags behind its source, the same in every mode:
+# 5 ms of look-ahead, and in AMR-WB 15 samples of its inner rate converter.
+AMR_NB_DELAY = 40  # at 8 kHz
+AMR_WB_DELAY = 95  # at 16 kHz
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,11 @@ class Condition:
             return wave.astype(np.float32)
         passed = self._transmit(wave.astype(np.float32))
         return _fit(passed, len(wave)).astype(np.float32, copy=False)
+
+    @classmethod
+    def every(cls) -> "list[Condition]":
+        """The condition in each of its modes."""
+        return [cls(mode) for mode in cls.modes] or [cls()]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the condition as plain values, for YAML or JSON."""
@@ -194,64 +199,6 @@ CONDITIONS: dict[str, type[Condition]] = {
     kind.name: kind for kind in (Narrowband, G711, AmrNb, Wideband, AmrWb)
 }
 BANDWIDTH_OF = {name: kind.bandwidth for name, kind in CONDITIONS.items()}
-MODE_CHOICES = ("random", "default")
-
-
-def modes_of(name: str) -> list[Condition]:
-    """Every mode of a condition, in the order of its bit rates."""
-    kind = CONDITIONS[name]
-    return [kind(mode) for mode in kind.modes] or [kind()]
-
-
-def check_conditions(names: Sequence[str], modes: str) -> None:
-    """Refuse what is no list of conditions, or no way to choose their modes.
-
-    Args:
-        names: Conditions by name.
-        modes: ``random`` (any mode of the codec) or ``default`` (its usual mode).
-
-    Raises:
-        ValueError: Unknown or doubled condition, none at all, or unknown `modes`.
-    """
-    for name in names:
-        _reject_other("condition", name, CONDITIONS)
-    if not names or len(set(names)) < len(names):
-        raise ValueError(
-            f"conditions {list(names)}: name at least one, and each once "
-            f"(known: {', '.join(CONDITIONS)})"
-        )
-    _reject_other("modes", modes, MODE_CHOICES)
-
-
-def pick_condition(
-    names: Sequence[str], modes: str, bandwidth: str, pick: Callable[[int], int]
-) -> Condition | None:
-    """Choose a condition, then one of its modes, each with equal chances.
-
-    Args:
-        names: Conditions to choose among.
-        modes: ``random`` or ``default``.
-        bandwidth: Of the recording: ``nb`` can never become wideband.
-        pick: Number of choices to the index of one.
-
-    Returns:
-        The condition; None where the recording fits none of them.
-
-    Example:
-        >>> pick_condition(["wb", "amr_nb"], "random", "nb", lambda choices: 0)
-        AmrNb(bit_rate=4750)
-    """
-    names = possible_conditions(names, bandwidth)
-    if not names:
-        return None
-    name = names[pick(len(names))]
-    choices = [CONDITIONS[name]()] if modes == "default" else modes_of(name)
-    return choices[pick(len(choices))]
-
-
-def possible_conditions(names: Sequence[str], bandwidth: str) -> list[str]:
-    """Those of `names` that a recording of this bandwidth can be heard through."""
-    return [name for name in names if bandwidth != "nb" or BANDWIDTH_OF[name] == "nb"]
 
 
 def _reject_other(what: str, value: Any, known: Iterable[str]) -> None:
@@ -308,7 +255,8 @@ def _decode(coded: bytes, source: list[str], rate: int) -> np.ndarray:
 
 def _ffmpeg(arguments: list[str], data: bytes) -> bytes:
     # One process an utterance: a codec remembers what it has heard, so utterances
-    # sharing a stream would depend on their neighbours. A start costs 10-15 ms.
+    # sharing a stream would depend on their neighbours. A start costs 2-4 ms, an
+    # AMR utterance of 5 s 30-55 ms in all (`espnet-smoe benchmark codec`).
     command = [ffmpeg_path(), "-hide_banner", "-loglevel", "error", *arguments]
     done = subprocess.run(command, input=data, capture_output=True, check=False)
     if done.returncode != 0 or not done.stdout:

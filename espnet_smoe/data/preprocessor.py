@@ -7,7 +7,10 @@ import numpy as np
 
 from espnet_smoe.compat import CommonPreprocessor, TextCleaner
 from espnet_smoe.data.data_dir import NO_TRANSLATION
+from espnet_smoe.data.random_channel import RandomChannel
 from espnet_smoe.data.tokenizer import load_tokenizer
+
+BANDWIDTH = "bandwidth"
 
 
 class SMoEPreprocessor(CommonPreprocessor):
@@ -30,11 +33,18 @@ class SMoEPreprocessor(CommonPreprocessor):
         label_names: Fields that hold a label.
         text_cleaner: ESPnet's ``--cleaner``, applied to every target.
         token_type: Not read; the tokenizer's file tells its kind.
+        channel: Options of `RandomChannel`. In training, a random share of the
+            utterances is heard through one of the conditions, anew in each epoch,
+            and ``bandwidth`` becomes its label; needs the field ``bandwidth``. It
+            comes after noise and reverberation, as in a telephone. Validation and
+            inference, where ``train`` is false, hear what is in the files.
         **kwargs: Options of ESPnet's ``CommonPreprocessor``.
 
     Raises:
         ValueError: A label or token that is not in the token list, an empty text, an
-            empty or broken waveform; each with the name of the utterance.
+            empty or broken waveform; each with the name of the utterance. An unknown
+            option of `channel`.
+        ImportError: A condition needs a codec and imageio-ffmpeg is not installed.
     """
 
     def __init__(
@@ -43,9 +53,10 @@ class SMoEPreprocessor(CommonPreprocessor):
         token_list: Any = None,
         bpemodel: str | None = None,
         text_names: tuple[str, ...] | list[str] = ("text", "text_st"),
-        label_names: tuple[str, ...] | list[str] = ("bandwidth",),
+        label_names: tuple[str, ...] | list[str] = (BANDWIDTH,),
         text_cleaner: Any = None,
         token_type: str | None = None,
+        channel: dict[str, Any] | None = None,
         **kwargs: Any,
     ):
         if token_list is None or bpemodel is None:
@@ -61,12 +72,21 @@ class SMoEPreprocessor(CommonPreprocessor):
         self.label_names = tuple(label_names)
         self.tokenizer = load_tokenizer(bpemodel)
         self.text_cleaner = TextCleaner(text_cleaner)
+        self.channel = None
+        if channel is not None:
+            place = "preprocessor_conf: channel"
+            options = RandomChannel.from_options(channel, place)
+            if train:
+                options.require_codecs()
+                self.channel = options
 
     def __call__(self, uid: str, data: dict[str, Any]) -> dict[str, np.ndarray]:
         """Process the fields of utterance ``uid``."""
         if self.speech_name in data:
             _check_speech(uid, data[self.speech_name])
         data = self._speech_process(data)
+        if self.channel is not None and self.speech_name in data:
+            self._transmit(uid, self.channel, data)
         for name in self.text_names:
             if isinstance(data.get(name), str):
                 data[name] = self._text(uid, name, data[name])
@@ -78,6 +98,27 @@ class SMoEPreprocessor(CommonPreprocessor):
             if name in data:
                 data[name] = self._specials(uid, name, [f"<{data[name].strip()}>"])
         return data
+
+    def _transmit(self, uid: str, channel: RandomChannel, data: dict[str, Any]) -> None:
+        if BANDWIDTH not in data:
+            raise ValueError(
+                f"utterance {uid}: preprocessor_conf: channel needs its {BANDWIDTH}, "
+                "since narrowband cannot become wideband; add utt2bandwidth,bandwidth,"
+                "text to --train_data_path_and_name_and_type"
+            )
+        # ESPnet seeds this generator with --seed, the epoch and the number of the
+        # loader's worker: a run can be repeated, and each epoch draws anew.
+        uniform = np.random.random_sample
+        if uniform() >= channel.share:
+            return
+        condition = channel.draw(data[BANDWIDTH].strip(), uniform)
+        if condition is None:
+            return
+        try:
+            data[self.speech_name] = condition(data[self.speech_name])
+        except ValueError as error:
+            raise ValueError(f"utterance {uid}: {error}") from error
+        data[BANDWIDTH] = condition.bandwidth
 
     def _text(self, uid: str, name: str, text: str) -> np.ndarray:
         text = self.text_cleaner(text.strip())

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import torch
 
-from espnet_smoe.benchmark import decode, moe, train
+from espnet_smoe.benchmark import codec, decode, moe, train
 from espnet_smoe.benchmark.__main__ import get_parser, main
 from espnet_smoe.benchmark.measure import Spread
 from espnet_smoe.benchmark.race import Race, run_race
@@ -99,7 +99,16 @@ def test_a_training_step_of_either_schedule_trains_both_targets():
     }
 
 
-@pytest.mark.parametrize("benchmark", ["moe", "decode", "train"])
+def test_every_condition_is_timed_on_the_same_utterance():
+    heard = {name: run() for name, run in codec.conditions_of(codec.QUICK).items()}
+    assert heard.pop(codec.STARTS) is None
+    assert set(heard) == {"nb", "g711_nb", "amr_nb", "wb", "amr_wb"}
+    assert codec.lengths(codec.QUICK, heard).startswith("5 of 5 conditions")
+    heard["nb"] = heard["nb"][1:]
+    assert codec.lengths(codec.QUICK, heard).startswith("4 of 5 conditions")
+
+
+@pytest.mark.parametrize("benchmark", ["moe", "decode", "train", "codec"])
 def test_every_benchmark_runs_and_writes_its_figures(
     benchmark, tmp_path, capsys, monkeypatch
 ):

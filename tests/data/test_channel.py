@@ -14,6 +14,7 @@ from espnet_smoe.data.channel import draw_share, every_condition
 from espnet_smoe.data.check import Utterance
 from espnet_smoe.data.codec import BANDWIDTH_OF, CONDITIONS, Condition
 from espnet_smoe.data.data_dir import read_table, write_table
+from espnet_smoe.data.random_channel import RandomChannel
 
 NAMES = list(CONDITIONS)
 PLAIN = ["nb", "wb"]  # need no codec
@@ -25,7 +26,8 @@ def utterances(ids, bandwidth="wb"):
 
 
 def drawn(ids, share=0.5, names=NAMES, modes="random", seed=0, bandwidth="wb"):
-    passages = draw_share(utterances(ids, bandwidth), share, names, modes, seed)
+    channel = RandomChannel(share, tuple(names), modes)
+    passages = draw_share(utterances(ids, bandwidth), channel, seed)
     return {passage.id: passage.condition for passage in passages}
 
 
@@ -109,7 +111,7 @@ def test_narrowband_utterances_never_become_wideband():
     heard = drawn(MANY, 1.0, bandwidth="nb").values()
     assert {condition.bandwidth for condition in heard} == {"nb"}
     assert drawn(MANY, 1.0, names=["wb", "amr_wb"], bandwidth="nb") == {}
-    every = every_condition(utterances(["a"], "nb"), NAMES, "default", 0)
+    every = every_condition(utterances(["a"], "nb"), RandomChannel(), 0)
     assert [passage.id for passage in every] == ["a-nb", "a-g711_nb", "a-amr_nb"]
 
 
@@ -198,6 +200,7 @@ def test_an_unreadable_file_is_named_and_the_rest_goes_on(source, capsys):
         (["--conditions", "g711"], "did you mean 'g711_nb'"),
         (["--conditions", "nb", "nb"], "each once"),
         (["--modes", "rand"], "did you mean 'random'"),
+        (["--share", "15"], "from 0 to 1"),
         (["--share", "0"], "no utterance is left"),
     ],
 )

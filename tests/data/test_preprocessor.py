@@ -1,8 +1,13 @@
 """Preprocessor smoe: a line of a data directory to what the model takes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import yaml
 
+from espnet_smoe import register
+from espnet_smoe.data.codec import G711
 from espnet_smoe.data.preprocessor import SMoEPreprocessor
 from espnet_smoe.data.tokens import train_tokens
 
@@ -10,10 +15,21 @@ TEXTS = ["오늘 날씨가 좋아요", "the weather is good today"] * 3
 
 
 @pytest.fixture(scope="module")
-def preprocessor(tmp_path_factory) -> SMoEPreprocessor:
+def tokens(tmp_path_factory) -> Path:
+    """Folder of a token list and its tokenizer."""
     out = tmp_path_factory.mktemp("tokens")
     train_tokens(TEXTS, 300, out)
-    return SMoEPreprocessor(False, out / "tokens.txt", str(out / "bpe.json"))
+    return out
+
+
+def make(tokens: Path, train: bool = False, **options) -> SMoEPreprocessor:
+    files = tokens / "tokens.txt", str(tokens / "bpe.json")
+    return SMoEPreprocessor(train, *files, **options)
+
+
+@pytest.fixture(scope="module")
+def preprocessor(tokens) -> SMoEPreprocessor:
+    return make(tokens)
 
 
 def fields(**changes) -> dict:
@@ -70,3 +86,124 @@ def test_bad_input_names_utterance_and_cure(preprocessor, changes, message):
 def test_without_a_tokenizer_it_says_what_makes_one():
     with pytest.raises(ValueError, match="stage 5"):
         SMoEPreprocessor(False, ["<blank>"])
+
+
+NARROW = {"share": 0.5, "conditions": ["nb"]}
+
+
+def wide(seed: int = 0, **changes) -> dict:
+    wave = np.random.default_rng(seed).normal(0, 0.1, 8000).astype(np.float32)
+    return fields(**{"speech": wave, "bandwidth": "wb", **changes})
+
+
+def heard(preprocessor: SMoEPreprocessor, count: int = 40) -> list[dict]:
+    return [preprocessor(f"utt{i}", wide(i)) for i in range(count)]
+
+
+def labels(preprocessor: SMoEPreprocessor, utterances: list[dict]) -> list[str]:
+    tokens = list(preprocessor.token_ids)
+    return [tokens[data["bandwidth"][0]] for data in utterances]
+
+
+def test_a_share_is_heard_through_a_channel_and_labelled_so(tokens):
+    preprocessor = make(tokens, True, channel=NARROW)
+    np.random.seed(0)
+    utterances = heard(preprocessor)
+    names = labels(preprocessor, utterances)
+    assert 10 < names.count("<nb>") < 30
+    for i, (data, label) in enumerate(zip(utterances, names)):
+        source = wide(i)["speech"]
+        assert data["speech"].shape == source.shape
+        highs = np.abs(np.fft.rfft(data["speech"]))[2200:]  # above 4.4 kHz
+        assert (label == "<nb>") == (highs.max() < 0.5)  # of about 20
+        assert np.array_equal(data["speech"], source) == (label == "<wb>")
+
+
+def test_validation_and_inference_hear_the_files(tokens):
+    preprocessor = make(tokens, False, channel=NARROW | {"share": 1.0})
+    utterances = heard(preprocessor)
+    assert set(labels(preprocessor, utterances)) == {"<wb>"}
+    np.testing.assert_array_equal(utterances[0]["speech"], wide(0)["speech"])
+
+
+def test_narrowband_stays_narrowband(tokens):
+    channel = {"share": 1.0, "conditions": ["wb", "amr_wb"]}
+    pytest.importorskip("imageio_ffmpeg")
+    preprocessor = make(tokens, True, channel=channel)
+    data = preprocessor("utt", wide(bandwidth="nb"))
+    assert labels(preprocessor, [data]) == ["<nb>"]
+    np.testing.assert_array_equal(data["speech"], wide()["speech"])
+
+
+def test_a_codec_can_be_heard_in_training(tokens):
+    pytest.importorskip("imageio_ffmpeg")
+    channel = {"share": 1, "conditions": ["g711_nb"], "modes": "default"}
+    data = make(tokens, True, channel=channel)("utt", wide())
+    np.testing.assert_array_equal(data["speech"], G711()(wide()["speech"]))
+
+
+def test_espnet_repeats_an_epoch_and_draws_anew_in_the_next(tokens):
+    from espnet2.iterators.sequence_iter_factory import SequenceIterFactory
+
+    preprocessor = make(tokens, True, channel=NARROW)
+    batches = [["utt"]]
+    factory = SequenceIterFactory(batches, batches, seed=7, num_workers=2)
+
+    def epoch(number: int, worker: int = 0) -> list[str]:
+        # what a worker process of the loader does first
+        factory.build_iter(number).worker_init_fn(worker)
+        return labels(preprocessor, heard(preprocessor))
+
+    assert epoch(1) == epoch(1)
+    assert epoch(1) != epoch(2)
+    assert epoch(1) != epoch(1, worker=1)
+
+
+def test_the_channel_is_reached_through_espnets_options(tokens, tmp_path):
+    register()
+    from espnet2.tasks.asr import ASRTask
+
+    def build(channel: dict, train: bool = True) -> SMoEPreprocessor:
+        options = {"preprocessor": "smoe", "preprocessor_conf": {"channel": channel}}
+        config = tmp_path / "train.yaml"
+        config.write_text(yaml.safe_dump(options), encoding="utf-8")
+        line = ["--config", config, "--token_list", tokens / "tokens.txt"]
+        line += ["--bpemodel", tokens / "bpe.json", "--output_dir", tmp_path]
+        args = ASRTask.get_parser().parse_args([str(word) for word in line])
+        return ASRTask.build_preprocess_fn(args, train)
+
+    preprocessor = build(NARROW | {"share": 1})
+    assert labels(preprocessor, heard(preprocessor, 2)) == ["<nb>", "<nb>"]
+    assert build(NARROW, train=False).channel is None
+    with pytest.raises(ValueError, match="channel: unknown key 'shar', did you mean"):
+        build({"shar": 0.5})
+
+
+@pytest.mark.parametrize(
+    "channel, said",
+    [
+        ({"condition": ["nb"]}, "did you mean 'conditions'"),
+        ({"conditions": ["amr"]}, "channel: unknown condition 'amr'"),
+        ({"conditions": []}, "name at least one"),
+        ({"share": 50}, "from 0 to 1"),
+        ({"share": "half"}, "share 'half'"),
+        ({"conditions": "nb"}, "a list"),
+        ({"modes": "defualt"}, "did you mean 'default'"),
+    ],
+)
+@pytest.mark.parametrize("train", [True, False])
+def test_a_wrong_option_of_the_channel_fails_at_start(tokens, train, channel, said):
+    with pytest.raises(ValueError, match=said):
+        make(tokens, train, channel=channel)
+
+
+def test_a_channel_without_bandwidths_says_how_to_give_them(tokens):
+    preprocessor = make(tokens, True, channel=NARROW)
+    line = wide()
+    del line["bandwidth"]
+    with pytest.raises(ValueError, match="utterance utt: .*utt2bandwidth,bandwidth"):
+        preprocessor("utt", line)
+    stereo = wide(speech=np.ones((100, 2), np.float32))
+    always = make(tokens, True, channel=NARROW | {"share": 1})
+    with pytest.raises(ValueError, match="utterance utt: .*average the channels"):
+        always("utt", stereo)

@@ -1,0 +1,108 @@
+"""Which condition an utterance is heard through, by chance."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from espnet_smoe.data.codec import (
+    BANDWIDTH_OF,
+    CONDITIONS,
+    Condition,
+    ffmpeg_path,
+)
+from espnet_smoe.options import nearest, reject_unknown
+
+MODES = ("random", "default")
+PLAIN = {"nb", "wb"}  # conditions without a codec
+
+
+@dataclass(frozen=True)
+class RandomChannel:
+    """A share of the utterances, and what they may be heard through.
+
+    Conditions have equal chances, and so have the modes of a codec. A recording that
+    is narrowband already only takes narrowband conditions: it cannot become wideband.
+
+    Attributes:
+        share: Part of the utterances, 0 to 1.
+        conditions: Names of `CONDITIONS`.
+        modes: ``random`` (any bit rate or law) or ``default`` (the codec's usual one).
+
+    Raises:
+        ValueError: An option is wrong; the nearest right one is named.
+
+    Example:
+        >>> channel = RandomChannel(conditions=("wb", "amr_nb"))
+        >>> channel.draw("nb", lambda: 0.0)
+        AmrNb(bit_rate=4750)
+    """
+
+    share: float = 0.15
+    conditions: tuple[str, ...] = tuple(CONDITIONS)
+    modes: str = "random"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.share, (int, float)) or not 0 <= self.share <= 1:
+            raise ValueError(f"share {self.share!r}: give a number from 0 to 1")
+        if self.modes not in MODES:
+            raise ValueError(
+                f"modes {self.modes!r}{nearest(str(self.modes), MODES)} "
+                f"(known: {', '.join(MODES)})"
+            )
+        for name in self.conditions:
+            if name not in CONDITIONS:
+                raise ValueError(
+                    f"unknown condition {name!r}{nearest(str(name), CONDITIONS)} "
+                    f"(known: {', '.join(CONDITIONS)})"
+                )
+        if not self.conditions or len(set(self.conditions)) < len(self.conditions):
+            raise ValueError(
+                f"conditions {list(self.conditions)}: name at least one, each once"
+            )
+
+    @staticmethod
+    def from_options(options: Mapping[str, Any], where: str) -> "RandomChannel":
+        """Read what a user wrote in YAML at the place `where`."""
+        reject_unknown(options, [field.name for field in fields(RandomChannel)], where)
+        values = dict(options)
+        conditions = values.get("conditions", list(CONDITIONS))
+        if not isinstance(conditions, (list, tuple)):
+            raise ValueError(
+                f"{where}: conditions {conditions!r}: give a list of names"
+            )
+        try:
+            return RandomChannel(**values | {"conditions": tuple(conditions)})
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+
+    def require_codecs(self) -> None:
+        """Fail now and not at the first coded utterance.
+
+        Raises:
+            ImportError: A condition needs FFmpeg, and imageio-ffmpeg is not installed.
+        """
+        if set(self.conditions) - PLAIN:
+            ffmpeg_path()
+
+    def draw(self, bandwidth: str, uniform: Callable[[], float]) -> Condition | None:
+        """Choose a condition for a recording of this bandwidth.
+
+        Args:
+            bandwidth: ``nb`` or ``wb``, of the recording.
+            uniform: Gives random numbers from 0 (included) to 1 (not included).
+
+        Returns:
+            The condition; None where the recording fits none of them.
+        """
+        names = [
+            name
+            for name in self.conditions
+            if bandwidth != "nb" or BANDWIDTH_OF[name] == "nb"
+        ]
+        if not names:
+            return None
+        kind = CONDITIONS[names[int(uniform() * len(names))]]
+        if self.modes == "default":
+            return kind()
+        modes = kind.every()
+        return modes[int(uniform() * len(modes))]

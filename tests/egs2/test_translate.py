@@ -39,9 +39,9 @@ SHAPE = {
 
 
 @pytest.fixture(scope="module")
-def marian(tmp_path_factory):
-    """A directory with a tiny random Marian model."""
-    work = tmp_path_factory.mktemp("marian")
+def pieces(tmp_path_factory):
+    """Path of a sentencepiece model, and its pieces."""
+    work = tmp_path_factory.mktemp("pieces")
     (work / "corpus").write_text("\n".join((KOREAN + ENGLISH) * 20))
     sentencepiece.SentencePieceTrainer.train(
         input=str(work / "corpus"),
@@ -51,26 +51,51 @@ def marian(tmp_path_factory):
         character_coverage=1.0,
         minloglevel=2,
     )
-    pieces = sentencepiece.SentencePieceProcessor(model_file=str(work / "spm.model"))
-    vocab = {"</s>": 0, "<unk>": 1}
-    for piece in map(pieces.id_to_piece, range(len(pieces))):
-        vocab.setdefault(piece, len(vocab))
-    pad = vocab["<pad>"] = len(vocab)
-    (work / "vocab.json").write_text(json.dumps(vocab))
-    files = [str(work / name) for name in ("spm.model", "spm.model", "vocab.json")]
+    path = str(work / "spm.model")
+    model = sentencepiece.SentencePieceProcessor(model_file=path)
+    return path, [model.id_to_piece(i) for i in range(len(model))]
+
+
+def vocabulary(first, pieces):
+    return {piece: i for i, piece in enumerate(dict.fromkeys([*first, *pieces]))}
+
+
+@pytest.fixture(scope="module")
+def marian(pieces, tmp_path_factory):
+    """A directory with a tiny random Marian model."""
+    directory = tmp_path_factory.mktemp("marian")
+    vocab = vocabulary(["</s>", "<unk>", "<pad>"], pieces[1])
+    (directory / "vocab.json").write_text(json.dumps(vocab))
     config = transformers.MarianConfig(
         vocab_size=len(vocab),
-        pad_token_id=pad,
+        pad_token_id=2,
         eos_token_id=0,
-        decoder_start_token_id=pad,
+        decoder_start_token_id=2,
         forced_eos_token_id=0,
         **SHAPE,
     )
     torch.manual_seed(0)
     with pytest.warns(UserWarning, match="sacremoses"):
-        transformers.MarianTokenizer(*files).save_pretrained(work / "model")
-    transformers.MarianMTModel(config).save_pretrained(work / "model")
-    return work / "model"
+        tokenizer = transformers.MarianTokenizer(
+            pieces[0], pieces[0], str(directory / "vocab.json")
+        )
+    tokenizer.save_pretrained(directory)
+    transformers.MarianMTModel(config).save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def m2m100(pieces, tmp_path_factory):
+    """A directory with a tiny random M2M100 model: its languages are ko, en, ..."""
+    directory = tmp_path_factory.mktemp("m2m100")
+    vocab = vocabulary(["<s>", "<pad>", "</s>", "<unk>"], pieces[1])
+    (directory / "vocab.json").write_text(json.dumps(vocab))
+    tokenizer = transformers.M2M100Tokenizer(str(directory / "vocab.json"), pieces[0])
+    config = transformers.M2M100Config(vocab_size=len(vocab) + 120, **SHAPE)
+    torch.manual_seed(0)
+    tokenizer.save_pretrained(directory)
+    transformers.M2M100ForConditionalGeneration(config).save_pretrained(directory)
+    return directory
 
 
 @pytest.fixture(scope="module")
@@ -145,14 +170,20 @@ def upper(tmp_path):
     )
 
 
-@pytest.mark.parametrize("family", ["marian", "nllb"])
-def test_a_saved_model_fills_what_is_missing(family, data, request, capsys):
+@pytest.mark.parametrize(
+    "family, codes",
+    [("marian", "- -"), ("nllb", "kor_Hang eng_Latn"), ("m2m100", "ko en")],
+)
+def test_a_saved_model_fills_what_is_missing(family, codes, data, request, capsys):
     model = request.getfixturevalue(family)
-    fill(data, "--model", model, "--device", "cpu", "--max-length", 12)
+    source, target = codes.split()
+    languages = [f"--source-lang={source}", f"--target-lang={target}"]
+    fill(data, "--model", model, "--device", "cpu", "--max-length", 12, *languages)
     made = table(data / "text_st")
     assert made["u1"] == "it rains"
     assert made["u2"] == made["u4"]
     assert "<na>" not in made.values()
+    assert not any("__en__" in translation for translation in made.values())
     origins = table(data / "utt2translation")
     assert origins == {"u1": "corpus"} | dict.fromkeys(["u2", "u3", "u4"], str(model))
     assert "translated by" in capsys.readouterr().out

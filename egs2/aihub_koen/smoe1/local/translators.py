@@ -97,7 +97,7 @@ class ModelTranslator:
         """
         import torch
 
-        tokenizer, model, options = self._loaded
+        tokenizer, model, language = self._loaded
         limit = min(
             self.max_length,
             tokenizer.model_max_length,
@@ -108,15 +108,17 @@ class ModelTranslator:
         if not sources:
             return [""] * len(sentences)
         batch = tokenizer(sources, return_tensors="pt", padding=True).to(model.device)
-        options = options | {"num_beams": self.num_beams, "max_length": limit}
+        options = {"num_beams": self.num_beams, "max_length": limit}
         try:
             with torch.inference_mode():
-                tokens = model.generate(**batch, **options)
+                tokens = model.generate(**batch, **language, **options)
         except torch.OutOfMemoryError as error:
             raise ValueError(
                 f"--batch-size {self.batch_size}: out of memory. Run again with a "
                 "smaller one; finished batches are kept."
             ) from error
+        # Without the start and the language, which is not special to every tokenizer.
+        tokens = tokens[:, 1 + len(language) :]
         made = iter(tokenizer.batch_decode(tokens, skip_special_tokens=True))
         return [next(made) if fit else "" for fit in fits]
 

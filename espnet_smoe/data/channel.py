@@ -17,7 +17,6 @@ import hashlib
 import json
 import os
 import random
-import re
 import sys
 import zlib
 from collections import Counter
@@ -34,6 +33,7 @@ from espnet_smoe.data.audio import (
     change_speed,
     read_audio,
     resample,
+    version_of,
     write_wav,
 )
 from espnet_smoe.data.check import Utterance, check_tables
@@ -62,9 +62,7 @@ class Passage:
         source = self.utterance.wav
         depends = [source, self.utterance.speed, self.condition.to_dict()]
         try:
-            # A member of an archive or a part of a recording is as old as its file.
-            stat = os.stat(re.split(r"[!#]", source)[0])
-            depends += [stat.st_mtime_ns, stat.st_size]
+            depends += version_of(source)
         except OSError:  # no such file: said when it is read
             pass
         key = hashlib.blake2b(json.dumps(depends).encode(), digest_size=6).hexdigest()

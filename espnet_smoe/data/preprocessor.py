@@ -107,7 +107,8 @@ class SMoEPreprocessor(CommonPreprocessor):
                 "text to --train_data_path_and_name_and_type"
             )
         # ESPnet seeds this generator with --seed, the epoch and the number of the
-        # loader's worker: a run can be repeated, and each epoch draws anew.
+        # loader's worker: a run can be repeated, and each epoch draws anew. (Without
+        # workers the seed counts once, at the start of the run.)
         uniform = np.random.random_sample
         if uniform() >= channel.share:
             return

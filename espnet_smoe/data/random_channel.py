@@ -4,12 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from espnet_smoe.data.codec import (
-    BANDWIDTH_OF,
-    CONDITIONS,
-    Condition,
-    ffmpeg_path,
-)
+from espnet_smoe.data.codec import BANDWIDTH_OF, CONDITIONS, Condition, ffmpeg_path
 from espnet_smoe.options import nearest, reject_unknown
 
 MODES = ("random", "default")

@@ -238,7 +238,8 @@ def fleurs(root: Path, test: list[Speech]) -> Path:
             tables[language].append([*row, ("MALE", "FEMALE")[number % 2]])
     for language, rows in tables.items():
         (root / language).mkdir(parents=True, exist_ok=True)
-        with open(root / language / "test.tsv", "w", encoding="utf-8", newline="") as file:
+        table = root / language / "test.tsv"
+        with open(table, "w", encoding="utf-8", newline="") as file:
             quoting = {"quoting": csv.QUOTE_NONE, "quotechar": None}
             csv.writer(file, delimiter="\t", **quoting).writerows(rows)
     return root

@@ -130,6 +130,7 @@ def check_all_audio(jobs: list[AudioJob], memory: Path, nj: int) -> list[AudioRe
     new = [i for i, key in enumerate(keys) if key not in known]
     memory.parent.mkdir(parents=True, exist_ok=True)
     with open(memory, "a", encoding="utf-8") as notes:
+        notes.write("\n")  # ends the line that a killed run was writing
         results = _run([jobs[i] for i in new], nj)
         for i, result in zip(new, tqdm(results, total=len(new), disable=None)):
             known[keys[i]] = result

@@ -82,6 +82,7 @@ def measure_all(entries: list[Entry], memory: Path, nj: int) -> list[Measure]:
     new.sort(key=lambda i: (entries[i].audio, entries[i].start))
     memory.parent.mkdir(parents=True, exist_ok=True)
     with open(memory, "a", encoding="utf-8") as notes:
+        notes.write("\n")  # ends the line that a killed run was writing
         results = _run([entries[i].reference for i in new], nj)
         progress = tqdm(results, total=len(new), disable=None, desc="measure")
         for i, result in zip(new, progress):

@@ -1,0 +1,194 @@
+"""Sets: drawn by seed, no speaker in two worlds, nothing measured twice."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from espnet_smoe.data.corpora import measure
+from espnet_smoe.data.corpora.__main__ import main
+from espnet_smoe.data.corpora.base import TRAIN as TRAIN_SPLIT
+from espnet_smoe.data.corpora.base import VALIDATION as VALIDATION_SPLIT
+from espnet_smoe.data.corpora.base import Entry, Ledger
+from espnet_smoe.data.corpora.match import Files
+from espnet_smoe.data.corpora.sets import Sizes, make_sets
+from tests.data.corpora import trees
+from tests.data.corpora.test_kinds import (
+    SETS,
+    TRAIN,
+    VALIDATION,
+    problems,
+    run,
+    speech,
+    tables,
+)
+
+
+def entry(number, split, speaker="", gender=""):
+    name = f"u{number:04d}"
+    return Entry(name, name, "c", split, "a", "b", speaker=speaker, gender=gender)
+
+
+def divide(tmp_path, entries, sizes):
+    with Ledger(tmp_path / "problems.tsv") as ledger:
+        sets = make_sets(entries, sizes, ledger)
+    return {name: {e.id for e in chosen} for name, chosen in sets.items()}, ledger
+
+
+def pool(count, first=0, genders="mf"):
+    return [
+        entry(first + i, VALIDATION_SPLIT, f"s{i % 7}", genders[i % len(genders)])
+        for i in range(count)
+    ]
+
+
+def test_draw_follows_the_seed_and_no_other_utterance(tmp_path):
+    train = [entry(9000, TRAIN_SPLIT)]
+    sizes = Sizes(dev=20, test=10, seed=1)
+    sets, _ = divide(tmp_path, pool(60) + train, sizes)
+    again, _ = divide(tmp_path, train + pool(60)[::-1], sizes)
+    assert again == sets
+    other, _ = divide(tmp_path, pool(60) + train, Sizes(20, 10, seed=2))
+    assert other["test_male"] != sets["test_male"]
+    # thinning the corpus leaves the drawn ones that are still there in their sets
+    fewer, _ = divide(tmp_path, pool(60)[:50] + train, sizes)
+    kept = {e.id for e in pool(60)[:50]}
+    assert sets["test_male"] & kept <= fewer["test_male"]
+
+
+@pytest.mark.parametrize(
+    ("genders", "names"),
+    [
+        ("mf", {"test_male", "test_female"}),
+        (["", "m"], {"test"}),
+        (["m"], {"test"}),
+        ([""], {"test"}),
+    ],
+)
+def test_tests_are_by_gender_where_there_is_enough_of_both(tmp_path, genders, names):
+    entries = pool(60, genders=genders) + [entry(9000, TRAIN_SPLIT)]
+    sets, ledger = divide(tmp_path, entries, Sizes(dev=20, test=10))
+    assert set(sets) == {"train", "dev", *names}
+    assert len(sets["dev"]) == 20
+    assert all(len(sets[name]) == 10 for name in names)
+    drawn = 20 + 10 * len(names)
+    assert ledger.dropped["c", "more Validation than was asked for"] == 60 - drawn
+
+
+@settings(max_examples=40)
+@given(st.integers(2, 40), st.integers(1, 30), st.integers(1, 30))
+def test_small_validation_is_shared_and_no_utterance_is_in_two_sets(count, dev, test):
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        entries = pool(count) + [entry(9000, TRAIN_SPLIT)]
+        sets, ledger = divide(Path(folder), entries, Sizes(dev, test))
+    assert all(sets.values())
+    assert len(sets["dev"]) <= dev
+    sizes = sum(map(len, sets.values()))
+    assert len(set().union(*sets.values())) == sizes
+    assert sizes + sum(ledger.dropped.values()) == len(entries)
+
+
+def test_speaker_of_a_test_set_is_not_trained_on_and_that_is_counted(tmp_path):
+    train = [entry(9000 + i, TRAIN_SPLIT, f"s{i}") for i in range(10)]
+    train += [entry(9900, TRAIN_SPLIT), entry(9901, TRAIN_SPLIT, "own")]
+    train += [entry(9902, "eval_clean", "own")]
+    sets, ledger = divide(tmp_path, pool(60) + train, Sizes(dev=40, test=20))
+    assert sets["train"] == {"u9007", "u9008", "u9009", "u9900"}
+    assert ledger.dropped["c", "speaker of dev or test in train"] == 8
+
+
+def test_no_validation_and_no_training_are_errors(tmp_path):
+    with pytest.raises(ValueError, match="2.Validation"):
+        divide(tmp_path, [entry(0, TRAIN_SPLIT)], Sizes())
+    with pytest.raises(ValueError, match="1.Training"):
+        divide(tmp_path, pool(10), Sizes())
+
+
+def test_sets_of_an_earlier_run_do_not_stay(tmp_path):
+    trees.utterance_json(tmp_path / "aihub", TRAIN, VALIDATION)
+    out = run(tmp_path, *SETS)
+    assert (out / "test_male/wav.scp").is_file()
+    run(tmp_path, "--test-utterances", "3", "--dev-utterances", "1")
+    assert not (out / "test_male").exists()
+    names = (out / ".sets").read_text(encoding="utf-8").split()
+    assert names == ["dev", "test", "train"]
+    assert not list(out.rglob("*.part"))
+
+
+def spy(monkeypatch):
+    read = []
+    real = measure.read_audio
+
+    def read_audio(reference):
+        read.append(Path(reference.partition("#")[0]).name)
+        return real(reference)
+
+    monkeypatch.setattr(measure, "read_audio", read_audio)
+    return read
+
+
+def test_stopped_stage_measures_only_what_is_left(tmp_path, monkeypatch):
+    trees.utterance_json(tmp_path / "aihub", TRAIN, VALIDATION)
+    read = spy(monkeypatch)
+    real = measure.detect_bandwidth
+    calls = []
+
+    def stops(*args):
+        calls.append(args)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(measure, "detect_bandwidth", stops)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, *SETS)
+    done, read[:] = read[:3], []
+    notes = tmp_path / "data/.measured.jsonl"
+    notes.write_text(notes.read_text(encoding="utf-8") + '["half a li', "utf-8")
+    out = run(tmp_path, *SETS)
+    assert len(read) == len(TRAIN) + len(VALIDATION) - 3
+    assert not set(read) & set(done)
+    read.clear()
+    first = tables(out, "train")
+    assert tables(run(tmp_path, *SETS), "train") == first
+    assert read == []
+
+
+def test_recording_that_changed_is_measured_again(tmp_path, monkeypatch):
+    corpus = trees.utterance_json(tmp_path / "aihub", TRAIN, VALIDATION)
+    run(tmp_path, *SETS)
+    read = spy(monkeypatch)
+    path = next(corpus.rglob("train_0002.wav"))
+    trees.write_audio(path, speech(1, 77)[0].wave)
+    run(tmp_path, *SETS)
+    assert read == ["train_0002.wav"]
+
+
+def test_processes_give_the_result_of_one(tmp_path):
+    trees.long_recording(tmp_path / "aihub", TRAIN, VALIDATION, zipped=True)
+    one = tables(run(tmp_path, *SETS), "train")
+    options = ["--aihub", str(tmp_path / "aihub"), "--out", str(tmp_path / "two")]
+    main([*options, "--nj", "2", *SETS])
+    assert tables(tmp_path / "two", "train") == one
+    assert problems(tmp_path / "two") == []
+
+
+FOLDERS = st.lists(st.sampled_from("ABC"), min_size=0, max_size=3).map("/".join)
+
+
+@given(st.lists(st.tuples(FOLDERS, st.sampled_from(["1", "a"])), unique=True))
+def test_recordings_have_different_names_and_are_found_by_their_labels(places):
+    files = Files(Path("/c"))
+    audio = {place: "/".join(("/c/TS_1.zip!x", *place)) + ".wav" for place in places}
+    for reference in audio.values():
+        files.add(reference)
+    files.index()
+    names = [files.name_of(reference) for reference in audio.values()]
+    assert len(set(names)) == len(names)
+    for (folder, stem), reference in audio.items():
+        label = "/".join(("/c/TL_1.zip!x", folder, stem)) + ".json"
+        assert files.find(label) == reference

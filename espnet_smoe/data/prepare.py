@@ -43,6 +43,7 @@ from espnet_smoe.data.data_dir import (
 )
 
 MOST_PROBLEMS_SHOWN = 50
+LONGEST_NAME = 200  # bytes of a file's name
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,17 @@ def check_audio(job: AudioJob) -> AudioResult:
     wave = change_speed(resample(wave, rate), utt.speed)
     # Spread over folders: file systems slow down at millions of files in one.
     folder = f"{zlib.crc32(utt.id.encode()) % 256:02x}"
-    path = job.audio_dir / folder / f"{quote(utt.id, safe='')}.wav"
+    path = job.audio_dir / folder / f"{_file_name(utt.id)}.wav"
     write_wav(path, wave)
     return AudioResult(str(path), len(wave), bandwidth)
+
+
+def _file_name(utt: str) -> str:
+    """A name for any id: no slash, and short enough for a file system (255 bytes)."""
+    name = quote(utt, safe="")
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[:LONGEST_NAME]}-{zlib.crc32(utt.encode()):08x}"
 
 
 def fault_of(wave: np.ndarray) -> str:

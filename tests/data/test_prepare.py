@@ -183,6 +183,19 @@ def test_missing_bandwidth_file_names_the_cure_and_auto_hears_it(source):
     assert set(given.values()) == {"nb"}
 
 
+def test_long_hangul_id_has_a_file_that_the_system_takes(source):
+    long = {"가" * 80 + end: source.parent / "wavs/a.wav" for end in ("1", "2")}
+    rows = {"wav.scp": long, "text": dict.fromkeys(long, "네")}
+    rows["utt2bandwidth"] = dict.fromkeys(long, "wb")
+    for name, table in rows.items():
+        write_table(source / name, table)
+    change(source, "text_st", **dict.fromkeys(GOOD))
+    change(source, "utt2spk", **dict.fromkeys(GOOD))
+    made = read_table(run(source, "--copy") / "wav.scp", [])
+    assert len(set(made.values())) == 2
+    assert all(Path(path).is_file() for path in made.values())
+
+
 def test_missing_translations_become_na(source):
     (source / "text_st").unlink()
     assert set(read_table(run(source) / "text_st", []).values()) == {"<na>"}

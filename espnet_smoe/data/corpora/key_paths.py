@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from espnet_smoe.data.corpora.base import Entry, gender_of
 from espnet_smoe.data.corpora.corpus import Corpus, one_word
@@ -28,16 +29,19 @@ def lookup(content: object, path: str) -> object:
     for step in path.split("."):
         if isinstance(content, list) and step.isdecimal() and int(step) < len(content):
             content = content[int(step)]
+        elif isinstance(content, dict) and step in content:
+            content = content[step]
         elif isinstance(content, dict):
             plain = {_plain(key): value for key, value in content.items()}
-            content = content[step] if step in content else plain.get(_plain(step))
+            content = plain.get(_plain(step))
         else:
             return None
     return content
 
 
-def _plain(key: object) -> str:
-    return NUMBER.sub("", str(key), count=1).lower()
+@lru_cache(maxsize=4096)
+def _plain(key: str) -> str:
+    return NUMBER.sub("", key, count=1).lower()
 
 
 def first(keys: Keys, field: str, *contents: object) -> object:

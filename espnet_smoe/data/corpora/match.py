@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache, partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from espnet_smoe.data.corpora.base import TRAIN, VALIDATION
 
@@ -125,8 +125,8 @@ class Files:
         path = _path(reference.removeprefix(self.root))
         for pattern, instead in SIDES:
             path = pattern.sub(instead, path)
-        parts = PurePosixPath(path).parts
-        return [*parts[:-1], stem_of(reference)]
+        folders = [part for part in path.split("/")[:-1] if part]
+        return [*folders, stem_of(reference)]
 
 
 def split_of(reference: str, root: str = "") -> str:
@@ -157,7 +157,8 @@ def stem_of(reference: str) -> str:
         >>> stem_of("TS_1.zip!S1/a.b.wav")
         'a.b'
     """
-    return PurePosixPath(_path(reference)).stem
+    name = _path(reference).rpartition("/")[2]
+    return name.rpartition(".")[0] or name
 
 
 def _path(reference: str) -> str:

@@ -32,7 +32,7 @@ LONGEST_HEARD = 30  # seconds: enough to tell the band
 CHUNK = 64  # utterances that a process takes at once, neighbours in one file
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Measure:
     """What the audio of an utterance says.
 

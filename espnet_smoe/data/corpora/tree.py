@@ -14,7 +14,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from espnet_smoe.data.archive import members
 from espnet_smoe.data.corpora.base import Ledger
@@ -59,43 +59,51 @@ class Tree:
 def list_tree(root: Path, ledger: Ledger) -> Tree:
     """List the files of a corpus and of its archives.
 
-    An archive with a folder of its name beside it counts as unpacked there.
+    An archive that was unpacked beside itself, into a folder of its name or without
+    one, is not listed again.
     """
     tree = Tree(root, Files(root), Files(root))
-    for folder, folders, files in os.walk(root):
+    for folder, folders, files in os.walk(root, followlinks=True):
         folders.sort()
         for file in sorted(files):
             path = os.path.join(folder, file)
-            lower = file.lower()
-            if lower.endswith(".zip"):
-                if not os.path.isdir(path[: -len(".zip")]):
-                    _add_all(tree, _list_archive(tree, path, ledger))
-            elif lower.endswith(TARS) or PART.fullmatch(file):
-                _report_packed(tree, path, ledger)
-            else:
-                _add_all(tree, [path])
+            if not file.lower().endswith(".zip"):
+                _add(tree, path, ledger)
+            elif not os.path.isdir(path[: -len(".zip")]):
+                inside = _list_archive(tree, path, ledger)
+                if not _lie_in(folder, inside):
+                    for member in inside:
+                        _add(tree, f"{path}!{member}", ledger)
     labels = Counter(map(stem_of, tree.labels))
     tree.audio.index(labels, tree.texts.stems())
     tree.texts.index(labels)
     return tree
 
 
-def _add_all(tree: Tree, references: Iterable[str]) -> None:
-    for reference in references:
-        suffix = PurePosixPath(reference).suffix.lower()
-        if PurePosixPath(reference).name.startswith("."):  # ._x.wav of a Mac
-            continue
-        if suffix in AUDIO:
-            tree.audio.add(reference)
-        elif suffix == ".txt":
-            tree.texts.add(reference)
-        elif suffix in LABELS:
-            tree.labels.append(reference)
+def _add(tree: Tree, reference: str, ledger: Ledger) -> None:
+    lower = reference.lower()
+    suffix = os.path.splitext(lower)[1]
+    if os.path.basename(reference).startswith("."):  # ._x.wav of a Mac
+        return
+    if suffix in AUDIO:
+        tree.audio.add(reference)
+    elif suffix == ".txt":
+        tree.texts.add(reference)
+    elif suffix in LABELS:
+        tree.labels.append(reference)
+    elif lower.endswith((".zip", *TARS)) or PART.fullmatch(reference):
+        _report_packed(tree, reference, ledger)
+
+
+def _lie_in(folder: str, inside: list[str]) -> bool:
+    """Whether the members of an archive, judged by two of them, lie in a folder."""
+    some = [*inside[:1], *inside[-1:]]
+    return bool(some) and all(os.path.isfile(os.path.join(folder, m)) for m in some)
 
 
 def _list_archive(tree: Tree, path: str, ledger: Ledger) -> list[str]:
     try:
-        return [f"{path}!{member}" for member in members(path)]
+        return members(path)
     except ValueError as error:
         cause, _, cure = str(error).rstrip(".").rpartition(". ")
         ledger.drop(nfc(tree.root), "broken zip", path, "-", cause, cure)
@@ -106,6 +114,8 @@ def _report_packed(tree: Tree, path: str, ledger: Ledger) -> None:
     part = PART.fullmatch(path)
     if part:
         cause, cure = "part of a download", f"Join the parts: cat in order > {part[1]}"
+    elif "!" in path:
+        cause, cure = "an archive within an archive", "Unpack the outer one beside it"
     else:
         cause, cure = "a tar archive cannot be read in place", "Unpack it where it is"
     ledger.drop(nfc(tree.root), "not unpacked", path, "-", cause, cure)
@@ -161,7 +171,7 @@ def nfc(path: Path) -> str:
 def _holds_speech(folder: Path) -> bool:
     """Whether there are audio and labels, or an archive, anywhere in a folder."""
     suffixes: set[str] = set()
-    for _, _, files in os.walk(folder):
+    for _, _, files in os.walk(folder, followlinks=True):
         suffixes |= {Path(file).suffix.lower() for file in files}
         if ".zip" in suffixes or (suffixes & AUDIO and suffixes & LABELS):
             return True

@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 
 import numpy as np
 import pytest
@@ -168,10 +169,13 @@ def test_archive_cut_in_half_is_named_and_the_rest_is_used(tmp_path, name):
 def test_archives_not_joined_or_of_another_kind_are_named(corpus, tmp_path):
     (corpus / "TS_2.zip.part0").write_bytes(b"x")
     (corpus / "TS_3.tar.gz").write_bytes(b"x")
+    with zipfile.ZipFile(corpus / "TS_4.zip", "w") as outer:
+        outer.writestr("inner.zip", b"x")
     out = run(tmp_path, *SETS)
     cures = {os.path.basename(row[0]): row[3] for row in problems(out)}
     assert cures["TS_2.zip.part0"].startswith("Join the parts")
     assert cures["TS_3.tar.gz"] == "Unpack it where it is"
+    assert cures["TS_4.zip!inner.zip"] == "Unpack the outer one beside it"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Every kind of corpus in its real layout, unpacked and zipped, becomes its sets."""
 
 import json
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -267,14 +268,33 @@ def test_corpus_itself_may_be_named_instead_of_the_folder_of_corpora(tmp_path):
     assert list(tables(out, "train")["text"])[0] == "484-train_0001"
 
 
-def test_archive_beside_its_unpacked_folder_is_not_read_twice(tmp_path):
+@pytest.mark.parametrize("own_folder", [True, False])
+def test_archive_that_was_unpacked_beside_itself_is_not_read_twice(
+    tmp_path, own_folder
+):
     corpus = trees.utterance_json(tmp_path / "aihub", TRAIN, VALIDATION, zipped=True)
     for archive in list(corpus.rglob("*.zip")):
         with zipfile.ZipFile(archive) as packed:
-            packed.extractall(archive.with_suffix(""))
+            packed.extractall(archive.with_suffix("") if own_folder else archive.parent)
     out = run(tmp_path, *SETS)
-    assert not any("!" in r for r in tables(out, "train")["wav.scp"].values())
+    found = tables(out, "train")["wav.scp"]
+    assert len(found) == len(TRAIN)
+    assert not any("!" in reference for reference in found.values())
     assert problems(out) == []
+
+
+def test_names_unpacked_with_decomposed_hangul_find_their_labels(tmp_path):
+    corpus = trees.ksponspeech(tmp_path / "aihub", TRAIN, VALIDATION)
+    folder = corpus / "01.데이터/1.Training"
+    composed = unicodedata.normalize("NFC", "회의")
+    decomposed = unicodedata.normalize("NFD", "회의")
+    trees.write_audio(folder / "원천데이터" / f"{decomposed}.wav", TRAIN[0].wave)
+    label = folder / "라벨링데이터" / f"{composed}.json"
+    trees.write_json(label, {"command": "네"})
+    (corpus / "scripts").rename(tmp_path / "scripts")
+    trees.utterance_json(tmp_path / "aihub", TRAIN, VALIDATION)
+    out = run(tmp_path, *SETS)
+    assert tables(out, "train")["text"][f"123-{composed}"] == "네"
 
 
 def test_same_stem_in_two_archives_goes_with_the_label_of_its_archive(tmp_path):

@@ -37,8 +37,7 @@ EXTRAS = {
     "codec": ["imageio-ffmpeg>=0.6,<0.8"],
     "corpora": ["num2words>=0.5.14", "openpyxl>=3.1"],
     "espeak": ["espeakng-loader==0.2.4"],
-    # av: a second implementation of the codecs, to hold ours against.
-    "test": ["av>=14", "hypothesis>=6", "pytest>=8", "ruff>=0.17,<0.18"],
+    "test": ["hypothesis>=6", "pytest>=8", "ruff>=0.17,<0.18"],
     "translate": ["transformers>=5,<6"],
 }
 EXTRAS["all"] = sorted({package for extra in EXTRAS.values() for package in extra})

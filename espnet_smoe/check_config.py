@@ -15,6 +15,7 @@ import yaml
 from torch import nn
 
 from espnet_smoe import register
+from espnet_smoe.data.random_channel import RandomChannel
 from espnet_smoe.moe import MoEFeedForward
 from espnet_smoe.options import nearest, option_names, reject_unknown
 
@@ -125,6 +126,9 @@ def check_keys(options: Mapping[str, Any]) -> None:
         names = option_names(choices.classes[name].__init__, where)
         if "kwargs" not in names:
             reject_unknown(conf, names, where)
+    channel = (options.get("preprocessor_conf") or {}).get("channel")
+    if channel is not None:
+        RandomChannel.from_options(channel, "preprocessor_conf.channel")
 
 
 def count_parameters(model: nn.Module) -> dict[str, int]:

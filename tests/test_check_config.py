@@ -40,6 +40,7 @@ def check(path: Path) -> None:
         ("model_conf.tasks.st", "promt", "prompt"),
         ("frontend_conf", "n_mel", "n_mels"),
         ("specaug_conf", "apply_timewarp", "apply_time_warp"),
+        ("preprocessor_conf.channel", "condition", "conditions"),
     ],
 )
 def test_a_misspelt_key_names_its_place_and_the_nearest(

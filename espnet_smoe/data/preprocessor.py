@@ -74,7 +74,7 @@ class SMoEPreprocessor(CommonPreprocessor):
         self.text_cleaner = TextCleaner(text_cleaner)
         self.channel = None
         if channel is not None:
-            place = "preprocessor_conf: channel"
+            place = "preprocessor_conf.channel"
             options = RandomChannel.from_options(channel, place)
             if train:
                 options.require_codecs()
@@ -102,7 +102,7 @@ class SMoEPreprocessor(CommonPreprocessor):
     def _transmit(self, uid: str, channel: RandomChannel, data: dict[str, Any]) -> None:
         if BANDWIDTH not in data:
             raise ValueError(
-                f"utterance {uid}: preprocessor_conf: channel needs its {BANDWIDTH}, "
+                f"utterance {uid}: preprocessor_conf.channel needs its {BANDWIDTH}, "
                 "since narrowband cannot become wideband; add utt2bandwidth,bandwidth,"
                 "text to --train_data_path_and_name_and_type"
             )

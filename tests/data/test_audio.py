@@ -132,6 +132,20 @@ def test_member_names_of_korean_windows_are_read_as_hangul(tmp_path):
     np.testing.assert_array_equal(read_audio(f"{file}!회의.wav")[0], wave)
 
 
+def test_process_opens_archives_of_its_own(tmp_path, monkeypatch):
+    """A file that a fork inherits shares its position with the parent."""
+    reference = zipped(stored(tmp_path, ".wav", noise()))
+    opened = []
+    real = zipfile.ZipFile
+    monkeypatch.setattr(
+        zipfile, "ZipFile", lambda path: (opened.append(path), real(path))[1]
+    )
+    for process in (1, 1, 2):
+        monkeypatch.setattr(archive.os, "getpid", lambda process=process: process)
+        archive.read_bytes(reference)
+    assert len(opened) == 2
+
+
 def half(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 

@@ -62,7 +62,10 @@ def entries(
         name = corpus.tree.audio.name_of(audio)
         entry = corpus.entry(file or label, audio, name, text)
         speaker = words(lookup(turn, "speaker"))
-        entry.speaker = corpus.speaker(speaker, PurePosixPath(label).stem)
+        # The same path in Training and Validation is the same dialogue.
+        folders = PurePosixPath(audio_path.replace("\\", "/")).parts[:-1]
+        dialogue = "_".join(folders) or PurePosixPath(label).stem
+        entry.speaker = corpus.speaker(speaker, dialogue)
         entry.gender = genders.get(speaker, "")
         entry.rate = rate_of(first(RATES, "rate", content))
         yield entry

@@ -217,6 +217,17 @@ def test_wideband_recording_labelled_8_khz_stays_wideband_and_is_named(tmp_path)
     assert {row[-1] for row in problems(out)} == {"wideband recording labelled 8 kHz"}
 
 
+def test_headerless_audio_of_another_rate_is_named(tmp_path):
+    sound = Sound(".pcm")
+    trees.ksponspeech(tmp_path / "aihub", TRAIN, VALIDATION)
+    trees.utterance_json(
+        tmp_path / "aihub", TRAIN, VALIDATION, sound=sound, rate_claimed="8kHz"
+    )
+    rows = problems(run(tmp_path, *SETS))
+    assert {row[2] for row in rows} == {"headerless audio of 8000 Hz, not 16000"}
+    assert len(rows) == len(TRAIN) + len(VALIDATION)
+
+
 def test_parts_of_a_recording_share_the_band_of_most_of_it(tmp_path):
     train = [*speech(3, 0), narrow(TRAIN[0])]
     trees.long_recording(tmp_path / "aihub", train, VALIDATION)

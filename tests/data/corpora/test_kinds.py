@@ -102,9 +102,9 @@ def test_dialogue_joins_audio_and_text_by_folder_and_knows_its_speakers(
     spoken(found, TRAIN, 44100)
     assert list(found["text"].values()) == [item.korean for item in TRAIN]
     assert found["utt2spk"] == {
-        "132-S000009_000000": "132-S000009-1",
-        "132-S000009_000001": "132-S000009-2",
-        "132-S000009_000002": "132-S000009-1",
+        "132-S000009_000000": "132-KconfSpeech_D20_G02_S000009-1",
+        "132-S000009_000001": "132-KconfSpeech_D20_G02_S000009-2",
+        "132-S000009_000002": "132-KconfSpeech_D20_G02_S000009-1",
     }
     assert len(tables(out, "test_male")["text"]) == 1
     assert len(tables(out, "test_female")["text"]) == 1
@@ -252,6 +252,22 @@ def test_english_comes_from_parallel_text_by_sentence_and_by_id(tmp_path):
     out = run(tmp_path, *SETS, "--parallel", str(table))
     found = list(tables(out, "train")["text_st"].values())
     assert found == ["by sentence", "by id", "<na>"]
+
+
+def test_bare_number_joins_no_parallel_text(tmp_path):
+    train = [item._replace(english="") for item in TRAIN]
+    corpus = trees.long_recording(tmp_path / "aihub", train, VALIDATION)
+    for path in corpus.rglob("*.json"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for number, part in enumerate(content["utterance"], 1):
+            part["id"] = str(number)
+        trees.write_json(path, content)
+    table = tmp_path / "parallel.csv"
+    rows = ["id,ko,en", "1,다른 문장,wrong", "464-SBRW21train_2,또 다른 문장,right"]
+    table.write_text("\n".join(rows), encoding="utf-8")
+    out = run(tmp_path, *SETS, "--parallel", str(table))
+    found = list(tables(out, "train")["text_st"].values())
+    assert found == ["<na>", "right", "<na>"]
 
 
 def test_choices_of_normalisation_are_options(tmp_path):

@@ -11,7 +11,6 @@ from espnet_smoe.data.corpora.__main__ import main
 from espnet_smoe.data.corpora.base import TRAIN as TRAIN_SPLIT
 from espnet_smoe.data.corpora.base import VALIDATION as VALIDATION_SPLIT
 from espnet_smoe.data.corpora.base import Entry, Ledger
-from espnet_smoe.data.corpora.match import Files
 from espnet_smoe.data.corpora.sets import Sizes, make_sets
 from tests.data.corpora import trees
 from tests.data.corpora.test_kinds import (
@@ -175,20 +174,3 @@ def test_processes_give_the_result_of_one(tmp_path):
     main([*options, "--nj", "2", *SETS])
     assert tables(tmp_path / "two", "train") == one
     assert problems(tmp_path / "two") == []
-
-
-FOLDERS = st.lists(st.sampled_from("ABC"), min_size=0, max_size=3).map("/".join)
-
-
-@given(st.lists(st.tuples(FOLDERS, st.sampled_from(["1", "a"])), unique=True))
-def test_recordings_have_different_names_and_are_found_by_their_labels(places):
-    files = Files(Path("/c"))
-    audio = {place: "/".join(("/c/TS_1.zip!x", *place)) + ".wav" for place in places}
-    for reference in audio.values():
-        files.add(reference)
-    files.index()
-    names = [files.name_of(reference) for reference in audio.values()]
-    assert len(set(names)) == len(names)
-    for (folder, stem), reference in audio.items():
-        label = "/".join(("/c/TL_1.zip!x", folder, stem)) + ".json"
-        assert files.find(label) == reference

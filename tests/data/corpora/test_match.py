@@ -112,6 +112,7 @@ def test_own_stem_comes_before_a_name_that_we_only_guess(tmp_path):
         content = {"command": TRAIN[number - 1].korean, "file_name": "train_0003.wav"}
         trees.write_json(path, content)
     found = tables(run(tmp_path, *SETS), "train")
+    assert list(found["text"].values()) == [item.korean for item in TRAIN]
     assert all(utt[4:] in ref for utt, ref in found["wav.scp"].items())
 
 

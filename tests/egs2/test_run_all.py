@@ -35,6 +35,8 @@ def recipe(tmp_path):
     folder.mkdir(parents=True)
     for name in ("run_all.sh", "path.sh"):
         (folder / name).symlink_to(TEMPLATE / name)
+    (folder / "conf").mkdir()
+    (folder / "conf/decode.yaml").write_text("beam_size: 5\nctc_weight: 0.3  # CTC\n")
     for name, more in (("run.sh", RESULT), ("python3", "")):
         path = folder / name
         note = NOTE.format(name=name, folder=folder)
@@ -84,7 +86,7 @@ def test_fine_tuning_starts_from_the_same_seeds_trained_model(recipe):
 
 def test_both_tables_hold_all_seeds_and_go_into_the_results(recipe):
     _, calls = run_all(recipe, "--seeds", "1 2")
-    first, second, results = calls[-3:]
+    first, second, results, experts = calls[-4:]
     assert "compare exp/base_seed1 exp/base_seed2 exp/decffnx2_seed1" in first
     assert value(first, "test-set") == "test"
     assert "compare exp/base_nbwb_seed1 exp/base_nbwb_seed2 exp/encdecsmoe" in second
@@ -92,6 +94,8 @@ def test_both_tables_hold_all_seeds_and_go_into_the_results(recipe):
     tables = "exp/table1_test.md exp/table2_test_nbwb.md"
     assert f"--comparison {tables} --out RESULTS.md" in results
     assert value(results, "command") == "./run_all.sh"
+    assert "experts exp/encdecsmoe_seed1 --data dump/raw/test_nbwb" in experts
+    assert value(experts, "ctc-weight") == "0.3"
 
 
 def test_what_is_done_is_not_done_again(recipe):

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The five systems of the paper: train, decode and score each; then its two tables.
+# The five systems of the paper: train, decode and score each; then its two tables, and
+# what the experts of EncDecS-MoE do.
 #   ./run_all.sh --seeds '1 2 3'
 # Base, DecFFNx2 and DecS-MoE learn from the whole training set. Base-NBWB and
 # EncDecS-MoE go on from Base and DecS-MoE on its NB/WB subset. Other options go to
@@ -12,20 +13,23 @@ command=$(printf '%q ' "$0" "$@")
 seeds=1
 stage=1
 asr_args=
+inference_config=conf/decode.yaml
 expdir=exp
 dumpdir=dump
 options=()
 while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || { echo "$0: option $1 needs a value" >&2; exit 1; }
     case $1 in
-        --seeds | --stage | --asr_args | --expdir | --dumpdir) printf -v "${1#--}" %s "$2" ;;
+        --seeds | --stage | --asr_args | --inference_config | --expdir | --dumpdir)
+            printf -v "${1#--}" %s "$2" ;;
         --stop_stage | --asr_tag | --asr_config | --results | --on_nbwb | --pretrained_model)
             echo "$0: $1 belongs to run.sh; all systems have their own" >&2; exit 1 ;;
         *) options+=("$1" "$2") ;;
     esac
     shift 2
 done
-options+=(--expdir "$expdir" --dumpdir "$dumpdir")
+options+=(--inference_config "$inference_config" --expdir "$expdir" --dumpdir "$dumpdir")
+ctc_weight=$(awk '$1 == "ctc_weight:" {print $2}' "$inference_config")
 
 # make TAG CONFIG SEED [more options]: train, decode and score
 make() {
@@ -84,3 +88,11 @@ compare table2 "Table 2: fine-tuned on narrowband and wideband speech" _nbwb \
     base_nbwb encdecsmoe base decsmoe
 python3 -m espnet_smoe.report.results --comparison "${comparisons[@]}" \
     --out RESULTS.md --command "${command% }"
+
+experts=$expdir/encdecsmoe_seed${seeds%% *}
+for set in "$experts"/decode_*/*_nbwb; do
+    set=$(basename "$set")
+    python3 -m espnet_smoe experts "$experts" --data "$dumpdir/raw/$set" --limit 200 \
+        --ctc-weight "${ctc_weight:-0}" --out "$experts/experts_$set.md" \
+        --png "$experts/experts_$set.png"
+done

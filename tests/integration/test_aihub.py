@@ -1,0 +1,107 @@
+"""The aihub_koen recipe on a tree of every layout, from archives to scores."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.data.corpora.trees import (
+    Sound,
+    Speech,
+    dialogue,
+    fleurs,
+    ksponspeech,
+    long_recording,
+    utterance_json,
+)
+
+ROOT = Path(__file__).parents[2]
+SENTENCES = ("오늘 날씨가 (10개)/(열 개) 좋네요", "내일 아침에 만나요", "어디로 갈까요")
+SPOKEN_FIRST = "오늘 날씨가 (열 개)/(10개) 좋네요"  # as that family writes it
+ENGLISH = "the weather is nice"
+SIZE = {"num_blocks": 1, "linear_units": 16, "attention_heads": 2}
+ENCODER = {"output_size": 16, "subsampling_channels": 16}
+
+
+def speech(count: int, english: str = "", seed: int = 0) -> list[Speech]:
+    """Noise in place of speech, 1 s each."""
+    rng = np.random.default_rng(seed)
+    return [
+        Speech(
+            rng.uniform(-0.3, 0.3, 16000).astype(np.float32),
+            SENTENCES[i % len(SENTENCES)],
+            english,
+        )
+        for i in range(count)
+    ]
+
+
+def tiny(config: Path) -> None:
+    """Shrink the paper's model and its batch to these few utterances."""
+    options = yaml.safe_load(config.read_text())
+    options |= {"batch_size": 8, "accum_grad": 1, "max_epoch": 1, "use_amp": False}
+    options |= {"num_workers": 0, "keep_nbest_models": 1, "use_tensorboard": False}
+    options["encoder_conf"] |= SIZE | ENCODER
+    options["decoder_conf"] |= SIZE
+    config.with_name("tiny.yaml").write_text(yaml.safe_dump(options))
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory) -> tuple[Path, str]:
+    """The recipe after its one command, and what it said."""
+    root = tmp_path_factory.mktemp("clone")
+    aihub = root / "aihub"
+    ksponspeech(aihub, speech(6), speech(2, seed=1), zipped=True)
+    dialogue(aihub, speech(4, seed=2), speech(2, seed=3), sound=Sound(rate=44100))
+    stereo = Sound(rate=48000, channels=2)
+    meeting = [item._replace(korean=SPOKEN_FIRST) for item in speech(4, ENGLISH, 4)]
+    long_recording(aihub, meeting, speech(2, seed=5), True, stereo)
+    flac = Sound(".flac")
+    utterance_json(aihub, speech(4, ENGLISH, 6), speech(2, seed=7), sound=flac)
+    fleurs(root / "fleurs", speech(2, ENGLISH, 8))
+    for folder in ("TEMPLATE/smoe1", "aihub_koen/smoe1"):
+        ignore = shutil.ignore_patterns("data", "dump", "exp", "RESULTS.md")
+        source, copy = ROOT / "egs2" / folder, root / "egs2" / folder
+        shutil.copytree(source, copy, symlinks=True, ignore=ignore)
+    folder = root / "egs2/aihub_koen/smoe1"
+    tiny(folder / "conf/train.yaml")
+    (folder / "conf/decode.yaml").write_text("beam_size: 2\nmaxlenratio: -4\n")
+    data = f"--aihub {aihub} --fleurs {root / 'fleurs'} --translate_command cat"
+    command = ["./run.sh", "--local_data_opts", data, "--nbpe", "330"]
+    command += ["--asr_config", "conf/tiny.yaml", "--test_sets", "test_fleurs"]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder, done.stdout
+
+
+def test_every_corpus_is_trained_on(recipe):
+    folder, said = recipe
+    spoken = (folder / "data/train/text").read_text()
+    assert len(spoken.splitlines()) == 18
+    assert "열 개" in spoken and "10" not in spoken
+    for corpus in ("한국어음성", "한국어대화", "주요영역회의", "금융상담", "fleurs"):
+        assert re.search(rf"\| (\d+\.)?{corpus} ", said), corpus
+
+
+def test_what_had_no_english_is_translated_and_says_so(recipe):
+    folder, _ = recipe
+    english = (folder / "data/train/text_st").read_text()
+    assert "<na>" not in english and english.count(ENGLISH) == 8
+    sources = (folder / "data/train/utt2translation").read_text().split()
+    assert sources.count("corpus") == 8 and sources.count("cat") == 10
+
+
+def test_both_texts_are_scored_in_every_condition(recipe):
+    folder, _ = recipe
+    report = (folder / "RESULTS.md").read_text()
+    assert "test_fleurs_nbwb" in report
+    for word in ("WER", "BLEU", "amr_nb", "g711_nb", "amr_wb"):
+        assert word in report, word

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from espnet_smoe.data.corpora.match import split_of
 from espnet_smoe.data.corpora.tree import Tree
 
 ENCODINGS = ("utf-8-sig", "cp949")
-UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 LONGEST_LOCAL_SPEAKER = 3  # characters; such ids number the speakers of one dialogue
 
 
@@ -110,15 +111,23 @@ class Corpus:
                 text = raw.decode(encoding)
             except UnicodeDecodeError:
                 continue
-            if encoding != ENCODINGS[0]:
-                reason = f"label in {encoding.upper()}"
-                cause, cure = f"read as {encoding.upper()}", "Nothing to do"
-                self.ledger.keep(self.name, reason, file, "-", cause, cure)
+            self._note_encoding(file, encoding, raw)
             return text
         cause = "neither UTF-8 nor CP949"
         cure = "Convert it with iconv or download it again"
         self.drop("unreadable label", file, "-", cause, cure)
         return None
+
+    def _note_encoding(self, file: str, encoding: str, raw: bytes) -> None:
+        """A line for what is not plain UTF-8."""
+        if encoding != ENCODINGS[0]:
+            found = f"in {encoding.upper()}"
+        elif raw.startswith(codecs.BOM_UTF8):
+            found = "with a BOM"
+        else:
+            return
+        reason, cause = f"label {found}", f"a label {found}, read as such"
+        self.ledger.keep(self.name, reason, file, "-", cause, "Nothing to do")
 
     def read_json(self, file: str) -> object:
         """The content of a JSON file; None where unreadable."""

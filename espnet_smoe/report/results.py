@@ -166,7 +166,10 @@ def _score_files(experiment: Path) -> list[Path]:
 def scores_table(scores: dict) -> str:
     """One Markdown table: a row a condition, a column a metric of every task."""
     columns = [(t, m) for t, groups in scores.items() for m in groups["all"]]
-    groups = list(dict.fromkeys(g for task in scores.values() for g in task))
+    groups = dict.fromkeys(g for task in scores.values() for g in task)
+    # a set of one condition has the same scores three times
+    alike = [g for g in groups if all(s.get(g) == s["all"] for s in scores.values())]
+    groups = [g for g in groups if g == "all" or g not in alike]
     heads = [f"{task} {METRICS[m].label}" for task, m in columns]
     lines = ["| condition | n | " + " | ".join(heads) + " |"]
     lines.append("|---|" + "---:|" * (len(columns) + 1))

@@ -95,3 +95,12 @@ def test_git_hash_tells_changed_files_but_not_the_results(tmp_path):
     assert results.git_hash(recipe_dir) == commit
     (tmp_path / "code.py").write_text("2")
     assert results.git_hash(recipe_dir) == f"{commit}-dirty"
+
+
+def test_a_condition_that_is_the_whole_set_has_no_line_of_its_own():
+    score = {"value": 1.0, "low": 0.5, "high": 1.5, "n": 4}
+    other = {**score, "value": 2.0}
+    scores = {"asr": {"all": {"wer": score}, "wb": {"wer": score}}}
+    assert len(results.scores_table(scores).splitlines()) == 3
+    scores["asr"]["wb"] = {"wer": other}
+    assert len(results.scores_table(scores).splitlines()) == 4

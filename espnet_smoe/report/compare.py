@@ -217,6 +217,7 @@ def _difference(
         METRICS[metric],
         first.tasks[task].strata(metric, group),
         system.tasks[task].strata(metric, group),
+        sources=system.tasks[task].sources(group),
     )
     old, new = (s.scores[task][group][metric].value for s in (first, system))
     return f"{layout.relative_change(old, new)}, {layout.p_value(p)}"

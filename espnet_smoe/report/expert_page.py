@@ -82,6 +82,7 @@ def summary(findings: Findings) -> list[str]:
                 METRICS[metric],
                 right.tasks[task].strata(metric, "all"),
                 counts.strata(metric, "all"),
+                sources=counts.sources("all"),
             )
             label = METRICS[metric].label.removesuffix(" %")
             name = f"{system.name.capitalize()}: {task} {label}"

@@ -195,6 +195,7 @@ def _draw_scores(axes: "Axes", findings: Findings, task: str) -> None:
                 metric,
                 right.tasks[task].strata(name, group),
                 system.tasks[task].strata(name, group),
+                sources=system.tasks[task].sources(group),
             )
             axes.annotate(
                 layout.p_value(p),

@@ -18,7 +18,7 @@ from espnet_smoe.inference.speech_to_text import AUTO, SpeechToText
 from espnet_smoe.report.compare import System
 from espnet_smoe.report.expert_data import Recording
 from espnet_smoe.report.expert_layers import mixtures
-from espnet_smoe.report.score import TASKS, TaskCounts, group_utterances
+from espnet_smoe.report.score import TASKS, TaskCounts, group_utterances, sources_of
 from espnet_smoe.report.scores import METRICS
 
 RIGHT = "right experts"
@@ -120,4 +120,5 @@ def _count(
     return TaskCounts(
         counts={m: METRICS[m].counts(references, hypotheses) for m in metrics[:1]},
         groups=group_utterances(data, [r.name for r in scored]),
+        source=sources_of(data, [r.name for r in scored]),
     )

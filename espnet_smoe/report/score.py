@@ -36,14 +36,26 @@ class TaskCounts:
         groups: ``all``, each condition and ``mean_<bandwidth>`` -> strata, each
             the rows of its utterances. A ``mean_`` group has a stratum for each
             condition of that bandwidth, the others have one.
+        source: (N,) number of the utterance that each row is a version of, where one
+            was heard through several conditions; else None.
     """
 
     counts: dict[str, np.ndarray]
     groups: dict[str, list[np.ndarray]]
+    source: np.ndarray | None = None
 
     def strata(self, metric: str, group: str) -> list[np.ndarray]:
         """Counts of one metric in each stratum of a group."""
         return [self.counts[metric][..., rows, :] for rows in self.groups[group]]
+
+    def sources(self, group: str) -> list[np.ndarray] | None:
+        """Numbers of the sources in each stratum of a group, for the bootstrap."""
+        if self.source is None:
+            return None
+        numbers = np.unique(np.concatenate(self.groups[group]))  # rows of the group
+        _, source = np.unique(self.source[numbers], return_inverse=True)
+        of_row = dict(zip(numbers.tolist(), source.tolist()))
+        return [np.array([of_row[r] for r in rows]) for rows in self.groups[group]]
 
     @classmethod
     def of_seeds(cls, runs: Sequence["TaskCounts"]) -> "TaskCounts":
@@ -51,13 +63,17 @@ class TaskCounts:
         if len(runs) == 1:
             return runs[0]
         counts = {m: np.stack([r.counts[m] for r in runs]) for m in runs[0].counts}
-        return cls(counts, runs[0].groups)
+        return cls(counts, runs[0].groups, runs[0].source)
 
     def scores(self) -> dict[str, dict[str, Score]]:
         """Group -> metric -> score with interval."""
         return {
             group: {
-                name: score_interval(METRICS[name], self.strata(name, group))
+                name: score_interval(
+                    METRICS[name],
+                    self.strata(name, group),
+                    sources=self.sources(group),
+                )
                 for name in self.counts
             }
             for group in self.groups
@@ -104,6 +120,7 @@ def count_tasks(data: Path, decode_dir: Path) -> dict[str, TaskCounts]:
         tasks[task] = TaskCounts(
             counts={m: METRICS[m].counts(refs, hyps) for m in metrics},
             groups=group_utterances(data, utts),
+            source=sources_of(data, utts),
         )
     if not tasks:
         raise ValueError(f"{decode_dir} holds no hyp.asr or hyp.st to score: {cure}")
@@ -127,6 +144,21 @@ def group_utterances(data: Path, utts: Sequence[str]) -> dict[str, list[np.ndarr
             rows = sorted((np.flatnonzero(s) for s in strata if s.any()), key=min)
             groups[f"mean_{bandwidth}"] = rows
     return groups
+
+
+def sources_of(data: Path, utts: Sequence[str]) -> np.ndarray | None:
+    """(N,) number of each utterance's source, where ids are ``<source>-<condition>``.
+
+    None where they are not, as in a set that heard each utterance once.
+    """
+    conditions = _values(data / "utt2condition", utts)
+    if conditions is None:
+        return None
+    ends = [f"-{condition}" for condition in conditions]
+    if not all(utt.endswith(end) for utt, end in zip(utts, ends)):
+        return None
+    names = [utt.removesuffix(end) for utt, end in zip(utts, ends)]
+    return np.unique(names, return_inverse=True)[1]
 
 
 def _values(path: Path, utts: Sequence[str]) -> np.ndarray | None:

@@ -108,3 +108,24 @@ def test_seeds_that_disagree_make_a_difference_less_certain():
     alone = paired_p_value(WER, [apart[0][0]], [other[0][0]])
     assert alone < 0.01 < 0.2 < paired_p_value(WER, apart, other)
     assert paired_p_value(WER, apart, apart) == 1
+
+
+def test_versions_of_one_utterance_are_drawn_together():
+    once = error_counts(50, 0.2)
+    source = np.tile(np.arange(50), 4)
+    four = score_interval(WER, [np.tile(once, (4, 1))], sources=[source])
+    alone = score_interval(WER, [once])
+    assert (four.value, four.low, four.high) == (alone.value, alone.low, alone.high)
+    apart = score_interval(WER, [np.tile(once, (4, 1))])  # as if four times the data
+    assert four.high - four.low > 1.7 * (apart.high - apart.low)
+    assert four.n == 200
+
+
+def test_strata_of_the_same_sources_are_drawn_together():
+    once, sources = error_counts(50, 0.2), [np.arange(50)] * 3
+    mean = score_interval(WER, [once] * 3, sources=sources)
+    assert mean.low == score_interval(WER, [once]).low
+    better = once.copy()
+    better[:, 0] = np.maximum(better[:, 0] - 1, 0)
+    p = paired_p_value(WER, [once] * 3, [better] * 3, sources=sources)
+    assert p == paired_p_value(WER, [once], [better])

@@ -1,6 +1,7 @@
 import json
 
 import jiwer
+import numpy as np
 import pytest
 import sacrebleu
 
@@ -95,3 +96,18 @@ def test_hypothesis_lost_for_one_utterance_is_named(recipe):
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(SystemExit, match="hyp.st: no hypothesis for .* utt059"):
         run(recipe)
+
+
+def test_versions_of_an_utterance_are_known_by_their_ids(tmp_path):
+    utts = [f"{name}-{c}" for name in ("b-1", "a") for c in ("nb", "amr_nb")]
+    lines = "".join(f"{utt} {utt.split('-')[-1]}\n" for utt in utts)
+    (tmp_path / "utt2condition").write_text(lines)
+    assert score.sources_of(tmp_path, utts).tolist() == [1, 1, 0, 0]
+    (tmp_path / "utt2condition").write_text(lines.replace("a-nb nb", "a-nb wb"))
+    assert score.sources_of(tmp_path, utts) is None
+
+
+def test_sources_follow_the_rows_of_a_group():
+    rows = [np.array([1, 3]), np.array([0, 2])]
+    counts = score.TaskCounts({}, {"mean_nb": rows}, np.array([7, 7, 9, 9, 8]))
+    assert [of.tolist() for of in counts.sources("mean_nb")] == [[0, 1], [0, 1]]

@@ -23,9 +23,11 @@ from espnet_smoe.moe.gate import (
     LabelGate,
     LabelTopKGate,
     MoEOptions,
+    SharedEmbeddingGate,
     TopKGate,
     build_gate,
     build_labels,
+    build_router,
 )
 from espnet_smoe.moe.labels import Labels
 from espnet_smoe.moe.routing import Routing
@@ -41,10 +43,12 @@ __all__ = [
     "MoEFeedForward",
     "MoEOptions",
     "Routing",
+    "SharedEmbeddingGate",
     "TopKGate",
     "build_feed_forward",
     "build_gate",
     "build_labels",
+    "build_router",
     "dispatch",
     "reference",
 ]

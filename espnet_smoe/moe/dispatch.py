@@ -23,6 +23,7 @@ class Assignment:
         weights: ``(N, k)`` weight of each chosen expert's output; None where the
             output of the one expert is taken as it is.
         losses: What the decision costs beside its use, by name.
+        logits: ``(N, E)`` what a router thought of each expert; None without one.
     """
 
     counts: list[int]
@@ -30,6 +31,7 @@ class Assignment:
     restore: torch.Tensor | None = None
     weights: torch.Tensor | None = None
     losses: dict[str, torch.Tensor] = field(default_factory=dict)
+    logits: torch.Tensor | None = None
 
     @classmethod
     def of(
@@ -38,6 +40,7 @@ class Assignment:
         num_experts: int,
         weights: torch.Tensor | None = None,
         losses: dict[str, torch.Tensor] | None = None,
+        logits: torch.Tensor | None = None,
     ) -> "Assignment":
         """Sort the rows by their experts.
 
@@ -46,6 +49,7 @@ class Assignment:
             num_experts: E.
             weights: ``(N, k)``.
             losses: By name.
+            logits: ``(N, E)``.
 
         Example:
             >>> Assignment.of(torch.tensor([1, 0, 1]), 2).counts
@@ -54,9 +58,9 @@ class Assignment:
         chosen = experts.flatten()
         counts = torch.bincount(chosen, minlength=num_experts).tolist()
         if bool((chosen[1:] >= chosen[:-1]).all()):
-            return cls(counts, weights=weights, losses=losses or {})
+            return cls(counts, None, None, weights, losses or {}, logits)
         order = torch.argsort(chosen, stable=True)
-        return cls(counts, order, torch.argsort(order), weights, losses or {})
+        return cls(counts, order, torch.argsort(order), weights, losses or {}, logits)
 
     @property
     def sorted(self) -> "Assignment":

@@ -15,6 +15,7 @@ class FeedForward(nn.Module):
         hidden_size: Width between the two matrices, F.
         dropout_rate: Dropout after the activation.
         activation: Module applied between the matrices; ReLU when None.
+        output_size: Width of the output, where it is not D.
 
     Example:
         >>> FeedForward(4, 8)(torch.zeros(2, 3, 4)).shape
@@ -27,13 +28,14 @@ class FeedForward(nn.Module):
         hidden_size: int,
         dropout_rate: float = 0.0,
         activation: nn.Module | None = None,
+        output_size: int | None = None,
     ):
         super().__init__()
         self.w_1 = nn.Linear(size, hidden_size)
-        self.w_2 = nn.Linear(hidden_size, size)
+        self.w_2 = nn.Linear(hidden_size, output_size or size)
         self.dropout = nn.Dropout(dropout_rate)
         self.activation = activation if activation is not None else nn.ReLU()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map ``(..., D)`` to ``(..., D)``."""
+        """Map ``(..., D)`` to ``(..., D)`` or ``(..., output_size)``."""
         return self.w_2(self.dropout(self.activation(self.w_1(x))))

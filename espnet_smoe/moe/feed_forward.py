@@ -54,8 +54,11 @@ class MoEFeedForward(nn.Module):
         assignment = self.gate(rows, routing)
         routing.loads[self.name] = torch.tensor(assignment.counts)
         routing.losses[self.name] = assignment.losses
-        y = dispatch(rows, assignment, self.experts)
-        return torch.zeros_like(x, dtype=y.dtype).masked_scatter(frames[..., None], y)
+        if assignment.logits is not None:
+            routing.logits[self.name] = assignment.logits.detach()
+        y = dispatch(rows, assignment, self.experts)  # (N, D')
+        padded = y.new_zeros(*x.shape[:2], y.size(1))
+        return padded.masked_scatter(frames[..., None], y)
 
 
 class DenseFeedForward(FeedForward):
@@ -72,6 +75,9 @@ def build_feed_forward(
     hidden_size: int,
     dropout_rate: float,
     name: str,
+    output_size: int | None = None,
+    embedding_size: int = 0,
+    router: nn.Linear | None = None,
 ) -> nn.Module:
     """A mixture where options ask for one, else the dense block.
 
@@ -81,11 +87,15 @@ def build_feed_forward(
         hidden_size: F.
         dropout_rate: Dropout after the activation.
         name: The layer's name in `Routing.loads`.
+        output_size: Width of the output, where it is not D.
+        embedding_size: Width of the embedding network's output, 0 where there is none.
+        router: From `build_router`, for layers that share one.
     """
+    block = {"dropout_rate": dropout_rate, "output_size": output_size}
     if options is None:
-        return DenseFeedForward(size, hidden_size, dropout_rate)
+        return DenseFeedForward(size, hidden_size, **block)
     return MoEFeedForward(
-        build_gate(options, size),
-        lambda: FeedForward(size, hidden_size, dropout_rate),
+        build_gate(options, size, embedding_size, router),
+        lambda: FeedForward(size, hidden_size, **block),
         name,
     )

@@ -2,8 +2,9 @@
 
 Each layer has a gate, which maps a batch and its `Routing` to an `Assignment`.
 `LabelGate` follows a label that is known beforehand (S-MoE, Eq. 1-3). `TopKGate`
-learns to choose for each frame, among all experts or among those of its label. A
-further kind is a class here with a line in `GATES`.
+learns to choose for each frame (Switch, U2++ MoE); `SharedEmbeddingGate` looks at an
+embedding of the speech as well (SpeechMoE, Eq. 8), `LabelTopKGate` chooses among the
+experts of a label (DLG-MoE). A further kind is a class here with a line in `GATES`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,12 @@ from torch import nn
 
 from espnet_smoe.moe.dispatch import Assignment
 from espnet_smoe.moe.labels import Labels
-from espnet_smoe.moe.loss import balance_loss, z_loss
+from espnet_smoe.moe.loss import (
+    balance_loss,
+    importance_loss,
+    sparsity_loss,
+    z_loss,
+)
 from espnet_smoe.moe.routing import Routing
 from espnet_smoe.options import nearest, reject_unknown
 
@@ -26,13 +32,19 @@ class MoEOptions:
 
     Attributes:
         gate: Kind of routing, a key of `GATES`: ``label`` (the label's own expert),
-            ``topk`` (learned, frame by frame) or ``label_topk`` (the label's own
+            ``topk`` (learned, frame by frame), ``shared_embedding`` (learned, from the
+            frame and an embedding network's output) or ``label_topk`` (the label's own
             group of experts, learned inside it).
         num_experts: E; by default one expert a label.
         labels: Special tokens of the token list, expert 0 first.
         top_k: Experts a frame, for learned gates.
         label_embedding: Let the router of ``topk`` see the label as well.
+        shared_router: One router for all layers of the same width (Omni-router).
+        jitter: In training the router sees its input times a number from
+            1 - jitter to 1 + jitter (Switch), 0 for none.
         balance_weight: Weight of the load balancing loss in the training loss.
+        importance_weight: Weight of the mean importance loss.
+        sparsity_weight: Weight of the sparsity L1 loss.
         z_weight: Weight of the z-loss.
     """
 
@@ -41,7 +53,11 @@ class MoEOptions:
     labels: Sequence[str] = ()
     top_k: int = 1
     label_embedding: bool = False
+    shared_router: bool = False
+    jitter: float = 0.0
     balance_weight: float = 0.0
+    importance_weight: float = 0.0
+    sparsity_weight: float = 0.0
     z_weight: float = 0.0
 
     @classmethod
@@ -75,7 +91,12 @@ class MoEOptions:
     @property
     def loss_weights(self) -> dict[str, float]:
         """Weights of the auxiliary losses that are in use, by name."""
-        weights = {"balance": self.balance_weight, "z": self.z_weight}
+        weights = {
+            "balance": self.balance_weight,
+            "importance": self.importance_weight,
+            "sparsity": self.sparsity_weight,
+            "z": self.z_weight,
+        }
         return {name: weight for name, weight in weights.items() if weight}
 
 
@@ -85,6 +106,8 @@ class Gate(nn.Module):
     Args:
         options: What the user asked for.
         size: D, for gates that look at the frames.
+        embedding_size: Width of the embedding network's output, 0 where there is none.
+        router: The one that all layers share; None for a router of its own.
 
     Attributes:
         num_experts: E.
@@ -95,7 +118,13 @@ class Gate(nn.Module):
 
     per_frame = False
 
-    def __init__(self, options: MoEOptions, size: int):
+    def __init__(
+        self,
+        options: MoEOptions,
+        size: int,
+        embedding_size: int = 0,
+        router: nn.Linear | None = None,
+    ):
         super().__init__()
         self.num_experts = options.num_experts or len(options.labels)
         self.top_k = options.top_k
@@ -149,10 +178,11 @@ class LabelGate(Gate):
                 f"{len(options.labels)} labels ({', '.join(options.labels)}); give "
                 "one label an expert"
             )
-        if options.top_k != 1 or options.label_embedding or options.loss_weights:
+        learned = (options.label_embedding, options.shared_router, options.jitter)
+        if options.top_k != 1 or any(learned) or options.loss_weights:
             return (
-                "top_k, label_embedding, balance_weight and z_weight belong to a "
-                "learned gate; remove them or write 'gate: topk'"
+                "top_k, label_embedding, shared_router, jitter and the weights of "
+                "losses belong to a learned gate; remove them or write 'gate: topk'"
             )
         return ""
 
@@ -173,13 +203,20 @@ class TopKGate(Gate):
 
     per_frame = True
 
-    def __init__(self, options: MoEOptions, size: int):
+    def __init__(
+        self,
+        options: MoEOptions,
+        size: int,
+        embedding_size: int = 0,
+        router: nn.Linear | None = None,
+    ):
         super().__init__(options, size)
-        self.router = nn.Linear(size, self.num_experts, bias=False)
+        self.router = router or new_router(options, size, embedding_size)
         self.of_label = None
         if options.label_embedding:
             self.of_label = nn.Embedding(len(options.labels), self.num_experts)
             nn.init.zeros_(self.of_label.weight)
+        self.jitter = options.jitter
         self.losses = tuple(options.loss_weights)
 
     @classmethod
@@ -191,12 +228,19 @@ class TopKGate(Gate):
             return f"top_k is {options.top_k}; choose 1 to {options.num_experts}"
         if options.label_embedding and not options.labels:
             return "label_embedding needs labels"
+        if not 0 <= options.jitter < 1:
+            return f"jitter is {options.jitter}; choose 0 to less than 1"
         return ""
 
     @classmethod
     def labels_of(cls, options: MoEOptions) -> Sequence[str]:
         """Only an embedding of the label needs one."""
         return options.labels if options.label_embedding else ()
+
+    @classmethod
+    def router_size(cls, size: int, embedding_size: int) -> int:
+        """The width of what the router looks at: the frame."""
+        return size
 
     def forward(self, x: torch.Tensor, routing: Routing) -> Assignment:
         """Decide about the frames ``x`` ``(N, D)``."""
@@ -207,13 +251,15 @@ class TopKGate(Gate):
         else:
             weights = chosen_logits.softmax(dim=1)
         losses = self._losses(logits, chosen)
-        return Assignment.of(chosen, self.num_experts, weights, losses)
+        return Assignment.of(chosen, self.num_experts, weights, losses, logits)
 
     def logits(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
         """``(N, E)`` in float32, or float64 for a model in float64."""
+        x = x.to(self.router.weight.dtype)
+        if self.training and self.jitter:
+            x = x * torch.empty_like(x).uniform_(1 - self.jitter, 1 + self.jitter)
         with torch.autocast(x.device.type, enabled=False):
-            weight = self.router.weight
-            logits = nn.functional.linear(x.to(weight.dtype), weight)
+            logits = self.router(x)
         if self.of_label is not None:
             logits = logits + self.of_label(self.label_of_frames(routing, x.device))
         return logits
@@ -221,14 +267,39 @@ class TopKGate(Gate):
     def _losses(
         self, logits: torch.Tensor, chosen: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        if not self.training:
+        if not self.training or not self.losses:
             return {}
-        losses = {}
-        if "balance" in self.losses:
-            losses["balance"] = balance_loss(logits.softmax(dim=1), chosen)
-        if "z" in self.losses:
-            losses["z"] = z_loss(logits)
-        return losses
+        probabilities = logits.softmax(dim=1)
+        of = {
+            "balance": lambda: balance_loss(probabilities, chosen),
+            "importance": lambda: importance_loss(probabilities),
+            "sparsity": lambda: sparsity_loss(probabilities),
+            "z": lambda: z_loss(logits),
+        }
+        return {name: of[name]() for name in self.losses}
+
+
+class SharedEmbeddingGate(TopKGate):
+    """The router sees the frame and what an embedding network made of it.
+
+    ``logits = W Concat(e; x)`` (SpeechMoE, Eq. 8); ``e`` is computed once and stands in
+    `Routing.embedding` for the gates of all layers.
+    """
+
+    @classmethod
+    def router_size(cls, size: int, embedding_size: int) -> int:
+        """The width of ``Concat(e; x)``."""
+        if not embedding_size:
+            raise ValueError(
+                "'gate: shared_embedding' needs an encoder with an embedding network, "
+                "such as 'encoder: speech_moe' with embedding_blocks; or take "
+                "'gate: topk'"
+            )
+        return embedding_size + size
+
+    def logits(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
+        """``(N, E)`` from ``x`` ``(N, D)`` and the embedding ``(N, De)``."""
+        return super().logits(torch.cat((routing.embedding, x), dim=1), routing)
 
 
 class LabelTopKGate(TopKGate):
@@ -238,8 +309,14 @@ class LabelTopKGate(TopKGate):
     the first label.
     """
 
-    def __init__(self, options: MoEOptions, size: int):
-        super().__init__(options, size)
+    def __init__(
+        self,
+        options: MoEOptions,
+        size: int,
+        embedding_size: int = 0,
+        router: nn.Linear | None = None,
+    ):
+        super().__init__(options, size, embedding_size, router)
         group = torch.arange(self.num_experts) // (
             self.num_experts // len(options.labels)
         )
@@ -278,16 +355,24 @@ class LabelTopKGate(TopKGate):
 GATES: dict[str, type[Gate]] = {
     "label": LabelGate,
     "topk": TopKGate,
+    "shared_embedding": SharedEmbeddingGate,
     "label_topk": LabelTopKGate,
 }
 
 
-def build_gate(options: MoEOptions, size: int) -> Gate:
+def build_gate(
+    options: MoEOptions,
+    size: int,
+    embedding_size: int = 0,
+    router: nn.Linear | None = None,
+) -> Gate:
     """Make the gate of one layer.
 
     Args:
         options: What the user asked for.
         size: D.
+        embedding_size: Width of the embedding network's output, 0 where there is none.
+        router: From `build_router`, for layers that share one.
 
     Example:
         >>> options = MoEOptions("topk", num_experts=4, top_k=2)
@@ -295,7 +380,28 @@ def build_gate(options: MoEOptions, size: int) -> Gate:
         >>> gate(torch.zeros(3, 8), Routing(torch.tensor([3]))).weights.shape
         torch.Size([3, 2])
     """
-    return GATES[options.gate](options, size)
+    return GATES[options.gate](options, size, embedding_size, router)
+
+
+def build_router(
+    options: MoEOptions | None, size: int, embedding_size: int = 0
+) -> nn.Linear | None:
+    """The router that all layers share; None where each has its own.
+
+    Args:
+        options: What the user asked for; None for a dense model.
+        size: D.
+        embedding_size: Width of the embedding network's output, 0 where there is none.
+    """
+    if options is None or not options.shared_router:
+        return None
+    return new_router(options, size, embedding_size)
+
+
+def new_router(options: MoEOptions, size: int, embedding_size: int) -> nn.Linear:
+    """A linear map to the logits of the experts."""
+    width = GATES[options.gate].router_size(size, embedding_size)
+    return nn.Linear(width, options.num_experts, bias=False)
 
 
 def build_labels(options: MoEOptions | None) -> Labels | None:

@@ -1,9 +1,11 @@
 """Auxiliary losses of learned routing: pure functions of what the router said.
 
-Padding must not be among the frames that are given.
+Every mean is over the frames that are not padding, of all processes that train
+together: the losses of a batch are the same, however it is shared out.
 """
 
 import torch
+from torch.distributed import nn as distributed
 
 
 def balance_loss(probabilities: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
@@ -16,9 +18,37 @@ def balance_loss(probabilities: torch.Tensor, chosen: torch.Tensor) -> torch.Ten
         chosen: ``(N, k)`` experts.
     """
     num_experts = probabilities.size(1)
-    counts = torch.bincount(chosen.flatten(), minlength=num_experts)  # (E,)
-    shares = counts / chosen.numel()
-    return num_experts * (shares * probabilities.mean(dim=0)).sum()
+    taken = torch.zeros_like(probabilities.detach()).scatter(1, chosen, 1.0)  # (N, E)
+    shares = frame_mean(taken / chosen.size(1))  # s, (E,)
+    return num_experts * (shares * frame_mean(probabilities)).sum()
+
+
+def importance_loss(probabilities: torch.Tensor) -> torch.Tensor:
+    """SpeechMoE's mean importance (Eq. 10-11): ``E * sum_j Imp_j^2``.
+
+    1 where all experts matter the same, up to E where one alone does.
+
+    Args:
+        probabilities: ``(N, E)`` of the router, frames that are not padding.
+
+    Example:
+        >>> importance_loss(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+        tensor(1.)
+    """
+    importance = frame_mean(probabilities)  # (E,)
+    return probabilities.size(1) * importance.square().sum()
+
+
+def sparsity_loss(probabilities: torch.Tensor) -> torch.Tensor:
+    """SpeechMoE's sparsity L1 (Eq. 9): the mean of ``|p / |p|_2|_1``.
+
+    1 where each frame is sure of one expert, up to the square root of E.
+
+    Args:
+        probabilities: ``(N, E)`` of the router, frames that are not padding.
+    """
+    unit = torch.nn.functional.normalize(probabilities, dim=1)  # (N, E)
+    return frame_mean(unit.norm(p=1, dim=1))
 
 
 def z_loss(logits: torch.Tensor) -> torch.Tensor:
@@ -27,4 +57,17 @@ def z_loss(logits: torch.Tensor) -> torch.Tensor:
     Args:
         logits: ``(N, E)``, frames that are not padding.
     """
-    return logits.logsumexp(dim=1).square().mean()
+    return frame_mean(logits.logsumexp(dim=1).square())
+
+
+def frame_mean(x: torch.Tensor) -> torch.Tensor:
+    """Mean of ``(N, ...)`` over the frames of all processes.
+
+    Each process has the gradient of the whole mean, as if it held all frames.
+    """
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return x.mean(dim=0)
+    total = x.sum(dim=0)
+    both = torch.cat((total.flatten(), total.new_tensor([len(x)])))
+    both = distributed.all_reduce(both)
+    return (both[:-1] / both[-1]).view(total.shape)

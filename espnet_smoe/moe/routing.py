@@ -15,14 +15,22 @@ class Routing:
         lengths: ``(B,)`` frames of each utterance that are not padding; only
             these count in a load, a loss or a statistic.
         labels: Which utterances have which label; None where nothing was labelled.
+        embedding: ``(N, De)`` what an embedding network made of the frames that are
+            not padding, for the gates that look at it (see `rows`).
+        embedding_sequence: ``(B, T, De)`` the same with its gradient, for a loss of
+            its own; left by an encoder that has an embedding network.
         loads: Filled by the layers: layer name -> ``(E,)`` frames per expert.
         losses: Filled by the layers: layer name -> auxiliary losses by name.
+        logits: Filled by the layers: layer name -> ``(N, E)`` of a learned gate.
     """
 
     lengths: torch.Tensor
     labels: Assignment | None = None
+    embedding: torch.Tensor | None = None
+    embedding_sequence: torch.Tensor | None = None
     loads: dict[str, torch.Tensor] = field(default_factory=dict)
     losses: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
+    logits: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def enter(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Sort a batch by label once, at the door, for every layer behind it.
@@ -48,5 +56,9 @@ class Routing:
         """Which positions of ``x`` ``(B, T, D)`` are not padding: ``(B, T)``."""
         positions = torch.arange(x.size(1), device=x.device)
         return positions < self.lengths.to(x.device)[:, None]
+
+    def rows(self, x: torch.Tensor) -> torch.Tensor:
+        """The frames of ``x`` ``(B, T, D)`` that are not padding: ``(N, D)``."""
+        return x[self.frames(x)]
 
     _restore: torch.Tensor | None = field(default=None, repr=False)

@@ -25,7 +25,13 @@ from espnet_smoe.compat import (
 )
 from espnet_smoe.decoder.attention import CachedAttention, KeysValues
 from espnet_smoe.decoder.cache import CacheRow, DecoderCache, gather
-from espnet_smoe.moe import MoEOptions, Routing, build_feed_forward, build_labels
+from espnet_smoe.moe import (
+    MoEOptions,
+    Routing,
+    build_feed_forward,
+    build_labels,
+    build_router,
+)
 from espnet_smoe.options import options_of
 
 TASK_LABELS = ("<translate>", "<transcribe>")  # E0, E1 (S-MoE, Eq. 3)
@@ -152,6 +158,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface):
         options = MoEOptions.parse(moe, "decoder_conf.moe", TASK_LABELS)
         self.labels = build_labels(options)
         self.loss_weights = options.loss_weights if options else {}
+        router = build_router(options, size)
 
         def attention(rate: float) -> CachedAttention:
             return CachedAttention(attention_heads, size, rate, qk_norm)
@@ -162,7 +169,12 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface):
                 attention(self_attention_dropout_rate),
                 attention(src_attention_dropout_rate),
                 build_feed_forward(
-                    options, size, linear_units, dropout_rate, str(number)
+                    options,
+                    size,
+                    linear_units,
+                    dropout_rate,
+                    str(number),
+                    router=router,
                 ),
                 dropout_rate,
                 normalize_before,

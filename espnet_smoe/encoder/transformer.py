@@ -25,7 +25,13 @@ from espnet_smoe.compat import (
     repeat,
 )
 from espnet_smoe.encoder.subsampling import Conv1dGLUSubsampling
-from espnet_smoe.moe import MoEOptions, Routing, build_feed_forward, build_labels
+from espnet_smoe.moe import (
+    MoEOptions,
+    Routing,
+    build_feed_forward,
+    build_labels,
+    build_router,
+)
 from espnet_smoe.options import options_of
 
 BANDWIDTH_LABELS = ("<wb>", "<nb>")  # E0, E1 (S-MoE, Eq. 2)
@@ -136,6 +142,7 @@ class SMoETransformerEncoder(TransformerEncoder):
         options = MoEOptions.parse(moe, "encoder_conf.moe", BANDWIDTH_LABELS)
         self.labels = build_labels(options)
         self.loss_weights = options.loss_weights if options else {}
+        router = build_router(options, output_size)
 
         def layer(number: int) -> SMoEEncoderLayer:
             return SMoEEncoderLayer(
@@ -148,7 +155,12 @@ class SMoETransformerEncoder(TransformerEncoder):
                     use_sdpa=use_sdpa,
                 ),
                 build_feed_forward(
-                    options, output_size, linear_units, dropout_rate, str(number)
+                    options,
+                    output_size,
+                    linear_units,
+                    dropout_rate,
+                    str(number),
+                    router=router,
                 ),
                 dropout_rate,
                 normalize_before,
@@ -198,6 +210,7 @@ class SMoETransformerEncoder(TransformerEncoder):
         x, mask = self._embed(xs_pad, mask.to(xs_pad.device))
         routing = routing or Routing(ilens)
         routing.lengths = mask.sum(dim=(1, 2))
+        routing.everywhere = True
         x, mask = routing.enter(x, mask)
         hidden = []
         for number, layer in enumerate(self.encoders, 1):

@@ -250,7 +250,7 @@ class TopKGate(Gate):
             weights = (chosen_logits - logits.logsumexp(1, keepdim=True)).exp()
         else:
             weights = chosen_logits.softmax(dim=1)
-        losses = self._losses(logits, chosen)
+        losses = self._losses(logits, chosen, routing.everywhere)
         return Assignment.of(chosen, self.num_experts, weights, losses, logits)
 
     def logits(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
@@ -265,16 +265,16 @@ class TopKGate(Gate):
         return logits
 
     def _losses(
-        self, logits: torch.Tensor, chosen: torch.Tensor
+        self, logits: torch.Tensor, chosen: torch.Tensor, everywhere: bool
     ) -> dict[str, torch.Tensor]:
         if not self.training or not self.losses:
             return {}
         probabilities = logits.softmax(dim=1)
         of = {
-            "balance": lambda: balance_loss(probabilities, chosen),
-            "importance": lambda: importance_loss(probabilities),
-            "sparsity": lambda: sparsity_loss(probabilities),
-            "z": lambda: z_loss(logits),
+            "balance": lambda: balance_loss(probabilities, chosen, everywhere),
+            "importance": lambda: importance_loss(probabilities, everywhere),
+            "sparsity": lambda: sparsity_loss(probabilities, everywhere),
+            "z": lambda: z_loss(logits, everywhere),
         }
         return {name: of[name]() for name in self.losses}
 

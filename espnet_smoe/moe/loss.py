@@ -1,14 +1,17 @@
 """Auxiliary losses of learned routing: pure functions of what the router said.
 
-Every mean is over the frames that are not padding, of all processes that train
-together: the losses of a batch are the same, however it is shared out.
+Every mean is over the frames that are not padding. With ``everywhere`` these are the
+frames of all processes that train together, each of which must then call the loss: it
+is the same however a batch is shared out.
 """
 
 import torch
 from torch.distributed import nn as distributed
 
 
-def balance_loss(probabilities: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+def balance_loss(
+    probabilities: torch.Tensor, chosen: torch.Tensor, everywhere: bool = False
+) -> torch.Tensor:
     """Switch's load balancing (SpeechMoE, Eq. 7): ``E * sum_i s_i P_i``.
 
     1 where the load is even, up to E where one expert takes everything.
@@ -16,56 +19,65 @@ def balance_loss(probabilities: torch.Tensor, chosen: torch.Tensor) -> torch.Ten
     Args:
         probabilities: ``(N, E)`` of the router, frames that are not padding.
         chosen: ``(N, k)`` experts.
+        everywhere: Mean over all processes.
     """
     num_experts = probabilities.size(1)
     taken = torch.zeros_like(probabilities.detach()).scatter(1, chosen, 1.0)  # (N, E)
-    shares = frame_mean(taken / chosen.size(1))  # s, (E,)
-    return num_experts * (shares * frame_mean(probabilities)).sum()
+    shares = frame_mean(taken / chosen.size(1), everywhere)  # s, (E,)
+    return num_experts * (shares * frame_mean(probabilities, everywhere)).sum()
 
 
-def importance_loss(probabilities: torch.Tensor) -> torch.Tensor:
+def importance_loss(
+    probabilities: torch.Tensor, everywhere: bool = False
+) -> torch.Tensor:
     """SpeechMoE's mean importance (Eq. 10-11): ``E * sum_j Imp_j^2``.
 
     1 where all experts matter the same, up to E where one alone does.
 
     Args:
         probabilities: ``(N, E)`` of the router, frames that are not padding.
+        everywhere: Mean over all processes.
 
     Example:
         >>> importance_loss(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
         tensor(1.)
     """
-    importance = frame_mean(probabilities)  # (E,)
+    importance = frame_mean(probabilities, everywhere)  # (E,)
     return probabilities.size(1) * importance.square().sum()
 
 
-def sparsity_loss(probabilities: torch.Tensor) -> torch.Tensor:
+def sparsity_loss(
+    probabilities: torch.Tensor, everywhere: bool = False
+) -> torch.Tensor:
     """SpeechMoE's sparsity L1 (Eq. 9): the mean of ``|p / |p|_2|_1``.
 
     1 where each frame is sure of one expert, up to the square root of E.
 
     Args:
         probabilities: ``(N, E)`` of the router, frames that are not padding.
+        everywhere: Mean over all processes.
     """
     unit = torch.nn.functional.normalize(probabilities, dim=1)  # (N, E)
-    return frame_mean(unit.norm(p=1, dim=1))
+    return frame_mean(unit.norm(p=1, dim=1), everywhere)
 
 
-def z_loss(logits: torch.Tensor) -> torch.Tensor:
+def z_loss(logits: torch.Tensor, everywhere: bool = False) -> torch.Tensor:
     """Keeps the router's logits small: mean of ``logsumexp(logits)^2`` (ST-MoE, Eq. 5).
 
     Args:
         logits: ``(N, E)``, frames that are not padding.
+        everywhere: Mean over all processes.
     """
-    return frame_mean(logits.logsumexp(dim=1).square())
+    return frame_mean(logits.logsumexp(dim=1).square(), everywhere)
 
 
-def frame_mean(x: torch.Tensor) -> torch.Tensor:
-    """Mean of ``(N, ...)`` over the frames of all processes.
+def frame_mean(x: torch.Tensor, everywhere: bool) -> torch.Tensor:
+    """Mean of ``(N, ...)`` over the frames, of this process or of all.
 
     Each process has the gradient of the whole mean, as if it held all frames.
     """
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    together = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if not (everywhere and together):
         return x.mean(dim=0)
     total = x.sum(dim=0)
     both = torch.cat((total.flatten(), total.new_tensor([len(x)])))

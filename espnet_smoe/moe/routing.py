@@ -19,6 +19,8 @@ class Routing:
             not padding, for the gates that look at it (see `rows`).
         embedding_sequence: ``(B, T, De)`` the same with its gradient, for a loss of
             its own; left by an encoder that has an embedding network.
+        everywhere: All processes make this pass at the same time: the means in its
+            auxiliary losses go over the frames of all of them.
         loads: Filled by the layers: layer name -> ``(E,)`` frames per expert.
         losses: Filled by the layers: layer name -> auxiliary losses by name.
         logits: Filled by the layers: layer name -> ``(N, E)`` of a learned gate.
@@ -28,6 +30,7 @@ class Routing:
     labels: Assignment | None = None
     embedding: torch.Tensor | None = None
     embedding_sequence: torch.Tensor | None = None
+    everywhere: bool = False
     loads: dict[str, torch.Tensor] = field(default_factory=dict)
     losses: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
     logits: dict[str, torch.Tensor] = field(default_factory=dict)

@@ -9,9 +9,11 @@ from espnet_smoe.moe import (
     LabelTopKGate,
     MoEOptions,
     Routing,
+    SharedEmbeddingGate,
     TopKGate,
     build_gate,
     build_labels,
+    build_router,
 )
 
 LABELS = ("<a>", "<b>")
@@ -109,6 +111,40 @@ def test_the_router_learns_from_the_output_and_from_its_losses():
     assert gate.eval()(x, Routing(torch.tensor([5]))).losses == {}
 
 
+def test_a_shared_embedding_is_put_before_the_frame():
+    """SpeechMoE, Eq. 8: the router's input is Concat(e; x)."""
+    options = MoEOptions("shared_embedding", num_experts=3)
+    gate = SharedEmbeddingGate(options, size=6, embedding_size=2).double()
+    x, e = torch.randn(5, 6).double(), torch.randn(5, 2).double()
+    probabilities = (torch.cat((e, x), 1) @ gate.router.weight.T).softmax(dim=1)
+    assignment = gate(x, Routing(torch.tensor([5]), embedding=e))
+    best, expert = probabilities.max(dim=1)
+    torch.testing.assert_close(assignment.weights[:, 0], best)
+    assert assignment.experts.tolist() == expert.tolist()
+
+
+def test_an_encoder_without_an_embedding_is_told_so_when_it_is_built():
+    with pytest.raises(ValueError, match="needs an encoder with an embedding network"):
+        build_gate(MoEOptions("shared_embedding", num_experts=3), size=6)
+
+
+def test_jitter_moves_the_router_s_input_in_training_only():
+    gate, x = learned(jitter=0.5), torch.randn(5, 6).double()
+    routing = Routing(torch.tensor([5]))
+    first, second = gate.logits(x, routing), gate.logits(x, routing)
+    assert (first != second).all()
+    still = x @ gate.router.weight.T
+    torch.testing.assert_close(gate.eval().logits(x, routing), still)
+
+
+def test_layers_share_one_router_where_asked():
+    options = MoEOptions("topk", num_experts=3, shared_router=True)
+    router = build_router(options, size=6)
+    gates = [build_gate(options, 6, router=router) for _ in range(2)]
+    assert gates[0].router is gates[1].router
+    assert build_router(MoEOptions("topk", num_experts=3), size=6) is None
+
+
 def test_the_router_stays_in_float32_under_autocast():
     gate, x = learned().float(), torch.randn(5, 6)
     with torch.autocast("cpu", torch.bfloat16):
@@ -127,7 +163,9 @@ def test_the_router_stays_in_float32_under_autocast():
         ({"gate": "lable"}, r"encoder_conf.moe.gate: 'lable' .* did you mean 'label'"),
         ({"num_experts": 3}, "num_experts is 3, but there are 2 labels"),
         ({"top_k": 2}, "belong to a learned gate"),
+        ({"shared_router": True}, "belong to a learned gate"),
         ({"gate": "topk"}, "needs num_experts"),
+        ({"gate": "topk", "num_experts": 2, "jitter": 1.5}, "0 to less than 1"),
         ({"gate": "topk", "num_experts": 2, "top_k": 3}, "choose 1 to 2"),
         ({"gate": "label_topk", "num_experts": 5}, "a multiple of the 2 labels"),
         ({"gate": "label_topk", "num_experts": 4, "top_k": 3}, "only 2 experts"),

@@ -11,11 +11,12 @@ def _classes() -> dict[str, dict[str, type]]:
     from espnet_smoe.decoder.transformer import SMoETransformerDecoder
     from espnet_smoe.encoder.transformer import SMoETransformerEncoder
     from espnet_smoe.model.smoe import ESPnetSMoEModel
+    from espnet_smoe.model.speech_moe import ESPnetSpeechMoEModel
 
     return {
         "encoder": {"smoe_transformer": SMoETransformerEncoder},
         "decoder": {"smoe_transformer": SMoETransformerDecoder},
-        "model": {"smoe": ESPnetSMoEModel},
+        "model": {"smoe": ESPnetSMoEModel, "speech_moe": ESPnetSpeechMoEModel},
         "preprocessor": {"smoe": SMoEPreprocessor},
     }
 

@@ -13,18 +13,43 @@ from espnet_smoe.data.tokenizer import join_pieces
 from espnet_smoe.moe import Routing
 
 
-def expert_shares(part: str, routing: Routing | None) -> dict[str, torch.Tensor]:
-    """Share of the frames that each expert took, mean over the layers.
+def routing_statistics(
+    part: str, routing: Routing | None, each_layer: bool = False
+) -> dict[str, torch.Tensor]:
+    """What the experts of a part did with a batch.
 
     Args:
         part: Where the experts are, such as ``encoder``; the keys begin with it.
         routing: Of a forward pass that is done; None where nothing was routed.
+        each_layer: Tell it layer by layer, too.
+
+    Returns:
+        ``<part>_load_<e>``: share of the frames that an expert took; for learned gates
+        also ``<part>_entropy``: entropy of the router's probabilities in nats, mean
+        over the frames, and ``<part>_dead``: experts that took nothing. They are means
+        over the layers; those of a layer begin with ``<part>_layer<name>``.
     """
     if routing is None or not routing.loads:
         return {}
-    loads = torch.stack(list(routing.loads.values())).float()  # (layers, E)
-    share = (loads / loads.sum(dim=1, keepdim=True)).mean(dim=0)
-    return {f"{part}_load_{e}": value for e, value in enumerate(share)}
+    layers = [_of_layer(name, routing) for name in routing.loads]
+    stats = {
+        f"{part}_{key}": torch.stack([of[key] for of in layers]).mean()
+        for key in layers[0]
+    }
+    if each_layer:
+        for name, of in zip(routing.loads, layers):
+            stats |= {f"{part}_layer{name}_{key}": v for key, v in of.items()}
+    return stats
+
+
+def _of_layer(name: str, routing: Routing) -> dict[str, torch.Tensor]:
+    load = routing.loads[name].float()  # (E,)
+    of = {f"load_{e}": share for e, share in enumerate(load / load.sum())}
+    if name in routing.logits:
+        log_p = routing.logits[name].float().log_softmax(dim=1)  # (N, E)
+        entropy = -(log_p.exp() * log_p.clamp(min=-1e9)).sum(dim=1).mean()
+        of |= {"entropy": entropy.to(load.device), "dead": (load == 0).float().sum()}
+    return of
 
 
 def auxiliary_loss(

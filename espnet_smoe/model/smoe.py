@@ -16,16 +16,16 @@ from espnet_smoe.compat import (
     CTC,
     AbsDecoder,
     AbsEncoder,
-    ESPnetASRModel,
     force_gatherable,
 )
 from espnet_smoe.model.metrics import (
     auxiliary_loss,
     error_rates,
-    expert_shares,
     greedy_ctc,
     mean_known,
+    routing_statistics,
 )
+from espnet_smoe.model.routed import RoutedASRModel
 from espnet_smoe.model.tasks import Task, read_tasks
 from espnet_smoe.moe import Labels, Routing
 from espnet_smoe.options import nearest, options_of
@@ -33,7 +33,7 @@ from espnet_smoe.options import nearest, options_of
 SCHEDULES = ("joint", "alternate")
 
 
-class ESPnetSMoEModel(ESPnetASRModel):
+class ESPnetSMoEModel(RoutedASRModel):
     """Speech to several texts through one shared encoder.
 
     Args:
@@ -133,7 +133,7 @@ class ESPnetSMoEModel(ESPnetASRModel):
         self.schedule = schedule
         self.ctc_task = ctc_task
         self.label_field = label_field
-        self.bf16_on_cpu = bf16_on_cpu and torch.cpu._is_avx512_bf16_supported()
+        self.use_bf16_on_cpu(bf16_on_cpu)
         self.report_cer, self.report_wer = report_cer, report_wer
         self.special_ids = {
             i for i, t in enumerate(self.token_list) if t[:1] == "<" and t[-1:] == ">"
@@ -166,8 +166,7 @@ class ESPnetSMoEModel(ESPnetASRModel):
             weight, as ESPnet does it over processes, give the loss of all of them
             in one batch.
         """
-        bf16 = self.bf16_on_cpu and self.training and speech.device.type == "cpu"
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with self.training_precision(speech):
             return self._forward(speech, speech_lengths, fields)
 
     def _forward(
@@ -178,7 +177,7 @@ class ESPnetSMoEModel(ESPnetASRModel):
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
         names = fields.get("utt_id")
         routing = self._route_encoder(fields, speech_lengths, names)
-        encoded, lengths, hidden = self._encode(speech, speech_lengths, routing)
+        encoded, lengths, hidden = self.encode_routed(speech, speech_lengths, routing)
         stats: dict[str, Any] = {}
         losses, targets = [], []
         due = self._tasks_due(fields)
@@ -205,7 +204,7 @@ class ESPnetSMoEModel(ESPnetASRModel):
         loss = loss + extra
         stats |= costs
         stats["acc"] = mean_known(stats.get(f"acc_{name}") for name in self.tasks)
-        stats |= expert_shares("encoder", routing)
+        stats |= routing_statistics("encoder", routing, each_layer=not self.training)
         stats["loss"] = loss.detach()
         # one type on every process, also for what is NaN on some
         stats = {k: torch.as_tensor(v, dtype=torch.float32) for k, v in stats.items()}
@@ -240,7 +239,7 @@ class ESPnetSMoEModel(ESPnetASRModel):
         routing = None
         if label_ids is not None and self.encoder_labels is not None:
             routing = self.encoder.route(label_ids, utterances)
-        encoded, lengths, _ = self._encode(speech, speech_lengths, routing)
+        encoded, lengths, _ = self.encode_routed(speech, speech_lengths, routing)
         return encoded, lengths
 
     def _route_encoder(
@@ -260,29 +259,6 @@ class ESPnetSMoEModel(ESPnetASRModel):
                 f"'utt2{self.label_field},{self.label_field},text' to the data paths"
             )
         return self.encoder.route(fields[self.label_field][:, 0], names)
-
-    def _encode(
-        self,
-        speech: torch.Tensor,
-        speech_lengths: torch.Tensor,
-        routing: Routing | None,
-    ) -> tuple[torch.Tensor, torch.Tensor, list[tuple[int, torch.Tensor]]]:
-        """``(B, T, D)``, ``(B,)`` frames, the layers with a CTC loss of their own."""
-        feats, lengths = self._extract_feats(speech, speech_lengths)
-        if self.specaug is not None and self.training:
-            feats, lengths = self.specaug(feats, lengths)
-        if self.normalize is not None:
-            feats, lengths = self.normalize(feats, lengths)
-        if self.preencoder is not None:
-            feats, lengths = self.preencoder(feats, lengths)
-        extra: dict[str, Any] = {} if routing is None else {"routing": routing}
-        if getattr(self.encoder, "interctc_use_conditioning", False):
-            extra["ctc"] = self.ctc
-        encoded, lengths, _ = self.encoder(feats, lengths, **extra)
-        encoded, hidden = encoded if isinstance(encoded, tuple) else (encoded, [])
-        if self.postencoder is not None:
-            encoded, lengths = self.postencoder(encoded, lengths)
-        return encoded, lengths, hidden
 
     # -- the tasks ------------------------------------------------------------------
 

@@ -1,0 +1,206 @@
+"""Model `speech_moe`: CTC over an encoder of experts (SpeechMoE, Eq. 12).
+
+``L = L_ctc + alpha L_sparsity + beta L_importance + gamma L_embedding``: alpha and beta
+are options of the mixture (``encoder_conf.moe``), gamma is ours. The embedding network
+learns the same targets by a CTC loss of its own.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import jiwer
+import torch
+from torch import nn
+
+from espnet_smoe.compat import CTC, AbsEncoder, force_gatherable
+from espnet_smoe.model.metrics import auxiliary_loss, greedy_ctc, routing_statistics
+from espnet_smoe.model.routed import RoutedASRModel
+from espnet_smoe.moe import Routing
+from espnet_smoe.options import options_of
+
+
+class ESPnetSpeechMoEModel(RoutedASRModel):
+    """Speech to modelling units by CTC.
+
+    Args:
+        vocab_size: V.
+        token_list: V units, ``<blank>`` first.
+        frontend: Waveform to features.
+        specaug: Augmentation in training.
+        normalize: Feature normalisation.
+        preencoder: Such as `stacked_deltas`, or None.
+        encoder: Any ESPnet encoder; `speech_moe` for the paper's.
+        postencoder: Any ESPnet post-encoder, or None.
+        decoder: None: there is only CTC.
+        ctc: CTC head on the encoder.
+        joint_network: None.
+        embedding_ctc_weight: gamma, the weight of the embedding network's own CTC
+            loss; plays no part where the encoder has no such network.
+        bf16_on_cpu: Train in bfloat16 autocast on a CPU that has it in hardware.
+        ignore_id: Padding of targets.
+        extract_feats_in_collect_stats: Part of ESPnet's interface.
+
+    Raises:
+        ValueError: Unknown option, or a decoder.
+    """
+
+    @options_of("model_conf")
+    def __init__(
+        self,
+        vocab_size: int,
+        token_list: Sequence[str],
+        frontend: nn.Module | None,
+        specaug: nn.Module | None,
+        normalize: nn.Module | None,
+        preencoder: nn.Module | None,
+        encoder: AbsEncoder,
+        postencoder: nn.Module | None,
+        decoder: None,
+        ctc: CTC,
+        joint_network: None,
+        embedding_ctc_weight: float = 0.01,
+        bf16_on_cpu: bool = False,
+        ignore_id: int = -1,
+        extract_feats_in_collect_stats: bool = True,
+    ):
+        if decoder is not None:
+            raise ValueError("model: speech_moe has no decoder; remove 'decoder'")
+        super().__init__(
+            vocab_size=vocab_size,
+            token_list=list(token_list),
+            frontend=frontend,
+            specaug=specaug,
+            normalize=normalize,
+            preencoder=preencoder,
+            encoder=encoder,
+            postencoder=postencoder,
+            decoder=None,
+            ctc=ctc,
+            joint_network=None,
+            ctc_weight=1.0,
+            ignore_id=ignore_id,
+            report_cer=False,
+            report_wer=False,
+            extract_feats_in_collect_stats=extract_feats_in_collect_stats,
+        )
+        self.use_bf16_on_cpu(bf16_on_cpu)
+        self.embedding_ctc = None
+        self.embedding_ctc_weight = embedding_ctc_weight
+        embedding_size = getattr(encoder, "embedding_size", 0)
+        if embedding_size and embedding_ctc_weight:
+            self.embedding_ctc = CTC(vocab_size, embedding_size)
+        self.too_short: set[str] = set()  # utterances that have been reported
+
+    def forward(
+        self,
+        speech: torch.Tensor,
+        speech_lengths: torch.Tensor,
+        text: torch.Tensor,
+        text_lengths: torch.Tensor,
+        **fields: Any,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
+        """Loss and statistics of a batch.
+
+        Args:
+            speech: ``(B, samples)``.
+            speech_lengths: ``(B,)``.
+            text: ``(B, L)`` units, -1 where padded.
+            text_lengths: ``(B,)``.
+            **fields: ``utt_id``, for messages.
+
+        Returns:
+            Loss, the mean over the utterances; statistics; B.
+        """
+        with self.training_precision(speech):
+            routing = self._new_routing(speech_lengths)
+            encoded, lengths, _ = self.encode_routed(speech, speech_lengths, routing)
+            text = text[:, : text_lengths.max()]
+            fits = self._fits(lengths, text, text_lengths, fields.get("utt_id"))
+            batch = lengths[fits], text[fits], text_lengths[fits]
+            loss = self._mean_loss(self.ctc, encoded, fits, *batch)
+            stats: dict[str, Any] = {"loss_ctc": loss.detach()}
+            if self.embedding_ctc is not None:
+                e = routing.embedding_sequence  # (B, T, De)
+                own = self._mean_loss(self.embedding_ctc, e, fits, *batch)
+                stats["loss_embedding_ctc"] = own.detach()
+                loss = loss + self.embedding_ctc_weight * own
+            extra, costs = auxiliary_loss("encoder", self.encoder, routing)
+            loss = loss + extra
+        stats |= costs
+        stats["too_short"] = float((~fits).sum())
+        stats |= routing_statistics("encoder", routing, each_layer=not self.training)
+        if not self.training:
+            stats["ser"] = self._unit_error_rate(encoded, lengths, text)
+        stats["loss"] = loss.detach()
+        stats = {k: torch.as_tensor(v, dtype=torch.float32) for k, v in stats.items()}
+        return force_gatherable((loss, stats, len(speech)), loss.device)
+
+    def encode(
+        self, speech: torch.Tensor, speech_lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Encode waveforms for decoding: ``(B, T, D)``, ``(B,)`` frames."""
+        routing = self._new_routing(speech_lengths)
+        encoded, lengths, _ = self.encode_routed(speech, speech_lengths, routing)
+        return encoded, lengths
+
+    def _new_routing(self, lengths: torch.Tensor) -> Routing | None:
+        """For our encoders; any other is called as ESPnet calls it."""
+        return Routing(lengths) if hasattr(self.encoder, "loss_weights") else None
+
+    def _fits(
+        self,
+        lengths: torch.Tensor,
+        text: torch.Tensor,
+        text_lengths: torch.Tensor,
+        names: Sequence[str] | None,
+    ) -> torch.Tensor:
+        """``(B,)`` whether CTC has frames enough; who has not is named once."""
+        text_lengths = text_lengths.to(text.device)
+        repeated = (text[:, 1:] == text[:, :-1]) & (text[:, 1:] != self.ignore_id)
+        needed = text_lengths + repeated.sum(1)  # a blank stands between equal units
+        fits = lengths.to(needed.device) >= needed
+        for row in (~fits).nonzero()[:, 0].tolist():
+            name = names[row] if names else f"row {row}"
+            if name not in self.too_short:
+                self.too_short.add(name)
+                logging.warning(
+                    "%s: %d frames for %d units, CTC needs %d; it plays no part in the "
+                    "loss: look at its audio and text, or take fewer frames together",
+                    name,
+                    int(lengths[row]),
+                    int(text_lengths[row]),
+                    int(needed[row]),
+                )
+        return fits
+
+    def _mean_loss(
+        self,
+        ctc: CTC,
+        encoded: torch.Tensor,
+        fits: torch.Tensor,
+        lengths: torch.Tensor,
+        text: torch.Tensor,
+        text_lengths: torch.Tensor,
+    ) -> torch.Tensor:
+        """Mean over the batch; an utterance that does not fit costs nothing."""
+        if not fits.any():
+            return encoded.sum() * 0.0
+        kept = ctc(encoded[fits], lengths, text, text_lengths)  # mean over who fits
+        return kept * fits.sum() / len(fits)
+
+    def _unit_error_rate(
+        self, encoded: torch.Tensor, lengths: torch.Tensor, text: torch.Tensor
+    ) -> float:
+        """Of greedy CTC."""
+        best = greedy_ctc(self.ctc.argmax(encoded), lengths, self.blank_id)
+        pairs = [
+            ([self.token_list[i] for i in r if i != self.ignore_id], h)
+            for r, h in zip(text.tolist(), best)
+        ]
+        pairs = [(r, [self.token_list[i] for i in h]) for r, h in pairs if r]
+        if not pairs:
+            return float("nan")
+        references, hypotheses = zip(*pairs)
+        joined = [[" ".join(units) for units in s] for s in (references, hypotheses)]
+        return jiwer.wer(*joined)

@@ -1,0 +1,180 @@
+#!/usr/bin/env bash
+# Train, decode and score one CTC model of Mandarin syllables, with an n-gram language
+# model and a decoding graph. The stages have the numbers of ESPnet's asr.sh.
+set -euo pipefail
+
+# Options: each is NAME=DEFAULT  # what it does. --NAME VALUE sets it.
+# options begin
+stage=1                     # first stage to run
+stop_stage=100              # last stage to run
+train_set=train             # name of the training set under data/
+valid_set=dev               # name of the validation set
+test_sets=test              # names of the test sets, separated by spaces
+asr_config=conf/train.yaml  # configuration of model and training
+inference_configs=conf/decode.yaml # configurations of decoding, separated by spaces
+asr_args=                   # more options for training, such as '--max_epoch 3'
+asr_tag=                    # name of the experiment (default: from asr_config)
+inference_model=valid.loss_ctc.ave.pth # the checkpoint to decode
+pretrained_model=           # start from these weights: FILE or FILE:SRC:DST
+speed_perturb_factors=      # such as '0.9 1.0 1.1' (default: none)
+skip_bad=false              # true: leave bad utterances out instead of stopping
+min_seconds=0.1             # leave out shorter audio (training and validation)
+max_seconds=30              # leave out longer audio
+lm_text=                    # more text for the language model, a sentence a line
+arpa=                       # a language model to use instead of training one
+lm_order=5                  # n of the n-gram model
+lm_prune=1e-8               # prune what changes the model by less, 0 for nothing
+ngpu=0                      # GPUs (of each node)
+num_nodes=1                 # nodes for training; more than one needs slurm
+nj=2                        # processes for data, statistics and decoding
+dumpdir=dump                # prepared data
+expdir=exp                  # statistics, models, results
+langdir=data/lang           # units, lexicon, language model, graph
+python=python3              # the interpreter
+results=RESULTS.md          # where stage 13 writes the tables
+local_data_opts=            # options for local/data.sh
+# options end
+
+stages='1 data, 2 speed perturbation, 3 format, 4 filter, 5 syllables and lexicon, 6 language model, 7 perplexity, 8 decoding graph, 10 statistics, 11 train, 12 decode, 13 score'
+whole='stage stop_stage ngpu num_nodes nj lm_order'
+switches='skip_bad'
+. "$(dirname "$(readlink -f "$0")")/../stages.sh"
+
+# Names that follow from the options.
+perturbed=$train_set
+[ -z "$speed_perturb_factors" ] || perturbed=${train_set}_sp
+org=$dumpdir/raw/org
+train_dir=$dumpdir/raw/$perturbed
+valid_dir=$dumpdir/raw/$valid_set
+token_files=$langdir/tokens.txt
+lm=${arpa:-$langdir/lm.arpa}
+graph=$langdir/graph
+stats_dir=$expdir/stats_$perturbed
+asr_tag=${asr_tag:-$(stem "$asr_config")}
+asr_exp=$expdir/$asr_tag
+
+# Which files feed the model, and how: for stages 10 and 11.
+data_options() { # data_options train|valid DIRECTORY
+    for triplet in wav.scp,speech,sound text_syllable,text,text; do
+        echo "--${1}_data_path_and_name_and_type $2/$triplet"
+    done
+}
+model_options() {
+    echo "--config $asr_config --use_preprocessor true"
+    echo "--token_type word --token_list $langdir/tokens.txt"
+}
+
+skip=()
+! "$skip_bad" || skip=(--skip-bad)
+
+! runs 1 || local_data
+
+! runs 2 || [ -z "$speed_perturb_factors" ] || speed_perturb
+
+if runs 3; then
+    log "Stage 3: format: check every utterance, audio to 16 kHz mono 16-bit"
+    [ -z "$speed_perturb_factors" ] || need 2 "data/$perturbed/wav.scp"
+    failed=()
+    for set in $perturbed $valid_set $test_sets; do
+        need 1 "data/$set/wav.scp"
+        $python -m espnet_smoe.data.prepare --in "data/$set" --out "$org/$set" \
+            --nj "$nj" --bandwidth wb --min-seconds 0 --max-seconds 0 "${skip[@]}" ||
+            failed+=("$set")
+    done
+    [ ${#failed[@]} -eq 0 ] || die "stage 3 stopped: bad data in ${failed[*]}"
+fi
+
+if runs 4; then
+    log "Stage 4: filter by length"
+    for set in $perturbed $valid_set $test_sets; do
+        need 3 "$org/$set/wav.scp"
+        limits=(--min-seconds "$min_seconds" --max-seconds "$max_seconds")
+        # a test set stays whole, or its scores would flatter
+        [[ " $test_sets " != *" $set "* ]] || limits=(--min-seconds 0 --max-seconds 0)
+        $python -m espnet_smoe.data.filter --in "$org/$set" \
+            --out "$dumpdir/raw/$set" --max-tokens 0 "${limits[@]}"
+    done
+fi
+
+if runs 5; then
+    log "Stage 5: syllables, words and their readings"
+    sets=()
+    for set in $valid_set $test_sets; do
+        need 4 "$dumpdir/raw/$set/text"
+        sets+=("$dumpdir/raw/$set")
+    done
+    $python -m espnet_smoe.data.syllables --train "$train_dir" --sets "${sets[@]}" \
+        --lang "$langdir" ${lm_text:+--lm-text "$lm_text"} "${skip[@]}"
+fi
+
+if runs 6 && [ -z "$arpa" ]; then
+    log "Stage 6: $lm_order-gram language model"
+    need 5 "$langdir/lm_text" "$langdir/words.txt"
+    $python -m espnet_smoe.lm.train --text "$langdir/lm_text" --order "$lm_order" \
+        --vocab "$langdir/words.txt" --prune "$lm_prune" --out "$lm"
+fi
+
+if runs 7; then
+    log "Stage 7: perplexity of $lm"
+    need 6 "$lm"
+    for set in $valid_set $test_sets; do
+        need 5 "$dumpdir/raw/$set/text_words"
+        $python -m espnet_smoe.lm.perplexity --arpa "$lm" \
+            --text "$dumpdir/raw/$set/text_words"
+    done
+fi
+
+if runs 8; then
+    log "Stage 8: decoding graph $graph"
+    need 5 "$langdir/tokens.txt" "$langdir/lexicon.txt"
+    need 6 "$lm"
+    $python -m espnet_smoe.inference.graph --tokens "$langdir/tokens.txt" \
+        --lexicon "$langdir/lexicon.txt" --arpa "$lm" --out "$graph"
+fi
+
+! runs 10 || collect_statistics
+
+! runs 11 || train
+
+# decode_dir CONFIG: conf/decode_greedy.yaml -> exp/<tag>/decode_greedy
+decode_dir() {
+    local name
+    name=$(stem "$1")
+    name=${name#decode}
+    name=${name#_}
+    echo "$asr_exp/decode_${name:-default}"
+}
+
+if runs 12; then
+    log "Stage 12: decode $test_sets"
+    need 11 "$asr_exp/config.yaml" "$asr_exp/$inference_model"
+    for config in $inference_configs; do
+        [ -f "$config" ] || die "--inference_configs: $config does not exist"
+        for set in $test_sets; do
+            need 5 "$dumpdir/raw/$set/text_syllable"
+            out=$(decode_dir "$config")/$set
+            $decode_cmd --gpu "$ngpu" "$out/decode.log" \
+                $python -m espnet_smoe.inference.decode_ctc \
+                --train-config "$asr_exp/config.yaml" \
+                --model-file "$asr_exp/$inference_model" --config "$config" \
+                --graph "$graph" --data "$dumpdir/raw/$set" --out "$out" --nj "$nj"
+            log "decoded $set: $out"
+        done
+    done
+fi
+
+if runs 13; then
+    log "Stage 13: score $asr_exp"
+    for config in $inference_configs; do
+        for set in $test_sets; do
+            out=$(decode_dir "$config")/$set
+            need 12 "$out/decode.json"
+            $python -m espnet_smoe score --data "$dumpdir/raw/$set" --hyp "$out"
+        done
+    done
+    $python -m espnet_smoe.report.results --exp "$asr_exp" --out "$results" \
+        --command "${command% }"
+    log "results: $results"
+fi
+
+log "done"

@@ -1,0 +1,1 @@
+../smoe1/path.sh

@@ -1,0 +1,162 @@
+# What the recipes' drivers share: options, checks, the stages that are alike.
+# A driver declares its options between two marks, names the stages in `stages`, its
+# whole numbers in `whole` and its switches in `switches`, then sources this file.
+
+me=$0
+command=$(printf '%q ' "$me" "$@")
+
+log() { echo "$(date '+%Y-%m-%dT%H:%M:%S') $*"; }
+die() { echo "$me: $*" >&2; exit 1; }
+
+options() { sed -n '/^# options begin$/,/^# options end$/{/^[a-z]/p}' "$(readlink -f "$me")"; }
+
+usage() {
+    echo "usage: $me [--OPTION VALUE]..."
+    echo "$stages" | fold -s -w 76 | sed -E '1s/^/stages: /; 2,$s/^/        /; s/ +$//'
+    echo "options, with their defaults:"
+    options | sed -E 's/^([a-z_0-9]+)=([^#]*[^ #])? *# (.*)$/\1|\2|\3/' |
+        while IFS='|' read -r name default what; do
+            printf '  --%-22s %s%s\n' "$name" "$what" "${default:+ [$default]}"
+        done
+}
+
+while [ $# -gt 0 ]; do
+    case $1 in
+        -h | --help) usage; exit 0 ;;
+        --*)
+            name=${1#--}
+            options | grep -q "^${name}=" || die "unknown option $1; see $me --help"
+            [ $# -ge 2 ] || die "option $1 needs a value"
+            printf -v "$name" %s "$2"
+            shift 2 ;;
+        *) die "unexpected argument '$1'; options are --NAME VALUE, see $me --help" ;;
+    esac
+done
+for name in $whole; do
+    [[ ${!name} =~ ^[0-9]+$ ]] || die "--$name '${!name}' is not a whole number"
+done
+for name in $switches; do
+    [[ ${!name} =~ ^(true|false)$ ]] || die "--$name '${!name}' is not true or false"
+done
+
+[ -f ./path.sh ] && [ -f ./cmd.sh ] || die "run it in a recipe folder: it reads path.sh and cmd.sh"
+. ./path.sh
+. ./cmd.sh
+
+runs() { [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ]; }
+need() { # need STAGE FILE...
+    local maker=$1 file
+    shift
+    for file in "$@"; do
+        [ -e "$file" ] || die "$file does not exist; stage $maker makes it (--stage $maker)"
+    done
+}
+stem() { local name; name=$(basename "$1"); echo "${name%.*}"; }
+
+local_data() { # stage 1
+    log "Stage 1: data"
+    [ -x local/data.sh ] || die "local/data.sh does not exist; it has to write data/{$train_set,$valid_set,$test_sets}"
+    # shellcheck disable=SC2086
+    PYTHON=$python local/data.sh $local_data_opts
+}
+
+speed_perturb() { # stage 2
+    log "Stage 2: speed perturbation of $train_set with $speed_perturb_factors"
+    need 1 "data/$train_set/wav.scp"
+    # shellcheck disable=SC2086
+    $python -m espnet_smoe.data.speed_perturb --in "data/$train_set" \
+        --out "data/$perturbed" --factors $speed_perturb_factors
+}
+
+# The next two read the driver's data_options and model_options (which files feed the
+# model, and how) and its $token_files.
+collect_statistics() { # stage 10
+    log "Stage 10: statistics of $train_dir and $valid_dir"
+    need 4 "$train_dir/wav.scp" "$valid_dir/wav.scp"
+    # shellcheck disable=SC2086
+    need 5 $token_files
+    [ -f "$asr_config" ] || die "--asr_config $asr_config does not exist"
+    logdir=$stats_dir/logdir
+    rm -rf "$logdir"
+    mkdir -p "$logdir"
+    jobs=$(cat "$train_dir/wav.scp" "$valid_dir/wav.scp" | wc -l)
+    for dir in "$train_dir" "$valid_dir"; do # no more jobs than utterances
+        lines=$(wc -l <"$dir/wav.scp")
+        jobs=$((jobs < lines ? jobs : lines))
+    done
+    jobs=$((jobs < nj ? jobs : nj))
+    for part in train valid; do
+        dir=$train_dir
+        [ $part = train ] || dir=$valid_dir
+        awk -v n="$jobs" -v p="$logdir/$part" '{print > (p "." (NR - 1) % n + 1 ".scp")}' \
+            "$dir/wav.scp"
+    done
+    # shellcheck disable=SC2046,SC2086
+    $train_cmd JOB=1:"$jobs" "$logdir/stats.JOB.log" \
+        $python -m espnet_smoe -m espnet2.bin.asr_train --collect_stats true --ngpu 0 \
+        $(model_options) $(data_options train "$train_dir") \
+        $(data_options valid "$valid_dir") \
+        --train_shape_file "$logdir/train.JOB.scp" \
+        --valid_shape_file "$logdir/valid.JOB.scp" \
+        --output_dir "$logdir/stats.JOB" $asr_args
+    inputs=()
+    for job in $(seq "$jobs"); do
+        inputs+=(--input_dir "$logdir/stats.$job")
+    done
+    $python -m espnet2.bin.aggregate_stats_dirs "${inputs[@]}" --output_dir "$stats_dir"
+}
+
+# The model as it was trained, --asr_args included, to {"total": ..., "active": ...}.
+count_parameters='
+import json, sys
+from espnet2.tasks.asr import ASRTask
+from espnet_smoe import register
+from espnet_smoe.check_config import count_parameters
+register()
+model, _ = ASRTask.build_model_from_file(f"{sys.argv[1]}/config.yaml")
+with open(f"{sys.argv[1]}/params.json", "w") as out:
+    json.dump(count_parameters(model), out)
+'
+
+train() { # stage 11
+    log "Stage 11: train $asr_exp"
+    need 10 "$stats_dir/train/feats_stats.npz" "$stats_dir/valid/speech_shape"
+    # shellcheck disable=SC2086
+    need 5 $token_files
+    [ -f "$asr_config" ] || die "--asr_config $asr_config does not exist"
+    mkdir -p "$asr_exp"
+    launch=()
+    distributed=(--multiprocessing_distributed true)
+    if [ "$num_nodes" -gt 1 ]; then
+        [[ $cuda_cmd == *slurm* ]] || die "--num_nodes $num_nodes needs the slurm backend; set it in cmd.sh"
+        launch=(srun --export=ALL)
+        # A file on the shared disk tells the nodes where to meet.
+        init=$(readlink -f "$asr_exp")/.dist_init_$$_$(date +%s)
+        distributed+=(--dist_launcher slurm --dist_init_method "file://$init")
+        [ "$ngpu" -gt 0 ] || distributed+=(--dist_backend gloo)
+    fi
+    # shellcheck disable=SC2046,SC2086
+    $cuda_cmd --gpu "$ngpu" --num_nodes "$num_nodes" "$asr_exp/train.log" "${launch[@]}" \
+        $python -m espnet_smoe -m espnet2.bin.asr_train --resume true --ngpu "$ngpu" \
+        "${distributed[@]}" \
+        $(model_options) $(data_options train "$train_dir") \
+        $(data_options valid "$valid_dir") \
+        --train_shape_file "$stats_dir/train/speech_shape" \
+        --train_shape_file "$stats_dir/train/text_shape" \
+        --valid_shape_file "$stats_dir/valid/speech_shape" \
+        --valid_shape_file "$stats_dir/valid/text_shape" \
+        --fold_length 80000 --fold_length 150 \
+        --normalize global_mvn \
+        --normalize_conf "stats_file=$stats_dir/train/feats_stats.npz" \
+        ${pretrained_model:+--init_param $pretrained_model} \
+        --output_dir "$asr_exp" $asr_args
+    $train_cmd "$asr_exp/params.log" $python -c "$count_parameters" "$asr_exp"
+    log "trained; log: $asr_exp/train.log"
+}
+
+pack() { # stage 14
+    log "Stage 14: pack"
+    need 11 "$asr_exp/config.yaml" "$asr_exp/$inference_model"
+    $python -m espnet_smoe.inference.pack --exp "$asr_exp" --model "$inference_model" \
+        --out "$asr_exp/$asr_tag.zip"
+}

@@ -1,0 +1,107 @@
+"""What a model computes for one utterance, counted without computing it."""
+
+import copy
+import inspect
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from espnet_smoe.compat import CTC, AbsEncoder, AbsPreEncoder
+from espnet_smoe.moe import MoEFeedForward, Routing
+
+
+@torch.no_grad()
+def multiply_accumulates(
+    encoder: AbsEncoder,
+    features: int,
+    frames: int = 100,
+    preencoder: AbsPreEncoder | None = None,
+    ctc: CTC | None = None,
+) -> dict[str, int]:
+    """Multiply-accumulates from the features of one utterance to its CTC output.
+
+    Matrix products, convolutions and attention count; in a mixture those of its
+    router and of the experts that one frame passes. A paper that says FLOPs may mean
+    these (SpeechMoE, Section 4.1) or twice as many.
+
+    Args:
+        encoder: Its weights are not read; it may be on the meta device.
+        features: Of a frame.
+        frames: 100 are a second where the front-end shifts by 10 ms.
+        preencoder: Between the features and the encoder.
+        ctc: After the encoder.
+
+    Returns:
+        Module -> multiply-accumulates; empty for an encoder that cannot be followed
+        without data.
+
+    Example:
+        >>> from espnet_smoe.encoder.speech_moe import SpeechMoEEncoder
+        >>> encoder = SpeechMoEEncoder(
+        ...     10, output_size=10, linear_units=50, num_blocks=1, attention_heads=1
+        ... )
+        >>> multiply_accumulates(encoder, features=10)  # 100 (2 x 10 x 50 + 12 x 10)
+        {'encoder': 112000}
+    """
+    x = torch.empty(1, frames, features, device="meta")
+    lengths = torch.tensor([frames])
+    counts = {}
+    try:
+        if preencoder is not None:
+            with FlopCounterMode(display=False) as counter:
+                x, lengths = on_paper(preencoder)(x, lengths)
+            counts["preencoder"] = counter.get_total_flops() // 2
+        with FlopCounterMode(display=False) as counter:
+            x = encode(on_paper(encoder), x, lengths)
+        counts["encoder"] = counter.get_total_flops() // 2
+    except (NotImplementedError, RuntimeError):  # what meta tensors answer
+        return {}
+    if ctc is not None:
+        with FlopCounterMode(display=False) as counter:
+            on_paper(ctc.ctc_lo)(x)
+        counts["ctc"] = counter.get_total_flops() // 2
+    return counts
+
+
+def encode(encoder: nn.Module, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """The encoder's last output for one utterance ``(1, T, F)``."""
+    routed = "routing" in inspect.signature(encoder.forward).parameters
+    options = {"routing": EveryFrame(lengths)} if routed else {}
+    x = encoder(x, lengths, **options)[0]
+    return x[0] if isinstance(x, tuple) else x
+
+
+def on_paper(module: nn.Module) -> nn.Module:
+    """A copy without data whose mixtures are the experts that one frame passes."""
+    module = copy.deepcopy(module).to("meta").eval()
+    for parent in list(module.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, MoEFeedForward):
+                setattr(parent, name, ActivePath(child))
+    return module
+
+
+class ActivePath(nn.Module):
+    """What a frame passes in a mixture, wherever its router would send it."""
+
+    def __init__(self, mixture: MoEFeedForward):
+        super().__init__()
+        self.experts = mixture.experts[: mixture.gate.top_k]
+        self.router = getattr(mixture.gate, "router", None)
+
+    def forward(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
+        """Map ``(B, T, D)`` as many times as a frame has experts."""
+        if self.router is not None:
+            seen = x.new_empty(*x.shape[:2], self.router.in_features)
+            functional.linear(seen, self.router.weight)
+        return sum(expert(x) for expert in self.experts)
+
+
+class EveryFrame(Routing):
+    """Of one utterance: no frame is padding, so there is no content to look at."""
+
+    def rows(self, x: torch.Tensor) -> torch.Tensor:
+        """``(1, T, D)`` to ``(T, D)``."""
+        return x.flatten(0, 1)

@@ -9,12 +9,18 @@ def _classes() -> dict[str, dict[str, type]]:
     """Our classes by kind of choice: kind -> name -> class."""
     from espnet_smoe.data.preprocessor import SMoEPreprocessor
     from espnet_smoe.decoder.transformer import SMoETransformerDecoder
+    from espnet_smoe.encoder.speech_moe import SpeechMoEEncoder
+    from espnet_smoe.encoder.stacking import StackedDeltas
     from espnet_smoe.encoder.transformer import SMoETransformerEncoder
     from espnet_smoe.model.smoe import ESPnetSMoEModel
     from espnet_smoe.model.speech_moe import ESPnetSpeechMoEModel
 
     return {
-        "encoder": {"smoe_transformer": SMoETransformerEncoder},
+        "preencoder": {"stacked_deltas": StackedDeltas},
+        "encoder": {
+            "smoe_transformer": SMoETransformerEncoder,
+            "speech_moe": SpeechMoEEncoder,
+        },
         "decoder": {"smoe_transformer": SMoETransformerDecoder},
         "model": {"smoe": ESPnetSMoEModel, "speech_moe": ESPnetSpeechMoEModel},
         "preprocessor": {"smoe": SMoEPreprocessor},

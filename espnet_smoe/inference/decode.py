@@ -106,7 +106,7 @@ def decode(args: argparse.Namespace) -> dict:
         ValueError: Something is missing or an utterance cannot be decoded; names it.
     """
     options = DecodeOptions.read(args.config)
-    utterances = _utterances(Path(args.data), options.bandwidth)
+    utterances = utterances_of(Path(args.data), options.bandwidth)
     nj = max(1, min(args.nj, len(utterances)))
     jobs = [
         _Job(
@@ -143,7 +143,8 @@ def decode(args: argparse.Namespace) -> dict:
     return summary
 
 
-def _utterances(data: Path, default: str) -> list[tuple[str, str, str]]:
+def utterances_of(data: Path, default: str) -> list[tuple[str, str, str]]:
+    """(name, audio file, bandwidth) of each utterance of a data directory."""
     if not (data / "wav.scp").is_file():
         raise ValueError(f"{data / 'wav.scp'} does not exist; stage 4 makes it")
     problems: list = []
@@ -193,7 +194,7 @@ def _decode_share(job: _Job) -> _Share:
     groups = range(0, len(job.utterances), group_size)
     for start in tqdm(groups, unit="group", mininterval=10):
         group = job.utterances[start : start + group_size]
-        read = [_read(name, path) for name, path, _ in group]
+        read = [read_utterance(name, path) for name, path, _ in group]
         waves = [wave for wave, _ in read]
         names = [name for name, _, _ in group]
         labels = _labels(speech_to_text, group, read)
@@ -207,7 +208,8 @@ def _decode_share(job: _Job) -> _Share:
     return share
 
 
-def _read(name: str, path: str) -> tuple[np.ndarray, int]:
+def read_utterance(name: str, path: str) -> tuple[np.ndarray, int]:
+    """Its waveform at 16 kHz and the rate of its file; names it where that fails."""
     try:
         return read_audio(path)
     except ValueError as error:

@@ -292,7 +292,7 @@ class SharedEmbeddingGate(TopKGate):
         if not embedding_size:
             raise ValueError(
                 "'gate: shared_embedding' needs an encoder with an embedding network, "
-                "such as 'encoder: speech_moe' with embedding_blocks; or take "
+                "such as 'encoder: speech_moe' with an 'embedding' section; or take "
                 "'gate: topk'"
             )
         return embedding_size + size

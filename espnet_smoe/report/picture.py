@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from espnet_smoe.report.compare import Cell, Row, System
 from espnet_smoe.report.layout import group_label
+from espnet_smoe.report.score import TASKS
 from espnet_smoe.report.scores import METRICS
 
 if TYPE_CHECKING:
@@ -25,7 +26,13 @@ INK, QUIET, RULE, BAND = "#1f2933", "#66727f", "#c9d1d9", "#f4f6f8"
 # which stay apart for colour-blind readers.
 REFERENCE = "#6b7280"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-SECTIONS = {"asr": "Recognition", "st": "Translation", "cost": "Cost"}
+SECTIONS = {
+    "asr": "Recognition",
+    "st": "Translation",
+    "words": "Words",
+    "units": "Modelling units",
+    "cost": "Cost",
+}
 
 
 def draw_comparison(
@@ -51,7 +58,7 @@ def draw_comparison(
     width = max(LABEL_WIDTH + COLUMN_WIDTH * len(systems), 7.5)
     small_print = textwrap.wrap(explanation, int(width * 17))
     table_height = _table_height(rows, names) + 0.2 * len(small_print) + 0.1
-    charts = [t for t in ("asr", "st") if any(t in s.tasks for s in systems)]
+    charts = [t for t in TASKS if any(t in s.tasks for s in systems)]
     height = 0.6 + table_height + (CHART_HEIGHT + 0.9) + 2 * MARGIN
     total = width + 2 * MARGIN
     figure = Figure(figsize=(total, height), dpi=160, facecolor="white")

@@ -23,6 +23,8 @@ from espnet_smoe.report.scores import METRICS
 TASKS = {
     "asr": ("text", ("wer", "cer", "cer_no_space")),
     "st": ("text_st", ("bleu", "chrf")),
+    "words": ("text", ("cer_no_space",)),
+    "units": ("text_syllable", ("ser",)),
 }
 
 
@@ -107,7 +109,7 @@ def count_tasks(data: Path, decode_dir: Path) -> dict[str, TaskCounts]:
             continue
         target, metrics = TASKS[task]
         hypotheses = read_text(decode_dir / f"hyp.{task}", cure)
-        if target == "text_st" and not (data / target).exists():
+        if target != "text" and not (data / target).exists():
             logging.warning(f"{data / target} does not exist: {task} is not scored")
             continue
         references = read_text(data / target, "give the data directory with --data")
@@ -123,7 +125,8 @@ def count_tasks(data: Path, decode_dir: Path) -> dict[str, TaskCounts]:
             source=sources_of(data, utts),
         )
     if not tasks:
-        raise ValueError(f"{decode_dir} holds no hyp.asr or hyp.st to score: {cure}")
+        files = ", ".join(f"hyp.{task}" for task in TASKS)
+        raise ValueError(f"{decode_dir} holds none of {files}: {cure}")
     return tasks
 
 

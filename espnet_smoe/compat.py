@@ -14,6 +14,7 @@ from espnet2.asr.decoder.transformer_decoder import TransformerDecoder
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.asr.encoder.transformer_encoder import TransformerEncoder
 from espnet2.asr.espnet_model import ESPnetASRModel
+from espnet2.asr.frontend.default import DefaultFrontend
 from espnet2.asr.preencoder.abs_preencoder import AbsPreEncoder
 from espnet2.legacy.nets.batch_beam_search import BatchBeamSearch
 from espnet2.legacy.nets.beam_search import Hypothesis
@@ -63,6 +64,7 @@ __all__ = [
     "CTCPrefixScorer",
     "CommonPreprocessor",
     "DecoderLayer",
+    "DefaultFrontend",
     "ESPnetASRModel",
     "EncoderLayer",
     "Hypothesis",

@@ -1,4 +1,4 @@
-"""What a model computes for one utterance, counted without computing it."""
+"""What a model costs: computation and delay, known before it is trained."""
 
 import copy
 import inspect
@@ -8,8 +8,72 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from espnet_smoe.compat import CTC, AbsEncoder, AbsPreEncoder
+from espnet_smoe.compat import CTC, AbsEncoder, AbsPreEncoder, DefaultFrontend
+from espnet_smoe.encoder.speech_moe import SpeechMoEEncoder
+from espnet_smoe.encoder.stacking import StackedDeltas
 from espnet_smoe.moe import MoEFeedForward, Routing
+
+
+def cost_lines(model: nn.Module) -> list[str]:
+    """Multiply-accumulates of one second of speech, and the look-ahead where known.
+
+    Args:
+        model: As ESPnet builds it, with a front-end.
+
+    Returns:
+        Lines to print; none for a model that cannot be followed without data.
+    """
+    rate = frame_rate(model.frontend)
+    counts = multiply_accumulates(
+        model.encoder,
+        model.frontend.output_size(),
+        round(rate),
+        model.preencoder,
+        model.ctc,
+    )
+    lines = []
+    if counts:
+        parts = ", ".join(f"{k} {n / 1e6:,.0f}" for k, n in counts.items() if n)
+        total = f"{sum(counts.values()) / 1e6:,.0f} million"
+        lines.append(f"multiply-accumulates of one second: {total} ({parts})")
+    if isinstance(model.encoder, SpeechMoEEncoder):
+        lines.append(look_ahead_line(model.encoder, model.preencoder, rate))
+    return lines
+
+
+def look_ahead_line(
+    encoder: SpeechMoEEncoder, preencoder: AbsPreEncoder | None, rate: float
+) -> str:
+    """How long an output frame waits for later speech, part by part.
+
+    Args:
+        encoder: What waits.
+        preencoder: What makes its frames.
+        rate: Frames of the front-end in a second.
+
+    Example:
+        >>> encoder = SpeechMoEEncoder(960, 8, 8, 10, attention_window=[30, 10])
+        >>> look_ahead_line(encoder, StackedDeltas(), rate=100.0)
+        'look-ahead: pre-encoder 0.11 s, memory 0.30 s, attention 0.30 s; in all 0.71 s'
+    """
+    waits, stride = {}, 1
+    if isinstance(preencoder, StackedDeltas):
+        stride = preencoder.skip
+        waits["pre-encoder"] = preencoder.look_ahead / rate
+    waits["memory"] = encoder.memory_look_ahead * stride / rate
+    if encoder.attention_look_ahead is not None:
+        waits["attention"] = encoder.attention_look_ahead * stride / rate
+    parts = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in waits.items())
+    if encoder.attention_look_ahead is None:
+        return f"look-ahead: {parts}, attention the whole utterance"
+    return f"look-ahead: {parts}; in all {sum(waits.values()):.2f} s"
+
+
+def frame_rate(frontend: nn.Module) -> float:
+    """Frames in a second; 100 for a front-end that does not say."""
+    if not isinstance(frontend, DefaultFrontend):
+        return 100.0
+    return frontend.logmel.mel_options["sr"] / frontend.hop_length
 
 
 @torch.no_grad()

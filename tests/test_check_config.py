@@ -99,9 +99,14 @@ def test_the_command_ends_with_the_error_on_its_own_line(tmp_path, capsys):
 
 
 def rows(shown: str) -> dict[str, tuple[int, int]]:
-    """Module -> parameters in all, active."""
-    table = [line.replace(",", "").split() for line in shown.splitlines()[1:]]
-    return {name: (int(total), int(active)) for name, total, active in table}
+    """Module -> parameters in all, active; the lines after the sum left out."""
+    table = {}
+    for line in shown.splitlines()[1:]:
+        name, total, active = line.replace(",", "").split()
+        table[name] = (int(total), int(active))
+        if name == "sum":
+            break
+    return table
 
 
 @pytest.mark.parametrize(

@@ -85,14 +85,18 @@ class MemoryNetworkOptions:
         return self.num_blocks // self.attention_every if self.attention_every else 0
 
     @property
-    def look_ahead(self) -> int | None:
-        """Frames after a frame that its output depends on; None for all of them."""
-        ahead = self.num_blocks * self.look_ahead_order * self.look_ahead_stride
+    def memory_look_ahead(self) -> int:
+        """Frames that the memory layers wait for."""
+        return self.num_blocks * self.look_ahead_order * self.look_ahead_stride
+
+    @property
+    def attention_look_ahead(self) -> int | None:
+        """Frames that the self-attention waits for; None for the whole utterance."""
         if not self.num_attentions:
-            return ahead
+            return 0
         if self.attention_window is None:
             return None
-        return ahead + self.num_attentions * self.attention_window[1]
+        return self.num_attentions * self.attention_window[1]
 
 
 class MemoryBlock(nn.Module):

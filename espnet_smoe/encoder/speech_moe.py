@@ -130,11 +130,25 @@ class SpeechMoEEncoder(AbsEncoder):
         return self.backbone.options.output_size
 
     @property
+    def memory_look_ahead(self) -> int:
+        """Frames that the memory layers wait for, one network after the other."""
+        return sum(n.options.memory_look_ahead for n in self._networks)
+
+    @property
+    def attention_look_ahead(self) -> int | None:
+        """Frames that the self-attention waits for; None for the whole utterance."""
+        ahead = [n.options.attention_look_ahead for n in self._networks]
+        return None if None in ahead else sum(ahead)
+
+    @property
     def look_ahead(self) -> int | None:
         """Frames after a frame that its output depends on; None for all of them."""
-        networks = [n for n in (self.backbone, self.embedding) if n is not None]
-        ahead = [network.options.look_ahead for network in networks]
-        return None if None in ahead else sum(ahead)
+        ahead = self.attention_look_ahead
+        return None if ahead is None else self.memory_look_ahead + ahead
+
+    @property
+    def _networks(self) -> list[MemoryNetwork]:
+        return [n for n in (self.embedding, self.backbone) if n is not None]
 
     def forward(
         self,

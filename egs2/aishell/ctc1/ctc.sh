@@ -1,0 +1,1 @@
+../../TEMPLATE/ctc1/ctc.sh

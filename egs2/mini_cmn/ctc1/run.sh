@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# The whole recipe: corpus, language model, graph, seven systems, their tables. Options
+# go to run_all.sh.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+./run_all.sh --jobs 2 --lm_text data/lm_text "$@"
+cat RESULTS.md
+echo
+echo "The report is in $PWD/RESULTS.md"

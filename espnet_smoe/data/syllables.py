@@ -16,6 +16,7 @@ with its cure. Words of --sets that words.txt lacks are in unknown_words.tsv.
 from __future__ import annotations
 
 import argparse
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,7 @@ from espnet_smoe.data.text_syllable import (
 )
 from espnet_smoe.data.tokens import UNKNOWN
 
+SPEED = re.compile(r"^sp[0-9.]+-")  # what speed perturbation puts before an id
 PAPER = "the paper: 1,394 + 39 + blank = 1,434"
 
 
@@ -58,14 +60,16 @@ def lm_sentences(
     """The sentences to learn a language model from, words separated by spaces.
 
     Args:
-        train: Its transcripts come first.
+        train: Its transcripts come first; one at several speeds counts once.
         files: Further text, one sentence a line.
         segmenter: Cuts it into words.
         counts: Receives how often each word occurs.
         places: Receives where the words that only ``files`` hold occur first.
         ledger: Receives lines that are not UTF-8.
     """
-    for words in train.sentences.values():
+    # Said three times, each n-gram would have counts that Kneser-Ney cannot discount.
+    said = {SPEED.sub("", utt): words for utt, words in train.sentences.items()}
+    for words in said.values():
         counts.update(words)
         if words:
             yield " ".join(words)

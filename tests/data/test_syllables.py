@@ -3,6 +3,7 @@
 import pytest
 
 from espnet_smoe.data.data_dir import read_table, write_table
+from espnet_smoe.data.speed_perturb import perturb
 from espnet_smoe.data.syllables import main
 
 TRAIN = {
@@ -154,6 +155,17 @@ def test_text_for_the_language_model_adds_words_and_loses_nothing_silently(
     assert "他们 ta1 men5" in lines(lang / "lexicon.txt")
     assert "news:4: not UTF-8" in said.err
     assert "news:5: pypinyin knows no reading of '𠮷'" in said.err
+
+
+def test_a_transcript_at_three_speeds_is_one_sentence_to_the_language_model(
+    stage5, tmp_path
+):
+    write_table(tmp_path / "org/text", TRAIN)
+    write_table(tmp_path / "org/wav.scp", {utt: "x.wav" for utt in TRAIN})
+    perturb(tmp_path / "org", tmp_path / "sp", [0.9, 1.0, 1.1])
+    stage5(train=read_table(tmp_path / "sp/text", []))
+    assert len(read_table(tmp_path / "train/text_syllable", [])) == 3 * len(TRAIN)
+    assert len(lines(tmp_path / "lang/lm_train.txt")) == len(TRAIN)
 
 
 def test_words_that_the_lexicon_lacks_are_counted_by_set(stage5, tmp_path):

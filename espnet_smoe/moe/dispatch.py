@@ -1,15 +1,23 @@
 """Rows to experts and back: sort by expert, one slice each, put back.
 
 A row is whatever the gate decides about: an utterance for a label, a frame for a
-learned gate. Rows that arrive in the order of their experts are neither gathered
-nor copied; an expert without rows is not computed.
+learned gate. Rows are read once, in the order of their experts, and written once;
+those that arrive in that order are not copied at all. An expert without rows is not
+computed. What is traced for export knows no shares: there every expert sees every
+row (``static.py``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import torch
 from torch import nn
+
+from espnet_smoe.moe.grouped import can_group, grouped
+from espnet_smoe.moe.static import every_expert, traced
+
+Expert = Callable[[torch.Tensor], torch.Tensor]  # an nn.Module, mostly
 
 
 @dataclass(frozen=True)
@@ -17,21 +25,22 @@ class Assignment:
     """Which experts each row goes to, k of them.
 
     Attributes:
-        counts: Rows of each expert, E numbers that sum to N * k.
+        loads: ``(E,)`` rows of each expert; they sum to N * k.
         order: ``(N * k,)`` choices sorted by expert; None where they already are.
-        restore: ``(N * k,)`` the inverse of ``order``; None where ``order`` is.
         weights: ``(N, k)`` weight of each chosen expert's output; None where the
             output of the one expert is taken as it is.
         losses: What the decision costs beside its use, by name.
         logits: ``(N, E)`` what a router thought of each expert; None without one.
+        unsorted: ``(N, k)`` the experts of each row, in place of shares while a
+            graph is traced, whose shapes may not depend on them.
     """
 
-    counts: list[int]
+    loads: torch.Tensor
     order: torch.Tensor | None = None
-    restore: torch.Tensor | None = None
     weights: torch.Tensor | None = None
     losses: dict[str, torch.Tensor] = field(default_factory=dict)
     logits: torch.Tensor | None = None
+    unsorted: torch.Tensor | None = None
 
     @classmethod
     def of(
@@ -47,7 +56,7 @@ class Assignment:
         Args:
             experts: ``(N,)`` or ``(N, k)`` experts of each row, in 0..E-1.
             num_experts: E.
-            weights: ``(N, k)``.
+            weights: ``(N, k)``; None for labels, which often come sorted.
             losses: By name.
             logits: ``(N, E)``.
 
@@ -55,31 +64,49 @@ class Assignment:
             >>> Assignment.of(torch.tensor([1, 0, 1]), 2).counts
             [1, 2]
         """
+        decided = weights, losses or {}, logits
         chosen = experts.flatten()
-        counts = torch.bincount(chosen, minlength=num_experts).tolist()
-        if bool((chosen[1:] >= chosen[:-1]).all()):
-            return cls(counts, None, None, weights, losses or {}, logits)
-        order = torch.argsort(chosen, stable=True)
-        return cls(counts, order, torch.argsort(order), weights, losses or {}, logits)
+        loads = chosen.new_zeros(num_experts)
+        if traced():
+            by_row = experts.view(experts.size(0), -1)  # (N, k)
+            return cls(loads, None, *decided, unsorted=by_row)
+        loads.scatter_add_(0, chosen, torch.ones_like(chosen))
+        if weights is None and bool((chosen[1:] >= chosen[:-1]).all()):
+            return cls(loads, None, *decided)
+        return cls(loads, torch.argsort(chosen, stable=True), *decided)
+
+    @cached_property
+    def counts(self) -> list[int]:
+        """`loads` on the host."""
+        return self.loads.tolist()
+
+    @property
+    def restore(self) -> torch.Tensor | None:
+        """``(N * k,)`` the inverse of ``order``; None where ``order`` is."""
+        return None if self.order is None else torch.argsort(self.order)
 
     @property
     def sorted(self) -> "Assignment":
         """The same shares once the rows have been brought into ``order``."""
-        return Assignment(self.counts)
+        return self if self.order is None else Assignment(self.loads)
 
     @property
     def experts(self) -> torch.Tensor:
         """``(N * k,)`` expert of each choice, as the rows stand."""
-        by_expert = torch.arange(len(self.counts)).repeat_interleave(
-            torch.tensor(self.counts)
-        )
-        if self.restore is None:
+        if self.unsorted is not None:
+            return self.unsorted.flatten()
+        numbers = torch.arange(len(self.loads), device=self.loads.device)
+        by_expert = numbers.repeat_interleave(self.loads)
+        if self.order is None:
             return by_expert
-        return by_expert.to(self.restore.device)[self.restore]
+        return torch.empty_like(by_expert).index_copy_(0, self.order, by_expert)
 
 
 def dispatch(
-    x: torch.Tensor, assignment: Assignment, experts: Sequence[nn.Module]
+    x: torch.Tensor,
+    assignment: Assignment,
+    experts: Sequence[nn.Module],
+    index: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Send each row to its experts.
 
@@ -88,32 +115,93 @@ def dispatch(
     process reduces the same parameters.
 
     Args:
-        x: ``(N, ..., D)``.
-        assignment: The share of each expert.
-        experts: E modules that map ``(n, ..., D)`` to ``(n, ..., D)``.
+        x: ``(M, ..., D)``.
+        assignment: The share of each expert in N rows.
+        experts: E modules that map ``(n, ..., D)`` to ``(n, ..., D')``.
+        index: ``(N,)`` which rows of ``x`` the assignment is about; None for all.
 
     Returns:
-        ``(N, ..., D)``, row by row the output of the row's expert, or the weighted
-        sum of its k experts' outputs.
+        ``(M, ..., D')``, row by row the output of the row's expert, or the weighted
+        sum of its k experts' outputs; zero for rows that nobody decided about.
     """
-    k = 1 if assignment.weights is None else assignment.weights.size(1)
-    if k > 1:
-        x = x.repeat_interleave(k, dim=0)  # (N * k, ..., D)
-    if assignment.order is not None:
-        x = x.index_select(0, assignment.order)
-    keep_idle = torch.is_grad_enabled() and _gradients_are_shared()
+    weights = assignment.weights  # (N, k)
+    if assignment.unsorted is not None:
+        return every_expert(x, assignment.unsorted, weights, experts)
+    source = _source(assignment, index)
+    if source is None:
+        return _in_place(x, assignment.counts, experts)
+    scale = None
+    if weights is not None:
+        scale = weights.flatten().index_select(0, assignment.order)[:, None]
+    if can_group(x, experts):
+        every = partial(grouped, loads=assignment.loads, experts=experts)
+        return _gather_scatter(x, source, scale, [len(source)], [every])
+    return _gather_scatter(x, source, scale, assignment.counts, experts)
+
+
+def _source(assignment: Assignment, index: torch.Tensor | None) -> torch.Tensor | None:
+    """``(N * k,)`` the row that each choice is about, sorted by expert.
+
+    None where that is how the rows stand.
+    """
+    order, weights = assignment.order, assignment.weights
+    if order is None:
+        return index
+    k = 1 if weights is None else weights.size(1)
+    rows = order if k == 1 else order // k
+    return rows if index is None else index.index_select(0, rows)
+
+
+def _in_place(
+    x: torch.Tensor, counts: list[int], experts: Sequence[Expert]
+) -> torch.Tensor:
+    """Rows that stand in the order of their experts: nothing to gather."""
+    keep_idle = _keep_idle()
     outputs = [
         expert(share)
-        for expert, share in zip(experts, x.split(assignment.counts))
+        for expert, share in zip(experts, x.split(counts))
         if share.size(0) > 0 or keep_idle
     ]
-    y = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
-    if assignment.restore is not None:
-        y = y.index_select(0, assignment.restore)
-    if assignment.weights is None:
-        return y
-    weights = assignment.weights.to(y.dtype)
-    return (y.unflatten(0, (-1, k)) * weights[:, :, None]).sum(dim=1)
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+
+def _gather_scatter(
+    x: torch.Tensor,
+    source: torch.Tensor,
+    scale: torch.Tensor | None,
+    counts: list[int],
+    experts: Sequence[Expert],
+) -> torch.Tensor:
+    """Read the rows by expert, add the outputs where they belong.
+
+    Args:
+        x: ``(M, ..., D)``.
+        source: ``(N * k,)`` rows of ``x``, sorted by expert.
+        scale: ``(N * k, 1)`` of the outputs, sorted too; 1 where None.
+        counts: Rows of each expert.
+        experts: E functions of rows.
+    """
+    keep_idle = _keep_idle()
+    rows = source.split(counts)
+    scales = [None] * len(counts) if scale is None else scale.split(counts)
+    if x.requires_grad:  # backward, a gather for each expert is as long as x
+        shares = x.index_select(0, source).split(counts)
+    else:  # small enough for the cache
+        shares = (x.index_select(0, of_expert) for of_expert in rows)
+    out = None
+    for expert, share, of_expert, factor in zip(experts, shares, rows, scales):
+        if not len(of_expert) and not keep_idle:
+            continue
+        y = expert(share)  # (n, ..., D')
+        if factor is not None:
+            y = y * factor.to(y.dtype)
+        if out is None:
+            out = y.new_zeros(len(x), *y.shape[1:])  # (M, ..., D')
+        out.index_add_(0, of_expert, y)
+    if out is None:  # all is padding
+        y = experts[0](x[:0])
+        out = y.new_zeros(len(x), *y.shape[1:])
+    return out
 
 
 def reference(
@@ -139,6 +227,11 @@ def reference(
     return torch.cat(rows)
 
 
-def _gradients_are_shared() -> bool:
+def _keep_idle() -> bool:
+    """Whether experts without rows must be in the graph: every process has all."""
     distributed = torch.distributed
-    return distributed.is_available() and distributed.is_initialized()
+    return (
+        torch.is_grad_enabled()
+        and distributed.is_available()
+        and distributed.is_initialized()
+    )

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from espnet_smoe.moe.dispatch import dispatch
+from espnet_smoe.moe.dispatch import Assignment, dispatch
 from espnet_smoe.moe.experts import FeedForward
 from espnet_smoe.moe.gate import Gate, MoEOptions, build_gate
 from espnet_smoe.moe.routing import Routing
+from espnet_smoe.moe.static import loads_of
 
 
 class MoEFeedForward(nn.Module):
@@ -49,16 +50,29 @@ class MoEFeedForward(nn.Module):
             loads = lengths.new_zeros(self.gate.num_experts)
             routing.loads[self.name] = loads.index_add_(0, experts, lengths)
             return dispatch(x, assignment, self.experts)
-        frames = routing.frames(x)  # (B, T)
-        rows = x[frames]  # (N, D)
+        index = routing.index(x)  # (N,)
+        flat = x.flatten(0, 1)  # (B * T, D)
+        rows = flat if index is None else flat.index_select(0, index)  # (N, D)
         assignment = self.gate(rows, routing)
-        routing.loads[self.name] = torch.tensor(assignment.counts)
+        y = dispatch(flat, assignment, self.experts, index)  # (B * T, D')
+        y = y.unflatten(0, x.shape[:2])
+        if assignment.unsorted is not None:
+            return self._without_padding(y, assignment, routing)
+        routing.loads[self.name] = assignment.loads
         routing.losses[self.name] = assignment.losses
         if assignment.logits is not None:
             routing.logits[self.name] = assignment.logits.detach()
-        y = dispatch(rows, assignment, self.experts)  # (N, D')
-        padded = y.new_zeros(*x.shape[:2], y.size(1))
-        return padded.masked_scatter(frames[..., None], y)
+        return y
+
+    def _without_padding(
+        self, y: torch.Tensor, assignment: Assignment, routing: Routing
+    ) -> torch.Tensor:
+        """Padding left out of ``y`` ``(B, T, D')`` in a traced graph, at the end."""
+        frames = routing.frames(y)  # (B, T)
+        routing.loads[self.name] = loads_of(
+            assignment.unsorted, frames.flatten(), self.gate.num_experts
+        )
+        return torch.where(frames[..., None], y, 0.0)
 
 
 class DenseFeedForward(FeedForward):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from espnet_smoe.moe.dispatch import Assignment
+from espnet_smoe.moe.static import traced
 
 
 @dataclass
@@ -62,6 +63,30 @@ class Routing:
 
     def rows(self, x: torch.Tensor) -> torch.Tensor:
         """The frames of ``x`` ``(B, T, D)`` that are not padding: ``(N, D)``."""
-        return x[self.frames(x)]
+        index = self.index(x)
+        flat = x.flatten(0, 1)
+        return flat if index is None else flat.index_select(0, index)
+
+    def index(self, x: torch.Tensor) -> torch.Tensor | None:
+        """Where the frames of ``x`` ``(B, T, D)`` that are not padding stand.
+
+        Computed once for all layers. Traced graphs treat padding as frames, whose
+        number may not shape them, and clear it at the end.
+
+        Returns:
+            ``(N,)`` in 0..B*T-1; None where all are frames.
+        """
+        if traced():
+            return None
+        lengths, width, index = self._index
+        if lengths is not self.lengths or width != x.size(1):
+            index = None
+            if int(self.lengths.min()) < x.size(1):
+                index = self.frames(x).flatten().nonzero()[:, 0]
+            self._index = self.lengths, x.size(1), index
+        return index
 
     _restore: torch.Tensor | None = field(default=None, repr=False)
+    _index: tuple[torch.Tensor | None, int, torch.Tensor | None] = field(
+        default=(None, 0, None), repr=False
+    )

@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from espnet_smoe.moe import (
@@ -167,6 +168,133 @@ def test_a_learned_mixture_has_the_gradient_of_finite_differences(options):
     block = make(**options)
     x = torch.randn(2, 3, 6).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda v: block(v, route([2, 0], [3, 2])), x)
+
+
+@pytest.mark.parametrize("options", LEARNED)
+def test_only_frames_are_dispatched(options):
+    block, rows = make(**options), []
+    for expert in block.experts:
+        expert.register_forward_hook(lambda _, args, __: rows.append(len(args[0])))
+    block(torch.randn(2, 5, 6).double(), route([2, 0], [5, 3]))
+    assert sum(rows) == 8 * options.get("top_k", 1)
+
+
+def test_a_batch_of_nothing_but_padding_is_zero():
+    block = make("topk", num_experts=4)
+    out = block(torch.randn(2, 5, 6).double(), route([0, 1], [0, 0]))
+    assert out.shape == (2, 5, 6) and not out.any()
+
+
+def test_where_the_frames_are_is_computed_once_for_all_layers(monkeypatch):
+    block, routing, asked = make("topk", num_experts=4), route([0, 1], [5, 3]), []
+    frames = Routing.frames
+    monkeypatch.setattr(
+        Routing, "frames", lambda self, x: asked.append(1) or frames(self, x)
+    )
+    x = torch.randn(2, 5, 6).double()
+    first = block(x, routing)
+    assert torch.equal(block(x, routing), first) and len(asked) == 1
+    routing.lengths = torch.tensor([4, 4])
+    assert block(x, routing)[0, 4].abs().sum() == 0
+
+
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_a_learned_mixture_under_autocast_is_close_to_float32(top_k):
+    block = make("topk", num_experts=4, top_k=top_k).float()
+    x = torch.randn(2, 5, 6)
+    exact = block(x, route([0, 1], [5, 3]))
+    with torch.autocast("cpu", torch.bfloat16):
+        out = block(x, route([0, 1], [5, 3]))
+        out.float().sum().backward()
+    assert out.dtype == torch.bfloat16
+    torch.testing.assert_close(out.float(), exact, rtol=0.05, atol=0.05)
+    assert block.gate.router.weight.grad.abs().sum() > 0
+
+
+class OnlyTensors(nn.Module):
+    """A mixture behind tensors, as a model that is exported."""
+
+    def __init__(self, block: MoEFeedForward):
+        super().__init__()
+        self.block = block
+
+    def forward(
+        self, x: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        routing = Routing(lengths)
+        y = self.block(x, routing)
+        return y, routing.loads["encoder.3"]
+
+
+def example(frames: list[int], width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.randn(len(frames), width, 6).double(), torch.tensor(frames)
+
+
+FRAMES = [([5, 3], 5), ([7], 7), ([2, 0, 9, 4], 10), ([3, 3], 3), ([1], 1)]
+
+
+def partial_mixture(top_k: int) -> OnlyTensors:
+    """No frame chooses the last expert."""
+    block = make("topk", num_experts=4, top_k=top_k).eval()
+    block.gate.logits = lambda x, routing: (
+        type(block.gate)
+        .logits(block.gate, x, routing)
+        .masked_fill(torch.arange(4) == 3, -1e9)
+    )
+    return OnlyTensors(block)
+
+
+@pytest.mark.parametrize("top_k", [1, 2])
+def test_an_exported_mixture_equals_the_eager_one_at_every_size(top_k):
+    mixture = partial_mixture(top_k)
+    batch, width = torch.export.Dim("batch"), torch.export.Dim("width")
+    program = torch.export.export(
+        mixture,
+        example([4, 6], 6),
+        dynamic_shapes={"x": {0: batch, 1: width}, "lengths": {0: batch}},
+    ).module()
+    for frames, longest in FRAMES:
+        x, lengths = example(frames, longest)
+        torch.testing.assert_close(program(x, lengths), mixture(x, lengths))
+
+
+def test_an_export_keeps_the_experts_that_its_example_did_not_hit():
+    block = make("topk", num_experts=4).eval()
+    with torch.no_grad():
+        block.gate.router.weight.zero_()[:, 0] = torch.tensor([3.0, 1.0, -1.0, -3.0])
+    mixture, (x, lengths) = OnlyTensors(block), example([4, 4], 4)
+    x[..., 0] = 1.0  # all to expert 0
+    program = torch.export.export(mixture, (x, lengths)).module()
+    other = x.clone()
+    other[..., 0] = -1.0  # all to expert 3
+    for given, loads in ((x, [8, 0, 0, 0]), (other, [0, 0, 0, 8])):
+        out = program(given, lengths)
+        assert out[1].tolist() == loads
+        torch.testing.assert_close(out, mixture(given, lengths))
+
+
+def test_a_mixture_compiles_to_one_graph_for_inference():
+    torch._dynamo.reset()
+    mixture = OnlyTensors(make("topk", num_experts=4, top_k=2).eval())
+    compiled = torch.compile(mixture, backend="eager", fullgraph=True, dynamic=True)
+    with torch.no_grad():
+        for frames, longest in FRAMES[:2]:
+            x, lengths = example(frames, longest)
+            torch.testing.assert_close(compiled(x, lengths), mixture(x, lengths))
+
+
+def test_a_mixture_that_learns_is_compiled_around_its_shares():
+    torch._dynamo.reset()
+    mixture = OnlyTensors(make("topk", num_experts=4, balance_weight=0.1))
+    x, lengths = example([5, 3], 5)
+    y, loads = torch.compile(mixture, backend="eager")(x, lengths)
+    expected = mixture(x, lengths)
+    torch.testing.assert_close((y, loads), expected)
+    gradients = [
+        torch.autograd.grad(out.square().sum(), mixture.block.gate.router.weight)
+        for out in (y, expected[0])
+    ]
+    torch.testing.assert_close(*gradients)
 
 
 def test_losses_come_back_by_layer_and_in_training_only():

@@ -274,3 +274,22 @@ def test_a_window_masks_what_is_too_far_on_either_side():
 def test_wrong_options_name_their_place_and_the_cure(options, message):
     with pytest.raises(ValueError, match=message):
         make(**options)
+
+
+# -- export -------------------------------------------------------------------------
+
+
+def test_the_exported_encoder_takes_any_length():
+    encoder = make(**EMB | {"num_blocks": 2, "attention_window": [3, 1]})
+    frames = torch.export.Dim("frames", min=2, max=500)
+    exported = torch.export.export(
+        encoder,
+        batch(17, 7),
+        dynamic_shapes={"xs_pad": {1: frames}, "ilens": None},
+        strict=False,
+    ).module()
+    for lengths in ((30, 4), (12, 12)):
+        x, n = batch(*lengths)
+        expected = encoder(x, n)[0]
+        for row, k in enumerate(n):
+            close(exported(x, n)[0][row, :k], expected[row, :k])

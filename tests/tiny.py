@@ -50,6 +50,34 @@ def tiny_config(folder: Path, moe: bool = True, **changes: object) -> dict:
     return config | changes
 
 
+def tiny_ctc_config(tokens: list[str]) -> dict:
+    """Describe a model of SpeechMoE's kind that spells with ``tokens``."""
+    register()
+    from espnet2.tasks.asr import ASRTask
+
+    return ASRTask.get_default_config() | {
+        "token_list": tokens,
+        "token_type": "word",
+        "model": "speech_moe",
+        "model_conf": {},
+        "frontend_conf": {"n_fft": 512, "hop_length": 160, "n_mels": 8},
+        "normalize": "utterance_mvn",
+        "preencoder": "stacked_deltas",
+        "preencoder_conf": {"input_size": 8},
+        "encoder": "speech_moe",
+        "encoder_conf": {
+            "output_size": 16,
+            "linear_units": 32,
+            "num_blocks": 2,
+            "attention_every": 2,
+            "attention_heads": 2,
+            "moe": {"num_experts": 3},
+            "embedding": {"num_blocks": 1},
+        },
+        "decoder": None,
+    }
+
+
 def save_experiment(folder: Path, config: dict, seed: int = 0) -> tuple[Path, Path]:
     """Save the configuration and a random checkpoint; return their paths."""
     from espnet2.tasks.asr import ASRTask

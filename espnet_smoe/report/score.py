@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from espnet_smoe.data.codec import CONDITIONS
+from espnet_smoe.data.mandarin import normalise
 from espnet_smoe.report.bootstrap import Score, score_interval
 from espnet_smoe.report.experiment import decode_info
 from espnet_smoe.report.layout import group_label, with_interval
@@ -113,6 +114,8 @@ def count_tasks(data: Path, decode_dir: Path) -> dict[str, TaskCounts]:
             logging.warning(f"{data / target} does not exist: {task} is not scored")
             continue
         references = read_text(data / target, "give the data directory with --data")
+        if task == "words":  # numbers, letters and marks as the lexicon writes them
+            references, hypotheses = map(_normalised, (references, hypotheses))
         utts, refs, hyps = pair(
             references, hypotheses, data / target, decode_dir / f"hyp.{task}"
         )
@@ -128,6 +131,10 @@ def count_tasks(data: Path, decode_dir: Path) -> dict[str, TaskCounts]:
         files = ", ".join(f"hyp.{task}" for task in TASKS)
         raise ValueError(f"{decode_dir} holds none of {files}: {cure}")
     return tasks
+
+
+def _normalised(texts: dict[str, str]) -> dict[str, str]:
+    return {utt: normalise(text) for utt, text in texts.items()}
 
 
 def group_utterances(data: Path, utts: Sequence[str]) -> dict[str, list[np.ndarray]]:

@@ -6,6 +6,7 @@ import pytest
 import sacrebleu
 
 from espnet_smoe.report import score
+from tests.report.conftest import write_table
 
 
 def run(recipe, tag="base", **options):
@@ -111,3 +112,16 @@ def test_sources_follow_the_rows_of_a_group():
     rows = [np.array([1, 3]), np.array([0, 2])]
     counts = score.TaskCounts({}, {"mean_nb": rows}, np.array([7, 7, 9, 9, 8]))
     assert [of.tolist() for of in counts.sources("mean_nb")] == [[0, 1], [0, 1]]
+
+
+def test_mandarin_words_and_units_have_character_and_syllable_error_rates(tmp_path):
+    data, hyp = tmp_path / "data", tmp_path / "decode"
+    write_table(data / "text", {"a": "我有2个ＡＰＰ。", "b": "你好"})
+    write_table(data / "text_syllable", {"a": "wo3 you3 er4 ge4", "b": "ni3 hao3"})
+    write_table(hyp / "hyp.words", {"a": "我 有 二 个 app", "b": "你 号"})
+    write_table(hyp / "hyp.units", {"a": "wo3 you3 er4", "b": "ni3 hao3"})
+    scores = score.score_decode(data, hyp)
+    assert list(scores) == ["words", "units"]
+    # numbers, width and case do not count: one of nine characters is wrong
+    assert scores["words"]["all"]["cer_no_space"]["value"] == pytest.approx(100 / 9)
+    assert scores["units"]["all"]["ser"]["value"] == pytest.approx(100 / 6)

@@ -1,0 +1,295 @@
+"""Decode a data directory with a CTC model (stage 12 of ctc.sh).
+
+    python3 -m espnet_smoe.inference.decode_ctc --train-config exp/x/config.yaml \\
+        --model-file exp/x/valid.loss_ctc.ave.pth --data dump/raw/test \\
+        --config conf/decode.yaml --graph data/lang/graph --out exp/x/decode/test
+
+Writes ``hyp.units``, the modelling units; with a graph ``hyp.words``, too; and
+``decode.json``: ``audio_seconds``; ``compute_seconds`` of all processes, of which
+``search_seconds`` in the search; ``rtf``, compute seconds a second of audio;
+``wall_seconds`` from start to end; the options.
+"""
+
+import argparse
+import json
+import logging
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+
+from espnet_smoe.data.data_dir import write_lines, write_table
+from espnet_smoe.inference.audio import SAMPLE_RATE
+from espnet_smoe.inference.ctc_search import greedy, prefix_beam
+from espnet_smoe.inference.decode import read_utterance, utterances_of
+from espnet_smoe.inference.model_files import load_model, read_config
+from espnet_smoe.options import nearest, reject_unknown
+
+SEARCHES = ("wfst", "prefix_beam", "greedy")
+
+Found = tuple[list[str], list[str]]  # units, words
+
+
+@dataclass(frozen=True)
+class CtcDecodeOptions:
+    """What a decoding configuration of ctc.sh may hold.
+
+    Attributes:
+        search: ``wfst`` (words, by the graph), ``prefix_beam`` or ``greedy`` (units).
+        beam_size: Prefixes kept by ``prefix_beam``.
+        beam: Costs over the best that ``wfst`` keeps.
+        max_active: States that ``wfst`` keeps.
+        lattice_beam: Costs over the best that the lattice of ``wfst`` keeps.
+        acoustic_scale: Weight of the acoustic log-probabilities against the graph's.
+        batch_size: Utterances encoded together.
+    """
+
+    search: str = "wfst"
+    beam_size: int = 8
+    beam: float = 15.0
+    max_active: int = 7000
+    lattice_beam: float = 6.0
+    acoustic_scale: float = 1.0
+    batch_size: int = 16
+
+    @classmethod
+    def read(cls, path: str | Path) -> "CtcDecodeOptions":
+        """Read a YAML file.
+
+        Raises:
+            ValueError: The file is missing, a key or the search unknown.
+        """
+        if not Path(path).is_file():
+            raise ValueError(f"{path} does not exist; name a file with --config")
+        given = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        reject_unknown(given, [f.name for f in fields(cls)], str(path))
+        options = cls(**given)
+        if options.search not in SEARCHES:
+            raise ValueError(
+                f"{path}: search: '{options.search}' is not one of "
+                f"{', '.join(SEARCHES)}{nearest(options.search, SEARCHES)}"
+            )
+        return options
+
+
+@dataclass
+class _Share:
+    """What one process has done."""
+
+    units: dict[str, str] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)
+    audio_seconds: float = 0.0
+    compute_seconds: float = 0.0
+    search_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The utterances of one process: (name, audio file, unused label)."""
+
+    train_config: str
+    model_file: str
+    graph: str | None
+    options: CtcDecodeOptions
+    utterances: list[tuple[str, str, str]]
+
+
+def decode(args: argparse.Namespace) -> dict:
+    """Decode a data directory and write the results.
+
+    Args:
+        args: Of `get_parser`.
+
+    Returns:
+        The content of ``decode.json``.
+
+    Raises:
+        ValueError: Something is missing or an utterance cannot be read; names it.
+    """
+    options = CtcDecodeOptions.read(args.config)
+    if options.search == "wfst" and not args.graph:
+        raise ValueError(
+            f"{args.config}: search: wfst needs --graph (stage 8 makes it)"
+        )
+    utterances = utterances_of(Path(args.data), default="")
+    nj = max(1, min(args.nj, len(utterances)))
+    model = args.train_config, args.model_file
+    jobs = [_Job(*model, args.graph, options, utterances[i::nj]) for i in range(nj)]
+    begun = time.perf_counter()
+    shares = list(_run(jobs))
+    wall_seconds = time.perf_counter() - begun
+    out = Path(args.out)
+    tasks = ["words", "units"] if options.search == "wfst" else ["units"]
+    for task in tasks:
+        found = {u: t for share in shares for u, t in getattr(share, task).items()}
+        write_table(out / f"hyp.{task}", {u: found[u] for u, _, _ in utterances})
+    seconds = {
+        name: sum(getattr(share, name) for share in shares)
+        for name in ("audio_seconds", "compute_seconds", "search_seconds")
+    }
+    summary = {
+        "utterances": len(utterances),
+        **{name: round(value, 3) for name, value in seconds.items()},
+        "wall_seconds": round(wall_seconds, 3),
+        "rtf": round(seconds["compute_seconds"] / seconds["audio_seconds"], 5),
+        "nj": nj,
+        **asdict(options),
+        "tasks": tasks,
+        "model_file": args.model_file,
+    }
+    write_lines(out / "decode.json", [json.dumps(summary, indent=2)])
+    return summary
+
+
+def _run(jobs: list[_Job]) -> Iterator[_Share]:
+    if len(jobs) == 1:
+        yield _decode_share(jobs[0])
+        return
+    # spawned: a process that has run PyTorch's threads cannot be forked safely
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(jobs), mp_context=context) as pool:
+        running = [pool.submit(_decode_share, job) for job in jobs]
+        for done in as_completed(running):
+            yield done.result()
+
+
+def _decode_share(job: _Job) -> _Share:
+    # one thread a process: `nj` says how many cores are used
+    torch.set_num_threads(1)
+    options = job.options
+    config = read_config(job.train_config)
+    model = CtcModel(load_model(config, job.model_file))
+    blank = model.model.blank_id
+    search = make_search(options, config["token_list"], blank, job.graph)
+    waves = [(name, read_utterance(name, path)[0]) for name, path, _ in job.utterances]
+    waves.sort(key=lambda pair: len(pair[1]))  # little padding in a batch
+    share = _Share()
+    for start in range(0, len(waves), options.batch_size):
+        batch = waves[start : start + options.batch_size]
+        begun = time.perf_counter()
+        log_probs = model([wave for _, wave in batch])
+        encoded = time.perf_counter()
+        for (name, _), of_one in zip(batch, log_probs):
+            units, words = search(of_one)
+            if options.search == "wfst" and not words:
+                logging.warning("%s: no word was found; its hypothesis is empty", name)
+            share.units[name], share.words[name] = " ".join(units), " ".join(words)
+        done = time.perf_counter()
+        share.compute_seconds += done - begun
+        share.search_seconds += done - encoded
+        share.audio_seconds += sum(len(wave) for _, wave in batch) / SAMPLE_RATE
+    return share
+
+
+class CtcModel:
+    """Log-probabilities of the units, the same in any batch.
+
+    Args:
+        model: With ``frontend``, ``encode`` and ``ctc``; it is taken over.
+    """
+
+    def __init__(self, model: torch.nn.Module):
+        self.model = model
+        # each wave alone: at its end the front-end reflects it, in a batch it would
+        # see the zeros of the padding
+        self.frontend, model.frontend = model.frontend, None
+
+    @torch.inference_mode()
+    def __call__(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Encode a batch.
+
+        Args:
+            waves: B times float32 ``(samples,)`` at 16 kHz.
+
+        Returns:
+            B times float32 ``(T, V)``.
+        """
+        feats = [torch.from_numpy(wave) for wave in waves]
+        if self.frontend is not None:
+            feats = [
+                self.frontend(f[None], torch.tensor([len(f)]))[0][0] for f in feats
+            ]
+        lengths = torch.tensor([len(f) for f in feats])
+        padded = torch.nn.utils.rnn.pad_sequence(feats, batch_first=True)
+        encoded, frames = self.model.encode(padded, lengths)
+        log_probs = self.model.ctc.log_softmax(encoded).float().numpy()
+        return [of_one[:n] for of_one, n in zip(log_probs, frames.tolist())]
+
+
+def make_search(
+    options: CtcDecodeOptions, tokens: Sequence[str], blank: int, graph: str | None
+) -> Callable[[np.ndarray], Found]:
+    """What turns log-probabilities ``(T, V)`` into units and words.
+
+    Args:
+        options: Which search, and how wide.
+        tokens: V units.
+        blank: Id of the blank.
+        graph: Folder of the decoding graph, for ``wfst``.
+    """
+    if options.search == "wfst":
+        from espnet_smoe.inference.wfst import WfstDecoder
+
+        decoder = WfstDecoder(
+            graph,
+            tokens=tokens,
+            beam=options.beam,
+            max_active=options.max_active,
+            lattice_beam=options.lattice_beam,
+            acoustic_scale=options.acoustic_scale,
+        )
+
+        def by_graph(log_probs: np.ndarray) -> Found:
+            best = decoder.decode(log_probs)[:1]
+            return (best[0].units, best[0].words) if best else ([], [])
+
+        return by_graph
+    if options.search == "greedy":
+        return lambda log_probs: ([tokens[i] for i in greedy(log_probs, blank)], [])
+
+    def by_prefix(log_probs: np.ndarray) -> Found:
+        best = prefix_beam(log_probs, blank, options.beam_size)[0]
+        return [tokens[i] for i in best.tokens], []
+
+    return by_prefix
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m espnet_smoe.inference.decode_ctc",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--train-config", required=True, help="config.yaml of the experiment")
+    add("--model-file", required=True, help="checkpoint")
+    add("--data", required=True, help="data directory")
+    add("--out", required=True, help="folder to write")
+    add("--config", required=True, help="YAML file, see CtcDecodeOptions")
+    add("--graph", help="folder of the decoding graph, for 'search: wfst'")
+    add("--nj", type=int, default=1, help="processes (default: %(default)s)")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    args = get_parser().parse_args(argv)
+    try:
+        summary = decode(args)
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from error
+    print(
+        f"{args.out}: {summary['utterances']} utterances, {summary['audio_seconds']} s "
+        f"of audio, RTF {summary['rtf']}"
+    )
+
+
+if __name__ == "__main__":
+    main()

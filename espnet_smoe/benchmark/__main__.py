@@ -17,6 +17,7 @@ BENCHMARKS = {
     "decode": "beam search beside ESPnet's; two tasks beside one by one",
     "train": "joint beside alternate training",
     "codec": "the channel conditions beside the starts of FFmpeg",
+    "wfst": "building a decoding graph, and searching in it",
 }
 
 

@@ -228,7 +228,11 @@ def _compose(
     grammar_labels: np.ndarray,
     unit_labels: dict[str, int],
 ) -> Any:
-    """T o min(det(L o G)), as ``kaldifst.StdConstFst``."""
+    """T o det(L o G), as ``kaldifst.StdConstFst``.
+
+    It is not minimised: of 100,000 words that took a third of all the time, spared a
+    tenth of the states, and rounded the costs.
+    """
     kaldifst = import_kaldifst()
     first = len(unit_labels) + 1  # label of #0 among the units
     backoff = int(grammar_labels.max()) + 1  # and among the words
@@ -238,12 +242,12 @@ def _compose(
     del lexicon, grammar
     # in the log semiring a common beginning costs what its words cost together
     kaldifst.determinize_star(graph, use_log=True)
-    kaldifst.minimize_encoded(graph)
     kaldifst.arcsort(graph, sort_type="ilabel")
     used = sorted({unit for _, units in readings for unit in units})
     symbols = range(first, first + max(numbers) + 1)
     frames = topology(unit_labels[BLANK], used, symbols)
-    return kaldifst.StdConstFst(kaldifst.compose(frames, graph))
+    # nothing to connect: T leads from every state of L o G to its end
+    return kaldifst.StdConstFst(kaldifst.compose(frames, graph, connect=False))
 
 
 def _write(

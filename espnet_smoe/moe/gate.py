@@ -309,19 +309,6 @@ class LabelTopKGate(TopKGate):
     the first label.
     """
 
-    def __init__(
-        self,
-        options: MoEOptions,
-        size: int,
-        embedding_size: int = 0,
-        router: nn.Linear | None = None,
-    ):
-        super().__init__(options, size, embedding_size, router)
-        group = torch.arange(self.num_experts) // (
-            self.num_experts // len(options.labels)
-        )
-        self.register_buffer("group", group, False)  # (E,)
-
     @classmethod
     def fault_of(cls, options: MoEOptions) -> str:
         """Every label has the same number of experts, at least k."""
@@ -348,7 +335,9 @@ class LabelTopKGate(TopKGate):
     def logits(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
         """``(N, E)``; minus infinity for the experts of other labels."""
         labels = self.label_of_frames(routing, x.device)  # (N,)
-        foreign = self.group != labels[:, None]  # (N, E)
+        group_size = self.num_experts // len(self.labels)
+        group = torch.arange(self.num_experts, device=x.device) // group_size  # (E,)
+        foreign = group != labels[:, None]  # (N, E)
         return super().logits(x, routing).masked_fill(foreign, -torch.inf)
 
 

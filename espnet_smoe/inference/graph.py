@@ -230,8 +230,8 @@ def _compose(
 ) -> Any:
     """T o det(L o G), as ``kaldifst.StdConstFst``.
 
-    It is not minimised: of 100,000 words that took a third of all the time, spared a
-    tenth of the states, and rounded the costs.
+    It is not minimised: with 100,000 words and 3 million n-grams that took a quarter
+    of all the time, spared 7 % of the states, and rounded the costs.
     """
     kaldifst = import_kaldifst()
     first = len(unit_labels) + 1  # label of #0 among the units

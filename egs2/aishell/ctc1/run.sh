@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One system on AISHELL-1. Options go to ctc.sh:
-#   ./run.sh --local_data_opts "--aishell /corpora/AISHELL-1" --ngpu 1
+#   ./run.sh --local_data_opts "--aishell /corpora/aishell" --ngpu 1
 # All seven: ./run_all.sh --speed_perturb_factors '0.9 1.0 1.1' and the same options.
 set -euo pipefail
 cd "$(dirname "$0")"

@@ -1,8 +1,13 @@
-"""``espnet-smoe benchmark moe``: a mixture over the dense block of its active size."""
+"""``espnet-smoe benchmark moe``: a mixture over the dense block of its active size.
 
+Labels first; then learned routing, one expert a frame, whose router counts as part of
+the mixture. The rivals are the dense block and the loops of public code.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import torch
 from torch import nn
@@ -10,12 +15,15 @@ from torch import nn
 from espnet_smoe.benchmark.measure import Sides
 from espnet_smoe.benchmark.race import Race
 from espnet_smoe.compat import PositionwiseFeedForward
+from espnet_smoe.inference.packed import pack_linears
 from espnet_smoe.moe import (
     FeedForward,
     LabelGate,
     Labels,
     MoEFeedForward,
     MoEOptions,
+    Routing,
+    TopKGate,
 )
 
 ROUNDS = 21
@@ -24,6 +32,9 @@ ONE_LABEL = "one label in the batch"
 MIXED = "labels mixed, sorted at the door"
 UNSORTED = "labels mixed, sorted in the block"
 MASKED = "every expert computed, masked"
+LEARNED = "learned mixture"
+PACKED = "learned mixture, weights packed"
+LOOP = "masked loop over experts, as in WeNet"
 
 
 @dataclass(frozen=True)
@@ -32,21 +43,87 @@ class Sizes:
 
     size: int = field(default=512, metadata={"help": "D, width of the model"})
     hidden: int = field(default=2048, metadata={"help": "F, width of an expert"})
-    experts: int = field(default=2, metadata={"help": "E"})
+    experts: int = field(default=2, metadata={"help": "E, routed by label"})
+    few_experts: int = field(default=8, metadata={"help": "E, learned"})
+    many_experts: int = field(default=32, metadata={"help": "E, learned, at most"})
     utterances: int = field(default=16, metadata={"help": "B"})
+    more_utterances: int = field(default=64, metadata={"help": "B of large batches"})
     frames: int = field(default=256, metadata={"help": "T, frames an utterance"})
+    chunk: int = field(default=16, metadata={"help": "frames of a streaming chunk"})
 
 
-QUICK = Sizes(size=8, hidden=16, utterances=4, frames=6)
+QUICK = Sizes(
+    size=8,
+    hidden=16,
+    few_experts=3,
+    many_experts=5,
+    utterances=4,
+    more_utterances=6,
+    frames=6,
+    chunk=4,
+)
 
 
 def races(sizes: Sizes) -> list[Race]:
-    """Forward alone, and forward and backward."""
+    """Forward alone, and forward and backward: by label, then learned."""
     goals = {ONE_LABEL: 1.02, MIXED: 1.06}
-    return [
+    by_label = [
         Race(name, partial(blocks, sizes, backward), DENSE, goals, check=same_outputs)
         for name, backward in (("forward", False), ("forward and backward", True))
     ]
+    return by_label + beside_dense(sizes) + beside_loop(sizes)
+
+
+def beside_dense(sizes: Sizes) -> list[Race]:
+    """Learned mixtures and the dense block: at most so much of its time."""
+    few, many = sizes.few_experts, sizes.many_experts
+    batch = sizes.utterances, sizes.frames
+    large = sizes.more_utterances, sizes.frames
+    goals = [
+        (few, batch, False, 1.1),
+        (few, batch, True, 1.2),
+        (few, large, False, 1.05),
+        (few, large, True, 1.1),
+        (many, large, False, 1.05),
+        (many, large, True, 1.15),
+    ]
+    return [
+        Race(
+            described(experts, shape, backward),
+            partial(learned, sizes, experts, shape, backward, (DENSE, LEARNED)),
+            DENSE,
+            {LEARNED: goal},
+        )
+        for experts, shape, backward, goal in goals
+    ]
+
+
+def beside_loop(sizes: Sizes) -> list[Race]:
+    """Learned mixtures and the masked loop: at least so many times its speed."""
+    few, many = sizes.few_experts, sizes.many_experts
+    chunk, large = (1, sizes.chunk), (sizes.more_utterances, sizes.frames)
+    goals = [
+        (few, chunk, False, 1.25, (LOOP, LEARNED, PACKED)),
+        (few, large, True, 1.25, (LOOP, LEARNED)),
+        (many, large, True, 2.0, (LOOP, LEARNED)),
+    ]
+    return [
+        Race(
+            f"{described(experts, shape, backward)}, beside the loop",
+            partial(learned, sizes, experts, shape, backward, sides),
+            LOOP,
+            dict.fromkeys(sides[1:], goal),
+            faster=True,
+            check=same_outputs,
+        )
+        for experts, shape, backward, goal, sides in goals
+    ]
+
+
+def described(experts: int, shape: tuple[int, int], backward: bool) -> str:
+    """The name of a race of learned mixtures."""
+    what = "forward and backward" if backward else "forward"
+    return f"{what}, learned, {experts} experts, {shape[0] * shape[1]:,} frames"
 
 
 class MaskedLoop(nn.Module):
@@ -66,8 +143,42 @@ class MaskedLoop(nn.Module):
         return out
 
 
+class RowLoop(nn.Module):
+    """The better rival, of WeNet: each expert looks for its frames.
+
+    It reads and writes them by index, and all of the output's gradient backward.
+    """
+
+    def __init__(self, mixture: MoEFeedForward):
+        super().__init__()
+        self.router = mixture.gate.router
+        self.experts = mixture.experts
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map ``(B, T, D)`` to ``(B, T, D)``."""
+        rows = x.flatten(0, 1)  # (N, D)
+        weights, chosen = self.router(rows).softmax(dim=1).topk(1, dim=1)  # (N, 1)
+        out = torch.zeros_like(rows)
+        for number, expert in enumerate(self.experts):
+            mine, nth = torch.where(chosen == number)
+            out[mine] += weights[mine, nth, None] * expert(rows[mine])
+        return out.view_as(x)
+
+
+class Unpadded(nn.Module):
+    """A learned mixture behind the call of a dense block."""
+
+    def __init__(self, mixture: MoEFeedForward):
+        super().__init__()
+        self.mixture = mixture
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map ``(B, T, D)`` to ``(B, T, D)``, all frames speech."""
+        return self.mixture(x, Routing(torch.full((x.size(0),), x.size(1))))
+
+
 def blocks(sizes: Sizes, backward: bool) -> Sides:
-    """The sides, all with the same weights in every expert.
+    """The sides routed by label, all with the same weights in every expert.
 
     Args:
         sizes: Their sizes.
@@ -89,28 +200,66 @@ def blocks(sizes: Sizes, backward: bool) -> Sides:
     mixed = torch.arange(sizes.utterances) % sizes.experts
     masked = MaskedLoop(mixture.experts, mixed)
 
-    def step(block: nn.Module, *routing: Any) -> torch.Tensor:
-        if not backward:
-            with torch.inference_mode():
-                return block(x, *routing)
-        block.zero_grad()
-        y = block(x.detach().requires_grad_(), *routing)
-        y.backward(x)
-        return y.detach()
-
-    def routed(label_ids: torch.Tensor) -> partial:
-        return partial(step, mixture, labels.route(label_ids, lengths))
+    def routed(label_ids: torch.Tensor) -> Callable[[], torch.Tensor]:
+        return partial(step, x, backward, mixture, labels.route(label_ids, lengths))
 
     return {
-        DENSE: partial(step, dense),
+        DENSE: partial(step, x, backward, dense),
         ONE_LABEL: routed(torch.zeros_like(mixed)),
         MIXED: routed(mixed.sort()[0]),
         UNSORTED: routed(mixed),
-        MASKED: partial(step, masked),
+        MASKED: partial(step, x, backward, masked),
     }
 
 
-def same_outputs(results: dict[str, torch.Tensor]) -> str:
-    """The largest difference to the dense block; the experts have its weights."""
-    off = max(float((y - results[DENSE]).abs().max()) for y in results.values())
-    return f"largest difference between the outputs {off:.1e}"
+def learned(
+    sizes: Sizes,
+    num_experts: int,
+    shape: tuple[int, int],
+    backward: bool,
+    sides: Sequence[str],
+) -> Sides:
+    """The sides that are asked for; those with experts have weights of the same values.
+
+    No two share their memory: each reads its own from where the others have driven it,
+    as the layers of a model do.
+
+    Args:
+        sizes: D and F.
+        num_experts: E.
+        shape: B and T; no frame is padding.
+        backward: Time the backward pass too.
+        sides: Their names.
+    """
+    torch.manual_seed(0)
+    size, hidden = sizes.size, sizes.hidden
+    x = torch.randn(*shape, size)
+    gate = TopKGate(MoEOptions("topk", num_experts), size)
+    mixture = MoEFeedForward(gate, lambda: FeedForward(size, hidden), "0")
+    make = {
+        DENSE: lambda: PositionwiseFeedForward(size, hidden, 0.0),
+        LOOP: lambda: RowLoop(copy.deepcopy(mixture)),
+        LEARNED: lambda: Unpadded(copy.deepcopy(mixture)),
+        PACKED: lambda: Unpadded(pack_linears(copy.deepcopy(mixture))),
+    }
+    return {name: partial(step, x, backward, make[name]()) for name in sides}
+
+
+def step(
+    x: torch.Tensor, backward: bool, block: nn.Module, *routing: Routing
+) -> torch.Tensor:
+    """One pass through a block, or one there and back."""
+    if not backward:
+        with torch.inference_mode():
+            return block(x, *routing)
+    block.zero_grad()
+    y = block(x.detach().requires_grad_(), *routing)
+    y.backward(x)
+    return y.detach()
+
+
+def same_outputs(results: Mapping[str, torch.Tensor]) -> str:
+    """The largest difference to the rival, whose weights are the same."""
+    rival = next(iter(results.values()))
+    off = max(float((y - rival).abs().max()) for y in results.values())
+    return f"the outputs differ by {off:.1e} at most"

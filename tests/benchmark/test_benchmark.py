@@ -69,6 +69,33 @@ def test_every_feed_forward_side_does_the_same_work(backward):
         assert not y.requires_grad
 
 
+@pytest.mark.parametrize("backward", [False, True])
+def test_a_learned_mixture_packed_or_not_does_the_work_of_the_loop(backward):
+    names = (moe.LOOP, moe.LEARNED) if backward else (moe.LOOP, moe.LEARNED, moe.PACKED)
+    sides = moe.learned(moe.QUICK, 3, (2, 6), backward, names)
+    results = {name: run() for name, run in sides.items()}
+    assert tuple(results) == names and results[moe.LOOP].shape == (2, 6, 8)
+    for y in results.values():
+        torch.testing.assert_close(y, results[moe.LOOP])
+        assert y.abs().max() > 0
+
+
+def test_learned_mixtures_race_at_the_sizes_that_the_goals_are_set_for():
+    found = {race.name: race.goals.get(moe.LEARNED) for race in moe.races(moe.Sizes())}
+    there_and_back = "forward and backward, learned"
+    assert {name: goal for name, goal in found.items() if goal} == {
+        "forward, learned, 8 experts, 4,096 frames": 1.1,
+        f"{there_and_back}, 8 experts, 4,096 frames": 1.2,
+        "forward, learned, 8 experts, 16,384 frames": 1.05,
+        f"{there_and_back}, 8 experts, 16,384 frames": 1.1,
+        "forward, learned, 32 experts, 16,384 frames": 1.05,
+        f"{there_and_back}, 32 experts, 16,384 frames": 1.15,
+        "forward, learned, 8 experts, 16 frames, beside the loop": 1.25,
+        f"{there_and_back}, 8 experts, 16,384 frames, beside the loop": 1.25,
+        f"{there_and_back}, 32 experts, 16,384 frames, beside the loop": 2.0,
+    }
+
+
 def test_espnets_search_and_ours_find_the_same_hypotheses():
     for utterances in (1, 3):
         sides = decode.searches_of(decode.QUICK, utterances)

@@ -33,7 +33,8 @@ from espnet_smoe.options import nearest, reject_unknown
 
 SEARCHES = ("wfst", "prefix_beam", "greedy")
 
-Found = tuple[list[str], list[str]]  # units, words
+Found = tuple[Sequence[str], Sequence[str], bool]  # units, words, whether complete
+NOTHING: Found = ([], [], False)
 
 
 @dataclass(frozen=True)
@@ -176,9 +177,14 @@ def _decode_share(job: _Job) -> _Share:
         log_probs = model([wave for _, wave in batch])
         encoded = time.perf_counter()
         for (name, _), of_one in zip(batch, log_probs):
-            units, words = search(of_one)
-            if options.search == "wfst" and not words:
-                logging.warning("%s: no word was found; its hypothesis is empty", name)
+            units, words, whole = search(of_one)
+            if not whole:
+                logging.warning(
+                    "%s: no path reaches the end of the graph; its hypothesis, of %d "
+                    "words, may lack some; try a larger beam",
+                    name,
+                    len(words),
+                )
             share.units[name], share.words[name] = " ".join(units), " ".join(words)
         done = time.perf_counter()
         share.compute_seconds += done - begun
@@ -246,16 +252,20 @@ def make_search(
         )
 
         def by_graph(log_probs: np.ndarray) -> Found:
-            best = decoder.decode(log_probs)[:1]
-            return (best[0].units, best[0].words) if best else ([], [])
+            best = decoder.decode(log_probs)
+            return (best[0].units, best[0].words, best[0].complete) if best else NOTHING
 
         return by_graph
     if options.search == "greedy":
-        return lambda log_probs: ([tokens[i] for i in greedy(log_probs, blank)], [])
+        return lambda log_probs: (
+            [tokens[i] for i in greedy(log_probs, blank)],
+            [],
+            True,
+        )
 
     def by_prefix(log_probs: np.ndarray) -> Found:
         best = prefix_beam(log_probs, blank, options.beam_size)[0]
-        return [tokens[i] for i in best.tokens], []
+        return [tokens[i] for i in best.tokens], [], True
 
     return by_prefix
 

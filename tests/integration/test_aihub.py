@@ -65,7 +65,7 @@ def recipe(tmp_path_factory) -> tuple[Path, str]:
     flac = Sound(".flac")
     utterance_json(aihub, speech(4, ENGLISH, 6), speech(2, seed=7), sound=flac)
     fleurs(root / "fleurs", speech(2, ENGLISH, 8))
-    for folder in ("TEMPLATE/smoe1", "aihub_koen/smoe1"):
+    for folder in ("TEMPLATE", "aihub_koen/smoe1"):
         ignore = shutil.ignore_patterns("data", "dump", "exp", "RESULTS.md")
         source, copy = ROOT / "egs2" / folder, root / "egs2" / folder
         shutil.copytree(source, copy, symlinks=True, ignore=ignore)

@@ -123,5 +123,7 @@ def test_mandarin_words_and_units_have_character_and_syllable_error_rates(tmp_pa
     scores = score.score_decode(data, hyp)
     assert list(scores) == ["words", "units"]
     # numbers, width and case do not count: one of nine characters is wrong
-    assert scores["words"]["all"]["cer_no_space"]["value"] == pytest.approx(100 / 9, abs=1e-3)
+    assert scores["words"]["all"]["cer_no_space"]["value"] == pytest.approx(
+        100 / 9, abs=1e-3
+    )
     assert scores["units"]["all"]["ser"]["value"] == pytest.approx(100 / 6, abs=1e-3)

@@ -70,8 +70,8 @@ def test_every_feed_forward_side_does_the_same_work(backward):
 
 
 @pytest.mark.parametrize("backward", [False, True])
-def test_a_learned_mixture_packed_or_not_does_the_work_of_the_loop(backward):
-    names = (moe.LOOP, moe.LEARNED) if backward else (moe.LOOP, moe.LEARNED, moe.PACKED)
+def test_a_learned_mixture_does_the_work_of_the_loop(backward):
+    names = (moe.LOOP, moe.LEARNED)
     sides = moe.learned(moe.QUICK, 3, (2, 6), backward, names)
     results = {name: run() for name, run in sides.items()}
     assert tuple(results) == names and results[moe.LOOP].shape == (2, 6, 8)

@@ -13,7 +13,13 @@ from torch import nn
 
 from espnet_smoe import register
 
-CHECKPOINTS = ("model.pth", "valid.acc.ave.pth", "valid.acc.best.pth")
+CHECKPOINTS = (
+    "model.pth",
+    "valid.acc.ave.pth",
+    "valid.acc.best.pth",
+    "valid.loss_ctc.ave.pth",  # models without a decoder
+    "valid.loss_ctc.best.pth",
+)
 FILE_KEYS = (("bpemodel",), ("token_list",), ("normalize_conf", "stats_file"))
 MANY = 5  # keys that an error message lists
 
@@ -34,7 +40,7 @@ def model_files(path: str | Path) -> Iterator[tuple[Path, Path]]:
     """
     path = Path(path)
     if path.is_dir():
-        yield path / "config.yaml", _checkpoint_in(path)
+        yield path / "config.yaml", find_checkpoint(path)
     elif path.is_file():
         from espnet2.main_funcs.pack_funcs import unpack
 
@@ -55,13 +61,24 @@ def model_files(path: str | Path) -> Iterator[tuple[Path, Path]]:
         )
 
 
-def _checkpoint_in(folder: Path) -> Path:
+def find_checkpoint(
+    folder: Path, options: str = "--train-config and --model-file"
+) -> Path:
+    """The checkpoint of an experiment to use where none is named.
+
+    Args:
+        folder: Of the experiment.
+        options: How to name another, for the error.
+
+    Raises:
+        ValueError: It holds none of `CHECKPOINTS`.
+    """
     for name in CHECKPOINTS:
         if (folder / name).is_file():
             return folder / name
     raise ValueError(
-        f"{folder} holds none of {', '.join(CHECKPOINTS)}; name a checkpoint with "
-        "--train-config and --model-file"
+        f"{folder} holds none of {', '.join(CHECKPOINTS)}; stage 11 of the recipe "
+        f"writes one, or name it with {options}"
     )
 
 

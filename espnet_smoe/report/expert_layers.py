@@ -105,7 +105,7 @@ def watch(
         if model.encoder_labels is not None:
             ids = torch.tensor([r.label_id for r in batch], device=device)
         share = -(-MOST_FRAMES // len(batches))
-        with _noting(found, seen, "encoder", batch[0].label or "", share, random):
+        with noting(found, seen, "encoder", batch[0].label or "", share, random):
             encoded, lengths = model.encode(padded, lengths, ids, names)
         if "decoder" not in found:
             continue
@@ -117,7 +117,7 @@ def watch(
             ys = [torch.tensor(text, device=device) for text in texts]
             sizes = torch.tensor([len(y) for y in ys], device=device)
             part = -(-share // len(model.tasks))
-            with _noting(found, seen, "decoder", task.name, part, random):
+            with noting(found, seen, "decoder", task.name, part, random):
                 model.decoder(
                     encoded[rows], lengths[rows], pad_sequence(ys, True), sizes
                 )
@@ -135,7 +135,7 @@ def _batches(recordings: Sequence[Recording]) -> Iterator[list[Recording]]:
 
 
 @contextmanager
-def _noting(
+def noting(
     found: dict[str, list[MoEFeedForward]],
     seen: dict[str, dict[str, Seen]],
     part: str,

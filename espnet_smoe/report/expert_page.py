@@ -62,16 +62,7 @@ def summary(findings: Findings) -> list[str]:
     lines = []
     for part, layers in findings.loads.items():
         lines.append(f"{part.capitalize()}: {_said_by_loads(findings, part, layers)}")
-        distances = [
-            mean_of_pairs(m["output diff"]) for m in findings.similarity[part].values()
-        ]
-        low, high = min(distances), max(distances)
-        said = "the experts compute the same: they are copies of each other"
-        if high > SAME:
-            said = (
-                "on the same input the outputs of two experts differ by "
-                f"{100 * low:.0f} to {100 * high:.0f} % of their size"
-            )
+        said = said_by_outputs(findings.similarity[part])
         lines.append(f"{part.capitalize()}: {said}.")
     right, *others = findings.systems
     for system in others:
@@ -93,6 +84,18 @@ def summary(findings: Findings) -> list[str]:
                     f"{name} goes from {old:.2f} to {new:.2f} ({layout.p_value(p)})."
                 )
     return lines
+
+
+def said_by_outputs(layers: Mapping[str, Mapping[str, np.ndarray]]) -> str:
+    """How far the experts of a part's layers are from each other, in words."""
+    distances = [mean_of_pairs(m["output diff"]) for m in layers.values()]
+    low, high = min(distances), max(distances)
+    if high <= SAME:
+        return "the experts compute the same: they are copies of each other"
+    return (
+        "on the same input the outputs of two experts differ by "
+        f"{100 * low:.0f} to {100 * high:.0f} % of their size"
+    )
 
 
 def _said_by_loads(
@@ -122,8 +125,19 @@ def _said_by_loads(
 def sections(findings: Findings) -> list[Section]:
     """The tables of loads and of similarity."""
     found = [_loads(part, layers) for part, layers in findings.loads.items()]
-    found.append(_similarities(findings.similarity))
-    for part, layers in findings.similarity.items():
+    return found + similarity_sections(findings.similarity)
+
+
+def similarity_sections(
+    similarity: Mapping[str, Mapping[str, Mapping[str, np.ndarray]]],
+) -> list[Section]:
+    """The tables of similarity.
+
+    Args:
+        similarity: Part -> layer -> measure -> ``(E, E)``.
+    """
+    found = [_similarities(similarity)]
+    for part, layers in similarity.items():
         matrices = [m["output cosine"] for m in layers.values()]
         if len(matrices[0]) > 2:
             found.append(_matrix(part, np.mean(matrices, axis=0)))
@@ -146,7 +160,7 @@ def _loads(part: str, layers: Mapping[str, Mapping[str, np.ndarray]]) -> Section
             row = ["", group, f"{load.sum():,}", *shares, ""]
             if number == 0:
                 row[0] = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
-                row[-1] = _number(apart(groups.values()))
+                row[-1] = two_digits(apart(groups.values()))
             rows.append(row)
     what = "bandwidth" if part == "encoder" else "task"
     return Section(
@@ -168,7 +182,7 @@ def _similarities(
 ) -> Section:
     first = next(iter(next(iter(similarity.values())).values()))
     rows = [
-        [f"{part} {name}", *(_number(mean_of_pairs(m[key])) for key in first)]
+        [f"{part} {name}", *(two_digits(mean_of_pairs(m[key])) for key in first)]
         for part, layers in similarity.items()
         for name, m in layers.items()
     ]
@@ -192,11 +206,12 @@ def _matrix(part: str, matrix: np.ndarray) -> Section:
         f"Output cosine of each two experts in the {part}",
         "Mean over the layers.",
         ["", *names],
-        [[name, *map(_number, row)] for name, row in zip(names, matrix)],
+        [[name, *map(two_digits, row)] for name, row in zip(names, matrix)],
     )
 
 
-def _number(value: float) -> str:
+def two_digits(value: float) -> str:
+    """Two digits; ``-`` where it is not a number."""
     if np.isnan(value):
         return "-"
     # no "-0.00" for what rounding left below zero
@@ -232,13 +247,20 @@ def to_page(findings: Findings, picture: str) -> str:
     lines += [f"- {line}" for line in summary(findings)]
     lines += ["", f"![experts of {findings.experiment}]({picture})"]
     for section in sections(findings):
-        lines += ["", f"## {section.title}", "", section.meaning, ""]
-        lines.append("| " + " | ".join(section.head) + " |")
-        lines.append("|---|" + "---:|" * (len(section.head) - 1))
-        lines += ["| " + " | ".join(row) + " |" for row in section.rows]
+        lines += section_lines(section)
     scores = to_markdown(_score_rows(findings), findings.systems, SWAP_TITLE)
     heading, table = scores.split("\n", 1)
     return "\n".join([*lines, "", f"#{heading}", "", swap_meaning(findings), table])
+
+
+def section_lines(section: Section) -> list[str]:
+    """Heading, meaning and table in Markdown."""
+    return [
+        *("", f"## {section.title}", "", section.meaning, ""),
+        "| " + " | ".join(section.head) + " |",
+        "|---|" + "---:|" * (len(section.head) - 1),
+        *("| " + " | ".join(row) + " |" for row in section.rows),
+    ]
 
 
 def _score_rows(findings: Findings) -> list:
@@ -249,21 +271,26 @@ def print_page(findings: Findings) -> None:
     """Print the tables and what they say."""
     console = Console()
     for section in sections(findings):
-        table = Table(
-            title=section.title,
-            title_justify="left",
-            box=box.SIMPLE_HEAD,
-            pad_edge=False,
-        )
-        for number, name in enumerate(section.head):
-            table.add_column(
-                name, justify="right" if number else "left", no_wrap=not number
-            )
-        for row in section.rows:
-            table.add_row(*row)
-        console.print(table)
+        print_section(console, section)
     names = [s.name for s in findings.systems]
     print_rows(_score_rows(findings), names, SWAP_TITLE)
     console.print(explanation(findings.systems), style="dim")
     for line in summary(findings):
         console.print(f"- {line}", highlight=False)
+
+
+def print_section(console: Console, section: Section) -> None:
+    """Print heading and table."""
+    table = Table(
+        title=section.title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for number, name in enumerate(section.head):
+        table.add_column(
+            name, justify="right" if number else "left", no_wrap=not number
+        )
+    for row in section.rows:
+        table.add_row(*row)
+    console.print(table)

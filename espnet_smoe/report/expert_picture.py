@@ -1,6 +1,7 @@
 """The report on experts as a picture: loads, similarity, and what swapping costs."""
 
 import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,8 +80,8 @@ def draw_experts(findings: Findings, path: Path) -> None:
             bottom = height - y - HEADING - size
             box = (left / WIDTH, bottom / height, width / WIDTH, size / height)
             axes = figure.add_axes(box)
-            (_draw_loads, _draw_similarity, _draw_scores)[row](axes, findings, name)
-            _tidy(axes)
+            (_draw_loads, _draw_part, _draw_scores)[row](axes, findings, name)
+            tidy(axes)
             handles, labels = axes.get_legend_handles_labels()
             keys |= dict(zip(labels, handles))
         figure.legend(
@@ -99,7 +100,8 @@ def draw_experts(findings: Findings, path: Path) -> None:
     figure.savefig(path, metadata={"Software": None})
 
 
-def _tidy(axes: "Axes") -> None:
+def tidy(axes: "Axes") -> None:
+    """Quiet numbers, and no frame but the ground line."""
     axes.tick_params(length=0, labelsize=8.5, labelcolor=QUIET)
     axes.grid(axis="y", color=RULE, linewidth=0.6)
     axes.set_axisbelow(True)
@@ -107,7 +109,8 @@ def _tidy(axes: "Axes") -> None:
     axes.spines["bottom"].set_color(RULE)
 
 
-def _head(axes: "Axes", text: str) -> None:
+def head(axes: "Axes", text: str) -> None:
+    """The title of a chart."""
     axes.set_title(text, fontsize=9.5, color=INK, loc="left", pad=6)
 
 
@@ -142,24 +145,35 @@ def _draw_loads(axes: "Axes", findings: Findings, part: str) -> None:
     second.spines["bottom"].set_visible(False)
     axes.set(ylim=(0, 100), xlim=(-0.5, len(layers) - 0.5), yticks=(0, 50, 100))
     axes.set_yticklabels(("0 %", "50 %", "100 %"))
-    _head(axes, part)
+    head(axes, part)
 
 
-def _draw_similarity(axes: "Axes", findings: Findings, part: str) -> None:
+def _draw_part(axes: "Axes", findings: Findings, part: str) -> None:
+    draw_similarity(axes, findings.similarity[part])
+    head(axes, part)
+
+
+def draw_similarity(
+    axes: "Axes", layers: Mapping[str, Mapping[str, np.ndarray]]
+) -> None:
     """A line a measure over the layers."""
-    layers = findings.similarity[part]
     colours = (REFERENCE, "#a3abb5", COLOURS[2], COLOURS[3])
     for (measure, (label, marker)), colour in zip(MEASURES.items(), colours):
         values = [mean_of_pairs(m[measure]) for m in layers.values()]
         style = dict(marker=marker, markersize=5, linewidth=1.4, color=colour)
         axes.plot(range(len(layers)), values, label=label, clip_on=False, **style)
-    axes.set_xticks(range(len(layers)), [f"layer {name}" for name in layers])
-    if len(layers) > 6:
-        axes.set_xticks(range(len(layers)), list(layers))
-    axes.set_xlim(-0.5, len(layers) - 0.5)
+    name_layers(axes, list(layers))
     low = axes.get_ylim()[0]
     axes.set_ylim(min(0, low), 1)
-    _head(axes, part)
+
+
+def name_layers(axes: "Axes", names: Sequence[str]) -> None:
+    """Layers along x, numbers alone where there are many, as many as have room."""
+    long = [f"layer {name}" for name in names]
+    step = -(-len(names) // 16)
+    places = range(0, len(names), step)
+    axes.set_xticks(places, (long if len(names) <= 6 else names)[::step])
+    axes.set_xlim(-0.5, len(names) - 0.5)
 
 
 def _draw_scores(axes: "Axes", findings: Findings, task: str) -> None:
@@ -214,4 +228,4 @@ def _draw_scores(axes: "Axes", findings: Findings, task: str) -> None:
     axes.set_xlim(-0.5, len(groups) - 0.5)
     axes.margins(y=0.15)
     axes.set_ylim(bottom=0)
-    _head(axes, f"{task} {metric.label} ({better} is better)")
+    head(axes, f"{task} {metric.label} ({better} is better)")

@@ -3,36 +3,46 @@
     espnet-smoe experts exp/decsmoe --data dump/raw/test --limit 200
 
 Writes ``EXP/experts.md`` and ``EXP/experts.png``: the load of each expert by label, the
-similarity of the experts, and the scores when labels are swapped.
+similarity of the experts, and the scores when labels are swapped. Of a model
+`speech_moe`, whose routers choose frame by frame: loads by layer, by initial, final and
+tone of the syllable and by silence, what these tell about the expert, the similarity of
+the experts, and the routing of one utterance over time.
 """
 
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from espnet_smoe.inference.model_files import load_model, read_config
+from espnet_smoe.inference.model_files import find_checkpoint, load_model, read_config
 from espnet_smoe.inference.speech_to_text import SpeechToText
 from espnet_smoe.report.expert_data import Recording, read_recordings
 from espnet_smoe.report.expert_layers import Seen, mixtures, own_experts, watch
 from espnet_smoe.report.expert_page import Findings, print_page, to_page
 from espnet_smoe.report.expert_similarity import similarity
 from espnet_smoe.report.expert_swap import decode_swapped
+from espnet_smoe.report.routing import RoutingFindings, look_at_routing
+from espnet_smoe.report.routing_data import read_spoken
+from espnet_smoe.report.routing_page import print_page as print_routing
+from espnet_smoe.report.routing_page import to_page as to_routing_page
+
+LEARNED = "speech_moe"  # the model whose routers choose frame by frame
 
 
-def look_at_experts(args: argparse.Namespace) -> Findings:
-    """Watch, compare and swap the experts of a trained model.
+def look_at_experts(args: argparse.Namespace, config: dict[str, Any]) -> Findings:
+    """Watch, compare and swap the experts of a trained model ``smoe``.
 
     Args:
         args: Of `get_parser`.
+        config: The training configuration.
 
     Raises:
         ValueError: The model has no experts, or a file is missing or faulty.
     """
     files = args.exp / "config.yaml", args.exp / args.model
-    config = read_config(files[0])
     speech_to_text = SpeechToText(
         *files,
         device=args.device,
@@ -57,6 +67,31 @@ def look_at_experts(args: argparse.Namespace) -> Findings:
         similarity=_similarities(model, seen),
         systems=decode_swapped(speech_to_text, recordings, args.data),
     )
+
+
+def look_at_routers(
+    args: argparse.Namespace, config: dict[str, Any]
+) -> RoutingFindings:
+    """See what the routers of a trained model ``speech_moe`` go by.
+
+    Args:
+        args: Of `get_parser`.
+        config: The training configuration.
+
+    Raises:
+        ValueError: The model has no experts, the utterance is unknown, or a file is
+            missing or faulty.
+    """
+    model = load_model(config, args.exp / args.model, args.device)
+    try:
+        mixtures(model)
+    except ValueError as error:
+        raise ValueError(f"{args.exp}: {error}") from error
+    spoken = read_spoken(args.data, args.limit, args.utt)
+    drawn = "" if args.limit is None else ", drawn by chance"
+    source = f"Checkpoint {args.model}; {len(spoken)} utterances of {args.data}{drawn}."
+    name = args.exp.resolve().name
+    return look_at_routing(model, spoken, config, name, source, args.utt)
 
 
 def _similarities(model: nn.Module, seen: dict[str, dict[str, Seen]]) -> dict:
@@ -95,9 +130,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("exp", type=Path, help="experiment of the trained model")
-    add(
-        "--model", default="valid.acc.ave.pth", help="checkpoint (default: %(default)s)"
-    )
+    add("--model", help="checkpoint (default: the averaged or best one that is there)")
     add(
         "--data",
         type=Path,
@@ -106,8 +139,11 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add("--limit", type=_positive, help="utterances, drawn by chance (default: all)")
     add("--device", default="cpu", help="such as cuda (default: %(default)s)")
-    add("--beam-size", type=int, default=5)
-    add("--ctc-weight", type=float, default=0.0)
+    add("--beam-size", type=int, default=5, help="of smoe (default: %(default)s)")
+    add("--ctc-weight", type=float, default=0.0, help="of smoe (default: %(default)s)")
+    add(
+        "--utt", help="utterance to show over time (speech_moe; default: the first fit)"
+    )
     add("--out", type=Path, help="Markdown file (default: EXP/experts.md)")
     add("--png", type=Path, help="picture (default: EXP/experts.png)")
     return parser
@@ -126,18 +162,33 @@ def main(argv: list[str] | None = None) -> None:
         ValueError: The model has no experts, or a file is missing or faulty.
     """
     args = get_parser().parse_args(argv)
-    findings = look_at_experts(args)
+    config = read_config(args.exp / "config.yaml")
+    if args.model is None:
+        args.model = find_checkpoint(args.exp, "--model").name
+    learned = config.get("model") == LEARNED
+    if args.utt is not None and not learned:
+        raise ValueError(
+            f"--utt: the model of {args.exp} is routed by label, the same for a whole "
+            "utterance; leave the option out"
+        )
+    look, page_of, tell = look_at_experts, to_page, print_page
+    if learned:
+        look, page_of, tell = look_at_routers, to_routing_page, print_routing
+    findings = look(args, config)
     # matplotlib is slow to load
-    from espnet_smoe.report.expert_picture import draw_experts
+    if learned:
+        from espnet_smoe.report.routing_picture import draw_routing as draw
+    else:
+        from espnet_smoe.report.expert_picture import draw_experts as draw
 
     out = args.out or args.exp / "experts.md"
     png = args.png or args.exp / "experts.png"
     for path in (out, png):
         path.parent.mkdir(parents=True, exist_ok=True)
-    draw_experts(findings, png)
+    draw(findings, png)
     picture = Path(os.path.relpath(png.resolve(), out.resolve().parent)).as_posix()
-    out.write_text(to_page(findings, picture), encoding="utf-8")
-    print_page(findings)
+    out.write_text(page_of(findings, picture), encoding="utf-8")
+    tell(findings)
     print(f"Written to {out} and {png}")
 
 

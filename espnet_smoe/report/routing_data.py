@@ -151,18 +151,21 @@ def hear(
         }
         for i, (one, mel, size) in enumerate(zip(batch, mels, sizes)):
             text = [ids.get(unit, ids[UNKNOWN]) for unit in one.units]
-            units, probability = _units(log_probs[i, :size], text, model.blank_id)
-            energy = mel.cpu().numpy()
+            aligned = _units(log_probs[i, :size], text, model.blank_id)
+            of_layers = {name: of[i].numpy() for name, of in log_p.items()}
             centres = centres_of(model, size, len(mel))
-            yield Heard(
-                spoken=one,
-                mel=energy,
-                centres=centres,
-                silence=silent(energy)[centres.round().astype(int)],
-                units=units,
-                spike_probability=probability,
-                log_p={name: of[i].numpy() for name, of in log_p.items()},
-            )
+            yield _heard(one, mel.cpu().numpy(), centres, aligned, of_layers)
+
+
+def _heard(
+    spoken: Spoken,
+    mel: np.ndarray,
+    centres: np.ndarray,
+    aligned: tuple[np.ndarray | None, float],
+    log_p: dict[str, np.ndarray],
+) -> Heard:
+    silence = silent(mel)[centres.round().astype(int)]
+    return Heard(spoken, mel, centres, silence, *aligned, log_p)
 
 
 def log_mel(model: nn.Module, path: str) -> torch.Tensor:

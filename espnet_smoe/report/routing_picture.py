@@ -126,8 +126,8 @@ def draw_routing(findings: RoutingFindings, path: Path) -> None:
     sheet = _Sheet(figure, height)
     title = f"Experts of {findings.experiment}"
     sheet.write(MARGIN, title, fontsize=15, fontweight="bold", color=INK)
-    style = dict(fontsize=9, color=INK, linespacing=1.5)
-    sheet.write(MARGIN + 0.42, "\n".join(said), **style)
+    text = "\n".join(said)
+    sheet.write(MARGIN + 0.42, text, fontsize=9, color=INK, linespacing=1.5)
     y = MARGIN + top
     _draw_pair(
         sheet,

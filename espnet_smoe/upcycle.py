@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from espnet_smoe.check_config import build_model, parameter_table, read_yaml
+from espnet_smoe.inference.model_files import find_checkpoint
 from espnet_smoe.moe.upcycle import upcycle
 
 
@@ -27,9 +28,7 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("exp", type=Path, help="experiment of the trained model")
     add("--config", required=True, help="training configuration of the mixture")
-    add(
-        "--model", default="valid.acc.ave.pth", help="checkpoint (default: %(default)s)"
-    )
+    add("--model", help="checkpoint (default: the averaged one)")
     add("--out", type=Path, required=True, help="checkpoint to write")
     return parser
 
@@ -41,7 +40,9 @@ def main(argv: list[str] | None = None) -> None:
         ValueError: A file is missing, or the two models do not fit.
     """
     args = get_parser().parse_args(argv)
-    checkpoint = args.exp / args.model
+    checkpoint = (
+        args.exp / args.model if args.model else find_checkpoint(args.exp, "--model")
+    )
     if not checkpoint.is_file():
         raise ValueError(f"{checkpoint} does not exist; train it (stage 11) first")
     trained = read_yaml(args.exp / "config.yaml")

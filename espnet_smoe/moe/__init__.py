@@ -5,6 +5,8 @@ Torch only: nothing here imports ESPnet. Read in this order:
 1. ``experts.py`` - one expert, a two-matrix feed-forward block.
 2. ``gate.py`` - who decides: a layer's `Gate` turns rows into an `Assignment`.
 3. ``dispatch.py`` - how: rows sorted by expert, one slice an expert, and back.
+   Beside it ``static.py``, every expert on every row, for export, and ``grouped.py``,
+   all experts in two products, for bfloat16 on a GPU.
 4. ``feed_forward.py`` - `MoEFeedForward`, the drop-in for a dense block.
 5. ``routing.py`` - what one forward pass carries down and brings back.
 6. ``labels.py`` - `Labels`, which read at the door what is known beforehand.

@@ -16,13 +16,9 @@ from torch import nn
 
 from espnet_smoe.moe.dispatch import Assignment
 from espnet_smoe.moe.labels import Labels
-from espnet_smoe.moe.loss import (
-    balance_loss,
-    importance_loss,
-    sparsity_loss,
-    z_loss,
-)
+from espnet_smoe.moe.loss import LOSSES
 from espnet_smoe.moe.routing import Routing
+from espnet_smoe.moe.static import traced
 from espnet_smoe.options import nearest, reject_unknown
 
 
@@ -91,12 +87,7 @@ class MoEOptions:
     @property
     def loss_weights(self) -> dict[str, float]:
         """Weights of the auxiliary losses that are in use, by name."""
-        weights = {
-            "balance": self.balance_weight,
-            "importance": self.importance_weight,
-            "sparsity": self.sparsity_weight,
-            "z": self.z_weight,
-        }
+        weights = {name: getattr(self, f"{name}_weight") for name in LOSSES}
         return {name: weight for name, weight in weights.items() if weight}
 
 
@@ -157,10 +148,12 @@ class Gate(nn.Module):
             )
         return routing.labels
 
-    def label_of_frames(self, routing: Routing, device: torch.device) -> torch.Tensor:
-        """``(N,)`` label of each frame that is not padding, utterance by utterance."""
-        labels = self.labelled(routing).experts.to(device)  # (B,)
-        return labels.repeat_interleave(routing.lengths.to(device))
+    def label_of_frames(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
+        """``(N,)`` label of each frame in ``x`` ``(N, D)``, utterance by utterance."""
+        labels = self.labelled(routing).experts.to(x.device)  # (B,)
+        if traced():  # there the frames of all utterances are as many, with padding
+            return labels.repeat_interleave(x.size(0) // labels.size(0))
+        return labels.repeat_interleave(routing.lengths.to(x.device))
 
 
 class LabelGate(Gate):
@@ -245,12 +238,13 @@ class TopKGate(Gate):
     def forward(self, x: torch.Tensor, routing: Routing) -> Assignment:
         """Decide about the frames ``x`` ``(N, D)``."""
         logits = self.logits(x, routing)  # (N, E)
-        chosen_logits, chosen = logits.topk(self.top_k, dim=1)  # (N, k)
-        if self.top_k == 1:
-            weights = (chosen_logits - logits.logsumexp(1, keepdim=True)).exp()
-        else:
-            weights = chosen_logits.softmax(dim=1)
-        losses = self._losses(logits, chosen, routing.everywhere)
+        probabilities = logits.softmax(dim=1)
+        weights, chosen = probabilities.topk(self.top_k, dim=1)  # (N, k)
+        if self.top_k > 1:  # the same as a softmax over the chosen logits
+            weights = weights / weights.sum(dim=1, keepdim=True)
+        said = logits, probabilities, chosen, routing.everywhere
+        names = self.losses if self.training else ()
+        losses = {name: LOSSES[name](*said) for name in names}
         return Assignment.of(chosen, self.num_experts, weights, losses, logits)
 
     def logits(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
@@ -261,22 +255,8 @@ class TopKGate(Gate):
         with torch.autocast(x.device.type, enabled=False):
             logits = self.router(x)
         if self.of_label is not None:
-            logits = logits + self.of_label(self.label_of_frames(routing, x.device))
+            logits = logits + self.of_label(self.label_of_frames(x, routing))
         return logits
-
-    def _losses(
-        self, logits: torch.Tensor, chosen: torch.Tensor, everywhere: bool
-    ) -> dict[str, torch.Tensor]:
-        if not self.training or not self.losses:
-            return {}
-        probabilities = logits.softmax(dim=1)
-        of = {
-            "balance": lambda: balance_loss(probabilities, chosen, everywhere),
-            "importance": lambda: importance_loss(probabilities, everywhere),
-            "sparsity": lambda: sparsity_loss(probabilities, everywhere),
-            "z": lambda: z_loss(logits, everywhere),
-        }
-        return {name: of[name]() for name in self.losses}
 
 
 class SharedEmbeddingGate(TopKGate):
@@ -334,7 +314,7 @@ class LabelTopKGate(TopKGate):
 
     def logits(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
         """``(N, E)``; minus infinity for the experts of other labels."""
-        labels = self.label_of_frames(routing, x.device)  # (N,)
+        labels = self.label_of_frames(x, routing)  # (N,)
         group_size = self.num_experts // len(self.labels)
         group = torch.arange(self.num_experts, device=x.device) // group_size  # (E,)
         foreign = group != labels[:, None]  # (N, E)

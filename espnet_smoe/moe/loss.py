@@ -5,6 +5,8 @@ frames of all processes that train together, each of which must then call the lo
 is the same however a batch is shared out.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import distributed
 
@@ -69,6 +71,15 @@ def z_loss(logits: torch.Tensor, everywhere: bool = False) -> torch.Tensor:
         everywhere: Mean over all processes.
     """
     return frame_mean(logits.logsumexp(dim=1).square(), everywhere)
+
+
+# name -> loss of (logits, probabilities, chosen, everywhere)
+LOSSES: dict[str, Callable[..., torch.Tensor]] = {
+    "balance": lambda _, p, chosen, everywhere: balance_loss(p, chosen, everywhere),
+    "importance": lambda _, p, __, everywhere: importance_loss(p, everywhere),
+    "sparsity": lambda _, p, __, everywhere: sparsity_loss(p, everywhere),
+    "z": lambda logits, _, __, everywhere: z_loss(logits, everywhere),
+}
 
 
 def frame_mean(x: torch.Tensor, everywhere: bool) -> torch.Tensor:

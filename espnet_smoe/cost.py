@@ -23,22 +23,31 @@ def cost_lines(model: nn.Module) -> list[str]:
     Returns:
         Lines to print; none for a model that cannot be followed without data.
     """
-    rate = frame_rate(model.frontend)
-    counts = multiply_accumulates(
-        model.encoder,
-        model.frontend.output_size(),
-        round(rate),
-        model.preencoder,
-        model.ctc,
-    )
+    counts = one_second(model)
     lines = []
     if counts:
         parts = ", ".join(f"{k} {n / 1e6:,.0f}" for k, n in counts.items() if n)
         total = f"{sum(counts.values()) / 1e6:,.0f} million"
         lines.append(f"multiply-accumulates of one second: {total} ({parts})")
     if isinstance(model.encoder, SpeechMoEEncoder):
+        rate = frame_rate(model.frontend)
         lines.append(look_ahead_line(model.encoder, model.preencoder, rate))
     return lines
+
+
+def one_second(model: nn.Module) -> dict[str, int]:
+    """Multiply-accumulates of one second of speech, see `multiply_accumulates`.
+
+    Args:
+        model: As ESPnet builds it, with a front-end.
+    """
+    return multiply_accumulates(
+        model.encoder,
+        model.frontend.output_size(),
+        round(frame_rate(model.frontend)),
+        model.preencoder,
+        model.ctc,
+    )
 
 
 def look_ahead_line(

@@ -106,16 +106,18 @@ collect_statistics() { # stage 10
     $python -m espnet2.bin.aggregate_stats_dirs "${inputs[@]}" --output_dir "$stats_dir"
 }
 
-# The model as it was trained, --asr_args included, to {"total": ..., "active": ...}.
+# The size of the model as it was trained, --asr_args included, to params.json.
 count_parameters='
 import json, sys
 from espnet2.tasks.asr import ASRTask
 from espnet_smoe import register
 from espnet_smoe.check_config import count_parameters
+from espnet_smoe.cost import one_second
 register()
 model, _ = ASRTask.build_model_from_file(f"{sys.argv[1]}/config.yaml")
 with open(f"{sys.argv[1]}/params.json", "w") as out:
-    json.dump(count_parameters(model), out)
+    cost = {"multiply_accumulates": sum(one_second(model).values()) or None}
+    json.dump(count_parameters(model) | cost, out)
 '
 
 train() { # stage 11

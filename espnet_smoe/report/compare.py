@@ -17,7 +17,12 @@ from rich.text import Text
 
 from espnet_smoe.report import layout
 from espnet_smoe.report.bootstrap import Score, paired_p_value
-from espnet_smoe.report.experiment import decode_info, parameters, training_seconds
+from espnet_smoe.report.experiment import (
+    decode_info,
+    multiply_accumulates,
+    parameters,
+    training_seconds,
+)
 from espnet_smoe.report.score import TASKS, TaskCounts, count_tasks
 from espnet_smoe.report.scores import METRICS
 
@@ -34,6 +39,7 @@ class System:
         tasks: Task -> counts of every utterance.
         scores: Task -> group -> metric -> score.
         parameters: In all and active; None where unknown.
+        multiply_accumulates: Of the encoder for one second of speech.
         rtf: Real-time factor of decoding: seconds a second of audio.
         training: Seconds spent in training.
     """
@@ -43,6 +49,7 @@ class System:
     tasks: dict[str, TaskCounts]
     scores: dict[str, dict[str, dict[str, Score]]]
     parameters: tuple[int | None, int | None]
+    multiply_accumulates: int | None
     rtf: float | None
     training: float | None
 
@@ -87,6 +94,7 @@ def load_system(
         tasks=tasks,
         scores={task: counts.scores() for task, counts in tasks.items()},
         parameters=parameters(experiments[0]),
+        multiply_accumulates=multiply_accumulates(experiments[0]),
         rtf=_mean([decode_info(d).get("rtf") for d in decode_dirs]),
         training=_mean([training_seconds(e) for e in experiments]),
     )
@@ -155,6 +163,9 @@ def compare(systems: Sequence[System], every_condition: bool = False) -> list[Ro
         "seeds": [str(s.seeds) for s in systems],
         "parameters": [layout.count(s.parameters[0]) for s in systems],
         "active parameters": [layout.count(s.parameters[1]) for s in systems],
+        "encoder MACs a second": [
+            layout.count(s.multiply_accumulates) for s in systems
+        ],
         "RTF": [layout.factor(s.rtf) for s in systems],
         "training time": [layout.duration(s.training) for s in systems],
     }

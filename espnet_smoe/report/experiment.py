@@ -42,11 +42,18 @@ def decode_info(decode_dir: Path) -> dict:
 
 def parameters(experiment: Path) -> tuple[int | None, int | None]:
     """Parameters in all and active, from ``params.json``; None if unknown."""
-    path = experiment / "params.json"
-    if not path.exists():
-        return None, None
-    content = read_json(path, "run stage 11 (train) again")
+    content = _size(experiment)
     return content.get("total"), content.get("active")
+
+
+def multiply_accumulates(experiment: Path) -> int | None:
+    """Of the encoder for one second of speech, from ``params.json``."""
+    return _size(experiment).get("multiply_accumulates")
+
+
+def _size(experiment: Path) -> dict:
+    path = experiment / "params.json"
+    return read_json(path, "run stage 11 (train) again") if path.exists() else {}
 
 
 def training_seconds(experiment: Path) -> float | None:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The seven systems of the SpeechMoE paper: train, decode and score each; then its
-# Tables 1 to 3 and the validation curves of its Figure 2.
+# Tables 1 to 3, the validation curves of its Figure 2, and what the experts of 4e do.
 #   ./run_all.sh --seeds '1 2 3' --jobs 2
 # --jobs systems are trained side by side, each with its share of the cores. Other
 # options go to ctc.sh. A system whose RESULTS.md exists is not made again.
@@ -89,3 +89,11 @@ for system in b1 2e 4e 8e; do
     done
 done
 python3 -m espnet_smoe.report.curves "${curves[@]}" --key loss_ctc --png "$expdir/curves.png"
+
+# where the frames go in 4e, and whether that follows phonetics
+experts=$expdir/4e_seed${seeds%% *}
+for set in "$experts"/decode_default/*/; do
+    set=$(basename "$set")
+    python3 -m espnet_smoe experts "$experts" --data "$dumpdir/raw/$set" --limit 200 \
+        --out "$experts/experts_$set.md" --png "$experts/experts_$set.png"
+done

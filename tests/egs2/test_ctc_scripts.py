@@ -1,0 +1,139 @@
+"""ctc.sh and its run_all.sh: options reach the programs, systems run side by side."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TEMPLATE = Path(__file__).parents[2] / "egs2" / "TEMPLATE"
+RECIPES = [TEMPLATE.parent / f"{name}/ctc1" for name in ("mini_cmn", "aishell")]
+SYSTEMS = ["b1", "b2", "moe_l1", "emb", "2e", "4e", "8e"]
+# stands in for python3 and ctc.sh: notes its words, leaves what the next step reads
+STAND_IN = """#!/usr/bin/env bash
+echo {name} "$@" >>"{folder}/calls"
+tag= out=
+while [ $# -gt 0 ]; do
+    [ "$1" != --asr_tag ] || tag=$2
+    [ "$1" != --results ] || out=$2
+    shift
+done
+[ "$tag" != "$FAIL" ] || [ -z "$tag" ] || exit 3
+if [ -n "$out" ]; then
+    mkdir -p exp/$tag/decode_default/test
+    touch exp/$tag/decode_default/test/scores.json "$out"
+fi
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """A recipe folder whose programs only note their arguments."""
+    folder = tmp_path / "egs2" / "corpus" / "ctc1"
+    folder.mkdir(parents=True)
+    for name in ("ctc1/run_all.sh", "smoe1/path.sh", "smoe1/run_job", "smoe1/cmd.sh"):
+        (folder / Path(name).name).symlink_to(TEMPLATE / name)
+    (folder / "conf").mkdir()
+    (folder / "conf/decode.yaml").write_text("search: greedy\n")
+    for name in ("ctc.sh", "python3"):
+        (folder / name).write_text(STAND_IN.format(name=name, folder=folder))
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def run(folder, script, *options, check=True, fail=""):
+    env = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "FAIL": fail}
+    done = subprocess.run(
+        [script, *options],
+        cwd=folder,
+        env=env,
+        check=check,
+        capture_output=True,
+        text=True,
+    )
+    calls = folder / "calls"
+    return done, calls.read_text().splitlines() if calls.exists() else []
+
+
+def value(call: str, option: str) -> str:
+    words = call.split()
+    return words[words.index(f"--{option}") + 1]
+
+
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_every_system_is_made_once_a_seed(recipe, jobs):
+    options = ("--seeds", "1 2", "--jobs", jobs, "--nj", "3")
+    _, calls = run(recipe, "./run_all.sh", *options)
+    prepare, *trainings = [c for c in calls if c.startswith("ctc.sh")]
+    assert value(prepare, "stop_stage") == "10"
+    expected = [f"{system}_seed{seed}" for seed in (1, 2) for system in SYSTEMS]
+    assert sorted(value(c, "asr_tag") for c in trainings) == sorted(expected)
+    for call in trainings:
+        tag = value(call, "asr_tag")
+        assert value(call, "asr_config") == f"conf/tuning/train_{tag[:-6]}.yaml"
+        assert f"--asr_args --seed {tag[-1]}" in call and value(call, "nj") == "3"
+
+
+def test_the_tables_stand_in_the_order_of_the_paper(recipe):
+    _, calls = run(recipe, "./run_all.sh")
+    one, two, three, results, curves, experts = calls[-6:]
+    assert "compare exp/b1_seed1 exp/b2_seed1 exp/moe_l1_seed1 --test-set test" in one
+    assert "compare exp/moe_l1_seed1 exp/emb_seed1 exp/4e_seed1 " in two
+    assert "compare exp/b1_seed1 exp/2e_seed1 exp/4e_seed1 exp/8e_seed1 " in three
+    tables = " ".join(f"exp/table{n}_test.md" for n in (1, 2, 3))
+    assert f"--comparison {tables} --out RESULTS.md" in results
+    assert "curves exp/b1_seed1 exp/2e_seed1 exp/4e_seed1 exp/8e_seed1" in curves
+    assert "experts exp/4e_seed1 --data dump/raw/test" in experts
+
+
+def test_a_system_that_fails_is_named_and_no_table_is_made(recipe):
+    done, calls = run(
+        recipe, "./run_all.sh", "--jobs", "2", check=False, fail="emb_seed1"
+    )
+    assert done.returncode != 0
+    assert "emb_seed1 failed; see exp/emb_seed1/run.log" in done.stderr
+    assert not any("compare" in call for call in calls)
+
+
+def test_what_is_done_is_not_done_again(recipe):
+    run(recipe, "./run_all.sh")
+    (recipe / "calls").unlink()
+    (recipe / "exp/2e_seed1/RESULTS.md").unlink()
+    _, calls = run(recipe, "./run_all.sh", "--stage", "11")
+    trained = [value(c, "asr_tag") for c in calls if c.startswith("ctc.sh")]
+    assert trained == ["2e_seed1"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "maker"), [(3, 1), (4, 3), (5, 4), (6, 5), (8, 5), (10, 4), (12, 11)]
+)
+def test_a_stage_without_its_input_names_the_stage_that_makes_it(recipe, stage, maker):
+    (recipe / "ctc.sh").unlink()
+    (recipe / "ctc.sh").symlink_to(TEMPLATE / "ctc1/ctc.sh")
+    options = ("--stage", str(stage), "--stop_stage", str(stage))
+    done, _ = run(recipe, "./ctc.sh", *options, check=False)
+    assert done.returncode == 1
+    assert f"stage {maker} makes it" in done.stderr
+
+
+def test_a_ready_language_model_takes_the_place_of_training_one(recipe):
+    (recipe / "ctc.sh").unlink()
+    (recipe / "ctc.sh").symlink_to(TEMPLATE / "ctc1/ctc.sh")
+    lang = recipe / "data/lang"
+    lang.mkdir(parents=True)
+    for name in ("tokens.txt", "lexicon.txt"):
+        (lang / name).touch()
+    (recipe / "my.arpa").touch()
+    for stage in ("6", "8"):
+        options = ("--stage", stage, "--stop_stage", stage, "--arpa", "my.arpa")
+        run(recipe, "./ctc.sh", *options)
+    _, (graph,) = run(recipe, "true")
+    assert "espnet_smoe.inference.graph" in graph and value(graph, "arpa") == "my.arpa"
+
+
+@pytest.mark.parametrize("folder", RECIPES, ids=lambda p: p.parent.name)
+def test_each_recipe_has_the_configurations_of_all_seven(folder):
+    for name in SYSTEMS:
+        assert (folder / f"conf/tuning/train_{name}.yaml").is_file()
+    for script in ("run_all.sh", "ctc.sh"):
+        assert (folder / script).resolve() == TEMPLATE / "ctc1" / script

@@ -2,8 +2,9 @@
 # The seven systems of the SpeechMoE paper: train, decode and score each; then its
 # Tables 1 to 3, the validation curves of its Figure 2, and what the experts of 4e do.
 #   ./run_all.sh --seeds '1 2 3' --jobs 2
-# --jobs systems are trained side by side, each with its share of the cores. Other
-# options go to ctc.sh. A system whose RESULTS.md exists is not made again.
+# --jobs systems are trained side by side, each with its share of the cores; --systems
+# leaves some out. Other options go to ctc.sh. A system whose RESULTS.md exists is not
+# made again.
 set -euo pipefail
 cd "$(dirname "$0")"
 . ./path.sh
@@ -17,13 +18,15 @@ asr_args=
 inference_configs='conf/decode.yaml conf/decode_greedy.yaml'
 expdir=exp
 dumpdir=dump
+results=RESULTS.md
 options=()
 while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || { echo "$0: option $1 needs a value" >&2; exit 1; }
     case $1 in
-        --seeds | --jobs | --stage | --asr_args | --inference_configs | --expdir | --dumpdir)
+        --systems | --seeds | --jobs | --stage | --asr_args | --inference_configs | \
+            --expdir | --dumpdir | --results)
             printf -v "${1#--}" %s "$2" ;;
-        --stop_stage | --asr_tag | --asr_config | --results)
+        --stop_stage | --asr_tag | --asr_config)
             echo "$0: $1 belongs to ctc.sh; all systems have their own" >&2; exit 1 ;;
         *) options+=("$1" "$2") ;;
     esac
@@ -44,16 +47,22 @@ make() { # make SYSTEM SEED
         { echo "$0: $tag failed; see $expdir/$tag/run.log" >&2; return 1; }
 }
 
+# trained SYSTEM...: the experiments of those that were made, into `tags`
+trained() {
+    tags=()
+    for name in "$@"; do
+        for seed in $seeds; do
+            [[ " $systems " != *" $name "* ]] || tags+=("$expdir/${name}_seed$seed")
+        done
+    done
+}
+
 # compare TABLE TITLE SYSTEM...: a table of each test set, against the first system
 tables=()
 compare() {
-    local table=$1 title=$2 set tags=()
+    local table=$1 title=$2 set
     shift 2
-    for name in "$@"; do
-        for seed in $seeds; do
-            tags+=("$expdir/${name}_seed$seed")
-        done
-    done
+    trained "$@"
     for set in "${tags[0]}"/decode_default/*/scores.json; do
         set=$(basename "$(dirname "$set")")
         python3 -m espnet_smoe compare "${tags[@]}" --test-set "$set" --decode default \
@@ -79,16 +88,11 @@ while [ -n "$(jobs -p)" ]; do wait -n; done
 compare table1 "Table 1: the sparsity loss" b1 b2 moe_l1
 compare table2 "Table 2: embedding network and importance loss" moe_l1 emb 4e
 compare table3 "Table 3: the number of experts" b1 2e 4e 8e
-python3 -m espnet_smoe.report.results --comparison "${tables[@]}" --out RESULTS.md \
+python3 -m espnet_smoe.report.results --comparison "${tables[@]}" --out "$results" \
     --command "${command% }"
 
-curves=()
-for system in b1 2e 4e 8e; do
-    for seed in $seeds; do
-        curves+=("$expdir/${system}_seed$seed")
-    done
-done
-python3 -m espnet_smoe.report.curves "${curves[@]}" --key loss_ctc --png "$expdir/curves.png"
+trained b1 2e 4e 8e
+python3 -m espnet_smoe.report.curves "${tags[@]}" --key loss_ctc --png "$expdir/curves.png"
 
 # where the frames go in 4e, and whether that follows phonetics
 experts=$expdir/4e_seed${seeds%% *}

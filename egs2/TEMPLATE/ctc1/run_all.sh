@@ -10,7 +10,7 @@ cd "$(dirname "$0")"
 . ./path.sh
 
 command=$(printf '%q ' "$0" "$@")
-systems='b1 b2 moe_l1 emb 2e 4e 8e'
+systems='8e 4e emb 2e b1 b2 moe_l1' # the longest first, so that no core waits at the end
 seeds=1
 jobs=1
 stage=1

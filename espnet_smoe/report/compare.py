@@ -48,10 +48,10 @@ class System:
     seeds: int
     tasks: dict[str, TaskCounts]
     scores: dict[str, dict[str, dict[str, Score]]]
-    parameters: tuple[int | None, int | None]
-    multiply_accumulates: int | None
-    rtf: float | None
-    training: float | None
+    parameters: tuple[int | None, int | None] = (None, None)
+    multiply_accumulates: int | None = None
+    rtf: float | None = None
+    training: float | None = None
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def decode_swapped(
 
 def _system(name: str, tasks: dict[str, TaskCounts]) -> System:
     scores = {task: counts.scores() for task, counts in tasks.items()}
-    return System(name, 1, tasks, scores, (None, None), None, None)
+    return System(name, 1, tasks, scores)
 
 
 def _having(recordings: Sequence[Recording], task: str) -> list[Recording]:

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import logging
 
 import torch
 from torch import nn
@@ -107,8 +108,8 @@ def multiply_accumulates(
         ctc: After the encoder.
 
     Returns:
-        Module -> multiply-accumulates; empty for an encoder that cannot be followed
-        without data.
+        Module -> multiply-accumulates; empty, with a warning, for an encoder that
+        cannot be followed without data.
 
     Example:
         >>> from espnet_smoe.encoder.speech_moe import SpeechMoEEncoder
@@ -129,7 +130,8 @@ def multiply_accumulates(
         with FlopCounterMode(display=False) as counter:
             x = encode(on_paper(encoder), x, lengths)
         counts["encoder"] = counter.get_total_flops() // 2
-    except (NotImplementedError, RuntimeError):  # what meta tensors answer
+    except (NotImplementedError, RuntimeError) as error:  # what meta tensors answer
+        logging.warning("multiply-accumulates are not counted: %s", error)
         return {}
     if ctc is not None:
         with FlopCounterMode(display=False) as counter:

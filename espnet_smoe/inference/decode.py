@@ -14,10 +14,11 @@ import argparse
 import json
 import multiprocessing
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import yaml
@@ -27,6 +28,9 @@ from espnet_smoe.inference.audio import SAMPLE_RATE, bandwidth_of, read_audio
 from espnet_smoe.inference.long import decode_long, joined
 from espnet_smoe.inference.speech_to_text import AUTO, SpeechToText
 from espnet_smoe.options import reject_unknown
+
+Job = TypeVar("Job")
+Share = TypeVar("Share")
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ def decode(args: argparse.Namespace) -> dict:
         for i in range(nj)
     ]
     begun = time.perf_counter()
-    shares = list(_run(jobs))
+    shares = list(run_jobs(_decode_share, jobs))
     wall_seconds = time.perf_counter() - begun
     out = Path(args.out)
     tasks = list(shares[0].texts)
@@ -159,14 +163,23 @@ def utterances_of(data: Path, default: str) -> list[tuple[str, str, str]]:
     return [(u, path, bandwidths.get(u, default)) for u, path in waves.items()]
 
 
-def _run(jobs: list[_Job]) -> Iterator[_Share]:
+def run_jobs(work: Callable[[Job], Share], jobs: Sequence[Job]) -> Iterator[Share]:
+    """Do each job in a process of its own; a single one in this process.
+
+    Args:
+        work: A function at the top of its module.
+        jobs: What to give it.
+
+    Yields:
+        What it returns, the job that is done first first.
+    """
     if len(jobs) == 1:
-        yield _decode_share(jobs[0])
+        yield work(jobs[0])
         return
     # spawned: a process that has run PyTorch's threads cannot be forked safely
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(len(jobs), mp_context=context) as pool:
-        running = [pool.submit(_decode_share, job) for job in jobs]
+        running = [pool.submit(work, job) for job in jobs]
         for done in as_completed(running):
             yield done.result()
 

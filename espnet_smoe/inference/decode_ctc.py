@@ -13,10 +13,8 @@ Writes ``hyp.units``, the modelling units; with a graph ``hyp.words``, too; and
 import argparse
 import json
 import logging
-import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -27,7 +25,7 @@ import yaml
 from espnet_smoe.data.data_dir import write_lines, write_table
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.ctc_search import greedy, prefix_beam
-from espnet_smoe.inference.decode import read_utterance, utterances_of
+from espnet_smoe.inference.decode import read_utterance, run_jobs, utterances_of
 from espnet_smoe.inference.model_files import load_model, read_config
 from espnet_smoe.options import nearest, reject_unknown
 
@@ -123,7 +121,7 @@ def decode(args: argparse.Namespace) -> dict:
     model = args.train_config, args.model_file
     jobs = [_Job(*model, args.graph, options, utterances[i::nj]) for i in range(nj)]
     begun = time.perf_counter()
-    shares = list(_run(jobs))
+    shares = list(run_jobs(_decode_share, jobs))
     wall_seconds = time.perf_counter() - begun
     out = Path(args.out)
     tasks = ["words", "units"] if options.search == "wfst" else ["units"]
@@ -146,18 +144,6 @@ def decode(args: argparse.Namespace) -> dict:
     }
     write_lines(out / "decode.json", [json.dumps(summary, indent=2)])
     return summary
-
-
-def _run(jobs: list[_Job]) -> Iterator[_Share]:
-    if len(jobs) == 1:
-        yield _decode_share(jobs[0])
-        return
-    # spawned: a process that has run PyTorch's threads cannot be forked safely
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(jobs), mp_context=context) as pool:
-        running = [pool.submit(_decode_share, job) for job in jobs]
-        for done in as_completed(running):
-            yield done.result()
 
 
 def _decode_share(job: _Job) -> _Share:

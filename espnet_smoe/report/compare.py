@@ -155,7 +155,7 @@ def compare(systems: Sequence[System], every_condition: bool = False) -> list[Ro
             continue
         counts = having[0].tasks[task]
         for metric in counts.counts:
-            for group in _groups(counts, every_condition):
+            for group in groups_with_line(counts, every_condition):
                 rows.append(_score_row(systems, task, metric, group))
             if any(s.seeds > 1 for s in having):
                 rows.append(_seeds_row(systems, task, metric))
@@ -172,7 +172,7 @@ def compare(systems: Sequence[System], every_condition: bool = False) -> list[Ro
     return rows + [Row("cost", k, [Cell(t) for t in v]) for k, v in costs.items()]
 
 
-def _groups(counts: TaskCounts, every_condition: bool) -> list[str]:
+def groups_with_line(counts: TaskCounts, every_condition: bool) -> list[str]:
     """Groups with a line; one that is the whole test set would repeat ``all``."""
     whole = len(counts.groups["all"][0])
     return [

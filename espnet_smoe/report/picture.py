@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from espnet_smoe.report.compare import Cell, Row, System
+from espnet_smoe.report.compare import Cell, Row, System, groups_with_line
 from espnet_smoe.report.layout import group_label
 from espnet_smoe.report.score import TASKS
 from espnet_smoe.report.scores import METRICS
@@ -179,7 +179,8 @@ def _draw_chart(
 ) -> None:
     """Dots with intervals: conditions along x, the systems beside each other."""
     having = [(s, c) for s, c in zip(systems, colours) if task in s.tasks]
-    groups = [g for g in having[0][0].tasks[task].groups if g[:5] != "mean_"]
+    lines = groups_with_line(having[0][0].tasks[task], every_condition=True)
+    groups = [g for g in lines if g[:5] != "mean_"]
     metric = next(iter(having[0][0].tasks[task].counts))
     step = min(0.7 / len(having), 0.16)
     for i, (system, colour) in enumerate(having):

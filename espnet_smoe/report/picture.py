@@ -201,7 +201,8 @@ def _draw_chart(
             color=colour,
         )
     better = "higher" if METRICS[metric].higher_is_better else "lower"
-    heading = f"{METRICS[metric].label} by condition ({better} is better)"
+    by = " by condition" if len(groups) > 1 else ""
+    heading = f"{METRICS[metric].label}{by}\n({better} is better)"
     axes.set_title(heading, fontsize=10, fontweight="bold", color=INK, loc="left")
     labels = [group_label(g).replace("_", " ") for g in groups]
     axes.set_xticks(range(len(groups)), labels)

@@ -1,0 +1,53 @@
+"""Options of streaming recognition."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """How streams are recognised.
+
+    Attributes:
+        chunk_size: Encoder frames that are computed together: the model hears no
+            further, so a chunk is also the longest wait for a word.
+        left_chunks: Chunks that attention sees before its own; -1 for all of the
+            utterance.
+        beam_size: Prefixes that the CTC search keeps.
+        rescore: Whether the attention decoders choose among the prefixes when an
+            utterance ends.
+        ctc_weight: Weight of the CTC score in that choice.
+        reverse_weight: Share of the right-to-left decoder in it, 0 to 1; None for the
+            model's own.
+        silence_seconds: Blanks that end an utterance.
+        start_seconds: Of nothing but blanks; the encoder then begins anew, silently.
+        longest_seconds: An utterance ends here, in whatever it says.
+
+    Raises:
+        ValueError: An option has no sense; names it.
+    """
+
+    chunk_size: int = 16
+    left_chunks: int = 4
+    beam_size: int = 8
+    rescore: bool = True
+    ctc_weight: float = 0.5
+    reverse_weight: float | None = None
+    silence_seconds: float = 0.8
+    start_seconds: float = 5.0
+    longest_seconds: float = 20.0
+
+    def __post_init__(self) -> None:
+        reverse = 0.0 if self.reverse_weight is None else self.reverse_weight
+        limits = (
+            ("chunk_size", self.chunk_size >= 1, "at least 1"),
+            ("left_chunks", self.left_chunks >= -1, "at least 0, or -1 for all"),
+            ("beam_size", self.beam_size >= 1, "at least 1"),
+            ("ctc_weight", self.ctc_weight >= 0, "at least 0"),
+            ("reverse_weight", 0 <= reverse <= 1, "in 0..1"),
+            ("silence_seconds", self.silence_seconds > 0, "above 0"),
+            ("start_seconds", self.start_seconds > 0, "above 0"),
+            ("longest_seconds", self.longest_seconds > 0, "above 0"),
+        )
+        for name, holds, wanted in limits:
+            if not holds:
+                raise ValueError(f"{name} must be {wanted}, got {getattr(self, name)}")

@@ -8,21 +8,32 @@ TASKS = ("asr", "st", "s2t", "mt")  # espnet2.tasks.<name>, where a release has 
 def _classes() -> dict[str, dict[str, type]]:
     """Our classes by kind of choice: kind -> name -> class."""
     from espnet_smoe.data.preprocessor import SMoEPreprocessor
+    from espnet_smoe.decoder.bidirectional import U2PPTransformerDecoder
     from espnet_smoe.decoder.transformer import SMoETransformerDecoder
+    from espnet_smoe.encoder.conformer import U2PPConformerEncoder
     from espnet_smoe.encoder.speech_moe import SpeechMoEEncoder
     from espnet_smoe.encoder.stacking import StackedDeltas
     from espnet_smoe.encoder.transformer import SMoETransformerEncoder
     from espnet_smoe.model.smoe import ESPnetSMoEModel
     from espnet_smoe.model.speech_moe import ESPnetSpeechMoEModel
+    from espnet_smoe.model.u2pp import ESPnetU2PPModel
 
     return {
         "preencoder": {"stacked_deltas": StackedDeltas},
         "encoder": {
             "smoe_transformer": SMoETransformerEncoder,
             "speech_moe": SpeechMoEEncoder,
+            "u2pp_conformer": U2PPConformerEncoder,
         },
-        "decoder": {"smoe_transformer": SMoETransformerDecoder},
-        "model": {"smoe": ESPnetSMoEModel, "speech_moe": ESPnetSpeechMoEModel},
+        "decoder": {
+            "smoe_transformer": SMoETransformerDecoder,
+            "u2pp_transformer": U2PPTransformerDecoder,
+        },
+        "model": {
+            "smoe": ESPnetSMoEModel,
+            "speech_moe": ESPnetSpeechMoEModel,
+            "u2pp": ESPnetU2PPModel,
+        },
         "preprocessor": {"smoe": SMoEPreprocessor},
     }
 

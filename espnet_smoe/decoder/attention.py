@@ -36,11 +36,34 @@ class CachedAttention(MultiHeadedAttention):
         Returns:
             ``(B, T, D)``.
         """
-        with _backend(x):
+        queries = self.q_norm(self._heads(self.linear_q(x)))
+        mask = None if mask is None else mask.unsqueeze(1)
+        return self.mixed(queries, keys_values, mask, is_causal)
+
+    def mixed(
+        self,
+        queries: torch.Tensor,
+        keys_values: KeysValues,
+        mask: torch.Tensor | None,
+        is_causal: bool = False,
+    ) -> torch.Tensor:
+        """Mix the values as the queries ask, and project.
+
+        Args:
+            queries: ``(B, heads, T, D / heads)``.
+            keys_values: L positions.
+            mask: True where a query may look, or what to add to its scores;
+                broadcastable to ``(B, heads, T, L)``.
+            is_causal: Position t looks at 0..t; takes the place of ``mask``.
+
+        Returns:
+            ``(B, T, D)``.
+        """
+        with attention_kernel(queries):
             out = functional.scaled_dot_product_attention(
-                self.q_norm(self._heads(self.linear_q(x))),
+                queries,
                 *keys_values,
-                attn_mask=None if mask is None else mask.unsqueeze(1),
+                attn_mask=mask,
                 dropout_p=self.dropout_rate if self.training else 0.0,
                 is_causal=is_causal,
             )  # (B, heads, T, D / heads)
@@ -50,7 +73,7 @@ class CachedAttention(MultiHeadedAttention):
         return x.unflatten(2, (self.h, self.d_k)).transpose(1, 2)
 
 
-def _backend(x: torch.Tensor) -> contextlib.AbstractContextManager:
+def attention_kernel(x: torch.Tensor) -> contextlib.AbstractContextManager:
     """PyTorch's choice, but plain products for a backward pass on a CPU.
 
     There the fused kernel's backward pass is the slower one for short texts.

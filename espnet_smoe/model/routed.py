@@ -32,6 +32,7 @@ class RoutedASRModel(ESPnetASRModel):
         speech: torch.Tensor,
         speech_lengths: torch.Tensor,
         routing: Routing | None,
+        **options: Any,
     ) -> tuple[torch.Tensor, torch.Tensor, list[tuple[int, torch.Tensor]]]:
         """Encode waveforms.
 
@@ -39,6 +40,7 @@ class RoutedASRModel(ESPnetASRModel):
             speech: ``(B, samples)``.
             speech_lengths: ``(B,)``.
             routing: For an encoder that is a mixture; None for any other.
+            **options: For the encoder.
 
         Returns:
             ``(B, T, D)``; ``(B,)`` frames; the layers with a CTC loss of their own.
@@ -50,7 +52,7 @@ class RoutedASRModel(ESPnetASRModel):
             feats, lengths = self.normalize(feats, lengths)
         if self.preencoder is not None:
             feats, lengths = self.preencoder(feats, lengths)
-        extra: dict[str, Any] = {} if routing is None else {"routing": routing}
+        extra = options if routing is None else {**options, "routing": routing}
         if getattr(self.encoder, "interctc_use_conditioning", False):
             extra["ctc"] = self.ctc
         encoded, lengths, _ = self.encoder(feats, lengths, **extra)
@@ -58,3 +60,7 @@ class RoutedASRModel(ESPnetASRModel):
         if self.postencoder is not None:
             encoded, lengths = self.postencoder(encoded, lengths)
         return encoded, lengths, hidden
+
+    def new_routing(self, lengths: torch.Tensor) -> Routing | None:
+        """For our encoders that need no label; any other is called as ESPnet does."""
+        return Routing(lengths) if hasattr(self.encoder, "loss_weights") else None

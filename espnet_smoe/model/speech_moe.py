@@ -16,7 +16,6 @@ from torch import nn
 from espnet_smoe.compat import CTC, AbsEncoder, force_gatherable
 from espnet_smoe.model.metrics import auxiliary_loss, greedy_ctc, routing_statistics
 from espnet_smoe.model.routed import RoutedASRModel
-from espnet_smoe.moe import Routing
 from espnet_smoe.options import options_of
 
 
@@ -115,7 +114,7 @@ class ESPnetSpeechMoEModel(RoutedASRModel):
             Loss, the mean over the utterances; statistics; B.
         """
         with self.training_precision(speech):
-            routing = self._new_routing(speech_lengths)
+            routing = self.new_routing(speech_lengths)
             encoded, lengths, _ = self.encode_routed(speech, speech_lengths, routing)
             text = text[:, : text_lengths.max()]
             fits = self._fits(lengths, text, text_lengths, fields.get("utt_id"))
@@ -142,13 +141,9 @@ class ESPnetSpeechMoEModel(RoutedASRModel):
         self, speech: torch.Tensor, speech_lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode waveforms for decoding: ``(B, T, D)``, ``(B,)`` frames."""
-        routing = self._new_routing(speech_lengths)
+        routing = self.new_routing(speech_lengths)
         encoded, lengths, _ = self.encode_routed(speech, speech_lengths, routing)
         return encoded, lengths
-
-    def _new_routing(self, lengths: torch.Tensor) -> Routing | None:
-        """For our encoders; any other is called as ESPnet calls it."""
-        return Routing(lengths) if hasattr(self.encoder, "loss_weights") else None
 
     def _fits(
         self,

@@ -92,6 +92,7 @@ def build_feed_forward(
     output_size: int | None = None,
     embedding_size: int = 0,
     router: nn.Linear | None = None,
+    activation: nn.Module | None = None,
 ) -> nn.Module:
     """A mixture where options ask for one, else the dense block.
 
@@ -104,8 +105,13 @@ def build_feed_forward(
         output_size: Width of the output, where it is not D.
         embedding_size: Width of the embedding network's output, 0 where there is none.
         router: From `build_router`, for layers that share one.
+        activation: Between the two matrices of a block; ReLU when None.
     """
-    block = {"dropout_rate": dropout_rate, "output_size": output_size}
+    block = {
+        "dropout_rate": dropout_rate,
+        "activation": activation,
+        "output_size": output_size,
+    }
     if options is None:
         return DenseFeedForward(size, hidden_size, **block)
     return MoEFeedForward(

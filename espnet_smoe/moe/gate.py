@@ -377,3 +377,24 @@ def build_labels(options: MoEOptions | None) -> Labels | None:
     """What reads the labels for all layers; None where no gate asks for one."""
     tokens = GATES[options.gate].labels_of(options) if options else ()
     return Labels(tokens) if tokens else None
+
+
+def topk_section(moe: Mapping[str, Any] | None, where: str) -> dict[str, Any] | None:
+    """A ``moe`` section of U2++ MoE: by default 8 experts, 2 a frame, as in WeNet.
+
+    Args:
+        moe: The section; None for a dense model.
+        where: Its place, for error messages.
+
+    Raises:
+        ValueError: A gate that does not choose by the frame alone.
+    """
+    if moe is None:
+        return None
+    section = {"gate": "topk", "num_experts": 8, "top_k": 2, **moe}
+    if section["gate"] != "topk" or section.get("label_embedding"):
+        raise ValueError(
+            f"{where}: U2++ chooses experts by the frame alone; write 'gate: topk' "
+            "without labels"
+        )
+    return section

@@ -1,0 +1,80 @@
+"""Two-dimensional convolutions that shorten features and never wait for later ones."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+# input layers of ESPnet's Conformer: kernel and stride of each convolution
+INPUT_LAYERS: dict[str, tuple[tuple[int, int], ...]] = {
+    "conv2d2": ((3, 2), (3, 1)),
+    "conv2d": ((3, 2), (3, 2)),
+    "conv2d6": ((3, 2), (5, 3)),
+    "conv2d8": ((3, 2), (3, 2), (3, 2)),
+}
+
+
+class CausalConv2dSubsampling(nn.Module):
+    """ESPnet's convolutional input layers, aligned with the last frame they see.
+
+    Zeros stand before the first frame, as many as an output frame sees beyond its own
+    stride (`overlap`). So T frames give ``T // stride`` outputs, the output t sees
+    nothing after frame ``stride * (t + 1) - 1``, and every chunk of a stream is as long
+    as the first. The parameters are ESPnet's.
+
+    Args:
+        input_size: Features a frame, F.
+        output_size: D.
+        input_layer: A key of `INPUT_LAYERS`.
+
+    Attributes:
+        stride: Frames an output frame.
+        overlap: Frames that two neighbouring outputs see both.
+
+    Raises:
+        ValueError: Unknown input layer, or too few features for its convolutions.
+
+    Example:
+        >>> layer = CausalConv2dSubsampling(20, 8, "conv2d")
+        >>> layer.stride, layer.overlap, layer(torch.zeros(1, 9, 20)).shape
+        (4, 3, torch.Size([1, 2, 8]))
+    """
+
+    def __init__(self, input_size: int, output_size: int, input_layer: str):
+        super().__init__()
+        if input_layer not in INPUT_LAYERS:
+            raise ValueError(
+                f"encoder_conf.input_layer: '{input_layer}' is not one of "
+                f"{', '.join(INPUT_LAYERS)}"
+            )
+        layers: list[nn.Module] = []
+        width, channels = input_size, 1
+        self.stride, seen = 1, 1
+        for kernel, stride in INPUT_LAYERS[input_layer]:
+            layers += [nn.Conv2d(channels, output_size, kernel, stride), nn.ReLU()]
+            channels, width = output_size, (width - kernel) // stride + 1
+            seen += (kernel - 1) * self.stride
+            self.stride *= stride
+        if width < 1:
+            raise ValueError(
+                f"encoder_conf.input_layer: {input_layer} needs more than {input_size} "
+                "features a frame; take more mel channels or a layer of smaller stride"
+            )
+        self.overlap = seen - self.stride
+        self.conv = nn.Sequential(*layers)
+        self.out = nn.Sequential(nn.Linear(output_size * width, output_size))
+
+    def forward(
+        self, x: torch.Tensor, before: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Shorten ``(B, T, F)`` to ``(B, T // stride, D)``.
+
+        Args:
+            x: ``(B, T, F)``, at least one stride long.
+            before: ``(B, overlap, F)`` the frames before; zeros at the start.
+        """
+        if before is None:
+            x = functional.pad(x, (0, 0, self.overlap, 0))
+        else:
+            x = torch.cat((before, x), dim=1)  # (B, overlap + T, F)
+        x = self.conv(x.unsqueeze(1))  # (B, D, T', F')
+        return self.out(x.transpose(1, 2).flatten(2))  # (B, T', D)

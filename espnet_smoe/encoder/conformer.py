@@ -1,0 +1,362 @@
+"""Encoder `u2pp_conformer`: a Conformer that streams and does not (U2++ MoE).
+
+One set of weights, trained with chunks of random size, encodes a whole utterance at
+once (`forward`), the same utterance as if it came in chunks (`forward` with a chunk
+size) and a stream chunk by chunk (`forward_chunk`). The last two are equal. Every
+feed-forward block may be a mixture.
+
+Nothing waits for more than its chunk: the subsampling ends with the frame it is for,
+convolutions look back, attention sees its chunk and the left ones.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from espnet_smoe.compat import CTC, AbsEncoder, LayerNorm, TooShortUttError
+from espnet_smoe.encoder.causal_subsampling import CausalConv2dSubsampling
+from espnet_smoe.encoder.chunk_attention import ATTENTIONS
+from espnet_smoe.encoder.chunk_cache import (
+    EncoderCache,
+    bias_of,
+    chunk_mask,
+    draw_chunk,
+)
+from espnet_smoe.encoder.conformer_layer import (
+    ACTIVATIONS,
+    ConformerLayer,
+    ConvolutionModule,
+)
+from espnet_smoe.moe import MoEOptions, Routing, build_feed_forward, build_router
+from espnet_smoe.moe.gate import topk_section
+from espnet_smoe.options import nearest, options_of
+
+
+class U2PPConformerEncoder(AbsEncoder):
+    """Conformer encoder with causal convolutions, chunks and experts.
+
+    Args:
+        input_size: Features a frame, F.
+        output_size: D.
+        attention_heads: Heads of the self-attention.
+        linear_units: Hidden width of a feed-forward block or of each expert.
+        num_blocks: Layers.
+        dropout_rate: Dropout of blocks and residuals.
+        positional_dropout_rate: Dropout of the subsampled features and of the
+            sinusoids of ``rel_pos``.
+        attention_dropout_rate: Dropout of the attention weights.
+        input_layer: ``conv2d`` (a quarter of the frames), ``conv2d2``, ``conv2d6`` or
+            ``conv2d8``.
+        pos_enc_layer_type: ``rel_pos`` (relative) or ``rope`` (rotary).
+        activation_type: Of feed-forward blocks and convolutions.
+        macaron_style: A feed-forward block before the attention as well.
+        use_cnn_module: Convolutions.
+        cnn_module_kernel: Frames that a convolution sees; odd.
+        causal: Convolutions look back only; without it nothing can stream.
+        qk_norm: Normalise queries and keys.
+        use_dynamic_chunk: Train with chunks of random size.
+        use_dynamic_left_chunk: Draw the number of left chunks, too.
+        static_chunk_size: Encoder frames a chunk where none is drawn; 0 for the whole
+            utterance.
+        num_left_chunks: Chunks seen on the left; -1 for all.
+        gradient_checkpoint_layers: Layers, from 1, recomputed in the backward pass.
+        moe: Mixture options (`MoEOptions`), by default 8 experts and ``top_k: 2`` by a
+            router; None for a dense encoder.
+        moe_every: Every so many layers have mixtures: 1 all, 2 the 2nd, 4th, ...
+
+    Attributes:
+        stride: Feature frames an encoder frame.
+        labels: None; no gate reads labels here.
+        loss_weights: Weights of the auxiliary losses in use, by name.
+
+    Raises:
+        ValueError: Unknown option or value.
+
+    Example:
+        >>> encoder = U2PPConformerEncoder(20, 16, 2, 32, 2, moe={}).eval()
+        >>> x = torch.randn(1, 64, 20)
+        >>> whole, lengths, _ = encoder(x, torch.tensor([64]), chunk_size=8)
+        >>> cache, chunks = encoder.new_cache(chunk_size=8), []
+        >>> for piece in x.split(8 * encoder.stride, dim=1):
+        ...     chunk, _, cache = encoder.forward_chunk(piece, cache)
+        ...     chunks.append(chunk)
+        >>> torch.allclose(torch.cat(chunks, dim=1), whole, atol=1e-5)
+        True
+    """
+
+    @options_of("encoder_conf")
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int = 256,
+        attention_heads: int = 4,
+        linear_units: int = 2048,
+        num_blocks: int = 12,
+        dropout_rate: float = 0.1,
+        positional_dropout_rate: float = 0.1,
+        attention_dropout_rate: float = 0.0,
+        input_layer: str = "conv2d",
+        pos_enc_layer_type: str = "rel_pos",
+        activation_type: str = "swish",
+        macaron_style: bool = True,
+        use_cnn_module: bool = True,
+        cnn_module_kernel: int = 15,
+        causal: bool = True,
+        qk_norm: bool = False,
+        use_dynamic_chunk: bool = True,
+        use_dynamic_left_chunk: bool = False,
+        static_chunk_size: int = 0,
+        num_left_chunks: int = -1,
+        gradient_checkpoint_layers: Sequence[int] = (),
+        moe: Mapping[str, Any] | None = None,
+        moe_every: int = 1,
+    ):
+        super().__init__()
+        _known("pos_enc_layer_type", pos_enc_layer_type, ATTENTIONS)
+        _known("activation_type", activation_type, ACTIVATIONS)
+        if not causal and (use_dynamic_chunk or static_chunk_size):
+            raise ValueError(
+                "encoder_conf.causal: convolutions that look ahead cannot stream; "
+                "write 'causal: true', or 'use_dynamic_chunk: false' and no "
+                "static_chunk_size"
+            )
+        if moe_every < 1:
+            raise ValueError(f"encoder_conf.moe_every must be positive: {moe_every}")
+        section = topk_section(moe, "encoder_conf.moe")
+        options = MoEOptions.parse(section, "encoder_conf.moe", ())
+        self.labels = None
+        self.loss_weights = options.loss_weights if options else {}
+        self.input_size = input_size
+        self.embed = CausalConv2dSubsampling(input_size, output_size, input_layer)
+        self.stride = self.embed.stride
+        self.positional_dropout = nn.Dropout(positional_dropout_rate)
+        # relative positions want the features to outweigh their sinusoids
+        self.scale = output_size**0.5 if pos_enc_layer_type == "rel_pos" else 1.0
+        self.causal = causal
+        self.use_dynamic_chunk = use_dynamic_chunk
+        self.use_dynamic_left_chunk = use_dynamic_left_chunk
+        self.static_chunk_size = static_chunk_size
+        self.num_left_chunks = num_left_chunks
+        self.gradient_checkpoint_layers = set(gradient_checkpoint_layers)
+        attention = ATTENTIONS[pos_enc_layer_type]
+        activation = ACTIVATIONS[activation_type]
+        router = build_router(options, output_size)
+
+        def feed_forward(number: int, name: str) -> nn.Module:
+            return build_feed_forward(
+                None if (number + 1) % moe_every else options,
+                output_size,
+                linear_units,
+                dropout_rate,
+                name,
+                router=router,
+                activation=activation(),
+            )
+
+        def layer(n: int) -> ConformerLayer:
+            return ConformerLayer(
+                output_size,
+                attention(
+                    attention_heads, output_size, attention_dropout_rate, qk_norm
+                ),
+                feed_forward(n, str(n)),
+                feed_forward(n, f"{n}.macaron") if macaron_style else None,
+                ConvolutionModule(output_size, cnn_module_kernel, activation(), causal)
+                if use_cnn_module
+                else None,
+                dropout_rate,
+            )
+
+        self.encoders = nn.ModuleList(layer(n) for n in range(num_blocks))
+        self.after_norm = LayerNorm(output_size)
+
+    def output_size(self) -> int:
+        """D."""
+        return self.after_norm.normalized_shape[0]
+
+    def forward(
+        self,
+        xs_pad: torch.Tensor,
+        ilens: torch.Tensor,
+        prev_states: None = None,
+        ctc: CTC | None = None,
+        routing: Routing | None = None,
+        chunk_size: int | None = None,
+        left_chunks: int | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, None]:
+        """Encode whole utterances, each frame seeing what it would see in chunks.
+
+        Args:
+            xs_pad: ``(B, T, F)``.
+            ilens: ``(B,)`` frames.
+            prev_states: Unused; part of ESPnet's interface.
+            ctc: Unused; part of ESPnet's interface.
+            routing: Receives the loads and the auxiliary losses.
+            chunk_size: C, encoder frames a chunk, 0 for the whole utterance. None: in
+                training drawn, if the encoder does so, else ``static_chunk_size``.
+            left_chunks: Chunks seen on the left, -1 for all; None for the encoder's
+                own ``num_left_chunks``.
+
+        Returns:
+            ``(B, T // stride, D)``; ``(B,)`` encoder frames; None.
+
+        Raises:
+            TooShortUttError: Not one encoder frame.
+            ValueError: Chunks in an encoder that looks ahead.
+        """
+        if xs_pad.size(1) < self.stride:
+            raise TooShortUttError(
+                f"{xs_pad.size(1)} frames are too few for the subsampling, which needs "
+                f"{self.stride}; filter short utterances",
+                xs_pad.size(1),
+                self.stride - 1,
+            )
+        lengths = ilens // self.stride
+        x = self.positional_dropout(self.embed(xs_pad) * self.scale)  # (B, T', D)
+        routing = routing or Routing(lengths)
+        routing.lengths, routing.everywhere = lengths, True
+        frames = routing.frames(x)  # (B, T')
+        seen = chunk_mask(x.size(1), *self._chunks(x, chunk_size, left_chunks))
+        seen = seen.to(x.device) & frames[:, None, None]  # (B, 1, T', T')
+        bias = bias_of(seen, x.dtype)
+        table = self._distances(x.size(1), x.size(1), x)
+        for number, layer in enumerate(self.encoders, 1):
+            positions = layer.self_attn.prepare(table)
+            given = x, bias, frames, positions, routing
+            if number in self.gradient_checkpoint_layers and self.training:
+                x = checkpoint(layer, *given, use_reentrant=False)[0]
+            else:
+                x = layer(*given)[0]
+        return self.after_norm(x), lengths, None
+
+    def new_cache(
+        self, batch: int = 1, chunk_size: int = 16, left_chunks: int = -1
+    ) -> EncoderCache:
+        """The cache of streams that have not begun.
+
+        Args:
+            batch: B streams.
+            chunk_size: C, encoder frames a chunk.
+            left_chunks: Chunks seen on the left; -1 for all.
+
+        Raises:
+            ValueError: The encoder looks ahead, or there are no chunks.
+        """
+        if not self.causal:
+            raise ValueError(
+                "this encoder cannot stream: it was trained with 'causal: false'; "
+                "train one with 'causal: true'"
+            )
+        if chunk_size < 1:
+            raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
+        like = self.after_norm.weight
+        kept = max(left_chunks, 0) * chunk_size
+        attention = self.encoders[0].self_attn
+        empty = like.new_zeros(batch, attention.h, kept, attention.d_k)
+        convolutions = [m.conv_module for m in self.encoders if m.conv_module]
+        return EncoderCache(
+            like.new_zeros(batch, self.embed.overlap, self.input_size),
+            [(empty, empty) for _ in self.encoders],
+            [like.new_zeros(batch, self.output_size(), c.left) for c in convolutions],
+            torch.zeros(batch, dtype=torch.long, device=like.device),
+            chunk_size,
+            left_chunks,
+            self._positions(chunk_size, kept + chunk_size),
+        )
+
+    def forward_chunk(
+        self,
+        xs: torch.Tensor,
+        cache: EncoderCache,
+        lengths: torch.Tensor | None = None,
+        routing: Routing | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, EncoderCache]:
+        """Encode the next chunk of B streams.
+
+        Args:
+            xs: ``(B, C * stride, F)``, the features that follow.
+            cache: Of these streams; it is not changed.
+            lengths: ``(B,)`` features that are not padding; fewer than there are only
+                in the last chunk of a stream. None: all count.
+            routing: Receives the loads.
+
+        Returns:
+            ``(B, C, D)``; ``(B,)`` encoder frames; the cache for the next chunk.
+
+        Raises:
+            ValueError: Not one chunk of features.
+        """
+        wanted = cache.chunk_size * self.stride
+        if xs.size(1) != wanted:
+            raise ValueError(
+                f"a chunk of {cache.chunk_size} encoder frames takes {wanted} feature "
+                f"frames, got {xs.size(1)}; fill up the last one and give its lengths"
+            )
+        if lengths is None:
+            lengths = torch.full_like(cache.frames, wanted)
+        lengths = lengths // self.stride
+        x = self.positional_dropout(self.embed(xs, cache.features) * self.scale)
+        routing = routing or Routing(lengths)
+        routing.lengths = lengths
+        frames = routing.frames(x)  # (B, C)
+        keys = cache.length + cache.chunk_size
+        bias = cache.bias(lengths)  # (B, 1, 1, L + C)
+        attention, prepared = self.encoders[0].self_attn, cache.positions
+        if keys > attention.most_keys(prepared[0], cache.chunk_size):
+            prepared = self._positions(cache.chunk_size, 2 * keys)
+        keys_values, convolution = [], []
+        past_convolution = cache.convolution or [None] * len(self.encoders)
+        for layer, positions, past, convolved in zip(
+            self.encoders, prepared, cache.keys_values, past_convolution
+        ):
+            near = layer.self_attn.newest(positions, cache.chunk_size, keys)
+            x, seen, convolved = layer(x, bias, frames, near, routing, past, convolved)
+            keys_values.append(cache.kept(seen))
+            convolution.append(convolved)
+        after = EncoderCache(
+            torch.cat((cache.features, xs), dim=1)[:, wanted:],
+            keys_values,
+            convolution if cache.convolution else [],
+            cache.frames + lengths,
+            cache.chunk_size,
+            cache.left_chunks,
+            prepared,
+        )
+        return self.after_norm(x), lengths, after
+
+    def _chunks(
+        self, x: torch.Tensor, chunk_size: int | None, left_chunks: int | None
+    ) -> tuple[int, int]:
+        """Chunk size and left chunks of a pass over ``(B, T, D)``."""
+        left = self.num_left_chunks if left_chunks is None else left_chunks
+        if chunk_size is None:
+            if self.training and self.use_dynamic_chunk:
+                return draw_chunk(x.size(1), self.use_dynamic_left_chunk)
+            chunk_size = self.static_chunk_size
+        if chunk_size and not self.causal:
+            raise ValueError(
+                "this encoder cannot work in chunks: it was trained with 'causal: "
+                "false'; decode the whole utterance (chunk_size 0)"
+            )
+        return chunk_size, left
+
+    def _distances(self, queries: int, keys: int, like: torch.Tensor) -> torch.Tensor:
+        """The table of positions that each layer prepares for itself."""
+        table = self.encoders[0].self_attn.positions(queries, keys, like)
+        return self.positional_dropout(table) if table.dim() == 2 else table
+
+    def _positions(self, queries: int, keys: int) -> list[torch.Tensor]:
+        """Positions prepared by every layer, for a stream."""
+        table = self._distances(queries, keys, self.after_norm.weight)
+        return [layer.self_attn.prepare(table) for layer in self.encoders]
+
+
+def _known(key: str, value: str, known: Mapping[str, Any]) -> None:
+    if value not in known:
+        raise ValueError(
+            f"encoder_conf.{key}: '{value}' is not one of {', '.join(known)}"
+            f"{nearest(value, known)}"
+        )

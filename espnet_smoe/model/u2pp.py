@@ -1,0 +1,264 @@
+"""Model `u2pp`: CTC and two decoders over one encoder that streams and does not.
+
+``L = w L_ctc + (1 - w) [(1 - r) L_left_to_right + r L_right_to_left]`` (U2++, Wu et al.
+2021, arXiv 2106.05642, Eq. 1 and 2), and the auxiliary losses of the mixtures.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from espnet_smoe.compat import CTC, AbsEncoder, force_gatherable
+from espnet_smoe.decoder.bidirectional import U2PPTransformerDecoder
+from espnet_smoe.model.metrics import (
+    auxiliary_loss,
+    error_rates,
+    greedy_ctc,
+    routing_statistics,
+)
+from espnet_smoe.model.routed import RoutedASRModel
+from espnet_smoe.options import options_of
+
+
+class ESPnetU2PPModel(RoutedASRModel):
+    """Speech to text in two passes: CTC first, then both decoders.
+
+    Args:
+        vocab_size: V.
+        token_list: V tokens.
+        frontend: Waveform to features.
+        specaug: Augmentation in training.
+        normalize: Feature normalisation.
+        preencoder: None.
+        encoder: `u2pp_conformer`, or any ESPnet encoder for a model that cannot stream.
+        postencoder: None.
+        decoder: `u2pp_transformer`.
+        ctc: CTC head on the encoder.
+        joint_network: None.
+        ctc_weight: w.
+        reverse_weight: r; 0 where there is no decoder from right to left.
+        ignore_id: Padding of targets.
+        lsm_weight: Label smoothing.
+        length_normalized_loss: Mean over tokens instead of utterances.
+        bf16_on_cpu: Train in bfloat16 autocast on a CPU that has it in hardware.
+        report_cer: Report the character error rate of greedy CTC in validation.
+        report_wer: Report its word error rate.
+        extract_feats_in_collect_stats: Part of ESPnet's interface.
+
+    Raises:
+        ValueError: Unknown option, or parts that do not go together.
+    """
+
+    @options_of("model_conf")
+    def __init__(
+        self,
+        vocab_size: int,
+        token_list: Sequence[str],
+        frontend: nn.Module | None,
+        specaug: nn.Module | None,
+        normalize: nn.Module | None,
+        preencoder: None,
+        encoder: AbsEncoder,
+        postencoder: None,
+        decoder: U2PPTransformerDecoder,
+        ctc: CTC,
+        joint_network: None,
+        ctc_weight: float = 0.3,
+        reverse_weight: float = 0.3,
+        ignore_id: int = -1,
+        lsm_weight: float = 0.1,
+        length_normalized_loss: bool = False,
+        bf16_on_cpu: bool = False,
+        report_cer: bool = True,
+        report_wer: bool = True,
+        extract_feats_in_collect_stats: bool = True,
+    ):
+        check_parts(preencoder, postencoder, decoder)
+        super().__init__(
+            vocab_size=vocab_size,
+            token_list=list(token_list),
+            frontend=frontend,
+            specaug=specaug,
+            normalize=normalize,
+            preencoder=None,
+            encoder=encoder,
+            postencoder=None,
+            decoder=decoder,
+            ctc=ctc,
+            joint_network=None,
+            ctc_weight=ctc_weight,
+            ignore_id=ignore_id,
+            lsm_weight=lsm_weight,
+            length_normalized_loss=length_normalized_loss,
+            report_cer=False,  # ESPnet's calculators need a package of their own
+            report_wer=False,
+            extract_feats_in_collect_stats=extract_feats_in_collect_stats,
+        )
+        for name, weight in (
+            ("ctc_weight", ctc_weight),
+            ("reverse_weight", reverse_weight),
+        ):
+            if not 0 <= weight < 1:
+                raise ValueError(
+                    f"model_conf.{name} must be in 0..1, without 1, got {weight}"
+                )
+        self.reverse_weight = reverse_weight if decoder.right is not None else 0.0
+        self.use_bf16_on_cpu(bf16_on_cpu)
+        self.reports = {"cer": report_cer, "wer": report_wer}
+
+    def forward(
+        self,
+        speech: torch.Tensor,
+        speech_lengths: torch.Tensor,
+        text: torch.Tensor,
+        text_lengths: torch.Tensor,
+        **fields: Any,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
+        """Loss and statistics of a batch.
+
+        Args:
+            speech: ``(B, samples)``.
+            speech_lengths: ``(B,)``.
+            text: ``(B, L)`` tokens, -1 where padded.
+            text_lengths: ``(B,)``.
+            **fields: Not read.
+
+        Returns:
+            Loss, the mean over the utterances; statistics; B.
+        """
+        with self.training_precision(speech):
+            routing = self.new_routing(speech_lengths)
+            encoded, lengths, _ = self.encode_routed(speech, speech_lengths, routing)
+            text = text[:, : text_lengths.max()]
+            loss_ctc = self.ctc(encoded, lengths, text, text_lengths)
+            stats: dict[str, Any] = {"loss_ctc": loss_ctc.detach()}
+            stats |= routing_statistics("encoder", routing, not self.training)
+            extra, costs = auxiliary_loss("encoder", self.encoder, routing)
+            stats |= costs
+            r = self.reverse_weight
+            attention = torch.zeros_like(loss_ctc)
+            for side, weight in (("l2r", 1 - r), ("r2l", r)):
+                if not weight:
+                    continue
+                loss, cost, of_side = self._attention_loss(
+                    side, encoded, lengths, text, text_lengths
+                )
+                attention = attention + weight * loss
+                extra = extra + cost
+                stats |= of_side
+            w = self.ctc_weight
+            loss = w * loss_ctc + (1 - w) * attention + extra
+        stats |= {
+            "loss_att": attention.detach(),
+            "acc": stats["acc_l2r"],  # what ESPnet looks for to find the best epoch
+            "loss": loss.detach(),
+        }
+        if not self.training:
+            stats |= self._error_rates(encoded, lengths, text)
+        stats = {k: torch.as_tensor(v, dtype=torch.float32) for k, v in stats.items()}
+        return force_gatherable((loss, stats, len(speech)), loss.device)
+
+    def encode(
+        self,
+        speech: torch.Tensor,
+        speech_lengths: torch.Tensor,
+        chunk_size: int | None = None,
+        left_chunks: int | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Encode waveforms for decoding.
+
+        Args:
+            speech: ``(B, samples)``.
+            speech_lengths: ``(B,)``.
+            chunk_size: Encoder frames a chunk, 0 for the whole utterance; None for the
+                encoder's own.
+            left_chunks: Chunks seen on the left, -1 for all; None for the encoder's.
+
+        Returns:
+            ``(B, T, D)``, ``(B,)`` frames.
+        """
+        chunks = {"chunk_size": chunk_size, "left_chunks": left_chunks}
+        encoded, lengths, _ = self.encode_routed(
+            speech,
+            speech_lengths,
+            self.new_routing(speech_lengths),
+            **{name: n for name, n in chunks.items() if n is not None},
+        )
+        return encoded, lengths
+
+    def _attention_loss(
+        self,
+        side: str,
+        encoded: torch.Tensor,
+        lengths: torch.Tensor,
+        text: torch.Tensor,
+        text_lengths: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor | float, dict[str, Any]]:
+        """Loss of one decoder, auxiliary losses of its gates, statistics."""
+        decoder = self.decoder
+        if side == "r2l":
+            decoder, text = self.decoder.right, backwards(text, text_lengths)
+        start = text.new_full((len(text), 1), self.sos)
+        ys_in = torch.cat((start, text.clamp(min=0)), dim=1)  # (B, 1 + L)
+        target = torch.cat((text, torch.full_like(start, self.ignore_id)), dim=1)
+        target = target.scatter(1, text_lengths[:, None], self.eos)  # (B, L + 1)
+        routing = decoder.route(ys_in, text_lengths + 1)
+        out, _ = decoder(encoded, lengths, ys_in, text_lengths + 1, routing=routing)
+        out = out.to(torch.promote_types(out.dtype, torch.float32))
+        loss = self.criterion_att(out, target)
+        counted = target != self.ignore_id
+        right = (out.argmax(dim=-1) == target)[counted]
+        extra, costs = auxiliary_loss(f"decoder_{side}", decoder, routing)
+        stats = {
+            f"loss_{side}": loss.detach(),
+            f"acc_{side}": right.float().mean(),
+            **costs,
+            **routing_statistics(f"decoder_{side}", routing, not self.training),
+        }
+        return loss, extra, stats
+
+    def _error_rates(
+        self, encoded: torch.Tensor, lengths: torch.Tensor, text: torch.Tensor
+    ) -> dict[str, float]:
+        """Of greedy CTC."""
+        best = greedy_ctc(self.ctc.argmax(encoded), lengths, self.blank_id)
+        special = {i for i, t in enumerate(self.token_list) if t[:1] + t[-1:] == "<>"}
+        rates = error_rates(best, text, self.token_list, special, self.eos)
+        return {f"{k}_ctc": v for k, v in rates.items() if self.reports[k]}
+
+
+def backwards(text: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Each text from its end, padding where it was.
+
+    Args:
+        text: ``(B, L)``.
+        lengths: ``(B,)``.
+
+    Example:
+        >>> backwards(torch.tensor([[1, 2, 3], [4, 5, -1]]), torch.tensor([3, 2]))
+        tensor([[ 3,  2,  1],
+                [ 5,  4, -1]])
+    """
+    places = torch.arange(text.size(1), device=text.device)
+    mirrored = lengths.to(text.device)[:, None] - 1 - places  # (B, L)
+    return text.gather(1, torch.where(mirrored >= 0, mirrored, places))
+
+
+def check_parts(
+    preencoder: nn.Module | None, postencoder: nn.Module | None, decoder: Any
+) -> None:
+    """Refuse parts that the model has no place for.
+
+    Raises:
+        ValueError: Names the part and the cure.
+    """
+    for name, part in (("preencoder", preencoder), ("postencoder", postencoder)):
+        if part is not None:
+            raise ValueError(f"model: u2pp has no {name}; remove '{name}'")
+    if not isinstance(decoder, U2PPTransformerDecoder):
+        raise ValueError(
+            f"model: u2pp needs 'decoder: u2pp_transformer', got "
+            f"{type(decoder).__name__}"
+        )

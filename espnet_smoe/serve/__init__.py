@@ -1,0 +1,1 @@
+"""Many people speaking at once: one model behind a websocket."""

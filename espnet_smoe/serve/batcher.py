@@ -1,0 +1,223 @@
+"""Many streams, one model: all that are ready make a step together.
+
+Audio waits in a `Feed` a session. Between two steps the event loop hands it to the
+streams; a step of all that then have a chunk runs in a thread of its own, so the loop
+stays free. Whatever came meanwhile makes the next batch: batches are small, and answers
+quick, while there is little to do, and grow when there is much.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espnet_smoe.data.audio import SAMPLE_RATE
+from espnet_smoe.serve.protocol import BROKEN, SessionError
+
+if TYPE_CHECKING:
+    from espnet_smoe.inference.streaming import Event, Stream, StreamingRecogniser
+
+MOST_EVENTS = 64  # unread by the client: its stream then waits
+Outcome = "list[Event] | Exception"
+
+
+class Feed:
+    """One session's way into the model: audio in, events out, both bounded.
+
+    Args:
+        stream: Of the recogniser.
+        backlog: Seconds of audio that may wait; who puts more waits too.
+        wake: Called when there is something to do.
+
+    Attributes:
+        received: Samples taken in.
+    """
+
+    def __init__(self, stream: "Stream", backlog: float, wake: Callable[[], None]):
+        self.stream = stream
+        self.received = 0
+        self._backlog = round(backlog * SAMPLE_RATE)
+        self._wake = wake
+        self._audio: deque[np.ndarray] = deque()
+        self._waiting = 0  # samples
+        self._room = asyncio.Event()
+        self._events: deque[Event] = deque()
+        self._news = asyncio.Event()
+        self._ended = self._finished = self._over = False
+        self._error: Exception | None = None
+
+    # -- the session's side ---------------------------------------------------------
+
+    @property
+    def ended(self) -> bool:
+        """Whether more audio would be dropped."""
+        return self._ended
+
+    @property
+    def waiting(self) -> float:
+        """Seconds of audio that the stream has not got yet."""
+        return self._waiting / SAMPLE_RATE
+
+    async def put(self, samples: np.ndarray) -> None:
+        """Add audio, as soon as there is room.
+
+        Args:
+            samples: ``(samples,)`` float32 at 16 kHz. Dropped when the feed has ended.
+        """
+        while self._waiting >= self._backlog and not self._ended:
+            self._room.clear()
+            await self._room.wait()
+        if len(samples) and not self._ended:
+            self.received += len(samples)
+            self._waiting += len(samples)
+            self._audio.append(samples)
+            self._wake()
+
+    def end(self, error: Exception | None = None) -> None:
+        """No more audio follows; what waits is still recognised.
+
+        Args:
+            error: What `events` shall raise after the last event.
+        """
+        if not self._ended:
+            self._ended, self._error = True, error
+            self._room.set()
+            self._wake()
+
+    def fail(self, error: Exception) -> None:
+        """Stop at once; what waits is dropped.
+
+        Args:
+            error: What `events` shall raise.
+        """
+        if not self._over:
+            self._error = error
+            self._close()
+
+    async def events(self) -> AsyncIterator["Event"]:
+        """Yield the events of the stream until it is done.
+
+        Raises:
+            Exception: What `end` or `fail` was given.
+        """
+        while True:
+            while self._events:
+                yield self._events.popleft()
+                self._wake()
+            if self._over:
+                break
+            self._news.clear()
+            await self._news.wait()
+        if self._error is not None:
+            raise self._error
+
+    # -- the batcher's side ---------------------------------------------------------
+
+    def advance(self) -> bool:
+        """Hand over audio until the stream has a chunk; not while a step runs.
+
+        Returns:
+            Whether it has, and its events have room.
+        """
+        if self._over or len(self._events) >= MOST_EVENTS:
+            return False
+        try:
+            while self._audio and not self.stream.ready:
+                samples = self._audio.popleft()
+                self._waiting -= len(samples)
+                self.stream.accept(samples)
+            if self._ended and not self._audio and not self._finished:
+                self._finished = True
+                self.stream.finish()
+        except Exception as error:  # of any type: it must end this stream only
+            self.deliver(error)
+            return False
+        if self._waiting < self._backlog:
+            self._room.set()
+        if self._finished and not self.stream.ready:
+            self._close()
+        return not self._over and self.stream.ready
+
+    def deliver(self, outcome: "Outcome") -> None:
+        """Take what a step has brought."""
+        if self._over:
+            return
+        if isinstance(outcome, Exception):
+            message = f"the model failed on this stream: {outcome}"
+            self.fail(SessionError(message, BROKEN))
+        elif outcome:
+            self._events.extend(outcome)
+            self._news.set()
+
+    def _close(self) -> None:
+        self._ended = self._over = True
+        self._audio.clear()
+        self._room.set()
+        self._news.set()
+
+
+class Batcher:
+    """Steps the streams of all feeds.
+
+    Args:
+        recogniser: The model.
+
+    Attributes:
+        feeds: Those that are open.
+    """
+
+    def __init__(self, recogniser: "StreamingRecogniser"):
+        self.recogniser = recogniser
+        self.feeds: set[Feed] = set()
+        self._work = asyncio.Event()
+
+    @contextmanager
+    def open(self, backlog: float) -> Iterator[Feed]:
+        """A new stream, forgotten at the end of the block.
+
+        Args:
+            backlog: Seconds of audio that may wait.
+        """
+        feed = Feed(self.recogniser.open(), backlog, self._work.set)
+        self.feeds.add(feed)
+        try:
+            yield feed
+        finally:
+            self.feeds.remove(feed)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1, "recogniser") as worker:
+            while True:
+                await self._work.wait()
+                self._work.clear()
+                while await self._round(loop, worker):
+                    pass
+
+    async def _round(
+        self, loop: asyncio.AbstractEventLoop, worker: ThreadPoolExecutor
+    ) -> bool:
+        """Bring the streams that are ready on by a chunk; tell whether one was."""
+        ready = [feed for feed in self.feeds if feed.advance()]
+        if ready:
+            outcomes = await loop.run_in_executor(worker, self._step, ready)
+            for feed, outcome in zip(ready, outcomes):
+                feed.deliver(outcome)
+        return bool(ready)
+
+    def _step(self, feeds: Sequence[Feed]) -> "list[Outcome]":
+        """Events of each stream; where a batch fails, stream by stream."""
+        try:
+            return self.recogniser.step([feed.stream for feed in feeds])
+        except Exception as error:  # of any type, such as too little memory
+            if len(feeds) == 1:
+                logging.exception("the model failed on a stream")
+                return [error]
+            logging.warning("a batch of %d failed, now one by one", len(feeds))
+            return [outcome for feed in feeds for outcome in self._step([feed])]

@@ -1,0 +1,181 @@
+"""What a client may say, and what it hears when it says anything else.
+
+A client sends, in this order:
+
+1. ``{"type": "start", "rate": 8000}``, a text frame; may be left out for 16 kHz.
+2. Binary frames of mono audio, signed 16 bit, little endian, of any length up to
+   `LARGEST_FRAME` bytes.
+3. ``{"type": "end"}``, a text frame: no more audio follows.
+
+It hears the events of its stream as text frames of JSON, then ``{"type": "done"}`` and
+the close of the connection; or ``{"type": "error", "message": ...}`` and a close code:
+
+| code | why |
+|---|---|
+| 1000 | all has been said |
+| 1001 | the server stops |
+| 1003 | a frame that the protocol does not know |
+| 1008 | too much audio, or silence on the line |
+| 1009 | a frame too large |
+| 1011 | the model failed on this stream |
+| 1013 | too many sessions: try again later |
+"""
+
+import json
+
+import numpy as np
+
+from espnet_smoe.data.audio import SAMPLE_RATE
+from espnet_smoe.options import reject_unknown
+
+LOWEST_RATE, HIGHEST_RATE = 8000, 48000  # Hz
+LARGEST_FRAME = 2**18  # bytes of audio: 8 s at 16 kHz
+LONGEST_TEXT = 2**12  # characters
+FULL_SCALE = 32768.0
+
+DONE, STOPS, UNKNOWN, LIMIT, TOO_LARGE, BROKEN, FULL = (
+    *(1000, 1001, 1003, 1008, 1009, 1011, 1013),
+)
+
+
+class SessionError(ValueError):
+    """Ends one session; nobody else's.
+
+    Args:
+        message: Cause and cure, for the client.
+        code: Of the close frame.
+    """
+
+    def __init__(self, message: str, code: int = UNKNOWN):
+        super().__init__(message)
+        self.code = code
+
+
+class Incoming:
+    """Turn the frames of one client into samples.
+
+    Attributes:
+        ended: The client has said that no more audio follows.
+
+    Example:
+        >>> incoming = Incoming()
+        >>> incoming.read('{"type": "start", "rate": 16000}')
+        array([], dtype=float32)
+        >>> incoming.read(bytes([0, 64, 0, 192]))
+        array([ 0.5, -0.5], dtype=float32)
+    """
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._begun = False
+        self._resampler = None
+
+    def read(self, frame: str | bytes) -> np.ndarray:
+        """Take the next frame.
+
+        Args:
+            frame: Text, or bytes of audio.
+
+        Returns:
+            ``(samples,)`` float32 at 16 kHz within [-1, 1], empty for most texts.
+
+        Raises:
+            SessionError: The frame is none of those that may come now.
+        """
+        if self.ended:
+            raise SessionError("a frame after 'end'; open another connection")
+        if isinstance(frame, bytes):
+            return self._audio(frame)
+        return self._text(frame)
+
+    def _audio(self, frame: bytes) -> np.ndarray:
+        if len(frame) > LARGEST_FRAME:
+            raise SessionError(
+                f"a frame of {len(frame)} bytes; send at most {LARGEST_FRAME} at once",
+                TOO_LARGE,
+            )
+        if frame[:1] == b"{" and _is_json(frame):
+            raise SessionError("JSON in a binary frame; send it as a text frame")
+        if len(frame) % 2:
+            raise SessionError(
+                f"a binary frame of {len(frame)} bytes; audio is signed 16 bit, two "
+                "bytes a sample: cut between samples"
+            )
+        self._begun = True
+        wave = np.frombuffer(frame, "<i2").astype(np.float32) / FULL_SCALE
+        if self._resampler is None:
+            return wave
+        return self._resampler.resample_chunk(wave)
+
+    def _text(self, frame: str) -> np.ndarray:
+        message = _message(frame)
+        match message.get("type"):
+            case "start":
+                self._start(message)
+            case "end":
+                reject(message, ["type"])
+                self.ended = True
+                if self._resampler is not None:  # what it still holds
+                    return self._resampler.resample_chunk(_nothing(), last=True)
+            case other:
+                raise SessionError(
+                    f"a text frame of type {json.dumps(other)}; send 'start' or 'end'"
+                )
+        return _nothing()
+
+    def _start(self, message: dict) -> None:
+        reject(message, ["type", "rate"])
+        if self._begun:
+            raise SessionError("'start' comes once, before the first audio")
+        self._begun = True
+        rate = message.get("rate", SAMPLE_RATE)
+        whole = isinstance(rate, int) and not isinstance(rate, bool)
+        if not whole or not LOWEST_RATE <= rate <= HIGHEST_RATE:
+            raise SessionError(
+                f"rate {json.dumps(rate)}; audio must have {LOWEST_RATE} to "
+                f"{HIGHEST_RATE} Hz"
+            )
+        if rate != SAMPLE_RATE:
+            import soxr
+
+            self._resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1)
+
+
+def reject(message: dict, known: list[str]) -> None:
+    """Refuse keys that nothing reads.
+
+    Raises:
+        SessionError: Names them and the known ones.
+    """
+    try:
+        reject_unknown(message, known, f"'{message['type']}'")
+    except ValueError as error:
+        raise SessionError(str(error)) from error
+
+
+def _message(frame: str) -> dict:
+    if len(frame) > LONGEST_TEXT:
+        raise SessionError(
+            f"a text frame of {len(frame)} characters; audio goes in binary frames",
+            TOO_LARGE,
+        )
+    try:
+        message = json.loads(frame)
+    except (ValueError, RecursionError) as error:
+        raise SessionError(
+            f"a text frame that is no JSON ({error}); audio goes in binary frames"
+        ) from error
+    if not isinstance(message, dict):
+        raise SessionError('a text frame must be an object such as {"type": "end"}')
+    return message
+
+
+def _is_json(frame: bytes) -> bool:
+    try:
+        return isinstance(json.loads(frame), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _nothing() -> np.ndarray:
+    return np.zeros(0, dtype=np.float32)

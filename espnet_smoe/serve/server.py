@@ -1,0 +1,237 @@
+"""`espnet-smoe serve`: a websocket server, all sessions of which share one model.
+
+    espnet-smoe serve --model exp/u2pp --port 8765
+
+A client sends audio and hears events; `espnet_smoe.serve.protocol` tells the frames:
+
+    -> {"type": "start", "rate": 16000}
+    -> signed 16-bit little-endian mono audio, in binary frames
+    <- {"type": "event", "kind": "partial", "text": ..., "start": ..., "end": ..., ...}
+    <- {"type": "event", "kind": "final", "text": ..., "tokens": [...], ...}
+    -> {"type": "end"}
+    <- {"type": "event", "kind": "final", ...}
+    <- {"type": "done"}
+
+What a client does wrong ends its own session, with an error that names the cure. A
+client that sends faster than the model works is read more slowly, and TCP makes it
+wait. Ctrl-C or SIGTERM: no new sessions, those that run get their last texts; a second
+one cuts them off. For encryption or passwords put a proxy such as nginx before it.
+"""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from espnet_smoe.inference.stream_options import StreamOptions
+from espnet_smoe.serve.batcher import Batcher
+from espnet_smoe.serve.protocol import LARGEST_FRAME, STOPS, SessionError
+from espnet_smoe.serve.session import CLOSE_SECONDS, Limits, Session
+
+if TYPE_CHECKING:
+    from websockets.asyncio.server import Server as Listener
+    from websockets.asyncio.server import ServerConnection
+
+    from espnet_smoe.inference.streaming import StreamingRecogniser
+
+PORT = 8765
+LISTENING = "listening at"
+LIMITS_HELP = {
+    "sessions": "at the same time",
+    "seconds": "seconds of audio a session",
+    "backlog": "seconds of audio a session that may wait for the model",
+    "idle": "seconds that a client may be silent, or not read",
+    "grace": "seconds that sessions have to finish in when the server stops",
+}
+SEARCH_HELP = {
+    "chunk_size": "encoder frames computed together",
+    "left_chunks": "chunks that attention sees before its own, -1 for all",
+    "beam_size": "prefixes that the CTC search keeps",
+    "ctc_weight": "of the CTC score in rescoring",
+    "silence_seconds": "blanks that end an utterance",
+    "longest_seconds": "an utterance ends here, in whatever it says",
+}
+
+
+class Server:
+    """Sessions on one side, the model on the other.
+
+    Args:
+        recogniser: The model.
+        limits: What to bear.
+    """
+
+    def __init__(self, recogniser: "StreamingRecogniser", limits: Limits = Limits()):
+        self.limits = limits
+        self.batcher = Batcher(recogniser)
+        self._stop, self._now = asyncio.Event(), asyncio.Event()
+
+    def stop(self) -> None:
+        """Take no more sessions and finish those that run; called again: at once."""
+        (self._now if self._stop.is_set() else self._stop).set()
+
+    async def run(
+        self, host: str, port: int, started: Callable[[int], None] = lambda port: None
+    ) -> None:
+        """Serve until `stop`.
+
+        Args:
+            host: Name or address to listen at.
+            port: Number; 0 for any that is free.
+            started: Called with the port when clients may come.
+
+        Raises:
+            OSError: The port is taken.
+            ImportError: websockets is missing.
+        """
+        listener = websocket_server().serve(
+            self._session,
+            host,
+            port,
+            compression=None,  # audio hardly shrinks
+            max_size=4 * LARGEST_FRAME,  # what is smaller gets a clear error
+            max_queue=1,  # frames wait in the socket, not here
+            ping_timeout=None,  # an answer may be stuck behind waiting audio
+            close_timeout=CLOSE_SECONDS,
+        )
+        working = asyncio.create_task(self.batcher.run())
+        try:
+            async with listener as listening:
+                started(listening.sockets[0].getsockname()[1])
+                stopped = asyncio.create_task(self._stop.wait())
+                # the batcher never ends, unless by a fault of ours: then say so
+                await asyncio.wait(
+                    [stopped, working], return_when=asyncio.FIRST_COMPLETED
+                )
+                await self._leave(listening)
+        finally:
+            working.cancel()
+        if not working.cancelled() and working.done():
+            working.result()
+
+    async def _leave(self, listening: "Listener") -> None:
+        """Let the sessions end, but not wait too long."""
+        listening.close(close_connections=False)
+        for feed in self.batcher.feeds:
+            feed.end(SessionError("the server stops; come back later", STOPS))
+        ended = asyncio.create_task(listening.wait_closed())
+        now = asyncio.create_task(self._now.wait())
+        await asyncio.wait(
+            [ended, now],
+            timeout=self.limits.grace,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        now.cancel()
+        for connection in listening.connections:
+            connection.transport.abort()
+        await ended
+
+    async def _session(self, connection: "ServerConnection") -> None:
+        session = Session(connection, self.limits)
+        if len(self.batcher.feeds) < self.limits.sessions:
+            await session.run(self.batcher)
+        else:
+            await session.refuse()
+
+
+def websocket_server() -> ModuleType:
+    """Load the library's server.
+
+    Raises:
+        ModuleNotFoundError: It is not installed.
+    """
+    try:
+        from websockets.asyncio import server
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "the server needs websockets: pip install 'espnet_smoe[serve]'"
+        ) from error
+    return server
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    parser = argparse.ArgumentParser(
+        prog="espnet-smoe serve",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--model", required=True, help="packed zip file, or an experiment's folder")
+    add("--host", default="127.0.0.1", help="0.0.0.0 for all (default: %(default)s)")
+    add("--port", type=int, default=PORT, help="0: any free (default: %(default)s)")
+    add("--device", default="cpu", help="such as cuda (default: %(default)s)")
+    add("--threads", type=int, default=1, help="of PyTorch (default: %(default)s)")
+    limits = parser.add_argument_group("limits")
+    for limit in fields(Limits):
+        limits.add_argument(
+            f"--max-{limit.name}",
+            type=limit.type,
+            default=limit.default,
+            metavar="N",
+            help=f"{LIMITS_HELP[limit.name]} (default: %(default)s)",
+        )
+    search = parser.add_argument_group("recognition")
+    for name, what in SEARCH_HELP.items():
+        default = getattr(StreamOptions, name)
+        search.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=type(default),
+            default=default,
+            metavar="N",
+            help=f"{what} (default: %(default)s)",
+        )
+    search.add_argument(
+        "--no-rescore",
+        dest="rescore",
+        action="store_false",
+        help="finals of the CTC search, without the decoders",
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until a signal comes.
+
+    Returns:
+        0.
+    """
+    args = get_parser().parse_args(argv)
+    limits = Limits(**{f.name: getattr(args, f"max_{f.name}") for f in fields(Limits)})
+    chosen = {name: getattr(args, name) for name in (*SEARCH_HELP, "rescore")}
+    options = StreamOptions(**chosen)
+    websocket_server()  # missing, it shall be told before the model takes its time
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("websockets").setLevel(logging.ERROR)
+
+    import torch
+
+    from espnet_smoe.inference.streaming import StreamingRecogniser
+
+    torch.set_num_threads(args.threads)
+    recogniser = StreamingRecogniser.load(args.model, options, args.device)
+    asyncio.run(_serve(recogniser, limits, args.host, args.port))
+    return 0
+
+
+async def _serve(
+    recogniser: "StreamingRecogniser", limits: Limits, host: str, port: int
+) -> None:
+    server = Server(recogniser, limits)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, server.stop)
+
+    def started(port: int) -> None:
+        print(f"{LISTENING} ws://{host}:{port}", flush=True)
+
+    await server.run(host, port, started)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

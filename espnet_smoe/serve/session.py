@@ -1,0 +1,158 @@
+"""One connection: audio from the client to its feed, events back to the client."""
+
+import asyncio
+import json
+import logging
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espnet_smoe.data.audio import SAMPLE_RATE
+from espnet_smoe.serve.batcher import Batcher, Feed
+from espnet_smoe.serve.protocol import DONE, FULL, LIMIT, Incoming, SessionError
+
+if TYPE_CHECKING:
+    from websockets.asyncio.server import ServerConnection
+
+CLOSE_SECONDS = 5  # that a client may take to answer a close
+LONGEST_REASON = 120  # bytes in a close frame
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one server bears.
+
+    Attributes:
+        sessions: At the same time.
+        seconds: Of audio a session.
+        backlog: Seconds of audio of a session that may wait for the model.
+        idle: Seconds that a client may be silent, or not read what it is sent.
+        grace: Seconds that sessions have to finish in when the server stops.
+
+    Raises:
+        ValueError: One is not above 0.
+    """
+
+    sessions: int = 100
+    seconds: float = 3600.0
+    backlog: float = 5.0
+    idle: float = 60.0
+    grace: float = 10.0
+
+    def __post_init__(self) -> None:
+        for limit in fields(self):
+            value = getattr(self, limit.name)
+            if not value > 0:
+                raise ValueError(f"{limit.name} must be above 0, got {value}")
+
+
+class Session:
+    """Talk with one client, whatever it does.
+
+    Args:
+        connection: To the client.
+        limits: What to bear.
+    """
+
+    def __init__(self, connection: "ServerConnection", limits: Limits):
+        self.connection, self.limits = connection, limits
+
+    async def run(self, batcher: Batcher) -> None:
+        """Serve the client until one of the two has had enough."""
+        async with asyncio.TaskGroup() as tasks:
+            with batcher.open(self.limits.backlog) as feed:
+                listening = tasks.create_task(self._listen(feed))
+                code, reason = await self._speak(feed)
+            LOG.info(
+                "%s: %.1f s of audio, %s",
+                *(self.connection.id, feed.received / SAMPLE_RATE, reason or "done"),
+            )
+            await self._close(code, reason)
+            listening.cancel()
+
+    async def refuse(self) -> None:
+        """Tell the client that there is no place for it."""
+        reason = f"all {self.limits.sessions} sessions are taken; try again later"
+        await self._farewell(SessionError(reason, FULL))
+        await self._close(FULL, reason)
+
+    # -- from the client ------------------------------------------------------------
+
+    async def _listen(self, feed: Feed) -> None:
+        """Read until the connection is closed; what follows an error is dropped."""
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            await self._hear(feed)
+            while True:  # an unread frame would hide the client's answer to a close
+                await self.connection.recv()
+        except ConnectionClosed as error:
+            feed.fail(error)
+
+    async def _hear(self, feed: Feed) -> None:
+        incoming = Incoming()
+        try:
+            while not feed.ended or incoming.ended:
+                patience = None if incoming.ended else self.limits.idle
+                async with asyncio.timeout(patience):
+                    frame = await self.connection.recv()
+                await self._put(feed, incoming.read(frame))
+                if incoming.ended:
+                    feed.end()
+        except SessionError as error:
+            feed.fail(error)
+        except TimeoutError:
+            reason = f"nothing heard for {self.limits.idle:g} s; send 'end' to end"
+            feed.fail(SessionError(reason, LIMIT))
+
+    async def _put(self, feed: Feed, samples: np.ndarray) -> None:
+        room = round(self.limits.seconds * SAMPLE_RATE) - feed.received
+        await feed.put(samples[:room])
+        if len(samples) > room:
+            reason = (
+                f"more than {self.limits.seconds:g} s of audio; what came before is "
+                "recognised, open another connection for the rest"
+            )
+            feed.end(SessionError(reason, LIMIT))
+
+    # -- to the client --------------------------------------------------------------
+
+    async def _speak(self, feed: Feed) -> tuple[int, str]:
+        """Send all events and how it ended.
+
+        Returns:
+            Code and reason to close with.
+        """
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            try:
+                async for event in feed.events():
+                    await self._send({"type": "event", **event.as_dict()})
+            except SessionError as error:
+                return await self._farewell(error)
+            await self._send({"type": "done"})
+        except ConnectionClosed as error:
+            return DONE, f"the client has gone: {error}"
+        except TimeoutError:
+            self.connection.transport.abort()
+            return LIMIT, "the client does not read"
+        return DONE, ""
+
+    async def _farewell(self, error: SessionError) -> tuple[int, str]:
+        await self._send({"type": "error", "message": str(error)})
+        return error.code, str(error)
+
+    async def _send(self, message: dict) -> None:
+        async with asyncio.timeout(self.limits.idle):
+            await self.connection.send(json.dumps(message, ensure_ascii=False))
+
+    async def _close(self, code: int, reason: str) -> None:
+        short = reason.encode()[:LONGEST_REASON].decode(errors="ignore")
+        try:
+            async with asyncio.timeout(2 * CLOSE_SECONDS):
+                await self.connection.close(code, short)
+        except TimeoutError:
+            self.connection.transport.abort()

@@ -37,6 +37,7 @@ class U2PPTransformerDecoder(SMoETransformerDecoder):
         ValueError: Unknown option or value.
 
     Example:
+        >>> import torch
         >>> decoder = U2PPTransformerDecoder(10, 16, 2, 32, 1, 1, moe={})
         >>> memory, lengths = torch.zeros(1, 7, 16), torch.tensor([7])
         >>> tokens = torch.tensor([[9, 2, 3]])

@@ -1,0 +1,147 @@
+"""Model u2pp: its loss, its statistics, what it refuses."""
+
+import argparse
+import math
+
+import pytest
+import torch
+
+from espnet_smoe import register
+from espnet_smoe.model.u2pp import ESPnetU2PPModel, backwards
+
+TOKENS = ["<blank>", "<unk>", *"abcdefghijkl", "<sos/eos>"]
+
+
+def make(**changes) -> ESPnetU2PPModel:
+    register()
+    from espnet2.tasks.asr import ASRTask
+
+    sizes = {"attention_heads": 2, "linear_units": 24, "num_blocks": 1}
+    moe = {"moe": {"num_experts": 3, "balance_weight": 0.1}}
+    none = {"dropout_rate": 0.0, "positional_dropout_rate": 0.0}
+    config = ASRTask.get_default_config() | {
+        "token_list": TOKENS,
+        "model": "u2pp",
+        "model_conf": {},
+        "frontend_conf": {"n_fft": 512, "hop_length": 160, "n_mels": 20},
+        "normalize": None,
+        "encoder": "u2pp_conformer",
+        "encoder_conf": {**sizes, **moe, **none, "output_size": 16},
+        "decoder": "u2pp_transformer",
+        "decoder_conf": {**sizes, **moe, **none, "r_num_blocks": 1},
+    }
+    for key, value in changes.items():
+        config[key] = config[key] | value if isinstance(value, dict) else value
+    torch.manual_seed(0)
+    return ASRTask.build_model(argparse.Namespace(**config))
+
+
+def batch() -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    return {
+        "speech": torch.randn(2, 16000),
+        "speech_lengths": torch.tensor([16000, 12000]),
+        "text": torch.tensor([[2, 3, 4, 5], [6, 7, -1, -1]]),
+        "text_lengths": torch.tensor([4, 2]),
+    }
+
+
+def test_the_loss_is_that_of_u2pp():
+    model = make(model_conf={"ctc_weight": 0.2, "reverse_weight": 0.4}).eval()
+    loss, stats, weight = model(**batch())
+    attention = 0.6 * stats["loss_l2r"] + 0.4 * stats["loss_r2l"]
+    torch.testing.assert_close(stats["loss_att"], attention)
+    torch.testing.assert_close(loss, 0.2 * stats["loss_ctc"] + 0.8 * attention)
+    assert float(weight) == 2
+
+
+def test_the_second_decoder_learns_the_text_from_its_end():
+    model = make(model_conf={"lsm_weight": 0.0}).eval()
+    given = batch()
+    _, stats, _ = model(**given)
+    encoded, lengths = model.encode(given["speech"], given["speech_lengths"])
+    total = 0.0
+    for row, text in enumerate([[5, 4, 3, 2], [7, 6]]):
+        ys_in = torch.tensor([[model.sos, *text]])
+        rows = slice(row, row + 1)
+        memory = encoded[rows, : lengths[row]], lengths[rows]
+        out, _ = model.decoder.right(*memory, ys_in, torch.tensor([len(text) + 1]))
+        log_p = out[0].log_softmax(dim=1)
+        total -= sum(log_p[i, t] for i, t in enumerate([*text, model.eos]))
+    torch.testing.assert_close(stats["loss_r2l"][0], total / 2, atol=1e-4, rtol=1e-4)
+
+
+def test_training_adds_the_losses_of_all_mixtures():
+    model = make(encoder_conf={"use_dynamic_chunk": False}).train()
+    loss, stats, _ = model(**batch())
+    parts = ("encoder", "decoder_l2r", "decoder_r2l")
+    extra = 0.1 * sum(stats[f"{part}_balance"] for part in parts)
+    plain = 0.3 * stats["loss_ctc"] + 0.7 * stats["loss_att"]
+    torch.testing.assert_close(loss[0], plain[0] + extra[0])
+    loss.backward()
+    gates = [p for n, p in model.named_parameters() if "router" in n]
+    assert len(gates) == 4 and all(p.grad.abs().sum() > 0 for p in gates)
+
+
+def test_the_statistics_tell_what_the_experts_do():
+    _, stats, _ = make().eval()(**batch())
+    for part in ("encoder", "decoder_l2r", "decoder_r2l"):
+        loads = [float(stats[f"{part}_load_{e}"]) for e in range(3)]
+        assert math.isclose(sum(loads), 1.0, rel_tol=1e-5)
+        assert 0 <= float(stats[f"{part}_entropy"]) <= math.log(3)
+    assert "encoder_layer0.macaron_load_0" in stats
+    assert {"acc", "acc_l2r", "acc_r2l", "cer_ctc", "wer_ctc"} <= set(stats)
+
+
+def test_without_a_second_decoder_only_the_first_counts():
+    model = make(decoder_conf={"r_num_blocks": 0}).eval()
+    _, stats, _ = model(**batch())
+    assert "loss_r2l" not in stats and model.reverse_weight == 0
+    torch.testing.assert_close(stats["loss_att"], stats["loss_l2r"])
+
+
+def test_an_utterance_costs_the_same_in_any_batch():
+    model = make(model_conf={"length_normalized_loss": False}).eval()
+    given = batch()
+    model.frontend, model.encoder.input_size = None, 20
+    frames = torch.randn(2, 60, 20)
+    given |= {"speech": frames, "speech_lengths": torch.tensor([60, 44])}
+    both = model(**given)[0]
+    alone = []
+    for row, (t, n) in enumerate(((60, 4), (44, 2))):
+        one = {
+            "speech": frames[row : row + 1, :t],
+            "speech_lengths": torch.tensor([t]),
+            "text": given["text"][row : row + 1, :n],
+            "text_lengths": torch.tensor([n]),
+        }
+        alone.append(model(**one)[0])
+    torch.testing.assert_close(both, sum(alone) / 2, atol=1e-4, rtol=1e-5)
+
+
+def test_decoding_may_choose_the_chunks():
+    model = make().eval()
+    given = batch()
+    speech = given["speech"], given["speech_lengths"]
+    whole, chunks = model.encode(*speech)[0], model.encode(*speech, 4, 1)[0]
+    assert whole.shape == chunks.shape and not torch.allclose(whole, chunks)
+    assert torch.equal(model.encode(*speech, chunk_size=0)[0], whole)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"decoder": None}, "needs .decoder: u2pp_transformer., got NoneType"),
+        ({"model_conf": {"reverse_weight": 1.0}}, "reverse_weight must be in 0..1"),
+        ({"model_conf": {"ctc_weigth": 0.1}}, "did you mean 'ctc_weight'"),
+        ({"preencoder": "stacked_deltas"}, "no preencoder"),
+    ],
+)
+def test_what_does_not_go_together_is_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        make(**changes)
+
+
+def test_backwards_leaves_padding_where_it_is():
+    text = torch.tensor([[1, 2, 3], [4, -1, -1]])
+    assert backwards(text, torch.tensor([3, 1])).tolist() == [[3, 2, 1], [4, -1, -1]]

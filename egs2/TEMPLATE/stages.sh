@@ -53,6 +53,14 @@ need() { # need STAGE FILE...
 }
 stem() { local name; name=$(basename "$1"); echo "${name%.*}"; }
 
+decoding() { # conf/decode_greedy.yaml: greedy; conf/decode.yaml: default
+    local name
+    name=$(stem "$1")
+    name=${name#decode}
+    name=${name#_}
+    echo "${name:-default}"
+}
+
 local_data() { # stage 1
     log "Stage 1: data"
     [ -x local/data.sh ] || die "local/data.sh does not exist; it has to write data/{$train_set,$valid_set,$test_sets}"
@@ -66,6 +74,33 @@ speed_perturb() { # stage 2
     # shellcheck disable=SC2086
     $python -m espnet_smoe.data.speed_perturb --in "data/$train_set" \
         --out "data/$perturbed" --factors $speed_perturb_factors
+}
+
+# The next two are for data of one bandwidth; they read the driver's $org, the folder of
+# what stage 3 makes, and its options ${skip[@]}.
+format_audio() { # stage 3
+    log "Stage 3: format: check every utterance, audio to 16 kHz mono 16-bit"
+    [ -z "$speed_perturb_factors" ] || need 2 "data/$perturbed/wav.scp"
+    failed=()
+    for set in $perturbed $valid_set $test_sets; do
+        need 1 "data/$set/wav.scp"
+        $python -m espnet_smoe.data.prepare --in "data/$set" --out "$org/$set" \
+            --nj "$nj" --bandwidth wb --min-seconds 0 --max-seconds 0 "${skip[@]}" ||
+            failed+=("$set")
+    done
+    [ ${#failed[@]} -eq 0 ] || die "stage 3 stopped: bad data in ${failed[*]}"
+}
+
+filter_by_length() { # stage 4
+    log "Stage 4: filter by length"
+    for set in $perturbed $valid_set $test_sets; do
+        need 3 "$org/$set/wav.scp"
+        limits=(--min-seconds "$min_seconds" --max-seconds "$max_seconds")
+        # a test set stays whole, or its scores would flatter
+        [[ " $test_sets " != *" $set "* ]] || limits=(--min-seconds 0 --max-seconds 0)
+        $python -m espnet_smoe.data.filter --in "$org/$set" \
+            --out "$dumpdir/raw/$set" --max-tokens 0 "${limits[@]}"
+    done
 }
 
 # The next two read the driver's data_options and model_options (which files feed the

@@ -3,9 +3,11 @@
     python3 -m espnet_smoe.data.tokens --text dump/raw/train/text \\
         dump/raw/train/text_st --size 500 --out data/token_list/bbpe500
 
-The list is: blank, unknown, the labels (tasks, languages, bandwidths), the mark
-where the text begins, the pieces, and last the mark of start and end. The subword
-model holds the pieces alone, and all 256 bytes among them, so no text is unknown.
+The list is: blank, unknown, the labels (tasks, languages, bandwidths), where there are
+labels the mark where the text begins, the pieces, and last the mark of start and end.
+The subword model holds the pieces alone, and all 256 bytes among them, so no text is
+unknown. With ``--type char`` the pieces are the characters of the text, the most
+frequent first; there is no model.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ BLANK, UNKNOWN = "<blank>", "<unk>"
 BEGIN, SOS_EOS = "<beginning_of_sentence>", "<sos/eos>"
 LABELS = ("<transcribe>", "<translate>", "<ko>", "<en>", "<wb>", "<nb>")
 BYTES = 256
+SPACE = "<space>"  # as ESPnet's CharTokenizer writes it
+KINDS = ("bbpe", "sentencepiece", "char")
 
 
 def read_texts(paths: Sequence[Path]) -> list[str]:
@@ -54,27 +58,33 @@ def train_tokens(
     Args:
         texts: Sentences to learn from.
         size: Number of tokens in all; fewer where the text does not yield as many.
+            For ``char`` 0 is no limit.
         out: Folder for ``tokens.txt`` and ``bpe.json`` or ``bpe.model``.
-        kind: ``bbpe`` (byte-level, Hugging Face tokenizers) or ``sentencepiece``.
-        labels: Task, language and bandwidth tokens.
+        kind: ``bbpe`` (byte-level, Hugging Face tokenizers), ``sentencepiece`` or
+            ``char``.
+        labels: Task, language and bandwidth tokens; may be none.
 
     Returns:
         The tokens.
 
     Raises:
-        ValueError: The size leaves no room for labels and bytes, or a label is
-            doubled or also a piece.
+        ValueError: The size leaves no room for labels and bytes (``char``: for a
+            character), or a label is doubled or also a piece.
     """
-    head = [BLANK, UNKNOWN, *labels, BEGIN]
-    least = len(head) + 1 + BYTES
-    if size < least:
+    head = [BLANK, UNKNOWN, *labels, *([BEGIN] if labels else [])]
+    others, what = (1, "a character") if kind == "char" else (BYTES, f"{BYTES} bytes")
+    least = len(head) + 1 + others
+    if size < least and not (kind == "char" and size == 0):
         raise ValueError(
             f"a vocabulary of {size} is too small: {len(head) + 1} special tokens and "
-            f"{BYTES} bytes need at least {least}. Raise --size (--nbpe in a recipe)."
+            f"{what} need at least {least}. Raise --size (--nbpe in a recipe)."
         )
     out.mkdir(parents=True, exist_ok=True)
-    train = {"bbpe": _train_bbpe, "sentencepiece": _train_sentencepiece}[kind]
-    pieces = train(texts, size - len(head) - 1, out)
+    if kind == "char":
+        pieces = _characters(texts, size - len(head) - 1 if size else None)
+    else:
+        train = {"bbpe": _train_bbpe, "sentencepiece": _train_sentencepiece}[kind]
+        pieces = train(texts, size - len(head) - 1, out)
     tokens = [*head, *pieces, SOS_EOS]
     doubled = sorted(token for token, n in Counter(tokens).items() if n > 1)
     if doubled:
@@ -84,6 +94,13 @@ def train_tokens(
         )
     write_lines(out / "tokens.txt", tokens)
     return tokens
+
+
+def _characters(texts: Sequence[str], size: int | None) -> list[str]:
+    """The most frequent characters; of equals the first in Unicode."""
+    counts = Counter(char for text in texts for char in text)
+    by_count = sorted(counts, key=lambda char: (-counts[char], char))
+    return [SPACE if char == " " else char for char in by_count[:size]]
 
 
 def _train_bbpe(texts: Sequence[str], size: int, out: Path) -> list[str]:
@@ -153,12 +170,17 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--text", type=Path, nargs="+", required=True, help="tables to learn from")
-    add("--size", type=int, required=True, help="tokens in all, specials included")
+    add(
+        "--size",
+        type=int,
+        required=True,
+        help="tokens in all, specials included; of characters 0 for all",
+    )
     add("--out", type=Path, required=True, help="folder to write")
-    add("--type", choices=["bbpe", "sentencepiece"], default="bbpe")
+    add("--type", choices=KINDS, default="bbpe")
     add(
         "--special",
-        nargs="+",
+        nargs="*",
         default=list(LABELS),
         help="task, language and bandwidth tokens (default: %(default)s)",
     )

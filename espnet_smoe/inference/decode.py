@@ -11,26 +11,24 @@ thread; ``wall_seconds`` from start to end; beam size and the other options.
 """
 
 import argparse
-import json
-import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TypeVar
 
-import numpy as np
 import yaml
 
-from espnet_smoe.data.data_dir import read_table, write_lines, write_table
-from espnet_smoe.inference.audio import SAMPLE_RATE, bandwidth_of, read_audio
+from espnet_smoe.inference.audio import bandwidth_of
 from espnet_smoe.inference.long import decode_long, joined
+from espnet_smoe.inference.shares import (
+    Share,
+    described,
+    read_utterance,
+    run_jobs,
+    utterances_of,
+    write_results,
+)
 from espnet_smoe.inference.speech_to_text import AUTO, SpeechToText
 from espnet_smoe.options import reject_unknown
-
-Job = TypeVar("Job")
-Share = TypeVar("Share")
 
 
 @dataclass(frozen=True)
@@ -69,21 +67,6 @@ class DecodeOptions:
         options = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
         reject_unknown(options, [f.name for f in fields(cls)], path)
         return cls(**options)
-
-
-@dataclass
-class _Share:
-    """What one process has done.
-
-    Attributes:
-        texts: Task -> utterance -> text.
-        audio_seconds: Of its utterances.
-        compute_seconds: Encoding and searching.
-    """
-
-    texts: dict[str, dict[str, str]] = field(default_factory=dict)
-    audio_seconds: float = 0.0
-    compute_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -125,66 +108,15 @@ def decode(args: argparse.Namespace) -> dict:
     begun = time.perf_counter()
     shares = list(run_jobs(_decode_share, jobs))
     wall_seconds = time.perf_counter() - begun
-    out = Path(args.out)
-    tasks = list(shares[0].texts)
-    for task in tasks:
-        texts = {u: t for share in shares for u, t in share.texts[task].items()}
-        write_table(out / f"hyp.{task}", {u: texts[u] for u, _, _ in utterances})
-    audio_seconds = sum(share.audio_seconds for share in shares)
-    compute_seconds = sum(share.compute_seconds for share in shares)
-    summary = {
-        "utterances": len(utterances),
-        "audio_seconds": round(audio_seconds, 3),
-        "compute_seconds": round(compute_seconds, 3),
+    more = {
         "wall_seconds": round(wall_seconds, 3),
-        "rtf": round(compute_seconds / audio_seconds, 5),
-        "nj": nj,
         **asdict(options),
-        "tasks": tasks,
         "model_file": args.model_file,
     }
-    write_lines(out / "decode.json", [json.dumps(summary, indent=2)])
-    return summary
+    return write_results(Path(args.out), [u for u, _, _ in utterances], shares, more)
 
 
-def utterances_of(data: Path, default: str) -> list[tuple[str, str, str]]:
-    """(name, audio file, bandwidth) of each utterance of a data directory."""
-    if not (data / "wav.scp").is_file():
-        raise ValueError(f"{data / 'wav.scp'} does not exist; stage 4 makes it")
-    problems: list = []
-    waves = read_table(data / "wav.scp", problems)
-    bandwidths = {}
-    if (data / "utt2bandwidth").is_file():
-        bandwidths = read_table(data / "utt2bandwidth", problems)
-    if problems:
-        raise ValueError("\n".join(map(str, problems)))
-    if not waves:
-        raise ValueError(f"{data / 'wav.scp'} is empty; there is nothing to decode")
-    return [(u, path, bandwidths.get(u, default)) for u, path in waves.items()]
-
-
-def run_jobs(work: Callable[[Job], Share], jobs: Sequence[Job]) -> Iterator[Share]:
-    """Do each job in a process of its own; a single one in this process.
-
-    Args:
-        work: A function at the top of its module.
-        jobs: What to give it.
-
-    Yields:
-        What it returns, the job that is done first first.
-    """
-    if len(jobs) == 1:
-        yield work(jobs[0])
-        return
-    # spawned: a process that has run PyTorch's threads cannot be forked safely
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(jobs), mp_context=context) as pool:
-        running = [pool.submit(work, job) for job in jobs]
-        for done in as_completed(running):
-            yield done.result()
-
-
-def _decode_share(job: _Job) -> _Share:
+def _decode_share(job: _Job) -> Share:
     import torch
     from tqdm import tqdm
 
@@ -202,7 +134,7 @@ def _decode_share(job: _Job) -> _Share:
         batch_size=options.batch_size,
     )
     tasks = speech_to_text.check_tasks(options.tasks)
-    share = _Share({task: {} for task in tasks})
+    share = Share({task: {} for task in tasks})
     group_size = 8 * options.batch_size  # enough to find utterances of like length
     groups = range(0, len(job.utterances), group_size)
     for start in tqdm(groups, unit="group", mininterval=10):
@@ -213,20 +145,12 @@ def _decode_share(job: _Job) -> _Share:
         labels = _labels(speech_to_text, group, read)
         begun = time.perf_counter()
         results = decode_long(speech_to_text, waves, tasks, labels, names)
-        share.compute_seconds += time.perf_counter() - begun
-        share.audio_seconds += sum(len(wave) for wave in waves) / SAMPLE_RATE
+        share.seconds["compute"] += time.perf_counter() - begun
+        share.add_audio(waves)
         for name, pieces in zip(names, results):
             for task in tasks:
                 share.texts[task][name] = joined(task, pieces)
     return share
-
-
-def read_utterance(name: str, path: str) -> tuple[np.ndarray, int]:
-    """Its waveform at 16 kHz and the rate of its file; names it where that fails."""
-    try:
-        return read_audio(path)
-    except ValueError as error:
-        raise ValueError(f"utterance {name}: {error}") from error
 
 
 def _labels(
@@ -270,10 +194,7 @@ def main(argv: list[str] | None = None) -> None:
         summary = decode(args)
     except ValueError as error:
         raise SystemExit(f"error: {error}") from error
-    print(
-        f"{args.out}: {summary['utterances']} utterances, {summary['audio_seconds']} s "
-        f"of audio, RTF {summary['rtf']}"
-    )
+    print(described(args.out, summary))
 
 
 if __name__ == "__main__":

@@ -11,22 +11,27 @@ Writes ``hyp.units``, the modelling units; with a graph ``hyp.words``, too; and
 """
 
 import argparse
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
 import yaml
 
-from espnet_smoe.data.data_dir import write_lines, write_table
-from espnet_smoe.inference.audio import SAMPLE_RATE
+from espnet_smoe.inference.batch_encoder import BatchEncoder
 from espnet_smoe.inference.ctc_search import greedy, prefix_beam
-from espnet_smoe.inference.decode import read_utterance, run_jobs, utterances_of
 from espnet_smoe.inference.model_files import load_model, read_config
+from espnet_smoe.inference.shares import (
+    Share,
+    described,
+    read_utterance,
+    run_jobs,
+    utterances_of,
+    write_results,
+)
 from espnet_smoe.options import nearest, reject_unknown
 
 SEARCHES = ("wfst", "prefix_beam", "greedy")
@@ -77,17 +82,6 @@ class CtcDecodeOptions:
         return options
 
 
-@dataclass
-class _Share:
-    """What one process has done."""
-
-    units: dict[str, str] = field(default_factory=dict)
-    words: dict[str, str] = field(default_factory=dict)
-    audio_seconds: float = 0.0
-    compute_seconds: float = 0.0
-    search_seconds: float = 0.0
-
-
 @dataclass(frozen=True)
 class _Job:
     """The utterances of one process: (name, audio file, unused label)."""
@@ -116,51 +110,36 @@ def decode(args: argparse.Namespace) -> dict:
         raise ValueError(
             f"{args.config}: search: wfst needs --graph (stage 8 makes it)"
         )
-    utterances = utterances_of(Path(args.data), default="")
+    utterances = utterances_of(Path(args.data))
     nj = max(1, min(args.nj, len(utterances)))
     model = args.train_config, args.model_file
     jobs = [_Job(*model, args.graph, options, utterances[i::nj]) for i in range(nj)]
     begun = time.perf_counter()
     shares = list(run_jobs(_decode_share, jobs))
     wall_seconds = time.perf_counter() - begun
-    out = Path(args.out)
-    tasks = ["words", "units"] if options.search == "wfst" else ["units"]
-    for task in tasks:
-        found = {u: t for share in shares for u, t in getattr(share, task).items()}
-        write_table(out / f"hyp.{task}", {u: found[u] for u, _, _ in utterances})
-    seconds = {
-        name: sum(getattr(share, name) for share in shares)
-        for name in ("audio_seconds", "compute_seconds", "search_seconds")
-    }
-    summary = {
-        "utterances": len(utterances),
-        **{name: round(value, 3) for name, value in seconds.items()},
+    more = {
         "wall_seconds": round(wall_seconds, 3),
-        "rtf": round(seconds["compute_seconds"] / seconds["audio_seconds"], 5),
-        "nj": nj,
         **asdict(options),
-        "tasks": tasks,
         "model_file": args.model_file,
     }
-    write_lines(out / "decode.json", [json.dumps(summary, indent=2)])
-    return summary
+    return write_results(Path(args.out), [u for u, _, _ in utterances], shares, more)
 
 
-def _decode_share(job: _Job) -> _Share:
+def _decode_share(job: _Job) -> Share:
     # one thread a process: `nj` says how many cores are used
     torch.set_num_threads(1)
     options = job.options
     config = read_config(job.train_config)
-    model = CtcModel(load_model(config, job.model_file))
-    blank = model.model.blank_id
+    encoder = BatchEncoder(load_model(config, job.model_file))
+    blank = encoder.model.blank_id
     search = make_search(options, config["token_list"], blank, job.graph)
     waves = [(name, read_utterance(name, path)[0]) for name, path, _ in job.utterances]
     waves.sort(key=lambda pair: len(pair[1]))  # little padding in a batch
-    share = _Share()
+    share = Share({"words": {}, "units": {}})
     for start in range(0, len(waves), options.batch_size):
         batch = waves[start : start + options.batch_size]
         begun = time.perf_counter()
-        log_probs = model([wave for _, wave in batch])
+        log_probs = encoder.log_probs(*encoder([wave for _, wave in batch]))
         encoded = time.perf_counter()
         for (name, _), of_one in zip(batch, log_probs):
             units, words, whole = search(of_one)
@@ -171,47 +150,14 @@ def _decode_share(job: _Job) -> _Share:
                     name,
                     len(words),
                 )
-            share.units[name], share.words[name] = " ".join(units), " ".join(words)
+            share.texts["units"][name] = " ".join(units)
+            share.texts["words"][name] = " ".join(words)
         done = time.perf_counter()
-        share.compute_seconds += done - begun
-        share.search_seconds += done - encoded
-        share.audio_seconds += sum(len(wave) for _, wave in batch) / SAMPLE_RATE
+        share.seconds.update(compute=done - begun, search=done - encoded)
+        share.add_audio([wave for _, wave in batch])
+    if options.search != "wfst":
+        del share.texts["words"]
     return share
-
-
-class CtcModel:
-    """Log-probabilities of the units, the same in any batch.
-
-    Args:
-        model: With ``frontend``, ``encode`` and ``ctc``; it is taken over.
-    """
-
-    def __init__(self, model: torch.nn.Module):
-        self.model = model
-        # each wave alone: at its end the front-end reflects it, in a batch it would
-        # see the zeros of the padding
-        self.frontend, model.frontend = model.frontend, None
-
-    @torch.inference_mode()
-    def __call__(self, waves: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Encode a batch.
-
-        Args:
-            waves: B times float32 ``(samples,)`` at 16 kHz.
-
-        Returns:
-            B times float32 ``(T, V)``.
-        """
-        feats = [torch.from_numpy(wave) for wave in waves]
-        if self.frontend is not None:
-            feats = [
-                self.frontend(f[None], torch.tensor([len(f)]))[0][0] for f in feats
-            ]
-        lengths = torch.tensor([len(f) for f in feats])
-        padded = torch.nn.utils.rnn.pad_sequence(feats, batch_first=True)
-        encoded, frames = self.model.encode(padded, lengths)
-        log_probs = self.model.ctc.log_softmax(encoded).float().numpy()
-        return [of_one[:n] for of_one, n in zip(log_probs, frames.tolist())]
 
 
 def make_search(
@@ -281,10 +227,7 @@ def main(argv: list[str] | None = None) -> None:
         summary = decode(args)
     except ValueError as error:
         raise SystemExit(f"error: {error}") from error
-    print(
-        f"{args.out}: {summary['utterances']} utterances, {summary['audio_seconds']} s "
-        f"of audio, RTF {summary['rtf']}"
-    )
+    print(described(args.out, summary))
 
 
 if __name__ == "__main__":

@@ -231,11 +231,12 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--hyp",
         type=Path,
+        nargs="+",
         required=True,
-        help="decoding directory, exp/<tag>/decode_<name>/<test set>",
+        help="decoding directories, exp/<tag>/decode_<name>/<test set>",
     )
     parser.add_argument(
-        "--out", type=Path, help="where to write (default: scores.json in --hyp)"
+        "--out", type=Path, help="where to write (default: scores.json in each --hyp)"
     )
     return parser
 
@@ -243,15 +244,21 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Score, write ``scores.json``, print the tables."""
     args = get_parser().parse_args(argv)
-    out = args.out or args.hyp / "scores.json"
+    if args.out and len(args.hyp) > 1:
+        raise SystemExit("espnet-smoe score: --out is of one --hyp; leave it out")
+    for decode_dir in args.hyp:
+        _score(args.data, decode_dir, args.out or decode_dir / "scores.json")
+
+
+def _score(data: Path, decode_dir: Path, out: Path) -> None:
     try:
-        scores = score_decode(args.data, args.hyp)
+        scores = score_decode(data, decode_dir)
     except ValueError as error:
         raise SystemExit(f"espnet-smoe score: {error}") from None
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
-    print_scores(scores, str(args.hyp))
-    rtf = decode_info(args.hyp).get("rtf")
+    print_scores(scores, str(decode_dir))
+    rtf = decode_info(decode_dir).get("rtf")
     if rtf is not None:
         print(f"RTF {rtf:.3f}")
     print(f"Written to {out}")

@@ -93,3 +93,25 @@ def test_missing_text_names_the_stage(tmp_path):
         module.main(
             ["--text", str(tmp_path / "no"), "--size", "300", "--out", str(tmp_path)]
         )
+
+
+def test_characters_stand_by_frequency_between_the_special_tokens(tmp_path):
+    tokens = train_tokens(["你好 你", "好你 a"], 0, tmp_path, "char", labels=[])
+    assert tokens == ["<blank>", "<unk>", "你", "<space>", "好", "a", "<sos/eos>"]
+    assert [path.name for path in tmp_path.iterdir()] == ["tokens.txt"]
+
+
+def test_characters_beyond_the_size_are_left_out(tmp_path):
+    tokens = train_tokens(["啊啊啊波波词"], 5, tmp_path, "char", labels=[])
+    assert tokens == ["<blank>", "<unk>", "啊", "波", "<sos/eos>"]
+    with pytest.raises(ValueError, match="a character need at least 4"):
+        train_tokens(["啊"], 3, tmp_path, "char", labels=[])
+
+
+def test_without_labels_there_is_no_mark_of_the_beginning(tmp_path):
+    table = tmp_path / "text"
+    write_table(table, {"a": "hello there"})
+    options = ["--text", str(table), "--size", "270", "--out", str(tmp_path)]
+    module.main([*options, "--type", "sentencepiece", "--special"])
+    tokens = (tmp_path / "tokens.txt").read_text("utf-8").splitlines()
+    assert tokens[:2] == ["<blank>", "<unk>"] and not {*HEAD[2:]} & {*tokens}

@@ -2,14 +2,11 @@
 
 import json
 
-import numpy as np
 import pytest
 import soundfile
 
-from espnet_smoe.inference.ctc_search import greedy
-from espnet_smoe.inference.decode_ctc import CtcModel, main
+from espnet_smoe.inference.decode_ctc import main
 from espnet_smoe.inference.graph import build_graph
-from espnet_smoe.inference.model_files import load_model, read_config
 from espnet_smoe.lm.arpa import write_arpa
 from espnet_smoe.lm.ngram import NGram
 from tests.tiny import noise, save_experiment, tiny_ctc_config
@@ -91,16 +88,6 @@ def test_processes_and_batches_make_no_difference(experiment, data):
     alone = hypotheses(one / "hyp.units")
     two = decode(experiment, data, "search: greedy\n", "--nj", "2")
     assert hypotheses(two / "hyp.units") == alone
-
-
-def test_log_probabilities_of_a_batch_are_those_of_each_alone(experiment):
-    model = CtcModel(load_model(read_config(experiment[0]), experiment[1]))
-    waves = [noise(s, seed=i) for i, s in enumerate(UTTERANCES.values())]
-    together = model(waves)
-    for wave, of_one in zip(waves, together):
-        (alone,) = model([wave])
-        np.testing.assert_allclose(of_one, alone, atol=1e-4)
-        assert greedy(of_one, 0) == greedy(alone, 0)
 
 
 def test_what_is_missing_or_misspelt_is_named(experiment, data):

@@ -72,30 +72,9 @@ skip=()
 
 ! runs 2 || [ -z "$speed_perturb_factors" ] || speed_perturb
 
-if runs 3; then
-    log "Stage 3: format: check every utterance, audio to 16 kHz mono 16-bit"
-    [ -z "$speed_perturb_factors" ] || need 2 "data/$perturbed/wav.scp"
-    failed=()
-    for set in $perturbed $valid_set $test_sets; do
-        need 1 "data/$set/wav.scp"
-        $python -m espnet_smoe.data.prepare --in "data/$set" --out "$org/$set" \
-            --nj "$nj" --bandwidth wb --min-seconds 0 --max-seconds 0 "${skip[@]}" ||
-            failed+=("$set")
-    done
-    [ ${#failed[@]} -eq 0 ] || die "stage 3 stopped: bad data in ${failed[*]}"
-fi
+! runs 3 || format_audio
 
-if runs 4; then
-    log "Stage 4: filter by length"
-    for set in $perturbed $valid_set $test_sets; do
-        need 3 "$org/$set/wav.scp"
-        limits=(--min-seconds "$min_seconds" --max-seconds "$max_seconds")
-        # a test set stays whole, or its scores would flatter
-        [[ " $test_sets " != *" $set "* ]] || limits=(--min-seconds 0 --max-seconds 0)
-        $python -m espnet_smoe.data.filter --in "$org/$set" \
-            --out "$dumpdir/raw/$set" --max-tokens 0 "${limits[@]}"
-    done
-fi
+! runs 4 || filter_by_length
 
 if runs 5; then
     log "Stage 5: syllables, words and their readings"
@@ -139,11 +118,7 @@ fi
 
 # decode_dir CONFIG: conf/decode_greedy.yaml -> exp/<tag>/decode_greedy
 decode_dir() {
-    local name
-    name=$(stem "$1")
-    name=${name#decode}
-    name=${name#_}
-    echo "$asr_exp/decode_${name:-default}"
+    echo "$asr_exp/decode_$(decoding "$1")"
 }
 
 if runs 12; then

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Dense and MoE (2, 4 and 8 experts, of which a frame visits 1 or 2): train each, decode
+# it in four ways, whole and in chunks, and score it; then the systems against the dense
+# one, and of each system a table of the ways and the chunks.
+#   ./run_all.sh --seeds '1 2 3' --jobs 2
+# --jobs systems are trained side by side, each with its share of the cores; --systems
+# leaves some out. Other options go to u2pp.sh. A system whose RESULTS.md exists is not
+# made again.
+set -euo pipefail
+cd "$(dirname "$0")"
+. ./path.sh
+
+driver=u2pp.sh
+systems='moe8k2 moe4k2 moe2k2 moe8k1 moe4k1 moe2k1 dense' # the longest first
+inference_configs='conf/decode_greedy.yaml conf/decode_prefix_beam.yaml'
+inference_configs+=' conf/decode_attention.yaml conf/decode_rescoring.yaml'
+chunk_sizes='0 16 8 4'
+own='inference_configs chunk_sizes'
+. "$(dirname "$(readlink -f run_all.sh)")/../systems.sh"
+
+prepare dense
+make_all --inference_configs "$inference_configs" --chunk_sizes "$chunk_sizes"
+
+all='dense moe2k1 moe4k1 moe8k1 moe2k2 moe4k2 moe8k2'
+# shellcheck disable=SC2086
+{
+    compare full "Attention rescoring, whole utterances" rescoring_full $all
+    compare chunk16 "Attention rescoring, chunks of 16 frames" rescoring_chunk16 $all
+    trained $all
+}
+for set in "${tags[0]}"/modes_*.md; do
+    set=$(basename "${set#*/modes_}" .md)
+    python3 -m espnet_smoe.report.modes "${tags[@]}" --test-set "$set" \
+        --out "$expdir/modes_$set.md"
+    tables+=("$expdir/modes_$set.md")
+done
+report
+
+trained dense moe2k2 moe4k2 moe8k2
+python3 -m espnet_smoe.report.curves "${tags[@]}" --key acc --png "$expdir/curves.png"

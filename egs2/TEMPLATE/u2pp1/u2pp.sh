@@ -1,0 +1,149 @@
+#!/usr/bin/env bash
+# Train, decode and score one U2++ model: one model for streams and for whole utterances.
+# The stages have the numbers of ESPnet's asr.sh.
+set -euo pipefail
+
+# Options: each is NAME=DEFAULT  # what it does. --NAME VALUE sets it.
+# options begin
+stage=1                     # first stage to run
+stop_stage=100              # last stage to run
+train_set=train             # name of the training set under data/
+valid_set=dev               # name of the validation set
+test_sets=test              # names of the test sets, separated by spaces
+asr_config=conf/train.yaml  # configuration of model and training
+inference_configs=conf/decode.yaml # configurations of decoding, separated by spaces
+chunk_sizes='0 16'          # decode each with chunks of so many frames; 0: no chunks
+asr_args=                   # more options for training, such as '--max_epoch 3'
+asr_tag=                    # name of the experiment (default: from asr_config)
+inference_model=valid.acc.ave.pth # the checkpoint to decode and pack
+pretrained_model=           # start from these weights: FILE or FILE:SRC:DST
+speed_perturb_factors=      # such as '0.9 1.0 1.1' (default: none)
+skip_bad=false              # true: leave bad utterances out instead of stopping
+min_seconds=0.1             # leave out shorter audio (training and validation)
+max_seconds=30              # leave out longer audio
+token_type=char             # char or bpe
+ntoken=0                    # tokens, special ones included; of characters 0 for all
+mandarin=false              # true: texts become plain characters, and CER is scored
+ngpu=0                      # GPUs (of each node)
+num_nodes=1                 # nodes for training; more than one needs slurm
+nj=2                        # processes for data, statistics and decoding
+dumpdir=dump                # prepared data
+expdir=exp                  # statistics, models, results
+tokendir=data/token_list    # tokens
+python=python3              # the interpreter
+results=RESULTS.md          # where stage 13 writes the tables
+local_data_opts=            # options for local/data.sh
+# options end
+
+stages='1 data, 2 speed perturbation, 3 format, 4 filter, 5 tokens, 10 statistics, 11 train, 12 decode, 13 score, 14 pack'
+whole='stage stop_stage ngpu num_nodes nj ntoken'
+switches='skip_bad mandarin'
+. "$(dirname "$(readlink -f "$0")")/../stages.sh"
+
+[[ $token_type =~ ^(char|bpe)$ ]] || die "--token_type '$token_type' is not char or bpe"
+[ "$token_type" = char ] || [ "$ntoken" -gt 0 ] || die "--token_type bpe needs --ntoken"
+for size in $chunk_sizes; do
+    [[ $size =~ ^[0-9]+$ ]] || die "--chunk_sizes '$size' is not a whole number"
+done
+
+# Names that follow from the options.
+perturbed=$train_set
+[ -z "$speed_perturb_factors" ] || perturbed=${train_set}_sp
+org=$dumpdir/raw/org
+train_dir=$dumpdir/raw/$perturbed
+valid_dir=$dumpdir/raw/$valid_set
+tokens=$token_type${ntoken#0}
+token_dir=$tokendir/$tokens
+token_files=$token_dir/tokens.txt
+[ "$token_type" = char ] || token_files+=" $token_dir/bpe.model"
+text=text
+! "$mandarin" || text=text_plain
+task=asr
+! "$mandarin" || task=words
+stats_dir=$expdir/stats_${perturbed}_$tokens
+asr_tag=${asr_tag:-$(stem "$asr_config")_$tokens${speed_perturb_factors:+_sp}}
+asr_exp=$expdir/$asr_tag
+
+# Which files feed the model, and how: for stages 10 and 11.
+data_options() { # data_options train|valid DIRECTORY
+    for triplet in wav.scp,speech,sound "$text,text,text"; do
+        echo "--${1}_data_path_and_name_and_type $2/$triplet"
+    done
+}
+model_options() {
+    echo "--config $asr_config --use_preprocessor true"
+    echo "--token_type $token_type --token_list $token_dir/tokens.txt"
+    [ "$token_type" = char ] || echo "--bpemodel $token_dir/bpe.model"
+}
+
+skip=()
+! "$skip_bad" || skip=(--skip-bad)
+
+! runs 1 || local_data
+
+! runs 2 || [ -z "$speed_perturb_factors" ] || speed_perturb
+
+! runs 3 || format_audio
+
+! runs 4 || filter_by_length
+
+if runs 5; then
+    log "Stage 5: tokens of type $token_type"
+    need 4 "$train_dir/text" "$valid_dir/text"
+    ! "$mandarin" || $python -m espnet_smoe.data.plain_text "$train_dir" "$valid_dir"
+    kind=$token_type
+    [ "$kind" = char ] || kind=sentencepiece
+    $python -m espnet_smoe.data.tokens --text "$train_dir/$text" --type "$kind" \
+        --size "$ntoken" --special --out "$token_dir"
+fi
+
+! runs 10 || collect_statistics
+
+! runs 11 || train
+
+if runs 12; then
+    log "Stage 12: decode $test_sets"
+    need 11 "$asr_exp/config.yaml" "$asr_exp/$inference_model"
+    for config in $inference_configs; do
+        [ -f "$config" ] || die "--inference_configs: $config does not exist"
+    done
+    where=(--nj "$nj")
+    [ "$ngpu" -eq 0 ] || where=(--device cuda) # one process keeps a GPU busy
+    for set in $test_sets; do
+        need 4 "$dumpdir/raw/$set/wav.scp"
+        # shellcheck disable=SC2086
+        $decode_cmd --gpu "$ngpu" "$asr_exp/decode_$set.log" \
+            $python -m espnet_smoe.inference.decode_u2pp \
+            --train-config "$asr_exp/config.yaml" \
+            --model-file "$asr_exp/$inference_model" --config $inference_configs \
+            --chunk-size $chunk_sizes --task $task --data "$dumpdir/raw/$set" \
+            --out "$asr_exp" "${where[@]}"
+        log "decoded $set: $asr_exp/decode_*/$set"
+    done
+fi
+
+if runs 13; then
+    log "Stage 13: score $asr_exp"
+    tables=()
+    for set in $test_sets; do
+        decoded=()
+        for config in $inference_configs; do
+            for size in $chunk_sizes; do
+                [ "$size" -gt 0 ] && size=chunk$size || size=full
+                decoded+=("$asr_exp/decode_$(decoding "$config")_$size/$set")
+            done
+        done
+        need 12 "${decoded[@]/%//decode.json}"
+        $python -m espnet_smoe score --data "$dumpdir/raw/$set" --hyp "${decoded[@]}"
+        $python -m espnet_smoe.report.modes "$asr_exp" --test-set "$set" \
+            --out "$asr_exp/modes_$set.md"
+        tables+=("$asr_exp/modes_$set.md")
+    done
+    $python -m espnet_smoe.report.results --comparison "${tables[@]}" \
+        --out "$results" --command "${command% }"
+    log "results: $results"
+fi
+
+! runs 14 || pack
+
+log "done"

@@ -1,0 +1,62 @@
+"""Encodes waveforms together as each would be encoded alone."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+
+class BatchEncoder:
+    """Encoder output of a batch, the same in any batch.
+
+    Args:
+        model: With ``frontend`` and ``encode``; it is taken over.
+    """
+
+    def __init__(self, model: nn.Module):
+        self.model = model
+        # each wave alone: at its end the front-end reflects it, in a batch it would
+        # see the zeros of the padding
+        self.frontend, model.frontend = model.frontend, None
+        self.device = next(model.parameters()).device
+
+    @torch.inference_mode()
+    def __call__(
+        self, waves: Sequence[np.ndarray], **options: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Encode a batch.
+
+        Args:
+            waves: B times float32 ``(samples,)`` at 16 kHz.
+            **options: More for the model's ``encode``, such as ``chunk_size``.
+
+        Returns:
+            ``(B, T, D)`` and ``(B,)`` frames.
+        """
+        feats = [torch.from_numpy(wave).to(self.device) for wave in waves]
+        if self.frontend is not None:
+            feats = [
+                self.frontend(f[None], torch.tensor([len(f)], device=self.device))[0][0]
+                for f in feats
+            ]
+        lengths = torch.tensor([len(f) for f in feats], device=self.device)
+        padded = nn.utils.rnn.pad_sequence(feats, batch_first=True)
+        encoded, frames = self.model.encode(padded, lengths, **options)
+        return encoded, frames
+
+    @torch.inference_mode()
+    def log_probs(
+        self, encoded: torch.Tensor, frames: torch.Tensor
+    ) -> list[np.ndarray]:
+        """Log-probabilities of the model's CTC head.
+
+        Args:
+            encoded: ``(B, T, D)``.
+            frames: ``(B,)``.
+
+        Returns:
+            B times float32 ``(frames, V)``.
+        """
+        log_probs = self.model.ctc.log_softmax(encoded).float().cpu().numpy()
+        return [of_one[:n] for of_one, n in zip(log_probs, frames.tolist())]

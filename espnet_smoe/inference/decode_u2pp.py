@@ -1,0 +1,327 @@
+"""Decode a data directory with a U2++ model (stage 12 of u2pp.sh).
+
+    python3 -m espnet_smoe.inference.decode_u2pp --train-config exp/x/config.yaml \\
+        --model-file exp/x/valid.acc.ave.pth --data dump/raw/test --out exp/x \\
+        --config conf/decode_greedy.yaml conf/decode_rescoring.yaml --chunk-size 0 16
+
+Decodes with each configuration at each chunk size. The results of
+``conf/decode_greedy.yaml`` with chunks of 16 frames go to
+``exp/x/decode_greedy_chunk16/test``, those without chunks to
+``exp/x/decode_greedy_full/test``: ``hyp.asr``, or as ``--task`` says; ``decode.json``:
+``audio_seconds``; ``compute_seconds`` of all processes, of which ``search_seconds``
+in the search; ``rtf``, compute seconds a second of audio; ``chunk_seconds``, the speech
+in a chunk; the options. A chunk here is a mask over the whole utterance, which gives
+what a stream would give.
+"""
+
+import argparse
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import nn
+
+from espnet_smoe.inference.audio import SAMPLE_RATE
+from espnet_smoe.inference.batch_encoder import BatchEncoder
+from espnet_smoe.inference.ctc_search import greedy, prefix_beam
+from espnet_smoe.inference.model_files import load_model, read_config
+from espnet_smoe.inference.shares import (
+    Share,
+    described,
+    read_utterance,
+    run_jobs,
+    utterances_of,
+    write_results,
+)
+from espnet_smoe.options import nearest, reject_unknown
+
+SEARCHES = ("greedy", "prefix_beam", "attention", "rescoring")
+TASKS = ("asr", "words")
+
+Tokens = Sequence[int]
+
+
+@dataclass(frozen=True)
+class U2PPDecodeOptions:
+    """What a decoding configuration of u2pp.sh may hold.
+
+    Attributes:
+        search: ``greedy`` and ``prefix_beam`` use the CTC head alone, ``attention`` the
+            left-to-right decoder, ``rescoring`` both decoders on the prefixes.
+        beam_size: Hypotheses kept.
+        ctc_weight: Weight of the CTC score in ``attention`` and ``rescoring``.
+        reverse_weight: Weight of the right-to-left decoder in ``rescoring``; None for
+            the one of training.
+        chunk_size: Encoder frames that are seen at once; 0 for the whole utterance.
+        left_chunks: Chunks before them that are seen, too; -1 for all.
+        batch_size: Utterances decoded together.
+    """
+
+    search: str = "rescoring"
+    beam_size: int = 8
+    ctc_weight: float = 0.5
+    reverse_weight: float | None = None
+    chunk_size: int = 0
+    left_chunks: int = -1
+    batch_size: int = 16
+
+    @classmethod
+    def read(cls, path: str | Path) -> "U2PPDecodeOptions":
+        """Read a YAML file.
+
+        Raises:
+            ValueError: The file is missing, a key unknown or a value impossible.
+        """
+        if not Path(path).is_file():
+            raise ValueError(f"{path} does not exist; name a file with --config")
+        given = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        reject_unknown(given, [f.name for f in fields(cls)], str(path))
+        options = cls(**given)
+        if fault := options.fault():
+            raise ValueError(f"{path}: {fault}")
+        return options
+
+    def fault(self) -> str:
+        """What is wrong with the values; empty if nothing is."""
+        if self.search not in SEARCHES:
+            return (
+                f"search: '{self.search}' is not one of "
+                f"{', '.join(SEARCHES)}{nearest(self.search, SEARCHES)}"
+            )
+        for name, least in (
+            *(("beam_size", 1), ("batch_size", 1)),
+            *(("chunk_size", 0), ("left_chunks", -1)),
+        ):
+            value = getattr(self, name)
+            if value < least:
+                return f"{name}: {value} is too small, it is {least} at least"
+        return ""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The utterances of one process: (name, audio file, unused label)."""
+
+    train_config: str
+    model_file: str
+    device: str
+    task: str
+    decodings: Mapping[str, U2PPDecodeOptions]
+    utterances: list[tuple[str, str, str]]
+
+
+def decode(args: argparse.Namespace) -> dict[Path, dict[str, Any]]:
+    """Decode a data directory and write the results.
+
+    Args:
+        args: Of `get_parser`.
+
+    Returns:
+        Folder -> content of its ``decode.json``.
+
+    Raises:
+        ValueError: Something is missing or an utterance cannot be read; names it.
+    """
+    decodings = decodings_of(args.config, args.chunk_size)
+    utterances = utterances_of(Path(args.data))
+    nj = max(1, min(args.nj, len(utterances)))
+    model = args.train_config, args.model_file, args.device
+    jobs = [_Job(*model, args.task, decodings, utterances[i::nj]) for i in range(nj)]
+    done = list(run_jobs(_decode_share, jobs))
+    names = [name for name, _, _ in utterances]
+    summaries = {}
+    for name, options in decodings.items():
+        out = Path(args.out) / f"decode_{name}" / Path(args.data).name
+        frame_seconds, _ = done[0]
+        more = {
+            "chunk_seconds": round(options.chunk_size * frame_seconds, 3),
+            **asdict(options),
+            "model_file": args.model_file,
+        }
+        shares = [of_process[name] for _, of_process in done]
+        summaries[out] = write_results(out, names, shares, more)
+    return summaries
+
+
+def decodings_of(
+    configs: Sequence[str], chunk_sizes: Sequence[int] | None = None
+) -> dict[str, U2PPDecodeOptions]:
+    """Each configuration at each chunk size.
+
+    Args:
+        configs: YAML files.
+        chunk_sizes: In encoder frames; None for the configuration's own.
+
+    Returns:
+        Name, such as ``greedy_chunk16`` -> options.
+
+    Raises:
+        ValueError: A file or size is wrong, or two files have the same name.
+    """
+    decodings: dict[str, U2PPDecodeOptions] = {}
+    for config in configs:
+        options = U2PPDecodeOptions.read(config)
+        sizes = [options.chunk_size] if chunk_sizes is None else chunk_sizes
+        for size in dict.fromkeys(sizes):
+            sized = replace(options, chunk_size=size)
+            if fault := sized.fault():
+                raise ValueError(f"--chunk-size: {fault}")
+            name = decoding_name(config, size)
+            if name in decodings:
+                raise ValueError(
+                    f"{config}: another file is called {Path(config).name}, too; "
+                    "their results would go to the same folder"
+                )
+            decodings[name] = sized
+    return decodings
+
+
+def decoding_name(config: str | Path, chunk_size: int) -> str:
+    """What follows ``decode_`` in the name of the results' folder.
+
+    Example:
+        >>> decoding_name("conf/decode_greedy.yaml", 16)
+        'greedy_chunk16'
+        >>> decoding_name("conf/decode.yaml", 0)
+        'default_full'
+    """
+    stem = Path(config).stem.removeprefix("decode").removeprefix("_") or "default"
+    return f"{stem}_{f'chunk{chunk_size}' if chunk_size else 'full'}"
+
+
+def _decode_share(job: _Job) -> tuple[float, dict[str, Share]]:
+    """Seconds of an encoder frame; what each decoding has found."""
+    from espnet_smoe.inference.tokens_to_text import joiner
+
+    # one thread a process: `nj` says how many cores are used
+    torch.set_num_threads(1)
+    config = read_config(job.train_config)
+    text_of, token_list = joiner(config), config["token_list"]
+    encoder = BatchEncoder(load_model(config, job.model_file, job.device))
+    waves = [(name, read_utterance(name, path)[0]) for name, path, _ in job.utterances]
+    waves.sort(key=lambda pair: len(pair[1]))  # little padding in a batch
+    encoder([waves[0][1]])  # what is loaded at the first use is not timed
+    shares = {}
+    for decoding, options in job.decodings.items():
+        share = shares[decoding] = Share({job.task: {}})
+        for start in range(0, len(waves), options.batch_size):
+            names, batch = zip(*waves[start : start + options.batch_size])
+            begun = time.perf_counter()
+            encoded = encoder(
+                batch, chunk_size=options.chunk_size, left_chunks=options.left_chunks
+            )
+            searching = time.perf_counter()
+            found = search(encoder, *encoded, options)
+            done = time.perf_counter()
+            share.seconds.update(compute=done - begun, search=done - searching)
+            share.add_audio(batch)
+            for name, tokens in zip(names, found):
+                text = text_of([token_list[token] for token in tokens])
+                share.texts[job.task][name] = text
+    return frame_seconds(encoder), shares
+
+
+def frame_seconds(encoder: BatchEncoder) -> float:
+    """Seconds between two frames of the encoder's output."""
+    hop = 1 if encoder.frontend is None else encoder.frontend.hop_length
+    return encoder.model.encoder.stride * hop / SAMPLE_RATE
+
+
+@torch.inference_mode()
+def search(
+    encoder: BatchEncoder,
+    encoded: torch.Tensor,
+    frames: torch.Tensor,
+    options: U2PPDecodeOptions,
+) -> list[Tokens]:
+    """Find the best tokens of each utterance.
+
+    Args:
+        encoder: Of a U2++ model.
+        encoded: ``(B, T, D)``, what it has made of the utterances.
+        frames: ``(B,)``.
+        options: Which search, and how wide.
+
+    Returns:
+        B sequences of token ids, without start and end.
+    """
+    model: nn.Module = encoder.model
+    if options.search == "attention":
+        from espnet_smoe.inference.attention_search import attention_search
+
+        nbests = attention_search(
+            model, encoded, frames, options.beam_size, options.ctc_weight
+        )
+        return [nbest[0].tokens for nbest in nbests]
+    log_probs: list[np.ndarray] = encoder.log_probs(encoded, frames)
+    if options.search == "greedy":
+        return [greedy(of_one, model.blank_id) for of_one in log_probs]
+    nbests = [
+        prefix_beam(of_one, model.blank_id, options.beam_size) for of_one in log_probs
+    ]
+    if options.search == "rescoring":
+        from espnet_smoe.inference.rescoring import rescore
+
+        reverse = options.reverse_weight
+        nbests = rescore(
+            model.decoder,
+            encoded,
+            frames,
+            nbests,
+            ctc_weight=options.ctc_weight,
+            reverse_weight=model.reverse_weight if reverse is None else reverse,
+            sos=model.sos,
+            eos=model.eos,
+        )
+    return [nbest[0].tokens for nbest in nbests]
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m espnet_smoe.inference.decode_u2pp",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--train-config", required=True, help="config.yaml of the experiment")
+    add("--model-file", required=True, help="checkpoint")
+    add("--data", required=True, help="data directory")
+    add("--out", required=True, help="folder of the experiment")
+    add("--config", required=True, nargs="+", help="YAML files, see U2PPDecodeOptions")
+    add(
+        "--chunk-size",
+        type=int,
+        nargs="+",
+        help="in encoder frames, 0 for the whole utterance (default: as in --config)",
+    )
+    add(
+        "--task",
+        choices=TASKS,
+        default="asr",
+        help="how to score: asr, WER and CER; words, CER of Mandarin in plain "
+        "characters (default: %(default)s)",
+    )
+    add("--nj", type=int, default=1, help="processes (default: %(default)s)")
+    add("--device", default="cpu", help="such as cuda (default: %(default)s)")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    args = get_parser().parse_args(argv)
+    try:
+        summaries = decode(args)
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from error
+    for out, summary in summaries.items():
+        print(described(out, summary))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""A data directory decoded in shares, one a process; a folder gets all results."""
+
+import json
+import multiprocessing
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from espnet_smoe.data.data_dir import read_table, write_lines, write_table
+from espnet_smoe.inference.audio import SAMPLE_RATE, read_audio
+
+Job = TypeVar("Job")
+Done = TypeVar("Done")
+
+
+@dataclass
+class Share:
+    """What one process has done.
+
+    Attributes:
+        texts: Task -> utterance -> text.
+        seconds: ``audio`` of its utterances; ``compute``, the time spent on encoding
+            and searching; where it is measured, ``search``, the part of the search.
+    """
+
+    texts: dict[str, dict[str, str]] = field(default_factory=dict)
+    seconds: Counter[str] = field(default_factory=Counter)
+
+    def add_audio(self, waves: Sequence[np.ndarray]) -> None:
+        """Count waveforms at 16 kHz."""
+        self.seconds["audio"] += sum(len(wave) for wave in waves) / SAMPLE_RATE
+
+
+def utterances_of(data: Path, default: str = "") -> list[tuple[str, str, str]]:
+    """List a data directory.
+
+    Args:
+        data: With ``wav.scp`` and, where bandwidths are known, ``utt2bandwidth``.
+        default: Bandwidth of an utterance without one.
+
+    Returns:
+        (name, audio file, bandwidth) of each utterance.
+
+    Raises:
+        ValueError: There is no ``wav.scp``, or it is empty or faulty.
+    """
+    if not (data / "wav.scp").is_file():
+        raise ValueError(f"{data / 'wav.scp'} does not exist; stage 4 makes it")
+    problems: list = []
+    waves = read_table(data / "wav.scp", problems)
+    bandwidths = {}
+    if (data / "utt2bandwidth").is_file():
+        bandwidths = read_table(data / "utt2bandwidth", problems)
+    if problems:
+        raise ValueError("\n".join(map(str, problems)))
+    if not waves:
+        raise ValueError(f"{data / 'wav.scp'} is empty; there is nothing to decode")
+    return [(u, path, bandwidths.get(u, default)) for u, path in waves.items()]
+
+
+def read_utterance(name: str, path: str) -> tuple[np.ndarray, int]:
+    """Its waveform at 16 kHz and the rate of its file; names it where that fails."""
+    try:
+        return read_audio(path)
+    except ValueError as error:
+        raise ValueError(f"utterance {name}: {error}") from error
+
+
+def run_jobs(work: Callable[[Job], Done], jobs: Sequence[Job]) -> Iterator[Done]:
+    """Do each job in a process of its own; a single one in this process.
+
+    Args:
+        work: A function at the top of its module.
+        jobs: What to give it.
+
+    Yields:
+        What it returns, the job that is done first first.
+    """
+    if len(jobs) == 1:
+        yield work(jobs[0])
+        return
+    # spawned: a process that has run PyTorch's threads cannot be forked safely
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(jobs), mp_context=context) as pool:
+        running = [pool.submit(work, job) for job in jobs]
+        for done in as_completed(running):
+            yield done.result()
+
+
+def write_results(
+    out: Path, names: Sequence[str], shares: Sequence[Share], more: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write ``hyp.<task>`` of each task, and ``decode.json``.
+
+    Args:
+        out: Folder to write.
+        names: Every utterance, in the order to write.
+        shares: What the processes have done, one at least.
+        more: What else ``decode.json`` shall hold.
+
+    Returns:
+        The content of ``decode.json``: the number of utterances; seconds of audio and
+        of computing; ``rtf``, computing over audio, thus of one process; the tasks;
+        and `more`.
+    """
+    tasks = list(shares[0].texts)
+    for task in tasks:
+        texts = {u: t for share in shares for u, t in share.texts[task].items()}
+        write_table(out / f"hyp.{task}", {name: texts[name] for name in names})
+    seconds: Counter[str] = Counter()
+    for share in shares:
+        seconds.update(share.seconds)
+    summary = {
+        "utterances": len(names),
+        **{f"{what}_seconds": round(value, 3) for what, value in seconds.items()},
+        "rtf": round(seconds["compute"] / seconds["audio"], 5),
+        "nj": len(shares),
+        **more,
+        "tasks": tasks,
+    }
+    write_lines(out / "decode.json", [json.dumps(summary, indent=2)])
+    return summary
+
+
+def described(out: str | Path, summary: Mapping[str, Any]) -> str:
+    """One line about what `write_results` has written."""
+    return (
+        f"{out}: {summary['utterances']} utterances, {summary['audio_seconds']} s of "
+        f"audio, RTF {summary['rtf']}"
+    )

@@ -1,0 +1,199 @@
+"""Decoding modes against chunk sizes: a table of each system.
+
+    python3 -m espnet_smoe.report.modes exp/dense exp/moe8k2 --test-set test \\
+        --out exp/modes_test.md
+
+Reads ``scores.json`` and ``decode.json`` in ``decode_<mode>_<full|chunkN>/<test set>``
+of each experiment, as stages 12 and 13 of u2pp.sh leave them. Experiments whose names
+differ only in ``_seed<N>`` are trainings of one system; its numbers are their means.
+"""
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from espnet_smoe.report.compare import by_system
+from espnet_smoe.report.experiment import (
+    decode_info,
+    parameters,
+    read_json,
+    training_seconds,
+)
+from espnet_smoe.report.layout import count, duration, factor
+from espnet_smoe.report.scores import METRICS
+
+DECODING = re.compile(r"decode_(.+)_(?:full|chunk(\d+))")
+ORDER = ("greedy", "prefix_beam", "attention", "rescoring")  # others follow by name
+SHOWN = ("wer", "cer", "cer_no_space")  # at most two of them, in this order
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """One mode at one chunk size, the mean over a system's trainings.
+
+    Attributes:
+        scores: Metric -> percent, of the whole test set.
+        rtf: Computing seconds a second of audio; None where unknown.
+        chunk_seconds: Speech in a chunk; 0 without chunks, None where unknown.
+    """
+
+    scores: dict[str, float]
+    rtf: float | None
+    chunk_seconds: float | None
+
+
+Decodings = dict[tuple[str, int], Decoding]  # (mode, chunk size) -> what came out
+
+
+def load_decodings(trainings: Sequence[Path], test_set: str) -> Decodings:
+    """Read every decoding of a system.
+
+    Args:
+        trainings: Experiments, one a seed.
+        test_set: Its name.
+
+    Raises:
+        ValueError: Nothing is decoded and scored, or not the same of every training.
+    """
+    found = [_folders(experiment, test_set) for experiment in trainings]
+    for experiment, folders in zip(trainings, found):
+        if folders.keys() != found[0].keys():
+            odd = sorted(_name(*k) for k in folders.keys() ^ found[0].keys())
+            raise ValueError(
+                f"{experiment} and {trainings[0]} were not decoded alike on "
+                f"{test_set}: only one has {', '.join(odd)}; run stages 12 and 13 of "
+                "both with the same options"
+            )
+    return {key: _mean([folders[key] for folders in found]) for key in found[0]}
+
+
+def _name(mode: str, size: int) -> str:
+    return f"decode_{mode}_{f'chunk{size}' if size else 'full'}"
+
+
+def _folders(experiment: Path, test_set: str) -> dict[tuple[str, int], Path]:
+    if not experiment.is_dir():
+        raise ValueError(f"{experiment} does not exist: run stage 11 (train)")
+    folders = {}
+    for path in experiment.glob(f"decode_*/{test_set}/scores.json"):
+        match = DECODING.fullmatch(path.parent.parent.name)
+        if match:
+            folders[match[1], int(match[2] or 0)] = path.parent
+    if not folders:
+        raise ValueError(
+            f"{experiment}/decode_*/{test_set}/scores.json does not exist: run stages "
+            "12 and 13 (decode, score)"
+        )
+    return folders
+
+
+def _mean(folders: Sequence[Path]) -> Decoding:
+    """The mean of one decoding over trainings."""
+    scores = []
+    for folder in folders:
+        tasks = read_json(folder / "scores.json", "run stage 13 (score) again")
+        known = next(iter(tasks.values()))["all"]
+        scores.append({m: known[m]["value"] for m in SHOWN if m in known})
+    infos = [decode_info(folder) for folder in folders]
+    rtfs = [info.get("rtf") for info in infos]
+    return Decoding(
+        {m: sum(s[m] for s in scores) / len(scores) for m in list(scores[0])[:2]},
+        None if None in rtfs else sum(rtfs) / len(rtfs),
+        infos[0].get("chunk_seconds"),
+    )
+
+
+def to_markdown(
+    systems: dict[str, Decodings], facts: dict[str, str], title: str
+) -> str:
+    """The tables as a Markdown document.
+
+    Args:
+        systems: Name -> its decodings.
+        facts: Name -> a line about it.
+        title: Heading.
+    """
+    metrics = next(iter(next(iter(systems.values())).values())).scores
+    what = ", ".join(METRICS[m].label for m in metrics)
+    parts = [f"# {title}", f"In a cell: {what}; under it the real-time factor (RTF)."]
+    for name, decodings in systems.items():
+        parts += [f"### {name}", facts[name], _table(decodings)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(decodings: Decodings) -> str:
+    known = [mode for mode in ORDER if any(mode == m for m, _ in decodings)]
+    modes = known + sorted({m for m, _ in decodings} - set(known))
+    sizes = sorted({s for _, s in decodings}, key=lambda s: (s > 0, -s))
+    heads = [_head(size, decodings) for size in sizes]
+    lines = ["| | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(sizes)]
+    for mode in modes:
+        cells = [_cell(decodings.get((mode, size))) for size in sizes]
+        lines.append(f"| {mode.replace('_', ' ')} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _head(size: int, decodings: Decodings) -> str:
+    if not size:
+        return "full"
+    seconds = next(d.chunk_seconds for (_, s), d in decodings.items() if s == size)
+    return f"chunk {size}" + (f" ({seconds:.2f} s)" if seconds else "")
+
+
+def _cell(decoding: Decoding | None) -> str:
+    if decoding is None:
+        return "-"
+    scores = " / ".join(f"{value:.2f}" for value in decoding.scores.values())
+    return f"{scores}<br>RTF {factor(decoding.rtf)}"
+
+
+def fact(trainings: Sequence[Path]) -> str:
+    """One line about a system: its size, the time of its training."""
+    total, active = parameters(trainings[0])
+    seconds = [training_seconds(experiment) for experiment in trainings]
+    mean = None if None in seconds else sum(seconds) / len(seconds)
+    seeds = f"Means of {len(trainings)} trainings. " if len(trainings) > 1 else ""
+    return (
+        f"{seeds}Parameters: {count(total)} in all, {count(active)} active. "
+        f"Training time: {duration(mean)}."
+    )
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m espnet_smoe.report.modes",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "exp",
+        type=Path,
+        nargs="+",
+        help="experiment directories; NAME_seed1, NAME_seed2 ... are one system",
+    )
+    parser.add_argument("--test-set", default="test", help="name of the test set")
+    parser.add_argument("--title", help="heading (default: names the test set)")
+    parser.add_argument("--out", type=Path, required=True, help="file to write")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the tables."""
+    args = get_parser().parse_args(argv)
+    trainings = by_system(args.exp)
+    try:
+        systems = {n: load_decodings(t, args.test_set) for n, t in trainings.items()}
+        facts = {name: fact(some) for name, some in trainings.items()}
+    except ValueError as error:
+        raise SystemExit(f"modes: {error}") from None
+    title = args.title or f"Decoding modes and chunk sizes on {args.test_set}"
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(to_markdown(systems, facts, title), encoding="utf-8")
+    print(f"Written to {args.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,18 @@
-"""Options of streaming recognition."""
+"""Options of streaming recognition, and how a command takes them."""
 
-from dataclasses import dataclass
+import argparse
+from dataclasses import dataclass, fields
+
+HELP = {
+    "chunk_size": "encoder frames computed together",
+    "left_chunks": "chunks that attention sees before its own, -1: all",
+    "beam_size": "prefixes that the CTC search keeps",
+    "ctc_weight": "of CTC in rescoring",
+    "reverse_weight": "of the right-to-left decoder in it (default: the model's)",
+    "silence_seconds": "that end an utterance",
+    "start_seconds": "of silence after which the encoder begins anew",
+    "longest_seconds": "of an utterance",
+}
 
 
 @dataclass(frozen=True)
@@ -51,3 +63,30 @@ class StreamOptions:
         for name, holds, wanted in limits:
             if not holds:
                 raise ValueError(f"{name} must be {wanted}, got {getattr(self, name)}")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Let a command take `StreamOptions`, such as ``--chunk-size``."""
+    group = parser.add_argument_group("recognition")
+    for option in fields(StreamOptions):
+        if option.name in HELP:
+            default, told = option.default, HELP[option.name]
+            group.add_argument(
+                f"--{option.name.replace('_', '-')}",
+                type=int if isinstance(default, int) else float,
+                default=default,
+                help=told if default is None else f"{told} (default: {default})",
+            )
+    group.add_argument(
+        "--no-rescore",
+        dest="rescore",
+        action="store_false",
+        help="leave the choice to CTC: finals come sooner",
+    )
+
+
+def given_options(args: argparse.Namespace) -> StreamOptions:
+    """The `StreamOptions` that a command was given."""
+    return StreamOptions(
+        **{f.name: getattr(args, f.name) for f in fields(StreamOptions)}
+    )

@@ -1,0 +1,164 @@
+"""One stream: the audio that waits, and the utterance it is in the middle of."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from espnet_smoe.encoder.chunk_cache import EncoderCache
+from espnet_smoe.inference.audio import SAMPLE_RATE
+from espnet_smoe.inference.ctc_search import PrefixBeam
+from espnet_smoe.inference.endpoint import Ending, Endpoint
+from espnet_smoe.inference.stream_features import StreamFeatures
+
+
+def own_rows(cache: EncoderCache) -> list[EncoderCache]:
+    """The streams of a batch, each in memory of its own.
+
+    Views would keep the whole batch alive as long as one of its streams is silent.
+    """
+    if len(cache.frames) == 1:
+        return [cache]
+    return [
+        replace(
+            row,
+            features=row.features.clone(),
+            keys_values=[(k.clone(), v.clone()) for k, v in row.keys_values],
+            convolution=[x.clone() for x in row.convolution],
+            frames=row.frames.clone(),
+        )
+        for row in cache.split()
+    ]
+
+
+@dataclass
+class Utterance:
+    """What has been heard since the last final.
+
+    Attributes:
+        begin: Encoder frame of the stream that it begins with.
+        cache: Of the encoder, one row.
+        search: Of its text.
+        endpoint: Of its end.
+        encoded: ``(n, D)`` of each chunk so far.
+        shown: Text of the last partial.
+    """
+
+    begin: int
+    cache: EncoderCache
+    search: PrefixBeam
+    endpoint: Endpoint
+    encoded: list[torch.Tensor] = field(default_factory=list)
+    shown: str = ""
+
+    @property
+    def end(self) -> int:
+        """Encoder frame of the stream behind its last."""
+        return self.begin + self.endpoint.frames
+
+    def hear(self, encoded: torch.Tensor, log_probs: np.ndarray) -> None:
+        """Take the next frames ``(n, D)`` and their log-probabilities ``(n, V)``."""
+        self.encoded.append(encoded.clone())  # no view of the batch
+        self.search.advance(log_probs)
+        self.endpoint.advance(log_probs)
+
+    def tokens(self) -> tuple[int, ...]:
+        """The most probable so far."""
+        return self.search.nbest()[0].tokens
+
+
+class Stream:
+    """Audio that comes piece by piece; made by `StreamingRecogniser.open`.
+
+    Not for several threads at once: `accept` and `finish` only note the samples, all
+    computing is in `StreamingRecogniser.step`, and the two must not overlap.
+
+    Args:
+        features: Of this stream.
+        utterance: The first.
+        stride: Feature frames an encoder frame.
+        chunk_size: Encoder frames a chunk.
+    """
+
+    def __init__(
+        self,
+        features: StreamFeatures,
+        utterance: Utterance,
+        stride: int,
+        chunk_size: int,
+    ):
+        self.features, self.utterance = features, utterance
+        self.stride, self.width = stride, stride * chunk_size
+        self._done = False
+
+    def accept(self, samples: np.ndarray) -> None:
+        """Take the next samples.
+
+        Args:
+            samples: ``(n,)`` float at 16 kHz within [-1, 1], any n.
+
+        Raises:
+            ValueError: The shape or type is another, a sample is NaN or infinite, or
+                the stream is finished. The stream stays as it was.
+        """
+        samples = np.asarray(samples)
+        if self.features.finished:
+            raise ValueError("the stream is finished; open another one")
+        if samples.ndim != 1 or samples.dtype.kind != "f":
+            raise ValueError(
+                f"expected mono samples (n,) of float, got shape {samples.shape} of "
+                f"{samples.dtype}; average channels, divide 16-bit integers by 32768"
+            )
+        if not np.isfinite(samples).all():
+            raise ValueError("the audio holds NaN or infinite samples; leave them out")
+        if len(samples):
+            # a copy: the caller may fill its buffer again
+            self.features.accept(np.array(samples, dtype=np.float32))
+
+    def finish(self) -> None:
+        """Say that no samples follow; the last events come with the next steps."""
+        self.features.finished = True
+
+    @property
+    def seconds(self) -> float:
+        """Audio accepted so far."""
+        return self.features.samples / SAMPLE_RATE
+
+    @property
+    def waiting_seconds(self) -> float:
+        """Audio accepted and not yet computed, a chunk in the making included."""
+        hop = self.features.frontend.hop_length
+        return max(0.0, self.seconds - self.features.taken * hop / SAMPLE_RATE)
+
+    @property
+    def has_chunk(self) -> bool:
+        """Whether the encoder has something to compute: a chunk, or the last rest."""
+        enough = self.stride if self.features.finished else self.width
+        return self.features.available >= enough
+
+    @property
+    def ready(self) -> bool:
+        """Whether a step would do something."""
+        return self.has_chunk or (self.features.finished and not self._done)
+
+    @property
+    def done(self) -> bool:
+        """Whether the stream is finished and all its events have been told."""
+        return self._done
+
+    @property
+    def at_end(self) -> bool:
+        """Whether all of a finished stream has been computed."""
+        return self.features.finished and not self.has_chunk
+
+    def ending(self) -> Ending:
+        """What becomes of the utterance behind the chunk just heard."""
+        has_text = bool(self.utterance.tokens())
+        if self.at_end:
+            return Ending.SPOKEN if has_text else Ending.UNSPOKEN
+        return self.utterance.endpoint.ending(has_text)
+
+    def begin(self, utterance: Utterance) -> None:
+        """Go on with a new utterance, if there is anything to come."""
+        self._done = self.at_end
+        self.utterance = utterance

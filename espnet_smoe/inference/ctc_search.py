@@ -38,19 +38,120 @@ def greedy(log_probs: np.ndarray, blank: int = 0) -> list[int]:
     return collapse(np.argmax(log_probs, axis=1), blank)
 
 
-def prefix_beam(
-    log_probs: np.ndarray, blank: int = 0, beam: int = 8
-) -> list[Hypothesis]:
+class PrefixBeam:
     """The most probable sequences of units, summed over their alignments.
 
     Graves and Jaitly 2014, "Towards end-to-end speech recognition with recurrent neural
-    networks", Algorithm 1, all prefixes and units of a frame at once.
+    networks", Algorithm 1, all prefixes and units of a frame at once. Frames come in
+    pieces of any length, as a stream brings them; how they are cut changes nothing.
+
+    A prefix that was left out on the way takes the alignments that pass through it
+    along. What is kept grows by at most K prefixes a frame, a hundred bytes each.
+
+    Args:
+        blank: Id of the blank.
+        beam: Prefixes kept, K.
+
+    Raises:
+        ValueError: The beam is below 1.
+
+    Example:
+        >>> search = PrefixBeam(beam=2)
+        >>> search.advance(np.log([[0.6, 0.4]]))
+        >>> search.advance(np.log([[0.6, 0.4]]))
+        >>> search.nbest()[0].tokens
+        (1,)
+    """
+
+    def __init__(self, blank: int = 0, beam: int = 8):
+        if beam < 1:
+            raise ValueError(f"beam must be at least 1, got {beam}")
+        self.blank, self.beam = blank, beam
+        self._prefixes = _Prefixes()
+        self._nodes = np.zeros(1, dtype=np.int64)  # (K,) first the empty prefix alone
+        self._after_blank = np.zeros(1)  # (K,) log probabilities
+        self._after_unit = np.full(1, NEVER)
+
+    def advance(self, log_probs: np.ndarray) -> None:
+        """Hear further frames.
+
+        Args:
+            log_probs: ``(T, V)``.
+        """
+        log_probs = np.asarray(log_probs)
+        for frame, units in zip(log_probs, self._likely(log_probs)):
+            self._step(frame, units)
+
+    def nbest(self) -> list[Hypothesis]:
+        """At most K hypotheses of all frames so far, best first.
+
+        Their scores are log probabilities.
+        """
+        scores = np.logaddexp(self._after_blank, self._after_unit)
+        order = np.argsort(-scores, kind="stable")
+        return [
+            Hypothesis(self._prefixes.units(self._nodes[i]), float(scores[i]))
+            for i in order
+        ]
+
+    def _likely(self, log_probs: np.ndarray) -> np.ndarray:
+        """The units ``(T, C)`` by which prefixes may grow in each frame.
+
+        The best 2 K + 1 are enough for the same result as all: of these a prefix may
+        not grow by the blank, less likely by its own last unit, and K - 1 at most lead
+        to other prefixes of the beam. K remain that are as good as any other unit.
+        """
+        count = 2 * self.beam + 1
+        frames, vocabulary = log_probs.shape
+        if vocabulary <= count:
+            return np.broadcast_to(np.arange(vocabulary), log_probs.shape)
+        return np.argpartition(log_probs, -count, axis=1)[:, -count:]
+
+    def _step(self, frame: np.ndarray, units: np.ndarray) -> None:
+        """Hear one frame ``(V,)``; prefixes grow by ``units`` ``(C,)`` only."""
+        nodes, after_blank, after_unit = (
+            self._nodes,
+            self._after_blank,
+            self._after_unit,
+        )
+        parents, lasts = self._prefixes.ends(nodes)  # (K,) each
+        total = np.logaddexp(after_blank, after_unit)
+        heard = frame[lasts].astype(np.float64)  # the empty prefix: anything
+        stay_blank = total + frame[self.blank]
+        stay_unit = after_unit + heard
+        gains = np.where(units == self.blank, NEVER, frame[units])
+        longer = total[:, None] + gains  # (K, C)
+        # said again, a unit needs a blank before it
+        again = units == lasts[:, None]
+        longer[again] = (after_blank + heard)[again.nonzero()[0]]
+        # what one prefix grows to may be another one of the beam
+        short, long = (nodes[:, None] == parents).nonzero()
+        if len(short):
+            before = np.where(
+                lasts[short] == lasts[long], after_blank[short], total[short]
+            )
+            stay_unit[long] = np.logaddexp(stay_unit[long], before + heard[long])
+            pair, unit = again[long].nonzero()
+            longer[short[pair], unit] = NEVER
+        scores = np.concatenate([np.logaddexp(stay_blank, stay_unit), longer.ravel()])
+        best = _best(scores, self.beam)
+        kept, grown = best[best < len(nodes)], best[best >= len(nodes)] - len(nodes)
+        origin, place = np.divmod(grown, len(units))
+        new = self._prefixes.grow(nodes[origin], units[place])
+        self._nodes = np.concatenate([nodes[kept], new])
+        self._after_unit = np.concatenate([stay_unit[kept], longer[origin, place]])
+        self._after_blank = np.concatenate([stay_blank[kept], np.full(len(new), NEVER)])
+
+
+def prefix_beam(
+    log_probs: np.ndarray, blank: int = 0, beam: int = 8
+) -> list[Hypothesis]:
+    """`PrefixBeam` over a whole utterance.
 
     Args:
         log_probs: ``(T, V)``.
         blank: Id of the blank.
-        beam: Prefixes kept, K. A sum lacks the alignments of prefixes that were left
-            out on the way.
+        beam: Prefixes kept, K.
 
     Returns:
         At most K hypotheses, best first, with their log probabilities.
@@ -63,39 +164,9 @@ def prefix_beam(
         >>> best.tokens, round(float(np.exp(best.score)), 2)
         ((1,), 0.64)
     """
-    if beam < 1:
-        raise ValueError(f"beam must be at least 1, got {beam}")
-    prefixes = _Prefixes()
-    nodes = np.zeros(1, dtype=np.int64)  # (K,) the beam, first the empty prefix
-    after_blank, after_unit = np.zeros(1), np.full(1, NEVER)  # (K,) log probabilities
-    for frame in np.asarray(log_probs, dtype=np.float64):
-        parents, lasts = prefixes.ends(nodes)
-        total = np.logaddexp(after_blank, after_unit)
-        stay_blank = total + frame[blank]
-        stay_unit = np.where(lasts < 0, NEVER, after_unit + frame[lasts])
-        longer = total[:, None] + frame  # (K, V)
-        longer[:, blank] = NEVER
-        spoken = np.flatnonzero(lasts >= 0)
-        # said again, a unit needs a blank before it
-        longer[spoken, lasts[spoken]] = after_blank[spoken] + frame[lasts[spoken]]
-        # what one prefix grows to may be another one of the beam
-        short, long = np.nonzero(nodes[:, None] == parents)
-        stay_unit[long] = np.logaddexp(stay_unit[long], longer[short, lasts[long]])
-        longer[short, lasts[long]] = NEVER
-        scores = np.concatenate(
-            [np.logaddexp(stay_blank, stay_unit), longer.ravel()]
-        )  # (K + K V,)
-        best = _best(scores, beam)
-        stays = best < len(nodes)
-        kept, grown = best[stays], best[~stays] - len(nodes)
-        origin, unit = np.divmod(grown, len(frame))
-        new = [prefixes.grow(n, u) for n, u in zip(nodes[origin], unit)]
-        nodes = np.concatenate([nodes[kept], np.array(new, dtype=np.int64)])
-        after_unit = np.concatenate([stay_unit[kept], longer[origin, unit]])
-        after_blank = np.concatenate([stay_blank[kept], np.full(len(new), NEVER)])
-    scores = np.logaddexp(after_blank, after_unit)
-    order = np.argsort(-scores, kind="stable")
-    return [Hypothesis(prefixes.units(nodes[i]), float(scores[i])) for i in order]
+    search = PrefixBeam(blank, beam)
+    search.advance(log_probs)
+    return search.nbest()
 
 
 def _best(scores: np.ndarray, k: int) -> np.ndarray:
@@ -114,16 +185,18 @@ class _Prefixes:
 
     def ends(self, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Parents and last units ``(K,)`` of prefixes."""
-        parents, lasts = zip(*(self._ends[node] for node in nodes))
-        return np.array(parents), np.array(lasts)
+        ends = np.array([self._ends[node] for node in nodes.tolist()])
+        return ends[:, 0], ends[:, 1]
 
-    def grow(self, node: int, unit: int) -> int:
-        """The prefix with one unit more."""
-        end = (int(node), int(unit))
-        if end not in self._numbers:
-            self._numbers[end] = len(self._ends)
-            self._ends.append(end)
-        return self._numbers[end]
+    def grow(self, nodes: np.ndarray, units: np.ndarray) -> np.ndarray:
+        """Prefixes ``(n,)`` with one unit more each."""
+        grown = []
+        for end in zip(nodes.tolist(), units.tolist()):
+            if end not in self._numbers:
+                self._numbers[end] = len(self._ends)
+                self._ends.append(end)
+            grown.append(self._numbers[end])
+        return np.array(grown, dtype=np.int64)
 
     def units(self, node: int) -> tuple[int, ...]:
         """All units of a prefix."""

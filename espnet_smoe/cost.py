@@ -10,6 +10,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from espnet_smoe.compat import CTC, AbsEncoder, AbsPreEncoder, DefaultFrontend
+from espnet_smoe.encoder.conformer import U2PPConformerEncoder
 from espnet_smoe.encoder.speech_moe import SpeechMoEEncoder
 from espnet_smoe.encoder.stacking import StackedDeltas
 from espnet_smoe.moe import MoEFeedForward, Routing
@@ -30,8 +31,10 @@ def cost_lines(model: nn.Module) -> list[str]:
         parts = ", ".join(f"{k} {n / 1e6:,.0f}" for k, n in counts.items() if n)
         total = f"{sum(counts.values()) / 1e6:,.0f} million"
         lines.append(f"multiply-accumulates of one second: {total} ({parts})")
+    rate = frame_rate(model.frontend)
+    if isinstance(model.encoder, U2PPConformerEncoder):
+        lines.append(chunk_line(model.encoder, rate))
     if isinstance(model.encoder, SpeechMoEEncoder):
-        rate = frame_rate(model.frontend)
         lines.append(look_ahead_line(model.encoder, model.preencoder, rate))
     return lines
 
@@ -79,6 +82,25 @@ def look_ahead_line(
     return f"look-ahead: {parts}; in all {sum(waits.values()):.2f} s"
 
 
+def chunk_line(encoder: U2PPConformerEncoder, rate: float) -> str:
+    """How much speech a chunk takes, which is all that a stream waits for.
+
+    Args:
+        encoder: What works in chunks.
+        rate: Frames of the front-end in a second.
+
+    Example:
+        >>> chunk_line(U2PPConformerEncoder(20, 8, 1, 8, 1), rate=100.0)
+        'chunks of 4, 8, 16 frames: 0.16, 0.32, 0.64 s of speech; no look-ahead'
+    """
+    if not encoder.causal:
+        return "look-ahead: the whole utterance; it cannot stream"
+    sizes = (4, 8, 16)
+    seconds = ", ".join(f"{size * encoder.stride / rate:.2f}" for size in sizes)
+    frames = ", ".join(map(str, sizes))
+    return f"chunks of {frames} frames: {seconds} s of speech; no look-ahead"
+
+
 def frame_rate(frontend: nn.Module) -> float:
     """Frames in a second; 100 for a front-end that does not say."""
     if not isinstance(frontend, DefaultFrontend):
@@ -96,28 +118,29 @@ def multiply_accumulates(
 ) -> dict[str, int]:
     """Multiply-accumulates from the features of one utterance to its CTC output.
 
-    Matrix products, convolutions and attention count; in a mixture those of its
-    router and of the experts that one frame passes. A paper that says FLOPs may mean
-    these (SpeechMoE, Section 4.1) or twice as many.
+        Matrix products, convolutions and attention count; in a mixture those of its
+        router and of the experts that one frame passes. A paper that says FLOPs may mean
+        these (SpeechMoE, Section 4.1) or twice as many.
 
-    Args:
-        encoder: Its weights are not read; it may be on the meta device.
-        features: Of a frame.
-        frames: 100 are a second where the front-end shifts by 10 ms.
-        preencoder: Between the features and the encoder.
-        ctc: After the encoder.
+        Args:
+            encoder: Its weights are not read; it may be on the meta device.
+            features: Of a frame.
+            frames: 100 are a second where the front-end shifts by 10 ms.
+            preencoder: Between the features and the encoder.
+            ctc: After the encoder.
 
-    Returns:
-        Module -> multiply-accumulates; empty, with a warning, for an encoder that
-        cannot be followed without data.
+        Returns:
+            Module -> multiply-accumulates; empty, with a warning, for an encoder that
+            cannot be followed without data.
 
-    Example:
-        >>> from espnet_smoe.encoder.speech_moe import SpeechMoEEncoder
-        >>> encoder = SpeechMoEEncoder(
-        ...     10, output_size=10, linear_units=50, num_blocks=1, attention_heads=1
-        ... )
-        >>> multiply_accumulates(encoder, features=10)  # 100 (2 x 10 x 50 + 12 x 10)
-        {'encoder': 112000}
+        Example:
+            >>> from espnet_smoe.encoder.conformer import U2PPConformerEncoder
+    from espnet_smoe.encoder.speech_moe import SpeechMoEEncoder
+            >>> encoder = SpeechMoEEncoder(
+            ...     10, output_size=10, linear_units=50, num_blocks=1, attention_heads=1
+            ... )
+            >>> multiply_accumulates(encoder, features=10)  # 100 (2 x 10 x 50 + 12 x 10)
+            {'encoder': 112000}
     """
     x = torch.empty(1, frames, features, device="meta")
     lengths = torch.tensor([frames])

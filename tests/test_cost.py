@@ -7,7 +7,8 @@ from torch import nn
 
 from espnet_smoe import check_config, cost
 from espnet_smoe.compat import CTC, AbsEncoder
-from espnet_smoe.cost import look_ahead_line, multiply_accumulates
+from espnet_smoe.cost import chunk_line, look_ahead_line, multiply_accumulates
+from espnet_smoe.encoder.conformer import U2PPConformerEncoder
 from espnet_smoe.encoder.speech_moe import SpeechMoEEncoder
 from espnet_smoe.encoder.stacking import StackedDeltas
 from espnet_smoe.encoder.transformer import SMoETransformerEncoder
@@ -141,3 +142,19 @@ def test_check_config_prints_the_cost_below_the_parameters(tmp_path, capsys):
         "multiply-accumulates of one second: {} million (encoder {}, ctc {})"
     ).format(*million)
     assert look_ahead.endswith("memory 0.06 s, attention 0.00 s; in all 0.17 s")
+
+
+def test_a_mixture_that_streams_costs_its_routers_more():
+    sizes = {"output_size": 8, "attention_heads": 2, "linear_units": 16}
+    costs = []
+    for moe in (None, {"num_experts": 4, "top_k": 1}):
+        streaming = U2PPConformerEncoder(20, **sizes, num_blocks=2, moe=moe)
+        costs.append(multiply_accumulates(streaming, 20, frames=100)["encoder"])
+    routers = 2 * 2 * 25 * 8 * 4  # layers, halves, frames, D, experts
+    assert costs[1] - costs[0] == routers
+
+
+def test_an_encoder_that_looks_ahead_is_said_not_to_stream():
+    options = {"causal": False, "use_dynamic_chunk": False}
+    ahead = U2PPConformerEncoder(20, 8, 1, 8, 1, **options)
+    assert "cannot stream" in chunk_line(ahead, 100.0)

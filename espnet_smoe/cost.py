@@ -134,8 +134,7 @@ def multiply_accumulates(
             cannot be followed without data.
 
         Example:
-            >>> from espnet_smoe.encoder.conformer import U2PPConformerEncoder
-    from espnet_smoe.encoder.speech_moe import SpeechMoEEncoder
+        >>> from espnet_smoe.encoder.speech_moe import SpeechMoEEncoder
             >>> encoder = SpeechMoEEncoder(
             ...     10, output_size=10, linear_units=50, num_blocks=1, attention_heads=1
             ... )

@@ -118,28 +118,28 @@ def multiply_accumulates(
 ) -> dict[str, int]:
     """Multiply-accumulates from the features of one utterance to its CTC output.
 
-        Matrix products, convolutions and attention count; in a mixture those of its
-        router and of the experts that one frame passes. A paper that says FLOPs may mean
-        these (SpeechMoE, Section 4.1) or twice as many.
+    Matrix products, convolutions and attention count; in a mixture those of its
+    router and of the experts that one frame passes. A paper that says FLOPs may mean
+    these (SpeechMoE, Section 4.1) or twice as many.
 
-        Args:
-            encoder: Its weights are not read; it may be on the meta device.
-            features: Of a frame.
-            frames: 100 are a second where the front-end shifts by 10 ms.
-            preencoder: Between the features and the encoder.
-            ctc: After the encoder.
+    Args:
+        encoder: Its weights are not read; it may be on the meta device.
+        features: Of a frame.
+        frames: 100 are a second where the front-end shifts by 10 ms.
+        preencoder: Between the features and the encoder.
+        ctc: After the encoder.
 
-        Returns:
-            Module -> multiply-accumulates; empty, with a warning, for an encoder that
-            cannot be followed without data.
+    Returns:
+        Module -> multiply-accumulates; empty, with a warning, for an encoder that
+        cannot be followed without data.
 
-        Example:
+    Example:
         >>> from espnet_smoe.encoder.speech_moe import SpeechMoEEncoder
-            >>> encoder = SpeechMoEEncoder(
-            ...     10, output_size=10, linear_units=50, num_blocks=1, attention_heads=1
-            ... )
-            >>> multiply_accumulates(encoder, features=10)  # 100 (2 x 10 x 50 + 12 x 10)
-            {'encoder': 112000}
+        >>> encoder = SpeechMoEEncoder(
+        ...     10, output_size=10, linear_units=50, num_blocks=1, attention_heads=1
+        ... )
+        >>> multiply_accumulates(encoder, features=10)  # 100 (2 x 10 x 50 + 12 x 10)
+        {'encoder': 112000}
     """
     x = torch.empty(1, frames, features, device="meta")
     lengths = torch.tensor([frames])

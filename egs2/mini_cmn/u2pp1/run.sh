@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# The whole recipe: corpus, seven systems, their tables. Options go to run_all.sh.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+./run_all.sh --jobs 2 --mandarin true "$@"
+cat RESULTS.md
+echo
+echo "The report is in $PWD/RESULTS.md"

@@ -205,6 +205,7 @@ class ESPnetU2PPModel(RoutedASRModel):
         target = torch.cat((text, torch.full_like(start, self.ignore_id)), dim=1)
         target = target.scatter(1, text_lengths[:, None], self.eos)  # (B, L + 1)
         routing = decoder.route(ys_in, text_lengths + 1)
+        routing.everywhere = True
         out, _ = decoder(encoded, lengths, ys_in, text_lengths + 1, routing=routing)
         out = out.to(torch.promote_types(out.dtype, torch.float32))
         loss = self.criterion_att(out, target)

@@ -28,7 +28,7 @@ from dataclasses import fields
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from espnet_smoe.inference.stream_options import StreamOptions
+from espnet_smoe.inference.stream_options import add_options, given_options
 from espnet_smoe.serve.batcher import Batcher
 from espnet_smoe.serve.protocol import LARGEST_FRAME, STOPS, SessionError
 from espnet_smoe.serve.session import CLOSE_SECONDS, Limits, Session
@@ -47,14 +47,6 @@ LIMITS_HELP = {
     "backlog": "seconds of audio a session that may wait for the model",
     "idle": "seconds that a client may be silent, or not read",
     "grace": "seconds that sessions have to finish in when the server stops",
-}
-SEARCH_HELP = {
-    "chunk_size": "encoder frames computed together",
-    "left_chunks": "chunks that attention sees before its own, -1 for all",
-    "beam_size": "prefixes that the CTC search keeps",
-    "ctc_weight": "of the CTC score in rescoring",
-    "silence_seconds": "blanks that end an utterance",
-    "longest_seconds": "an utterance ends here, in whatever it says",
 }
 
 
@@ -176,22 +168,7 @@ def get_parser() -> argparse.ArgumentParser:
             metavar="N",
             help=f"{LIMITS_HELP[limit.name]} (default: %(default)s)",
         )
-    search = parser.add_argument_group("recognition")
-    for name, what in SEARCH_HELP.items():
-        default = getattr(StreamOptions, name)
-        search.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=type(default),
-            default=default,
-            metavar="N",
-            help=f"{what} (default: %(default)s)",
-        )
-    search.add_argument(
-        "--no-rescore",
-        dest="rescore",
-        action="store_false",
-        help="finals of the CTC search, without the decoders",
-    )
+    add_options(parser)
     return parser
 
 
@@ -203,8 +180,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     args = get_parser().parse_args(argv)
     limits = Limits(**{f.name: getattr(args, f"max_{f.name}") for f in fields(Limits)})
-    chosen = {name: getattr(args, name) for name in (*SEARCH_HELP, "rescore")}
-    options = StreamOptions(**chosen)
+    options = given_options(args)
     websocket_server()  # missing, it shall be told before the model takes its time
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("websockets").setLevel(logging.ERROR)
@@ -215,13 +191,21 @@ def main(argv: list[str] | None = None) -> int:
 
     torch.set_num_threads(args.threads)
     recogniser = StreamingRecogniser.load(args.model, options, args.device)
-    asyncio.run(_serve(recogniser, limits, args.host, args.port))
+    asyncio.run(serve(recogniser, limits, args.host, args.port))
     return 0
 
 
-async def _serve(
+async def serve(
     recogniser: "StreamingRecogniser", limits: Limits, host: str, port: int
 ) -> None:
+    """Serve until SIGINT or SIGTERM; tell the address on standard output.
+
+    Args:
+        recogniser: The model.
+        limits: What to bear.
+        host: Name or address to listen at.
+        port: Number; 0 for any that is free.
+    """
     server = Server(recogniser, limits)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,0 +1,360 @@
+"""How many sessions a server bears, and how soon it answers.
+
+    python3 -m espnet_smoe.serve.load --model exp/u2pp --sessions 50 talk.wav call.wav
+    python3 -m espnet_smoe.serve.load --model exp/u2pp --search talk.wav
+    python3 -m espnet_smoe.serve.load --url ws://host:8765 --misbehave 10 talk.wav
+
+With ``--model`` it starts a server on this machine and measures its processor time too.
+Sessions take the files in turn and speak at the pace of real time. ``--misbehave K``:
+K of them are cut off in the middle or send garbage; the others must not notice. The
+exit status is 1 where a session that behaved well did not get its finals.
+
+First partial: from the first audio sent to the first event. Final: from ``end`` sent to
+``done``, thus all that the server was behind.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from espnet_smoe.inference.audio import SAMPLE_RATE, read_audio
+from espnet_smoe.serve.client import MISBEHAVIOURS, Talk, talk
+from espnet_smoe.serve.server import LISTENING
+
+MANY = 10_000  # sessions that a server started here lets in
+FINE = 0.1  # of the number of sessions: how finely it is searched
+LATE = 0.2  # seconds of a sender that is itself too busy
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, 95th percentile and maximum in seconds."""
+
+    p50: float
+    p95: float
+    max: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread | None":
+        """Of one value or more; None of none.
+
+        Example:
+            >>> Spread.of([1.0, 2.0, 3.0])
+            Spread(p50=2.0, p95=2.9, max=3.0)
+        """
+        if not values:
+            return None
+        p50, p95 = np.percentile(values, [50, 95])
+        return cls(float(round(p50, 4)), float(round(p95, 4)), round(max(values), 4))
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one run has shown.
+
+    Attributes:
+        sessions: That behaved well.
+        complete: Of them, those that got their finals.
+        same: Whether all sessions of a file got the same finals.
+        misbehaving: Sessions that did not.
+        closed: Of them, those that the server has closed, or that left by themselves.
+        audio_seconds: Sent by all.
+        first_partial: Of the sessions that heard something.
+        final: Of the complete ones.
+        late: How late frames were sent, at most, a session.
+        cpu_seconds: Of the server, where it is known.
+        errors: Of sessions that behaved well, each once.
+    """
+
+    sessions: int
+    complete: int
+    same: bool
+    misbehaving: int
+    closed: int
+    audio_seconds: float
+    first_partial: Spread | None
+    final: Spread | None
+    late: Spread | None
+    cpu_seconds: float | None
+    errors: list[str]
+
+    @property
+    def per_core(self) -> float | None:
+        """Sessions at real time that one core could bear, by its time used."""
+        if not self.cpu_seconds:
+            return None
+        return round(self.audio_seconds / self.cpu_seconds, 1)
+
+    def keeps_up(self, bound: float) -> bool:
+        """Whether all were served, 95 % of the finals within ``bound`` seconds."""
+        served = self.complete == self.sessions
+        return served and self.final is not None and self.final.p95 <= bound
+
+
+async def run_load(
+    url: str,
+    waves: Sequence[np.ndarray],
+    sessions: int,
+    misbehaving: int = 0,
+    realtime: bool = True,
+    spread: float = 1.0,
+    cpu_seconds: "CpuClock | None" = None,
+) -> Load:
+    """Hold sessions at the same time.
+
+    Args:
+        url: Of the server.
+        waves: ``(samples,)`` float32 at 16 kHz each, taken in turn.
+        sessions: In all.
+        misbehaving: So many of them.
+        realtime: Pace; else as quick as the server takes it.
+        spread: Seconds over which they begin, so that chunks do not fall together.
+        cpu_seconds: Of the server, if it runs here.
+
+    Raises:
+        ValueError: More misbehave than there are sessions.
+    """
+    if not 0 <= misbehaving <= sessions:
+        raise ValueError(f"{misbehaving} of {sessions} sessions cannot misbehave")
+    begun = cpu_seconds() if cpu_seconds else None
+    bad = [n * sessions // misbehaving for n in range(misbehaving)]
+    how = {n: MISBEHAVIOURS[i % len(MISBEHAVIOURS)] for i, n in enumerate(bad)}
+
+    async def one(number: int) -> Talk:
+        await asyncio.sleep(number * spread / sessions)
+        wave = waves[number % len(waves)]
+        return await talk(url, wave, realtime, how.get(number))
+
+    talks = await asyncio.gather(*map(one, range(sessions)))
+    used = cpu_seconds() - begun if cpu_seconds else None
+    good = {n: t for n, t in enumerate(talks) if n not in how}
+    return _summary(good, [talks[n] for n in bad], len(waves), used)
+
+
+def _summary(
+    good: dict[int, Talk], bad: list[Talk], files: int, cpu_seconds: float | None
+) -> Load:
+    complete = {n: t for n, t in good.items() if t.complete and t.finals}
+    texts: dict[int, set[tuple[str, ...]]] = {}
+    for number, one in complete.items():
+        said = tuple(final["text"] for final in one.finals)
+        texts.setdefault(number % files, set()).add(said)
+    talks = good.values()
+    return Load(
+        sessions=len(good),
+        complete=len(complete),
+        same=all(len(of_file) == 1 for of_file in texts.values()),
+        misbehaving=len(bad),
+        closed=sum(t.done is None and t.begun is not None for t in bad),
+        audio_seconds=round(sum(t.seconds for t in (*talks, *bad)), 2),
+        first_partial=Spread.of([t.first - t.begun for t in talks if t.first]),
+        final=Spread.of([t.done - t.ended for t in complete.values()]),
+        late=Spread.of([t.late for t in talks]),
+        cpu_seconds=None if cpu_seconds is None else round(cpu_seconds, 2),
+        errors=sorted({t.error for t in talks if t.error}),
+    )
+
+
+async def search(
+    run: Callable[[int], Awaitable[Load]], start: int, bound: float
+) -> list[Load]:
+    """Look for the most sessions with which the server keeps up.
+
+    Args:
+        run: Runs so many.
+        start: The first number to try; it is doubled while the server keeps up.
+        bound: Seconds, see `Load.keeps_up`.
+
+    Returns:
+        All runs; the largest that keeps up is within a tenth of what is possible.
+    """
+    tried: list[Load] = []
+    low, high = 0, None
+    number = start
+    while high is None or high - low > max(1, FINE * low):
+        tried.append(await run(number))
+        if tried[-1].keeps_up(bound):
+            low = number
+        else:
+            high = number
+        number = 2 * low if high is None else (low + high) // 2
+        if number == 0:
+            break
+    return tried
+
+
+# -- a server of one's own ----------------------------------------------------------
+
+
+class CpuClock:
+    """Processor time of a process, as Linux counts it.
+
+    Args:
+        pid: Of the process.
+    """
+
+    def __init__(self, pid: int):
+        self.path = Path(f"/proc/{pid}/stat")
+
+    def __call__(self) -> float:
+        """Seconds so far."""
+        after_name = self.path.read_text().rpartition(")")[2].split()
+        ticks = int(after_name[11]) + int(after_name[12])  # user and system
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def own_server(
+    model: str, options: Sequence[str]
+) -> Iterator[tuple[str, CpuClock | None]]:
+    """Start a server on a free port and stop it at the end of the block.
+
+    Args:
+        model: Folder or zip.
+        options: More for ``espnet-smoe serve``.
+
+    Raises:
+        ValueError: It did not start.
+    """
+    command = [sys.executable, "-m", "espnet_smoe.serve.server", "--model", model]
+    command += ["--port", "0", "--max-sessions", str(MANY), *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line = process.stdout.readline()
+            if not line.startswith(LISTENING):
+                raise ValueError(
+                    f"the server did not start; try it alone: {shlex.join(command)}"
+                )
+            linux = Path("/proc/self/stat").exists()
+            yield line.split()[-1], CpuClock(process.pid) if linux else None
+        finally:
+            process.terminate()
+
+
+# -- the command --------------------------------------------------------------------
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m espnet_smoe.serve.load",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("files", nargs="+", help="audio of any rate that soundfile reads, or .pcm")
+    server = parser.add_mutually_exclusive_group(required=True)
+    server.add_argument("--url", help="a server that runs, such as ws://host:8765")
+    server.add_argument("--model", help="start one: packed zip, or experiment's folder")
+    add("--server-options", default="", help="more of espnet-smoe serve, in quotes")
+    add("--sessions", type=int, default=10, help="default: %(default)s")
+    add("--misbehave", type=int, default=0, metavar="K", help="so many of them")
+    add("--fast", action="store_true", help="not at the pace of real time")
+    add("--seconds", type=float, help="use so much of each file")
+    add(
+        "--spread",
+        type=float,
+        default=1.0,
+        help="seconds over which sessions begin (default: %(default)s)",
+    )
+    add("--search", action="store_true", help="more and more, until it is too much")
+    add(
+        "--bound",
+        type=float,
+        default=1.0,
+        help="seconds for 95 %% of the finals to keep up (default: %(default)s)",
+    )
+    add("--json", type=Path, help="write the figures to this file")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        0, or 1 where a session that behaved well did not get its finals.
+    """
+    args = get_parser().parse_args(argv)
+    if args.sessions < 1:
+        raise ValueError(f"--sessions must be at least 1, got {args.sessions}")
+    waves = [read_audio(path)[0] for path in args.files]
+    if args.seconds:
+        waves = [wave[: round(args.seconds * SAMPLE_RATE)] for wave in waves]
+    if args.url:
+        loads = asyncio.run(_run(args, args.url, waves, None))
+    else:
+        with own_server(args.model, shlex.split(args.server_options)) as (url, clock):
+            loads = asyncio.run(_run(args, url, waves, clock))
+    if args.json:
+        content = [{**asdict(load), "per_core": load.per_core} for load in loads]
+        args.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    if args.search:
+        most = max((x.sessions for x in loads if x.keeps_up(args.bound)), default=0)
+        print(f"most sessions with 95 % of the finals in {args.bound:g} s: {most}")
+        return 0
+    return 0 if loads[0].complete == loads[0].sessions else 1
+
+
+async def _run(
+    args: argparse.Namespace,
+    url: str,
+    waves: list[np.ndarray],
+    clock: CpuClock | None,
+) -> list[Load]:
+    async def run(sessions: int) -> Load:
+        load = await run_load(
+            url, waves, sessions, args.misbehave, not args.fast, args.spread, clock
+        )
+        _print(load, args.bound)
+        return load
+
+    if args.search:
+        return await search(run, args.sessions, args.bound)
+    return [await run(args.sessions)]
+
+
+def _print(load: Load, bound: float) -> None:
+    said = [f"{load.complete} of {load.sessions} sessions got their finals"]
+    if not load.same:
+        said.append("those of one file differ")
+    if load.misbehaving:
+        said.append(f"{load.closed} of {load.misbehaving} misbehaving ones were closed")
+    print("; ".join(said))
+    for name, spread in (
+        ("first partial", load.first_partial),
+        ("final after end", load.final),
+        ("sender late", load.late),
+    ):
+        if spread:
+            print(
+                f"  {name:<16}p50 {spread.p50:7.3f} s   p95 {spread.p95:7.3f} s   "
+                f"max {spread.max:7.3f} s"
+            )
+    kept = "kept up" if load.keeps_up(bound) else "did not keep up"
+    print(f"  the server {kept} (bound {bound:g} s)")
+    if load.late and load.late.p95 > LATE:
+        print("  this client was late itself: run it on another machine")
+    if load.per_core:
+        print(
+            f"  {load.cpu_seconds} s of processor for {load.audio_seconds} s of audio: "
+            f"{load.per_core} sessions a core at real time"
+        )
+    for error in load.errors:
+        print(f"  error: {error}")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (ValueError, OSError) as failure:
+        sys.exit(f"error: {failure}")

@@ -1,0 +1,115 @@
+"""50 people at once, with a model: ten of them hang up or send garbage."""
+
+import asyncio
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from espnet_smoe.inference.stream_options import StreamOptions
+from espnet_smoe.inference.streaming import StreamingRecogniser
+from espnet_smoe.serve.client import MISBEHAVIOURS, talk
+from espnet_smoe.serve.server import Server
+from espnet_smoe.serve.session import Limits
+from tests.tiny import save_experiment
+
+SESSIONS, BAD, WAVES = 50, 10, 8
+TOKENS = ["<blank>", "<unk>", *"abcdefghijkl", "<sos/eos>"]
+OPTIONS = StreamOptions(chunk_size=4, left_chunks=2, beam_size=4, longest_seconds=0.7)
+SURE = 30.0  # times the weights of the CTC head: near ties could fall either way
+
+
+def config():
+    from espnet2.tasks.asr import ASRTask
+
+    from espnet_smoe import register
+
+    register()
+    sizes = {"attention_heads": 2, "linear_units": 24, "num_blocks": 2}
+    moe = {"moe": {"num_experts": 4}}
+    return ASRTask.get_default_config() | {
+        "token_list": TOKENS,
+        "token_type": "char",
+        "model": "u2pp",
+        "model_conf": {},
+        "frontend_conf": {"n_fft": 512, "hop_length": 160, "n_mels": 20},
+        "normalize": None,
+        "encoder": "u2pp_conformer",
+        "encoder_conf": {**sizes, **moe, "output_size": 16},
+        "decoder": "u2pp_transformer",
+        "decoder_conf": {**sizes, **moe, "r_num_blocks": 1},
+    }
+
+
+@pytest.fixture(scope="module")
+def recogniser(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exp")
+    _, path = save_experiment(folder, config())
+    weights = torch.load(path)
+    weights["ctc.ctc_lo.weight"] *= SURE
+    torch.save(weights, path)
+    return StreamingRecogniser.load(folder, OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def waves():
+    """Noise that comes and goes, 16 bits, each with something behind its last chunk."""
+    rng = np.random.default_rng(0)
+    waves = []
+    for n in range(WAVES):
+        samples = 2560 * (8 + 2 * n) + 1500
+        loudness = np.abs(np.sin(np.arange(samples) / (3000 + 400 * n))) ** 3
+        wave = rng.normal(0, 0.1, samples) * loudness
+        waves.append((np.round(wave * 32768) / 32768).astype(np.float32))
+    return waves
+
+
+def alone(recogniser, wave):
+    """Events of one stream without a server."""
+    stream = recogniser.open()
+    stream.accept(wave)
+    stream.finish()
+    events = []
+    while stream.ready:
+        events += recogniser.step([stream])[0]
+    return [event.as_dict() for event in events]
+
+
+def rounded(events):
+    """Events without confidences, which a batch rounds in another way."""
+    return [
+        {**e, "type": "event", "tokens": [{**t, "confidence": 0} for t in e["tokens"]]}
+        for e in events
+    ]
+
+
+async def serve(recogniser, talks, **limits):
+    """Hold sessions with a server; return them and the server."""
+    server = Server(recogniser, Limits(**limits))
+    port = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(server.run("127.0.0.1", 0, port.set_result))
+    url = f"ws://127.0.0.1:{await port}"
+    try:
+        return await asyncio.gather(*(talk(url, *args) for args in talks)), server
+    finally:
+        server.stop()
+        await task
+
+
+def test_forty_of_fifty_hear_what_they_hear_alone(recogniser, waves):
+    expected = [rounded(alone(recogniser, wave)) for wave in waves]
+    kinds = Counter(event["kind"] for events in expected for event in events)
+    assert kinds["final"] > WAVES and kinds["partial"] > 5 * WAVES  # worth comparing
+    bad = {
+        n * SESSIONS // BAD: MISBEHAVIOURS[n % len(MISBEHAVIOURS)] for n in range(BAD)
+    }
+    talks = [(waves[n % WAVES], False, bad.get(n)) for n in range(SESSIONS)]
+    results, server = asyncio.run(serve(recogniser, talks, backlog=1.0))
+    for n, result in enumerate(results):
+        if n in bad:
+            assert not result.complete, bad[n]
+        else:
+            assert result.complete, result.error
+            assert rounded(result.events) == expected[n % WAVES]
+    assert not server.batcher.feeds

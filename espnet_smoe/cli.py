@@ -12,6 +12,7 @@ COMMANDS = {
         "speech to text and translation",
     ),
     "serve": ("espnet_smoe.serve.server", "speech to text for many, by websocket"),
+    "stream": ("espnet_smoe.inference.stream", "words while they are spoken"),
     "prepare": ("espnet_smoe.data.prepare", "check and format a data directory"),
     "score": ("espnet_smoe.report.score", "WER, CER, BLEU and chrF with intervals"),
     "compare": ("espnet_smoe.report.compare", "one table of several experiments"),

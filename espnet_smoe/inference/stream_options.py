@@ -30,7 +30,7 @@ class StreamOptions:
         ctc_weight: Weight of the CTC score in that choice.
         reverse_weight: Share of the right-to-left decoder in it, 0 to 1; None for the
             model's own.
-        silence_seconds: Blanks that end an utterance.
+        silence_seconds: Blanks that end an utterance; looked at behind each chunk.
         start_seconds: Of nothing but blanks; the encoder then begins anew, silently.
         longest_seconds: An utterance ends here, in whatever it says.
 

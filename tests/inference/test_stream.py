@@ -1,0 +1,255 @@
+"""The command tells words from files and pipes, and names what it cannot use."""
+
+import io
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import wave as wave_format
+
+import numpy as np
+import pytest
+import soundfile
+
+from espnet_smoe.cli import main
+from espnet_smoe.inference import stream as command
+from espnet_smoe.inference.stream_display import ERASE
+from espnet_smoe.inference.stream_sources import in_real_time, open_file, open_pipe
+from espnet_smoe.inference.streaming import StreamingRecogniser, StreamOptions
+from tests.inference.tiny_u2pp import TOKENS, babble, save_tiny_u2pp
+from tests.tiny import save_experiment, tiny_ctc_config
+
+SMALL = ("--chunk-size", "4", "--left-chunks", "2", "--silence-seconds", "0.2")
+OPTIONS = StreamOptions(chunk_size=4, left_chunks=2, silence_seconds=0.2)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(save_tiny_u2pp(tmp_path_factory.mktemp("exp")))
+
+
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory):
+    path = tmp_path_factory.mktemp("audio") / "talk.wav"
+    soundfile.write(path, babble(4.0), 16000)
+    return path
+
+
+@pytest.fixture(scope="module")
+def told(model, talk):
+    """What the engine makes of the talk."""
+    found = []
+    recogniser = StreamingRecogniser.load(model, OPTIONS)
+    command.recognise(recogniser, open_file(talk), found.append)
+    assert sum(event.kind == "final" for event in found) > 1
+    return found
+
+
+class Pipe(io.BytesIO):
+    """Standard input as another program's output: no seeking."""
+
+    buffer = property(lambda self: self)
+
+    def seek(self, *_):
+        raise OSError("a pipe")
+
+    tell = seek
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def stream(*arguments):
+    return main(["stream", *map(str, arguments), *SMALL])
+
+
+def test_finished_utterances_are_lines(model, talk, told, capsys):
+    assert stream("--model", model, talk) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [e.text for e in told if e.kind == "final"]
+    assert "4.0 s of audio" in err
+
+
+def test_json_tells_partials_finals_and_times(model, talk, told, capsys):
+    assert stream("--model", model, talk, "--json") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line) for line in lines] == [e.as_dict() for e in told]
+
+
+def test_a_terminal_shows_words_in_place(model, talk, told, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    assert stream("--model", model, talk) == 0
+    shown = sys.stdout.getvalue().split(ERASE)[1:]
+    assert len(shown) == len(told)
+    for text, event in zip(shown, told):
+        assert text == event.text + ("\n" if event.kind == "final" else "")
+
+
+def as_wav(samples, width=2, rate=16000, channels=1):
+    """A WAV whose writer, on a pipe, could not know its length."""
+    scaled = np.repeat(samples[:, None], channels, axis=1) * 2 ** (8 * width - 1)
+    whole = np.round(scaled).astype("<i4")
+    if width == 1:
+        data = (whole + 128).astype(np.uint8).tobytes()
+    else:
+        data = whole.view(np.uint8).reshape(-1, 4)[:, :width].tobytes()
+    file = io.BytesIO()
+    with wave_format.open(file, "wb") as out:
+        out.setnchannels(channels)
+        out.setsampwidth(width)
+        out.setframerate(rate)
+        out.writeframes(data)
+    header = bytearray(file.getvalue())
+    header[4:8] = header[40:44] = b"\xff\xff\xff\xff"
+    return bytes(header)
+
+
+def test_a_pipe_says_what_the_file_says(model, talk, told, monkeypatch, capsys):
+    samples = soundfile.read(talk, dtype="float32")[0]
+    raw = np.round(samples * 32768).astype("<i2").tobytes()
+    for data in (as_wav(samples), raw):
+        monkeypatch.setattr(sys, "stdin", Pipe(data))
+        assert stream("--model", model, "-") == 0
+        out = capsys.readouterr().out.splitlines()
+        assert out == [e.text for e in told if e.kind == "final"]
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_wav_of_any_width_comes_through_a_pipe(width, channels):
+    samples = np.round(babble(0.53) * 100) / 128
+    pieces = list(open_pipe(Pipe(as_wav(samples, width, channels=channels))))
+    assert len(pieces) > 5
+    np.testing.assert_allclose(np.concatenate(pieces), samples, atol=1e-6)
+
+
+@pytest.mark.parametrize("source", ["wav", "pcm", "file"])
+def test_another_rate_becomes_16_khz_without_a_seam(source, tmp_path):
+    time_ = np.arange(8000) / 8000
+    tone = 0.5 * np.sin(2 * np.pi * 440 * time_)
+    raw = np.round(tone * 32768).astype("<i2").tobytes()
+    path = tmp_path / "tone.flac"
+    soundfile.write(path, tone, 8000)
+    pieces = {
+        "wav": lambda: open_pipe(Pipe(as_wav(tone, rate=8000))),
+        "pcm": lambda: open_pipe(Pipe(raw + b"\0"), pcm_rate=8000),  # half a sample
+        "file": lambda: open_file(path),
+    }[source]()
+    wave = np.concatenate(list(pieces))
+    assert wave.dtype == np.float32
+    assert len(wave) == 16000
+    wanted = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+    np.testing.assert_allclose(wave[200:-200], wanted[200:-200], atol=1e-3)
+
+
+def test_headerless_file_has_the_rate_that_is_told(tmp_path):
+    path = tmp_path / "call.pcm"
+    path.write_bytes(np.zeros(4000, "<i2").tobytes())
+    assert sum(map(len, open_file(path))) == 4000
+    assert sum(map(len, open_file(path, pcm_rate=8000))) == 8000
+
+
+def test_real_time_is_kept():
+    begun = time.monotonic()
+    arrivals = [
+        time.monotonic() - begun for _ in in_real_time(np.zeros((3, 800), np.float32))
+    ]
+    assert arrivals == pytest.approx([0.05, 0.1, 0.15], abs=0.04)
+
+
+def test_realtime_paces_the_command(model, tmp_path):
+    path = tmp_path / "short.wav"
+    soundfile.write(path, babble(0.6), 16000)
+    begun = time.monotonic()
+    pieces = in_real_time(open_file(path))
+    recogniser = StreamingRecogniser.load(model, OPTIONS)
+    seconds, computing = command.recognise(recogniser, pieces, lambda event: None)
+    assert time.monotonic() - begun > 0.6 > computing
+    assert seconds == pytest.approx(0.6)
+
+
+def test_interrupt_ends_with_what_was_said(model, talk, told):
+    wave = soundfile.read(talk, dtype="float32")[0]
+
+    def endless():
+        yield wave[:16000]
+        timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        time.sleep(30)  # a microphone in a silent room
+        yield wave
+
+    found = []
+    recogniser = StreamingRecogniser.load(model, OPTIONS)
+    pieces = command.until_interrupted(endless())
+    seconds, _ = command.recognise(recogniser, pieces, found.append)
+    assert seconds == 1.0
+    assert found[-1].kind == "final"
+    assert found[-1].end == pytest.approx(1.0, abs=0.2)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_interrupt_does_not_break_a_step():
+    taken = []
+    for piece in command.until_interrupted(iter([1, 2, 3])):
+        os.kill(os.getpid(), signal.SIGINT)
+        taken.append(piece)
+    assert taken == [1]
+
+
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        (b"", "no audio came on standard input"),
+        (b"RIFF\x10\0\0", "WAV header on standard input is broken"),
+        (as_wav(babble(0.1))[:30], "WAV header on standard input is broken"),
+        (b"RIFF\x24\0\0\0AVI LIST", "is broken.*pcm_s16le"),
+        (b"fLaC\0\0", "standard input is FLAC.*name the file"),
+        (b"ID3\4", "standard input is MP3"),
+    ],
+)
+def test_what_is_no_audio_on_a_pipe_is_said(data, message):
+    with pytest.raises(ValueError, match=message):
+        open_pipe(Pipe(data))
+
+
+def test_a_float_wav_on_a_pipe_names_the_way_out():
+    file = io.BytesIO()
+    soundfile.write(file, babble(0.1), 16000, format="WAV", subtype="FLOAT")
+    with pytest.raises(ValueError, match="broken .unknown format: 3.*pcm_s16le"):
+        open_pipe(Pipe(file.getvalue()))
+
+
+def test_faults_of_the_command_line_are_one_line(model, talk, tmp_path, capsys):
+    text = tmp_path / "text.wav"
+    text.write_text("no audio")
+    for arguments, message in [
+        (("--model", model), "name one audio file"),
+        (("--model", model, talk, "--mic"), "name one audio file"),
+        (("--model", model, "none.wav"), "none.wav does not exist"),
+        (("--model", model, text), f"{text} cannot be read as audio"),
+        (("--model", model, talk, "--pcm-rate", "0"), "--pcm-rate must be"),
+        (("--model", model, talk, "--beam-size", "0"), "beam_size must be at least 1"),
+        (("--model", tmp_path / "none", talk), "none does not exist"),
+    ]:
+        assert stream(*arguments) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("espnet-smoe stream: ") and message in err
+        assert err.count("\n") == 1
+
+
+def test_a_model_that_cannot_stream_is_named(talk, tmp_path, capsys):
+    save_experiment(tmp_path, tiny_ctc_config(TOKENS))
+    assert stream("--model", tmp_path, talk) == 1
+    err = capsys.readouterr().err
+    assert "SpeechMoEEncoder" in err and "u2pp_conformer" in err
+
+
+def test_a_microphone_without_its_package_names_the_extra(model, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    assert stream("--model", model, "--mic") == 1
+    assert "pip install 'espnet_smoe[mic]'" in capsys.readouterr().err

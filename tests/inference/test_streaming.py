@@ -1,0 +1,379 @@
+"""Streams of one model: equal to the whole, to each other, cut where speech ends."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from espnet_smoe.compat import DefaultFrontend
+from espnet_smoe.encoder.chunk_cache import EncoderCache
+from espnet_smoe.inference.ctc_align import align
+from espnet_smoe.inference.ctc_search import prefix_beam
+from espnet_smoe.inference.rescoring import rescore
+from espnet_smoe.inference.streaming import (
+    Event,
+    StreamingRecogniser,
+    StreamOptions,
+)
+from tests.inference.tiny_u2pp import (
+    TOKENS,
+    babble,
+    save_tiny_u2pp,
+    tiny_u2pp,
+    tiny_u2pp_config,
+)
+from tests.tiny import noise, save_experiment, tiny_ctc_config
+
+NEVER = float("inf")
+UNCUT = {"silence_seconds": NEVER, "start_seconds": NEVER, "longest_seconds": NEVER}
+SMALL = {"chunk_size": 4, "left_chunks": 2, "beam_size": 4}
+CUT = SMALL | {"silence_seconds": 0.2, "longest_seconds": 2.0}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_u2pp()
+
+
+def recogniser_of(model, **options):
+    return StreamingRecogniser(model, StreamOptions(**options), "".join)
+
+
+def events_of(recogniser, wave, pieces=()):
+    """All events of one stream, that comes in pieces of so many samples."""
+    stream, events, start = recogniser.open(), [], 0
+    for piece in (*pieces, len(wave)):
+        stream.accept(wave[start : start + piece])
+        start += piece
+        while stream.ready:
+            events += recogniser.step([stream])[0]
+    stream.finish()
+    while not stream.done:
+        assert stream.ready
+        events += recogniser.step([stream])[0]
+    return events
+
+
+def same(events, others):
+    assert [(e.kind, e.text) for e in events] == [(e.kind, e.text) for e in others]
+    for event, other in zip(events, others):
+        assert (event.start, event.end) == (other.start, other.end)
+        for token, twin in zip(event.tokens, other.tokens, strict=True):
+            assert (token.token, token.start) == (twin.token, twin.start)
+            assert token.confidence == pytest.approx(twin.confidence, abs=1e-4)
+
+
+@pytest.mark.parametrize("chunk, left", [(1, 0), (4, 2), (16, -1)])
+@pytest.mark.parametrize("rescoring", [False, True])
+def test_a_stream_equals_the_masked_pass_over_the_whole(model, chunk, left, rescoring):
+    wave = babble(3.21, seed=5)
+    options = {"chunk_size": chunk, "left_chunks": left, "rescore": rescoring}
+    *partials, final = events_of(recogniser_of(model, **options, **UNCUT), wave)
+    with torch.inference_mode():
+        lengths = torch.tensor([len(wave)])
+        encoded, frames = model.encode(
+            torch.from_numpy(wave)[None], lengths, chunk_size=chunk, left_chunks=left
+        )
+        log_probs = model.ctc.log_softmax(encoded)[0].numpy()
+        nbest = prefix_beam(log_probs)
+        assert partials[-1].text == "".join(TOKENS[t] for t in nbest[0].tokens)
+        if rescoring:
+            ids = {"sos": model.sos, "eos": model.eos}
+            (nbest,) = rescore(model.decoder, encoded, frames, [nbest], **ids)
+    assert [t.token for t in final.tokens] == [TOKENS[t] for t in nbest[0].tokens]
+    assert len(final.tokens) > 20
+    for token, span in zip(final.tokens, align(log_probs, nbest[0].tokens)):
+        assert (token.start, token.end) == pytest.approx(
+            (0.04 * span.start, 0.04 * span.end)
+        )
+        assert token.confidence == pytest.approx(span.confidence, abs=1e-4)
+    assert (final.kind, final.start) == ("final", final.tokens[0].start)
+    assert final.end == final.tokens[-1].end
+
+
+def test_rescoring_may_change_the_choice(model):
+    wave = babble(6.0, seed=1)
+    options = {"rescore": False}, {"ctc_weight": 1e6}, {"ctc_weight": 0.0}
+    by_ctc, mostly_ctc, by_decoders = (
+        [e.text for e in finals(recogniser_of(model, **CUT, **changed), wave)]
+        for changed in options
+    )
+    assert by_ctc == mostly_ctc != by_decoders
+
+
+def finals(recogniser, wave):
+    return [e for e in events_of(recogniser, wave) if e.kind == "final"]
+
+
+@settings(max_examples=8, deadline=None)
+@given(pieces=st.lists(st.integers(0, 9000), max_size=12))
+def test_how_the_audio_comes_changes_nothing(model, pieces):
+    recogniser = recogniser_of(model, **CUT)
+    wave = babble(3.3, seed=2)
+    whole = events_of(recogniser, wave)
+    assert sum(event.kind == "final" for event in whole) >= 2
+    same(events_of(recogniser, wave, pieces), whole)
+
+
+def test_streams_together_say_what_each_says_alone(model):
+    recogniser = recogniser_of(model, **CUT)
+    waves = [babble(s, seed) for seed, s in enumerate([2.9, 0.4, 4.6, 0.01, 3.3])]
+    alone = [events_of(recogniser, wave) for wave in waves]
+    assert sum(len(events) for events in alone) > 30
+    rng = np.random.default_rng(0)
+    waiting = list(enumerate(waves))
+    open_ones, found = {}, {n: [] for n in range(len(waves))}
+    while waiting or open_ones:
+        if waiting and rng.random() < 0.5:
+            number, wave = waiting.pop(0)
+            open_ones[number] = [recogniser.open(), wave]
+        for of_one in open_ones.values():
+            stream, wave = of_one
+            cut = int(rng.integers(0, 6000))
+            if len(wave):
+                stream.accept(wave[:cut])
+                of_one[1] = wave[cut:]
+            elif not stream.ready:
+                stream.finish()
+        streams = [stream for stream, _ in open_ones.values()]
+        for number, events in zip(list(open_ones), recogniser.step(streams)):
+            found[number] += events
+            if open_ones[number][0].done:
+                del open_ones[number]
+    for number, events in enumerate(alone):
+        same(found[number], events)
+
+
+def test_a_partial_is_told_only_when_the_text_changes(model):
+    events = events_of(recogniser_of(model, **CUT), babble(6.0, seed=3))
+    shown = ""
+    for event in events:
+        if event.kind == "partial":
+            assert event.text != shown
+            assert event.tokens == ()
+        shown = "" if event.kind == "final" else event.text
+    assert {event.kind for event in events} == {"partial", "final"}
+    assert shown == ""  # what was shown at the end has become a final
+
+
+def test_time_goes_on_from_utterance_to_utterance(model):
+    recogniser = recogniser_of(model, **CUT)
+    found = finals(recogniser, babble(8.0, seed=4))
+    assert len(found) > 3
+    for before, after in zip(found, found[1:]):
+        assert before.start < before.end <= after.start
+    assert 6.0 < found[-1].end <= 8.0
+
+
+# A model that says a for soft and b for loud sounds, and nothing in silence.
+
+LEVELS = {"a": 0.05, "b": 0.5}
+
+
+@dataclass
+class LoudnessEncoder:
+    """Mean feature of the four frames of each encoder frame, without a memory."""
+
+    stride: int = 4
+    batches: list[int] = field(default_factory=list)
+
+    def new_cache(self, batch=1, chunk_size=16, left_chunks=-1):
+        empty = torch.zeros(batch, 1, 0, 1)
+        frames = torch.zeros(batch, dtype=torch.long)
+        given = torch.zeros(batch, 0, 20), [(empty, empty)], [], frames
+        return EncoderCache(*given, chunk_size, left_chunks, [])
+
+    def forward_chunk(self, xs, cache, lengths=None, routing=None):
+        self.batches.append(len(xs))
+        loudness = xs.mean(dim=2).unflatten(1, (-1, 4)).mean(dim=2, keepdim=True)
+        return loudness, lengths // self.stride, cache
+
+
+class LoudnessHead:
+    def log_softmax(self, encoded):
+        token = (encoded > -12).long() + (encoded > -4.2).long()  # 0, 1 or 2
+        scores = torch.full((*encoded.shape[:2], 3), 0.001)
+        return scores.scatter(2, token, 0.998).log()
+
+
+class LoudnessModel(torch.nn.Module):
+    """Blank, a or b, by level."""
+
+    decoder = normalize = None
+    blank_id, token_list = 0, ["<blank>", "a", "b"]
+
+    def __init__(self):
+        super().__init__()
+        self.frontend = DefaultFrontend(n_fft=512, hop_length=160, n_mels=20)
+        self.encoder, self.ctc = LoudnessEncoder(), LoudnessHead()
+        self.anchor = torch.nn.Parameter(torch.zeros(1))
+
+
+def sound(*parts):
+    """Noise of a token's level, or silence where there is none, for some seconds."""
+    return np.concatenate(
+        [LEVELS.get(token, 0.0) * noise(seconds) for token, seconds in parts]
+    ).astype(np.float32)
+
+
+def hear(wave, **options):
+    defaults = {"rescore": False, "chunk_size": 4}
+    return events_of(recogniser_of(LoudnessModel(), **defaults | options), wave)
+
+
+def spoken(events):
+    return [(e.kind, e.text) for e in events if e.kind == "final"]
+
+
+def test_silence_ends_an_utterance_and_its_tokens_have_their_times():
+    wave = sound(("", 1), ("a", 0.4), ("", 0.4), ("b", 0.4), ("", 1.2), ("a", 0.5))
+    events = hear(wave)
+    assert [(e.kind, e.text) for e in events] == [
+        ("partial", "a"),
+        ("partial", "ab"),
+        ("final", "ab"),
+        ("partial", "a"),
+        ("final", "a"),
+    ]
+    first, second = (event for event in events if event.kind == "final")
+    for token, start, end in zip(first.tokens, (1.0, 1.8), (1.4, 2.2)):
+        assert (token.start, token.end) == pytest.approx((start, end), abs=0.05)
+        assert token.confidence == pytest.approx(0.998, abs=1e-6)
+    assert events[0].start == pytest.approx(1.0, abs=0.05)
+    # the final came when 0.8 s of silence were over, and at most one chunk later
+    assert (second.start, second.end) == pytest.approx((3.4, 3.9), abs=0.05)
+
+
+def test_a_pause_shorter_than_the_silence_does_not_end():
+    wave = sound(("a", 0.5), ("", 1.0), ("a", 0.5), ("", 1.0), ("a", 0.5))
+    assert spoken(hear(wave, silence_seconds=1.3)) == [("final", "aaa")]
+    assert spoken(hear(wave)) == [("final", "a")] * 3
+
+
+def test_an_utterance_without_a_pause_ends_by_its_length():
+    events = hear(sound(("a", 2.4), ("b", 2.4)), longest_seconds=1.6)
+    assert spoken(events) == [("final", "a"), ("final", "ab"), ("final", "b")]
+
+
+def test_silence_alone_says_nothing_and_begins_anew():
+    model = LoudnessModel()
+    recogniser = recogniser_of(model, rescore=False, chunk_size=4, start_seconds=2.0)
+    stream = recogniser.open()
+    stream.accept(sound(("", 7.0)))
+    begins = set()
+    while stream.ready:
+        assert recogniser.step([stream]) == [[]]
+        begins.add(stream.utterance.begin)
+    assert len(begins) == 4
+    stream.accept(sound(("a", 1.0)))
+    stream.finish()
+    events = []
+    while not stream.done:
+        events += recogniser.step([stream])[0]
+    assert spoken(events) == [("final", "a")]
+    assert events[-1].tokens[0].start == pytest.approx(7.0, abs=0.05)
+
+
+def test_streams_that_are_ready_make_one_batch():
+    model = LoudnessModel()
+    recogniser = recogniser_of(model, rescore=False, chunk_size=4)
+    streams = [recogniser.open() for _ in range(3)]
+    for stream in streams[:2]:
+        stream.accept(sound(("a", 0.3)))
+    assert [s.ready for s in streams] == [True, True, False]
+    events = recogniser.step(streams)
+    assert model.encoder.batches == [2]
+    assert [len(of_one) for of_one in events] == [1, 1, 0]
+    assert streams[0].seconds == 0.3
+    assert streams[0].waiting_seconds == pytest.approx(0.3 - 0.16)
+
+
+@pytest.mark.parametrize("samples", [0, 5, 300, 700])
+def test_a_stream_without_an_encoder_frame_ends_without_a_word(samples):
+    assert hear(np.zeros(samples, np.float32)) == []
+
+
+@pytest.mark.parametrize(
+    "samples, message",
+    [
+        (np.zeros((10, 2), np.float32), r"got shape \(10, 2\) of float32"),
+        (np.zeros(10, np.int16), "divide 16-bit integers by 32768"),
+        (np.array([0.0, np.nan]), "NaN or infinite"),
+    ],
+)
+def test_samples_that_are_none_are_refused_and_the_stream_lives_on(samples, message):
+    recogniser = recogniser_of(LoudnessModel(), rescore=False)
+    stream = recogniser.open()
+    stream.accept(sound(("a", 0.5)))
+    with pytest.raises(ValueError, match=message):
+        stream.accept(samples)
+    assert stream.seconds == 0.5
+    stream.finish()
+    (events,) = recogniser.step([stream])
+    assert spoken(events) == [("final", "a")]
+    with pytest.raises(ValueError, match="finished; open another"):
+        stream.accept(sound(("a", 0.5)))
+
+
+def test_the_callers_buffer_may_be_used_again():
+    recogniser = recogniser_of(LoudnessModel(), rescore=False)
+    stream, buffer = recogniser.open(), sound(("a", 0.5))
+    stream.accept(buffer)
+    buffer[:] = 0
+    stream.finish()
+    assert spoken(recogniser.step([stream])[0]) == [("final", "a")]
+
+
+def test_an_event_is_a_record_of_json():
+    (final,) = [e for e in hear(sound(("a", 0.5))) if e.kind == "final"]
+    record = final.as_dict()
+    assert list(record) == ["kind", "text", "start", "end", "tokens"]
+    assert record["tokens"] == [
+        {"token": "a", "start": 0.0, "end": record["end"], "confidence": 0.998}
+    ]
+    assert Event("partial", "x", 0.0, 1 / 3).as_dict()["end"] == 0.333
+
+
+def test_a_folder_is_loaded_with_its_kind_of_text(tmp_path):
+    save_tiny_u2pp(tmp_path)
+    recogniser = StreamingRecogniser.load(tmp_path, StreamOptions(**CUT))
+    assert recogniser.join(["你", "好"]) == "你好"
+    wave = babble(3.0)
+    same(
+        events_of(recogniser, wave), events_of(recogniser_of(tiny_u2pp(), **CUT), wave)
+    )
+
+
+def test_a_model_that_hears_whole_utterances_is_refused(tmp_path):
+    save_experiment(tmp_path, tiny_ctc_config(TOKENS))
+    with pytest.raises(
+        ValueError, match="'SpeechMoEEncoder' hears the whole utt.*u2pp"
+    ):
+        StreamingRecogniser.load(tmp_path)
+
+
+def test_an_encoder_that_looks_ahead_is_refused():
+    conf = tiny_u2pp_config()["encoder_conf"]
+    conf |= {"causal": False, "use_dynamic_chunk": False}
+    with pytest.raises(ValueError, match="trained with 'causal: false'"):
+        recogniser_of(tiny_u2pp(encoder_conf=conf))
+
+
+def test_weights_of_decoders_that_are_not_there_are_refused():
+    with pytest.raises(ValueError, match="no decoder to rescore with"):
+        recogniser_of(LoudnessModel())
+    conf = tiny_u2pp_config()["decoder_conf"] | {"r_num_blocks": 0}
+    one_way = tiny_u2pp(decoder_conf=conf)
+    with pytest.raises(ValueError, match="no right-to-left decoder; use 0"):
+        recogniser_of(one_way, reverse_weight=0.5)
+    assert finals(recogniser_of(one_way, **CUT), babble(3.0))
+
+
+def test_a_model_without_ctc_is_refused(tmp_path):
+    model = LoudnessModel()
+    model.ctc = None
+    with pytest.raises(ValueError, match="no CTC head"):
+        recogniser_of(model, rescore=False)

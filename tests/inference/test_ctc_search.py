@@ -95,7 +95,8 @@ def every_unit_searched(log_probs, blank, beam):
                 ends = list(grown.get(longer, (-np.inf, -np.inf)))
                 ends[kind] = np.logaddexp(ends[kind], score)
                 grown[longer] = tuple(ends)
-        best = sorted(grown, key=lambda p: -np.logaddexp(*grown[p]))[:beam]
+        possible = [p for p, ends in grown.items() if max(ends) > -np.inf]
+        best = sorted(possible, key=lambda p: -np.logaddexp(*grown[p]))[:beam]
         kept = {prefix: grown[prefix] for prefix in best}
     return {prefix: np.logaddexp(*ends) for prefix, ends in kept.items()}
 

@@ -48,6 +48,7 @@ class SMoEDecoderLayer(DecoderLayer):
         memory_mask: torch.Tensor | None,
         routing: Routing,
         prompts: int = 1,
+        mask: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, KeysValues]:
         """Decode T further positions.
 
@@ -58,16 +59,19 @@ class SMoEDecoderLayer(DecoderLayer):
             memory_mask: ``(B, 1, S)``, false at padding; None without padding.
             routing: Of the N rows.
             prompts: R, where the rows are laid out ``(R, B, N / R / B)``.
+            mask: ``(N, T, L)``, true at the positions that one may see; None: all
+                before it.
 
         Returns:
-            ``(N, T, D)``; keys and values of all positions.
+            ``(N, T, D)``; keys and values of all L positions.
         """
         h = self.norm1(x) if self.normalize_before else x
         seen = self.self_attn.keys_values(h)
         if past is not None:
             seen = tuple(torch.cat(pair, dim=2) for pair in zip(past, seen))
         # a single further position sees everything; several start from nothing
-        attended = self.self_attn.attend(h, seen, is_causal=x.size(1) > 1)
+        is_causal = mask is None and x.size(1) > 1
+        attended = self.self_attn.attend(h, seen, mask, is_causal)
         x = self._residual(x, h, attended, "concat_linear1")
         x = x if self.normalize_before else self.norm1(x)
 

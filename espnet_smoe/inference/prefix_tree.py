@@ -11,9 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from espnet_smoe.decoder.attention import KeysValues
-from espnet_smoe.decoder.transformer import SMoEDecoderLayer, SMoETransformerDecoder
-from espnet_smoe.moe import Routing
+from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ def decode_trees(
     cache = decoder.batch_init_state(encoded, lengths)
     x = _embed(decoder, tokens.to(device), depths.to(device))  # (B, M, D)
     for layer, memory in zip(decoder.decoders, cache.memory):
-        x = _decode(layer, x, paths, memory, cache.memory_mask, routing)
+        x, _ = layer(x, None, memory, cache.memory_mask, routing, mask=paths)
     return decoder.after_norm(x) if decoder.normalize_before else x
 
 
@@ -123,25 +121,3 @@ def _embed(
     x = decoder.embed[:-1](tokens)
     positions.extend_pe(x.new_empty(()).expand(1, int(depths.max()) + 1))
     return x * positions.xscale + positions.pe[0, depths]
-
-
-def _decode(
-    layer: SMoEDecoderLayer,
-    x: torch.Tensor,
-    paths: torch.Tensor,
-    memory: KeysValues,
-    memory_mask: torch.Tensor | None,
-    routing: Routing,
-) -> torch.Tensor:
-    """One layer over trees ``(B, M, D)``, where a node sees its path."""
-    first = layer.normalize_before
-    h = layer.norm1(x) if first else x
-    attended = layer.self_attn.attend(h, layer.self_attn.keys_values(h), paths)
-    x = layer._residual(x, h, attended, "concat_linear1")
-    x = x if first else layer.norm1(x)
-    h = layer.norm2(x) if first else x
-    attended = layer.src_attn.attend(h, memory, memory_mask)
-    x = layer._residual(x, h, attended, "concat_linear2")
-    x = x if first else layer.norm2(x)
-    x = x + layer.feed_forward(layer.norm3(x) if first else x, routing)
-    return x if first else layer.norm3(x)

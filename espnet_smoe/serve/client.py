@@ -37,7 +37,7 @@ class Talk:
     """What a session has said and heard; times are seconds of one clock.
 
     Attributes:
-        seconds: Of audio to send.
+        seconds: Of audio sent.
         begun: When the first audio was sent.
         late: Seconds that frames were sent after their time, at most.
         ended: When ``end`` was sent.
@@ -48,7 +48,7 @@ class Talk:
         error: Of the server, or of the network.
     """
 
-    seconds: float
+    seconds: float = 0.0
     begun: float | None = None
     late: float = 0.0
     ended: float | None = None
@@ -86,7 +86,7 @@ async def talk(
     from websockets.asyncio.client import connect
     from websockets.exceptions import WebSocketException
 
-    result = Talk(len(wave) / SAMPLE_RATE)
+    result = Talk()
     try:
         async with connect(
             url, compression=None, max_size=None, ping_interval=None, open_timeout=60
@@ -119,6 +119,7 @@ async def _speak(
             spoken = result.begun + (number + 1) * FRAME_SECONDS
             await asyncio.sleep(max(0.0, spoken - time.perf_counter()))
         await client.send(frame)
+        result.seconds += len(frame) / 2 / SAMPLE_RATE
         if realtime:
             result.late = max(result.late, time.perf_counter() - spoken)
     await client.send(END)

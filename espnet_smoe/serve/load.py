@@ -20,6 +20,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -68,7 +69,9 @@ class Load:
         same: Whether all sessions of a file got the same finals.
         misbehaving: Sessions that did not.
         closed: Of them, those that the server has closed, or that left by themselves.
+        realtime: Whether they spoke at the pace of real time.
         audio_seconds: Sent by all.
+        wall_seconds: From the first beginning to the last end.
         first_partial: Of the sessions that heard something.
         final: Of the complete ones.
         late: How late frames were sent, at most, a session.
@@ -81,7 +84,9 @@ class Load:
     same: bool
     misbehaving: int
     closed: int
+    realtime: bool
     audio_seconds: float
+    wall_seconds: float
     first_partial: Spread | None
     final: Spread | None
     late: Spread | None
@@ -108,7 +113,7 @@ async def run_load(
     misbehaving: int = 0,
     realtime: bool = True,
     spread: float = 1.0,
-    cpu_seconds: "CpuClock | None" = None,
+    clock: "CpuClock | None" = None,
 ) -> Load:
     """Hold sessions at the same time.
 
@@ -119,14 +124,14 @@ async def run_load(
         misbehaving: So many of them.
         realtime: Pace; else as quick as the server takes it.
         spread: Seconds over which they begin, so that chunks do not fall together.
-        cpu_seconds: Of the server, if it runs here.
+        clock: Of the server's processor time, if it runs here.
 
     Raises:
         ValueError: More misbehave than there are sessions.
     """
     if not 0 <= misbehaving <= sessions:
         raise ValueError(f"{misbehaving} of {sessions} sessions cannot misbehave")
-    begun = cpu_seconds() if cpu_seconds else None
+    begun, used = time.perf_counter(), clock() if clock else 0.0
     bad = [n * sessions // misbehaving for n in range(misbehaving)]
     how = {n: MISBEHAVIOURS[i % len(MISBEHAVIOURS)] for i, n in enumerate(bad)}
 
@@ -136,33 +141,36 @@ async def run_load(
         return await talk(url, wave, realtime, how.get(number))
 
     talks = await asyncio.gather(*map(one, range(sessions)))
-    used = cpu_seconds() - begun if cpu_seconds else None
+    wall = time.perf_counter() - begun
+    cpu = round(clock() - used, 2) if clock else None
     good = {n: t for n, t in enumerate(talks) if n not in how}
-    return _summary(good, [talks[n] for n in bad], len(waves), used)
-
-
-def _summary(
-    good: dict[int, Talk], bad: list[Talk], files: int, cpu_seconds: float | None
-) -> Load:
     complete = {n: t for n, t in good.items() if t.complete and t.finals}
-    texts: dict[int, set[tuple[str, ...]]] = {}
-    for number, one in complete.items():
-        said = tuple(final["text"] for final in one.finals)
-        texts.setdefault(number % files, set()).add(said)
-    talks = good.values()
+    told = [t for t in good.values() if t.first]
+    bad_ones = [talks[n] for n in bad]
     return Load(
         sessions=len(good),
         complete=len(complete),
-        same=all(len(of_file) == 1 for of_file in texts.values()),
-        misbehaving=len(bad),
-        closed=sum(t.done is None and t.begun is not None for t in bad),
-        audio_seconds=round(sum(t.seconds for t in (*talks, *bad)), 2),
-        first_partial=Spread.of([t.first - t.begun for t in talks if t.first]),
+        same=_same(complete, len(waves)),
+        misbehaving=misbehaving,
+        closed=sum(t.done is None and t.begun is not None for t in bad_ones),
+        realtime=realtime,
+        audio_seconds=round(sum(t.seconds for t in talks), 2),
+        wall_seconds=round(wall, 2),
+        first_partial=Spread.of([t.first - t.begun for t in told]),
         final=Spread.of([t.done - t.ended for t in complete.values()]),
-        late=Spread.of([t.late for t in talks]),
-        cpu_seconds=None if cpu_seconds is None else round(cpu_seconds, 2),
-        errors=sorted({t.error for t in talks if t.error}),
+        late=Spread.of([t.late for t in good.values()]) if realtime else None,
+        cpu_seconds=cpu,
+        errors=sorted({t.error for t in good.values() if t.error}),
     )
+
+
+def _same(talks: dict[int, Talk], files: int) -> bool:
+    """Whether all that took the same file have got the same texts."""
+    texts: dict[int, set[tuple[str, ...]]] = {}
+    for number, one in talks.items():
+        said = tuple(final["text"] for final in one.finals)
+        texts.setdefault(number % files, set()).add(said)
+    return all(len(of_file) == 1 for of_file in texts.values())
 
 
 async def search(
@@ -227,7 +235,7 @@ def own_server(
         ValueError: It did not start.
     """
     command = [sys.executable, "-m", "espnet_smoe.serve.server", "--model", model]
-    command += ["--port", "0", "--max-sessions", str(MANY), *options]
+    command += ["--port", "0", "--quiet", "--max-sessions", str(MANY), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             line = process.stdout.readline()
@@ -340,8 +348,14 @@ def _print(load: Load, bound: float) -> None:
                 f"  {name:<16}p50 {spread.p50:7.3f} s   p95 {spread.p95:7.3f} s   "
                 f"max {spread.max:7.3f} s"
             )
-    kept = "kept up" if load.keeps_up(bound) else "did not keep up"
-    print(f"  the server {kept} (bound {bound:g} s)")
+    if load.realtime:
+        kept = "kept up" if load.keeps_up(bound) else "did not keep up"
+        print(f"  the server {kept} (bound {bound:g} s)")
+    else:
+        rtf = load.wall_seconds / max(load.audio_seconds, 1e-9)
+        print(
+            f"  {load.audio_seconds} s of audio in {load.wall_seconds} s: RTF {rtf:.4f}"
+        )
     if load.late and load.late.p95 > LATE:
         print("  this client was late itself: run it on another machine")
     if load.per_core:

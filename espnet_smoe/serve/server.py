@@ -159,6 +159,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--port", type=int, default=PORT, help="0: any free (default: %(default)s)")
     add("--device", default="cpu", help="such as cuda (default: %(default)s)")
     add("--threads", type=int, default=1, help="of PyTorch (default: %(default)s)")
+    add("--quiet", action="store_true", help="log faults, not each session")
     limits = parser.add_argument_group("limits")
     for limit in fields(Limits):
         limits.add_argument(
@@ -182,7 +183,8 @@ def main(argv: list[str] | None = None) -> int:
     limits = Limits(**{f.name: getattr(args, f"max_{f.name}") for f in fields(Limits)})
     options = given_options(args)
     websocket_server()  # missing, it shall be told before the model takes its time
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    level = logging.WARNING if args.quiet else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(message)s")
     logging.getLogger("websockets").setLevel(logging.ERROR)
 
     import torch

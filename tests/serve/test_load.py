@@ -92,7 +92,7 @@ def test_no_server_is_an_error_and_no_crash():
 
 @pytest.mark.parametrize("most", [0, 1, 7, 37, 64])
 def test_the_search_ends_near_the_limit(most):
-    fine = Load(1, 1, True, 0, 0, 1.0, None, Spread(0.1, 0.1, 0.1), None, None, [])
+    fine = Load(1, 1, True, 0, 0, True, 1, 1, None, Spread(1, 1, 1), None, None, [])
 
     async def run(sessions):
         final = Spread(0.1, 0.1 if sessions <= most else 9.0, 9.0)
@@ -161,9 +161,10 @@ def test_the_command_prints_and_writes_what_it_measured(process, tmp_path, capsy
     assert main([*files, "--url", process.url, "--fast", *options]) == 0
     out = capsys.readouterr().out
     assert "4 of 4 sessions got their finals; 2 of 2 misbehaving ones were" in out
-    assert "the server kept up" in out
+    assert "s of audio in" in out
     (load,) = json.loads((tmp_path / "out").read_text())
-    assert (load["complete"], load["closed"], load["audio_seconds"]) == (4, 2, 3.0)
+    assert (load["complete"], load["closed"]) == (4, 2)
+    assert 2.0 < load["audio_seconds"] < 3.0  # the others left in the middle
     assert set(load["final"]) == {"p50", "p95", "max"}
 
 

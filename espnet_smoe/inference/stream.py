@@ -126,6 +126,8 @@ def main(argv: list[str] | None = None) -> int:
     options = given_options(args)
     pieces = _source(args)  # before the model: a wrong name shall show at once
     recogniser = StreamingRecogniser.load(args.model, options, args.device)
+    if args.mic:
+        print("listening; Ctrl-C ends", file=sys.stderr)
     if args.realtime:
         pieces = in_real_time(pieces)
     show = display(sys.stdout, args.json)

@@ -11,6 +11,8 @@ from espnet_smoe.inference.ctc_search import PrefixBeam
 from espnet_smoe.inference.endpoint import Ending, Endpoint
 from espnet_smoe.inference.stream_features import StreamFeatures
 
+LOUDEST = 100.0  # 1 is full scale; beyond this, samples are in another unit
+
 
 def own_rows(cache: EncoderCache) -> list[EncoderCache]:
     """The streams of a batch, each in memory of its own.
@@ -41,6 +43,7 @@ class Utterance:
         search: Of its text.
         endpoint: Of its end.
         encoded: ``(n, D)`` of each chunk so far.
+        tokens: The most probable so far.
         shown: Text of the last partial.
     """
 
@@ -49,6 +52,7 @@ class Utterance:
     search: PrefixBeam
     endpoint: Endpoint
     encoded: list[torch.Tensor] = field(default_factory=list)
+    tokens: tuple[int, ...] = ()
     shown: str = ""
 
     @property
@@ -60,11 +64,8 @@ class Utterance:
         """Take the next frames ``(n, D)`` and their log-probabilities ``(n, V)``."""
         self.encoded.append(encoded.clone())  # no view of the batch
         self.search.advance(log_probs)
+        self.tokens = self.search.nbest()[0].tokens
         self.endpoint.advance(log_probs)
-
-    def tokens(self) -> tuple[int, ...]:
-        """The most probable so far."""
-        return self.search.nbest()[0].tokens
 
 
 class Stream:
@@ -98,8 +99,8 @@ class Stream:
             samples: ``(n,)`` float at 16 kHz within [-1, 1], any n.
 
         Raises:
-            ValueError: The shape or type is another, a sample is NaN or infinite, or
-                the stream is finished. The stream stays as it was.
+            ValueError: The shape or type is another, a sample is NaN, infinite or far
+                out of scale, or the stream is finished. The stream stays as it was.
         """
         samples = np.asarray(samples)
         if self.features.finished:
@@ -111,6 +112,12 @@ class Stream:
             )
         if not np.isfinite(samples).all():
             raise ValueError("the audio holds NaN or infinite samples; leave them out")
+        loudest = np.abs(samples).max(initial=0.0)
+        if loudest > LOUDEST:
+            raise ValueError(
+                f"samples reach {loudest:g} where 1 is full scale; divide 16-bit "
+                "integers by 32768"
+            )
         if len(samples):
             # a copy: the caller may fill its buffer again
             self.features.accept(np.array(samples, dtype=np.float32))
@@ -153,7 +160,7 @@ class Stream:
 
     def ending(self) -> Ending:
         """What becomes of the utterance behind the chunk just heard."""
-        has_text = bool(self.utterance.tokens())
+        has_text = bool(self.utterance.tokens)
         if self.at_end:
             return Ending.SPOKEN if has_text else Ending.UNSPOKEN
         return self.utterance.endpoint.ending(has_text)

@@ -150,7 +150,7 @@ class StreamingRecogniser:
     def _news(self, stream: Stream) -> Event | None:
         """A partial, if the text is another than before."""
         utterance = stream.utterance
-        text = self.join(self._names(utterance.tokens()))
+        text = self.join(self._names(utterance.tokens))
         if text == utterance.shown:
             return None
         utterance.shown = text

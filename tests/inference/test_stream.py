@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import wave as wave_format
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -253,3 +254,30 @@ def test_a_microphone_without_its_package_names_the_extra(model, monkeypatch, ca
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     assert stream("--model", model, "--mic") == 1
     assert "pip install 'espnet_smoe[mic]'" in capsys.readouterr().err
+
+
+def test_a_microphone_is_heard_until_the_interrupt(model, told, monkeypatch, capsys):
+    wave = babble(4.0)
+
+    class Microphone:
+        """As sounddevice calls back: blocks (frames, channels), its buffer reused."""
+
+        def __init__(self, samplerate, channels, dtype, blocksize, callback):
+            assert (samplerate, channels, dtype) == (16000, 1, "float32")
+            buffer = np.zeros((blocksize, 1), np.float32)
+            for start in range(0, len(wave), blocksize):
+                buffer[:, 0] = wave[start : start + blocksize]
+                callback(buffer, blocksize, None, "")
+
+        def __enter__(self):
+            threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+        def __exit__(self, *_):
+            pass
+
+    fake = SimpleNamespace(InputStream=Microphone, PortAudioError=OSError)
+    monkeypatch.setitem(sys.modules, "sounddevice", fake)
+    assert stream("--model", model, "--mic") == 0
+    out, err = capsys.readouterr()
+    assert "listening" in err
+    assert out.splitlines() == [e.text for e in told if e.kind == "final"]

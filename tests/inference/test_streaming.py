@@ -302,6 +302,8 @@ def test_a_stream_without_an_encoder_frame_ends_without_a_word(samples):
         (np.zeros((10, 2), np.float32), r"got shape \(10, 2\) of float32"),
         (np.zeros(10, np.int16), "divide 16-bit integers by 32768"),
         (np.array([0.0, np.nan]), "NaN or infinite"),
+        (np.array([0.0, 32767.0]), "samples reach 32767 where 1 is full scale"),
+        (np.array([0.0, -1e300]), "full scale"),
     ],
 )
 def test_samples_that_are_none_are_refused_and_the_stream_lives_on(samples, message):

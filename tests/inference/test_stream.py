@@ -256,8 +256,10 @@ def test_a_microphone_without_its_package_names_the_extra(model, monkeypatch, ca
     assert "pip install 'espnet_smoe[mic]'" in capsys.readouterr().err
 
 
-def test_a_microphone_is_heard_until_the_interrupt(model, told, monkeypatch, capsys):
-    wave = babble(4.0)
+def test_a_microphone_is_heard_until_the_interrupt(
+    model, talk, told, monkeypatch, capsys
+):
+    wave = soundfile.read(talk, dtype="float32")[0]
 
     class Microphone:
         """As sounddevice calls back: blocks (frames, channels), its buffer reused."""

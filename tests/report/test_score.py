@@ -127,3 +127,14 @@ def test_mandarin_words_and_units_have_character_and_syllable_error_rates(tmp_pa
         100 / 9, abs=1e-3
     )
     assert scores["units"]["all"]["ser"]["value"] == pytest.approx(100 / 6, abs=1e-3)
+
+
+def test_several_decodings_are_scored_in_one_run(recipe):
+    for tag in ("a", "b"):
+        recipe.experiment(tag, error=0.1)
+    folders = [str(recipe.decode(tag)) for tag in ("a", "b")]
+    score.main(["--data", str(recipe.data), "--hyp", *folders])
+    for tag in ("a", "b"):
+        assert "asr" in json.loads((recipe.decode(tag) / "scores.json").read_text())
+    with pytest.raises(SystemExit, match="--out is of one --hyp"):
+        score.main(["--data", str(recipe.data), "--hyp", *folders, "--out", "x.json"])

@@ -1,0 +1,217 @@
+"""u2pp.sh and its run_all.sh: options reach the programs, systems run side by side."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TEMPLATE = Path(__file__).parents[2] / "egs2" / "TEMPLATE"
+RECIPES = [TEMPLATE.parent / f"{name}/u2pp1" for name in ("mini_cmn", "aishell")]
+SYSTEMS = ["dense", *(f"moe{e}k{k}" for k in (1, 2) for e in (2, 4, 8))]
+STATISTICS = ("train/feats_stats.npz", "valid/speech_shape")
+WAYS = ("greedy", "prefix_beam", "attention", "rescoring")
+# stands in for python3 and u2pp.sh: notes its words, leaves what the next step reads
+STAND_IN = """#!/usr/bin/env bash
+echo {name} "$@" >>"{folder}/calls"
+tag= out=
+while [ $# -gt 0 ]; do
+    [ "$1" != --asr_tag ] || tag=$2
+    [ "$1" != --results ] || out=$2
+    shift
+done
+[ "$tag" != "$FAIL" ] || [ -z "$tag" ] || exit 3
+if [ -n "$out" ]; then
+    for chunk in full chunk16; do
+        mkdir -p exp/$tag/decode_rescoring_$chunk/test
+        touch exp/$tag/decode_rescoring_$chunk/test/scores.json
+    done
+    touch exp/$tag/modes_test.md "$out"
+fi
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """A recipe folder whose programs only note their arguments."""
+    folder = tmp_path / "egs2" / "corpus" / "u2pp1"
+    folder.mkdir(parents=True)
+    for name in ("u2pp1/run_all.sh", "smoe1/path.sh", "smoe1/run_job", "smoe1/cmd.sh"):
+        (folder / Path(name).name).symlink_to(TEMPLATE / name)
+    (folder / "conf").mkdir()
+    for name in ("train", "decode", "decode_greedy"):
+        (folder / f"conf/{name}.yaml").touch()
+    for name in ("u2pp.sh", "python3"):
+        (folder / name).write_text(STAND_IN.format(name=name, folder=folder))
+        (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def driver(recipe):
+    """The same with the true u2pp.sh."""
+    (recipe / "u2pp.sh").unlink()
+    (recipe / "u2pp.sh").symlink_to(TEMPLATE / "u2pp1/u2pp.sh")
+    return recipe
+
+
+def run(folder, script, *options, check=True, fail=""):
+    env = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "FAIL": fail}
+    done = subprocess.run(
+        [script, *options],
+        cwd=folder,
+        env=env,
+        check=check,
+        capture_output=True,
+        text=True,
+    )
+    calls = folder / "calls"
+    return done, calls.read_text().splitlines() if calls.exists() else []
+
+
+def stage(folder, number, *options, check=True):
+    only = ("--stage", str(number), "--stop_stage", str(number))
+    return run(folder, "./u2pp.sh", *only, *options, check=check)
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("a x\nb y\n", encoding="utf-8")
+
+
+def value(call: str, option: str) -> str:
+    words = call.split()
+    return words[words.index(f"--{option}") + 1]
+
+
+def test_every_system_is_made_once_a_seed(recipe):
+    options = ("--seeds", "1 2", "--jobs", "3", "--nj", "3", "--mandarin", "true")
+    _, calls = run(recipe, "./run_all.sh", *options)
+    prepare, *trainings = [c for c in calls if c.startswith("u2pp.sh")]
+    assert value(prepare, "stop_stage") == "10"
+    expected = [f"{system}_seed{seed}" for seed in (1, 2) for system in SYSTEMS]
+    assert sorted(value(c, "asr_tag") for c in trainings) == sorted(expected)
+    for call in trainings:
+        tag = value(call, "asr_tag")
+        assert value(call, "asr_config") == f"conf/tuning/train_{tag[:-6]}.yaml"
+        assert f"--asr_args --seed {tag[-1]}" in call and value(call, "nj") == "3"
+        assert value(call, "mandarin") == "true"
+        assert all(f"conf/decode_{way}.yaml" in call for way in WAYS)
+        assert "--chunk_sizes 0 16 8 4" in call
+
+
+def test_the_tables_compare_with_the_dense_system_and_show_every_mode(recipe):
+    _, calls = run(recipe, "./run_all.sh")
+    full, chunk16, modes, results, curves = calls[-5:]
+    tags = " ".join(f"exp/{name}_seed1" for name in SYSTEMS)
+    for call, chunk in ((full, "full"), (chunk16, "chunk16")):
+        assert f"compare {tags} --test-set test --decode rescoring_{chunk}" in call
+    assert f"report.modes {tags} --test-set test --out exp/modes_test.md" in modes
+    tables = "exp/full_test.md exp/chunk16_test.md exp/modes_test.md"
+    assert f"--comparison {tables} --out RESULTS.md" in results
+    assert "curves exp/dense_seed1" in curves and value(curves, "key") == "acc"
+
+
+def test_some_of_the_systems_give_tables_of_these(recipe):
+    options = ("--systems", "moe8k2 dense", "--stage", "11")
+    _, calls = run(recipe, "./run_all.sh", *options)
+    trained = [value(c, "asr_tag") for c in calls if c.startswith("u2pp.sh")]
+    assert sorted(trained) == ["dense_seed1", "moe8k2_seed1"]
+    assert any("compare exp/dense_seed1 exp/moe8k2_seed1 --test" in c for c in calls)
+
+
+def test_a_system_that_fails_is_named_and_no_table_is_made(recipe):
+    done, calls = run(recipe, "./run_all.sh", check=False, fail="moe4k2_seed1")
+    assert done.returncode != 0
+    assert "moe4k2_seed1 failed; see exp/moe4k2_seed1/run.log" in done.stderr
+    assert not any("compare" in call for call in calls)
+
+
+def test_an_option_that_every_system_has_of_its_own_is_refused(recipe):
+    done, calls = run(recipe, "./run_all.sh", "--asr_tag", "x", check=False)
+    assert done.returncode == 1 and calls == []
+    assert "--asr_tag belongs to u2pp.sh" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "maker"), [(3, 1), (4, 3), (5, 4), (10, 4), (11, 10), (12, 11), (13, 12)]
+)
+def test_a_stage_without_its_input_names_the_stage_that_makes_it(driver, number, maker):
+    done, _ = stage(driver, number, check=False)
+    assert done.returncode == 1
+    assert f"stage {maker} makes it" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--token_type", "word"], "--token_type 'word' is not char or bpe"),
+        (["--token_type", "bpe"], "--token_type bpe needs --ntoken"),
+        (["--chunk_sizes", "0 x"], "--chunk_sizes 'x' is not a whole number"),
+        (["--mandarin", "yes"], "--mandarin 'yes' is not true or false"),
+    ],
+)
+def test_a_wrong_option_is_named_and_nothing_runs(driver, options, said):
+    done, calls = run(driver, "./u2pp.sh", *options, check=False)
+    assert done.returncode == 1 and calls == []
+    assert said in done.stderr
+
+
+def test_mandarin_learns_from_plain_characters(driver):
+    touch(driver, *(f"dump/raw/{name}/text" for name in ("train", "dev")))
+    _, (plain, tokens) = stage(driver, 5, "--mandarin", "true")
+    assert plain.endswith("data.plain_text dump/raw/train dump/raw/dev")
+    assert "--text dump/raw/train/text_plain --type char --size 0" in tokens
+    assert tokens.endswith("--special --out data/token_list/char")
+
+
+def test_other_languages_may_learn_pieces_of_words(driver):
+    touch(driver, *(f"dump/raw/{name}/text" for name in ("train", "dev")))
+    _, (tokens,) = stage(driver, 5, "--token_type", "bpe", "--ntoken", "500")
+    assert "--text dump/raw/train/text --type sentencepiece --size 500" in tokens
+    assert tokens.endswith("--out data/token_list/bpe500")
+
+
+def test_training_reads_what_stage_5_wrote(driver):
+    tokens = [f"data/token_list/bpe500/{name}" for name in ("tokens.txt", "bpe.model")]
+    stats = [f"exp/stats_train_bpe500/{name}" for name in STATISTICS]
+    touch(driver, *tokens, *stats)
+    _, calls = stage(driver, 11, "--token_type", "bpe", "--ntoken", "500")
+    (train,) = [call for call in calls if "asr_train" in call]
+    assert value(train, "token_list") == tokens[0]
+    assert value(train, "bpemodel") == tokens[1]
+    assert "dump/raw/train/text,text,text" in train
+    assert value(train, "output_dir") == "exp/train_bpe500"
+
+
+def test_one_process_decodes_everything_and_one_scores_it(driver):
+    touch(driver, "exp/x/config.yaml", "exp/x/valid.acc.ave.pth")
+    touch(driver, "dump/raw/test/wav.scp")
+    configs = "conf/decode.yaml conf/decode_greedy.yaml"
+    options = ("--inference_configs", configs, "--chunk_sizes", "0 8")
+    options += ("--asr_tag", "x", "--mandarin", "true")
+    _, (decode,) = stage(driver, 12, *options)
+    assert f"--config {configs} --chunk-size 0 8 --task words" in decode
+    assert "--data dump/raw/test --out exp/x --nj 2" in decode
+    folders = [
+        f"{way}_{c}" for way in ("default", "greedy") for c in ("full", "chunk8")
+    ]
+    folders = [f"exp/x/decode_{folder}/test" for folder in folders]
+    touch(driver, *(f"{folder}/decode.json" for folder in folders))
+    _, (_, score, modes, results) = stage(driver, 13, *options)
+    assert score.endswith(f"score --data dump/raw/test --hyp {' '.join(folders)}")
+    assert "report.modes exp/x --test-set test --out exp/x/modes_test.md" in modes
+    assert "--comparison exp/x/modes_test.md --out RESULTS.md" in results
+
+
+@pytest.mark.parametrize("folder", RECIPES, ids=lambda p: p.parent.name)
+def test_each_recipe_has_the_configurations_of_every_system(folder):
+    for name in SYSTEMS:
+        assert (folder / f"conf/tuning/train_{name}.yaml").is_file()
+    for way in WAYS:
+        assert (folder / f"conf/decode_{way}.yaml").is_file()
+    for script in ("run_all.sh", "u2pp.sh"):
+        assert (folder / script).resolve() == TEMPLATE / "u2pp1" / script
+    data = (folder / "local").resolve()
+    assert data == folder.parent / "ctc1/local" and (data / "data.sh").is_file()

@@ -1,0 +1,154 @@
+"""Stage 12 of u2pp.sh: every way to decode at every chunk size, in one process."""
+
+import json
+
+import pytest
+import soundfile
+import torch
+
+from espnet_smoe.inference import rescoring
+from espnet_smoe.inference.ctc_search import greedy
+from espnet_smoe.inference.decode_u2pp import SEARCHES, decodings_of, main
+from tests.inference.tiny_u2pp import TOKENS, babble, save_tiny_u2pp, tiny_u2pp
+
+SECONDS = {f"utt{i}": 0.7 + 0.3 * i for i in range(4)}
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    return save_tiny_u2pp(tmp_path_factory.mktemp("exp"))
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "test"
+    folder.mkdir()
+    for i, (name, seconds) in enumerate(SECONDS.items()):
+        soundfile.write(folder / f"{name}.wav", babble(seconds, i), 16000, "FLOAT")
+    lines = [f"{name} {folder / name}.wav\n" for name in SECONDS]
+    (folder / "wav.scp").write_text("".join(lines))
+    for search in SEARCHES:
+        text = f"search: {search}\nbeam_size: 3\nctc_weight: 0.2\n"
+        (tmp_path / f"decode_{search}.yaml").write_text(text)
+    return folder
+
+
+def decode(experiment, data, searches, *more):
+    configs = [str(data.parent / f"decode_{search}.yaml") for search in searches]
+    main(
+        [
+            *("--train-config", str(experiment / "config.yaml")),
+            *("--model-file", str(experiment / "model.pth")),
+            *("--data", str(data), "--out", str(data.parent / "x")),
+            *("--config", *configs, *more),
+        ]
+    )
+    return data.parent / "x"
+
+
+def hypotheses(folder, task="asr"):
+    lines = (folder / f"test/hyp.{task}").read_text().splitlines()
+    return {line.split(" ")[0]: line.partition(" ")[2] for line in lines}
+
+
+def greedy_of(data, name, **chunks) -> str:
+    """What the model says of one utterance alone."""
+    wave = torch.from_numpy(soundfile.read(data / f"{name}.wav", dtype="float32")[0])
+    model = tiny_u2pp()
+    with torch.inference_mode():
+        encoded, _ = model.encode(wave[None], torch.tensor([len(wave)]), **chunks)
+        log_probs = model.ctc.log_softmax(encoded)[0].numpy()
+    return "".join(TOKENS[i] for i in greedy(log_probs))
+
+
+def test_every_search_writes_every_utterance_at_every_chunk_size(experiment, data):
+    out = decode(experiment, data, SEARCHES, "--chunk-size", "0", "4")
+    folders = {f"decode_{s}_{c}" for s in SEARCHES for c in ("full", "chunk4")}
+    assert {path.name for path in out.iterdir()} == folders
+    for folder in folders:
+        assert list(hypotheses(out / folder)) == list(SECONDS)
+        summary = json.loads((out / folder / "test/decode.json").read_text())
+        assert summary["search"] in folder and summary["tasks"] == ["asr"]
+        assert summary["audio_seconds"] == pytest.approx(sum(SECONDS.values()))
+        assert 0 <= summary["search_seconds"] < summary["compute_seconds"]
+        # a frame is four of 10 ms
+        assert summary["chunk_seconds"] == summary["chunk_size"] * 0.04
+
+
+def test_the_text_is_what_the_model_says_of_each_alone(experiment, data):
+    out = decode(experiment, data, ["greedy"], "--chunk-size", "0", "2")
+    for folder, chunk in (("decode_greedy_full", 0), ("decode_greedy_chunk2", 2)):
+        said = {name: greedy_of(data, name, chunk_size=chunk) for name in SECONDS}
+        assert hypotheses(out / folder) == said
+        assert any(said.values())
+    whole, chunks = (hypotheses(out / f"decode_greedy_{c}") for c in ("full", "chunk2"))
+    assert whole != chunks
+
+
+def test_left_chunks_limit_what_is_seen(experiment, data):
+    (data.parent / "decode_greedy.yaml").write_text(
+        "search: greedy\nchunk_size: 2\nleft_chunks: 1\n"
+    )
+    out = decode(experiment, data, ["greedy"])
+    said = {
+        name: greedy_of(data, name, chunk_size=2, left_chunks=1) for name in SECONDS
+    }
+    assert hypotheses(out / "decode_greedy_chunk2") == said
+
+
+@pytest.mark.parametrize(("given", "used"), [("", 0.3), ("reverse_weight: 0.9\n", 0.9)])
+def test_rescoring_weighs_as_told_or_as_trained(
+    experiment, data, monkeypatch, given, used
+):
+    calls = []
+
+    def spy(*args, **weights):
+        calls.append(weights)
+        return rescore(*args, **weights)
+
+    rescore = rescoring.rescore
+    monkeypatch.setattr(rescoring, "rescore", spy)
+    (data.parent / "decode_rescoring.yaml").write_text(f"ctc_weight: 0.4\n{given}")
+    decode(experiment, data, ["rescoring"])
+    assert {(c["ctc_weight"], c["reverse_weight"]) for c in calls} == {(0.4, used)}
+
+
+def test_batches_make_no_difference(experiment, data):
+    whole = hypotheses(
+        decode(experiment, data, ["rescoring"]) / "decode_rescoring_full"
+    )
+    with open(data.parent / "decode_rescoring.yaml", "a") as config:
+        config.write("batch_size: 1\n")
+    out = decode(experiment, data, ["rescoring"], "--task", "words")
+    assert hypotheses(out / "decode_rescoring_full", "words") == whole
+
+
+@pytest.mark.parametrize(
+    ("conf", "more", "said"),
+    [
+        ("search: gredy\n", (), "'gredy' is not one of .* 'greedy'"),
+        ("beem_size: 3\n", (), "unknown key 'beem_size', did you mean 'beam_size'"),
+        ("beam_size: 0\n", (), "beam_size: 0 is too small, it is 1 at least"),
+        ("", ("--chunk-size", "-1"), "--chunk-size: chunk_size: -1 is too small"),
+    ],
+)
+def test_what_is_misspelt_or_impossible_is_named(experiment, data, conf, more, said):
+    (data.parent / "decode_greedy.yaml").write_text(conf)
+    with pytest.raises(SystemExit, match=said):
+        decode(experiment, data, ["greedy"], *more)
+
+
+def test_an_utterance_that_cannot_be_read_is_named(experiment, data):
+    (data / "utt1.wav").write_bytes(b"no sound")
+    with pytest.raises(SystemExit, match="utterance utt1"):
+        decode(experiment, data, ["greedy"])
+
+
+def test_results_of_two_files_never_meet_in_one_folder(tmp_path):
+    files = [tmp_path / name / "decode.yaml" for name in "ab"]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text("chunk_size: 8\n")
+    assert list(decodings_of(map(str, files[:1]))) == ["default_chunk8"]
+    with pytest.raises(ValueError, match="b/decode.yaml: another file is called"):
+        decodings_of(map(str, files))

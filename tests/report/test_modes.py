@@ -1,0 +1,103 @@
+"""Decoding modes against chunk sizes: every decoding has its cell."""
+
+import json
+
+import pytest
+
+from espnet_smoe.report import results
+from espnet_smoe.report.modes import main
+
+SCORES = {("greedy", 0): 9.0, ("greedy", 16): 9.5, ("rescoring", 0): 7.0}
+
+
+def experiment(root, tag, scores, more=0.0, task="words"):
+    """What stages 11 to 13 leave."""
+    folder = root / tag
+    folder.mkdir()
+    (folder / "params.json").write_text('{"total": 3200000, "active": 2400000}')
+    for (mode, size), value in scores.items():
+        name = f"decode_{mode}_{f'chunk{size}' if size else 'full'}"
+        decode = folder / name / "test"
+        decode.mkdir(parents=True)
+        metrics = {"cer_no_space": value + more}
+        if task == "asr":
+            metrics = {"wer": 2 * value, "cer": value, "cer_no_space": value}
+        found = {
+            m: {"value": v, "low": 0, "high": 99, "n": 5} for m, v in metrics.items()
+        }
+        (decode / "scores.json").write_text(json.dumps({task: {"all": found}}))
+        info = {"rtf": 0.02 + more / 100, "chunk_seconds": size * 0.04}
+        (decode / "decode.json").write_text(json.dumps(info))
+    return folder
+
+
+def tables(out, *experiments):
+    main([*map(str, experiments), "--out", str(out / "modes.md")])
+    return (out / "modes.md").read_text(encoding="utf-8")
+
+
+def test_a_row_a_mode_and_a_column_a_chunk_size(tmp_path):
+    text = tables(tmp_path, experiment(tmp_path, "dense", SCORES))
+    assert text.splitlines()[-4:] == [
+        "| | full | chunk 16 (0.64 s) |",
+        "|---|---:|---:|",
+        "| greedy | 9.00<br>RTF 0.020 | 9.50<br>RTF 0.020 |",
+        "| rescoring | 7.00<br>RTF 0.020 | - |",
+    ]
+    assert "### dense" in text and "3.2M in all, 2.4M active" in text
+    assert "CER % without spaces; under it the real-time factor" in text
+
+
+def test_modes_and_chunks_stand_in_the_order_of_what_they_cost(tmp_path):
+    sizes = (4, 0, 16)
+    modes = ("mine", "rescoring", "attention", "prefix_beam", "greedy")
+    scores = {(mode, size): 5.0 for mode in modes for size in sizes}
+    text = tables(tmp_path, experiment(tmp_path, "dense", scores))
+    table = [line for line in text.splitlines() if line.startswith("| ")]
+    assert table[0] == "| | full | chunk 16 (0.64 s) | chunk 4 (0.16 s) |"
+    assert [row.split(" | ")[0] for row in table[1:]] == [
+        *("| greedy", "| prefix beam", "| attention", "| rescoring", "| mine")
+    ]
+
+
+def test_words_and_characters_share_a_cell_where_both_count(tmp_path):
+    text = tables(tmp_path, experiment(tmp_path, "dense", SCORES, task="asr"))
+    assert "| greedy | 18.00 / 9.00<br>" in text
+    assert "WER %, CER %; under it" in text
+
+
+def test_seeds_of_a_system_are_averaged(tmp_path):
+    seeds = [experiment(tmp_path, f"moe_seed{i}", SCORES, more=i) for i in range(1, 4)]
+    text = tables(tmp_path, experiment(tmp_path, "dense", SCORES), *seeds)
+    assert text.count("### ") == 2 and "Means of 3 trainings" in text
+    assert "| greedy | 11.00<br>RTF 0.040 |" in text
+
+
+def test_what_is_missing_is_named(tmp_path):
+    whole = experiment(tmp_path, "a_seed1", SCORES)
+    part = experiment(tmp_path, "a_seed2", {("greedy", 0): 9.0})
+    with pytest.raises(SystemExit, match="one has decode_greedy_chunk16, decode_r"):
+        tables(tmp_path, whole, part)
+    (tmp_path / "b").mkdir()
+    with pytest.raises(SystemExit, match="run stages 12 and 13"):
+        tables(tmp_path, tmp_path / "b")
+    with pytest.raises(SystemExit, match="gone does not exist: run stage 11"):
+        tables(tmp_path, tmp_path / "gone")
+
+
+def test_the_tables_go_into_the_results_a_heading_lower(tmp_path):
+    tables(tmp_path, experiment(tmp_path, "dense", SCORES))
+    out = tmp_path / "RESULTS.md"
+    results.main(
+        [
+            "--comparison",
+            str(tmp_path / "modes.md"),
+            "--out",
+            str(out),
+            "--command",
+            "x",
+        ]
+    )
+    text = out.read_text(encoding="utf-8")
+    assert "\n## Decoding modes and chunk sizes on test\n" in text
+    assert "\n### dense\n" in text

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from espnet_smoe.inference.streaming import Event, Stream, StreamingRecogniser
 
 MOST_EVENTS = 64  # unread by the client: its stream then waits
-Outcome = "list[Event] | Exception"
+type Outcome = list[Event] | Exception
 
 
 class Feed:
@@ -143,7 +143,7 @@ class Feed:
             self._close()
         return not self._over and self.stream.ready
 
-    def deliver(self, outcome: "Outcome") -> None:
+    def deliver(self, outcome: Outcome) -> None:
         """Take what a step has brought."""
         if self._over:
             return
@@ -211,7 +211,7 @@ class Batcher:
                 feed.deliver(outcome)
         return bool(ready)
 
-    def _step(self, feeds: Sequence[Feed]) -> "list[Outcome]":
+    def _step(self, feeds: Sequence[Feed]) -> list[Outcome]:
         """Events of each stream; where a batch fails, stream by stream."""
         try:
             return self.recogniser.step([feed.stream for feed in feeds])

@@ -65,7 +65,8 @@ class Load:
 
     Attributes:
         sessions: That behaved well.
-        complete: Of them, those that got their finals.
+        complete: Of them, those that got their finals and a good end.
+        wordless: Of the complete ones, those without a final: nothing was said.
         same: Whether all sessions of a file got the same finals.
         misbehaving: Sessions that did not.
         closed: Of them, those that the server has closed, or that left by themselves.
@@ -81,6 +82,7 @@ class Load:
 
     sessions: int
     complete: int
+    wordless: int
     same: bool
     misbehaving: int
     closed: int
@@ -144,12 +146,13 @@ async def run_load(
     wall = time.perf_counter() - begun
     cpu = round(clock() - used, 2) if clock else None
     good = {n: t for n, t in enumerate(talks) if n not in how}
-    complete = {n: t for n, t in good.items() if t.complete and t.finals}
+    complete = {n: t for n, t in good.items() if t.complete}
     told = [t for t in good.values() if t.first]
     bad_ones = [talks[n] for n in bad]
     return Load(
         sessions=len(good),
         complete=len(complete),
+        wordless=sum(not t.finals for t in complete.values()),
         same=_same(complete, len(waves)),
         misbehaving=misbehaving,
         closed=sum(t.done is None and t.begun is not None for t in bad_ones),
@@ -333,6 +336,8 @@ async def _run(
 
 def _print(load: Load, bound: float) -> None:
     said = [f"{load.complete} of {load.sessions} sessions got their finals"]
+    if load.wordless:
+        said.append(f"{load.wordless} of them heard no word")
     if not load.same:
         said.append("those of one file differ")
     if load.misbehaving:

@@ -53,7 +53,7 @@ def test_a_session_in_real_time_knows_when_things_happened():
 def test_a_run_tells_latencies_and_that_all_are_served():
     load = measure(FakeRecogniser(seconds=0.02))
     assert (load.sessions, load.complete, load.same) == (6, 6, True)
-    assert load.audio_seconds == 3.0
+    assert (load.wordless, load.audio_seconds) == (0, 3.0)
     assert load.final.p50 >= 0.02
     assert load.keeps_up(5.0) and not load.keeps_up(0.001)
     assert load.cpu_seconds is None and load.per_core is None
@@ -92,7 +92,7 @@ def test_no_server_is_an_error_and_no_crash():
 
 @pytest.mark.parametrize("most", [0, 1, 7, 37, 64])
 def test_the_search_ends_near_the_limit(most):
-    fine = Load(1, 1, True, 0, 0, True, 1, 1, None, Spread(1, 1, 1), None, None, [])
+    fine = Load(1, 1, 0, True, 0, 0, True, 1, 1, None, Spread(1, 1, 1), None, None, [])
 
     async def run(sessions):
         final = Spread(0.1, 0.1 if sessions <= most else 9.0, 9.0)

@@ -29,6 +29,7 @@ from espnet_smoe.inference.stream_events import Event, TimedToken
 from espnet_smoe.inference.stream_features import StreamFeatures, StreamFrontend
 from espnet_smoe.inference.stream_options import StreamOptions
 from espnet_smoe.inference.stream_state import Stream, Utterance, own_rows
+from espnet_smoe.inference.stream_undo import undone_by_errors
 from espnet_smoe.inference.tokens_to_text import Joiner, joiner
 
 __all__ = ["Event", "Stream", "StreamOptions", "StreamingRecogniser", "TimedToken"]
@@ -102,8 +103,16 @@ class StreamingRecogniser:
 
         Returns:
             New events of each, in the order of ``streams``.
+
+        Raises:
+            RuntimeError: The model failed, as with too large a batch for the memory.
+                The streams are as they were: fewer of them may do.
         """
         assert len(set(streams)) == len(streams), "a stream is given twice"
+        with undone_by_errors(streams):
+            return self._step(streams)
+
+    def _step(self, streams: Sequence[Stream]) -> list[list[Event]]:
         heard = [stream for stream in streams if stream.has_chunk]
         ready = [stream for stream in streams if stream.ready]
         if heard:

@@ -113,3 +113,21 @@ def test_forty_of_fifty_hear_what_they_hear_alone(recogniser, waves):
             assert result.complete, result.error
             assert rounded(result.events) == expected[n % WAVES]
     assert not server.batcher.feeds
+
+
+def test_a_batch_that_fails_loses_nobody_a_word(recogniser, waves, monkeypatch):
+    expected = [rounded(alone(recogniser, wave)) for wave in waves[:3]]
+    encoder = recogniser.model.encoder
+    step, failures = encoder.forward_chunk, []
+
+    def too_large(xs, *args, **kwargs):
+        if len(xs) > 1:
+            failures.append(len(xs))
+            raise RuntimeError("out of memory")
+        return step(xs, *args, **kwargs)
+
+    monkeypatch.setattr(encoder, "forward_chunk", too_large)
+    talks = [(wave, False) for wave in waves[:3]]
+    results, _ = asyncio.run(serve(recogniser, talks))
+    assert failures
+    assert [rounded(result.events) for result in results] == expected

@@ -36,5 +36,4 @@ for set in "${tags[0]}"/modes_*.md; do
 done
 report
 
-trained dense moe2k2 moe4k2 moe8k2
 python3 -m espnet_smoe.report.curves "${tags[@]}" --key acc --png "$expdir/curves.png"

@@ -108,7 +108,9 @@ def test_a_stream_waits_while_its_events_are_not_read():
                 for _ in range(2 * MOST_EVENTS):
                     await feed.put(QUIET)
                 feed.end()
-                await asyncio.sleep(0.3)
+                while len(recogniser.batches) < MOST_EVENTS:
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.05)
                 assert len(recogniser.batches) == MOST_EVENTS
                 events = [event async for event in feed.events()]
                 assert len(events) == 2 * MOST_EVENTS + 1

@@ -16,6 +16,7 @@ from espnet2.asr.encoder.transformer_encoder import TransformerEncoder
 from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.asr.frontend.default import DefaultFrontend
 from espnet2.asr.preencoder.abs_preencoder import AbsPreEncoder
+from espnet2.layers.global_mvn import GlobalMVN
 from espnet2.legacy.nets.batch_beam_search import BatchBeamSearch
 from espnet2.legacy.nets.beam_search import Hypothesis
 from espnet2.legacy.nets.pytorch_backend.nets_utils import make_pad_mask, th_accuracy
@@ -67,6 +68,7 @@ __all__ = [
     "DefaultFrontend",
     "ESPnetASRModel",
     "EncoderLayer",
+    "GlobalMVN",
     "Hypothesis",
     "LayerNorm",
     "MultiHeadedAttention",

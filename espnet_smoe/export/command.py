@@ -1,0 +1,84 @@
+"""`espnet-smoe export`: a trained model as graphs for other runtimes.
+
+    espnet-smoe export --model exp/u2pp --out export
+    espnet-smoe export --model u2pp.zip --out export --format torchscript
+
+The encoder goes chunk by chunk with a limited past, so that all sizes are fixed but
+those of the batch. `config.json` in the folder tells what goes in and out;
+`espnet_smoe.export.runner` shows how the graphs are fed.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from espnet_smoe.export.write import WRITERS, export_model
+from espnet_smoe.inference.model_files import load_model, model_files, read_config
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    parser = argparse.ArgumentParser(
+        prog="espnet-smoe export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--model",
+        required=True,
+        help="zip file of the recipe's stage 14, or an experiment's folder",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument(
+        "--format", choices=WRITERS, default="onnx", help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--chunk-size",
+        type=int,
+        default=16,
+        help="encoder frames a chunk (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--left-chunks",
+        type=int,
+        default=4,
+        help="chunks that attention sees before its own (default: %(default)s)",
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        0; an error that a user can cure is raised.
+    """
+    args = get_parser().parse_args(argv)
+    with model_files(args.model) as (train_config, model_file):
+        config = read_config(train_config)
+        model = load_model(config, model_file)
+        written = export_model(
+            model,
+            args.out,
+            args.format,
+            args.chunk_size,
+            args.left_chunks,
+            frontend_of(config),
+        )
+    for path in written:
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def frontend_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """How features are made, as the training configuration says it."""
+    return {
+        "name": config.get("frontend"),
+        **{k: v for k, v in (config.get("frontend_conf") or {}).items() if v},
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

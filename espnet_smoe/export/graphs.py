@@ -1,0 +1,314 @@
+"""The three graphs of a `u2pp` model: a chunk of the encoder, CTC, the two decoders.
+
+They take and give tensors only, so a cache is a handful of them, all with the batch
+first. Experts stay a matter of the data: while a graph is recorded a mixture computes
+every expert on every row and weighs them by the choice (``moe/static.py``). A graph
+thus does the work of all experts; what it computes is the same.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from espnet_smoe.compat import GlobalMVN
+from espnet_smoe.decoder.transformer import SMoETransformerDecoder
+from espnet_smoe.encoder.chunk_cache import EncoderCache
+from espnet_smoe.encoder.conformer import U2PPConformerEncoder
+from espnet_smoe.model.u2pp import ESPnetU2PPModel, backwards
+from espnet_smoe.moe import Routing
+
+CACHE = ("features", "frames", "keys", "values", "convolution")
+BATCH = 2  # of the examples; a batch of one would be taken for a constant
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What is recorded.
+
+    Attributes:
+        name: Of its file.
+        module: Computes it.
+        example: A tensor for each input.
+        inputs: Name -> its axes of any length, by name.
+        outputs: Names.
+        longest: Axis -> the most it may have, where there is a limit.
+    """
+
+    name: str
+    module: nn.Module
+    example: tuple[torch.Tensor, ...]
+    inputs: Mapping[str, Mapping[int, str]]
+    outputs: tuple[str, ...]
+    longest: Mapping[str, int]
+
+
+def graphs_of(
+    model: ESPnetU2PPModel, chunk_size: int = 16, left_chunks: int = 4
+) -> list[Graph]:
+    """The graphs of a model.
+
+    Args:
+        model: Ready for inference, on the CPU.
+        chunk_size: C, encoder frames a chunk.
+        left_chunks: Chunks seen on the left; their number gives the cache its size.
+
+    Raises:
+        ValueError: The model cannot stream, or its cache would have no fixed size.
+
+    Example:
+        >>> graphs = graphs_of(model)  # doctest: +SKIP
+        >>> [graph.name for graph in graphs]  # doctest: +SKIP
+        ['encoder_chunk', 'ctc', 'rescorer']
+    """
+    if not isinstance(model, ESPnetU2PPModel) or not hasattr(
+        model.encoder, "forward_chunk"
+    ):
+        raise ValueError(
+            f"{type(model).__name__} with {type(model.encoder).__name__} cannot be "
+            "exported; only 'model: u2pp' with 'encoder: u2pp_conformer' can"
+        )
+    if left_chunks < 0:
+        raise ValueError(
+            f"left_chunks is {left_chunks}: the cache would grow without end, but an "
+            "exported graph has one of fixed size; choose 0 or more"
+        )
+    return [
+        _encoder_graph(model, chunk_size, left_chunks),
+        _ctc_graph(model),
+        _rescorer_graph(model),
+    ]
+
+
+class EncoderChunk(nn.Module):
+    """`U2PPConformerEncoder.forward_chunk` over a cache of five tensors.
+
+    Args:
+        encoder: Ready for inference.
+        normalize: Applied to the features first; `global_mvn` or None.
+        chunk_size: C.
+        left_chunks: Chunks kept, not below 0.
+
+    Raises:
+        ValueError: Features are normalised by the whole utterance.
+    """
+
+    def __init__(
+        self,
+        encoder: U2PPConformerEncoder,
+        normalize: nn.Module | None,
+        chunk_size: int,
+        left_chunks: int,
+    ):
+        super().__init__()
+        if normalize is not None and not isinstance(normalize, GlobalMVN):
+            raise ValueError(
+                f"normaliser '{type(normalize).__name__}' needs the whole utterance "
+                "and cannot stream; train with 'normalize: global_mvn'"
+            )
+        self.encoder, self.normalize = encoder, normalize
+        self.chunk_size, self.left_chunks = chunk_size, left_chunks
+        # the same for all chunks: constants of the graph
+        fresh = encoder.new_cache(1, chunk_size, left_chunks)
+        self.positions = [table.detach() for table in fresh.positions]
+
+    def new_cache(self, batch: int) -> tuple[torch.Tensor, ...]:
+        """The five tensors of B streams that have not begun."""
+        given = batch, self.chunk_size, self.left_chunks
+        return self.flat(self.encoder.new_cache(*given))
+
+    def flat(self, cache: EncoderCache) -> tuple[torch.Tensor, ...]:
+        """A cache as `CACHE`, layers at the second axis.
+
+        Returns:
+            ``(B, overlap, F)``; ``(B,)``; keys and values
+            ``(B, layers, heads, L, d)``; ``(B, layers, D, K - 1)``, of no layers in an
+            encoder without convolutions.
+        """
+        keys, values = zip(*cache.keys_values)
+        if cache.convolution:
+            convolution = torch.stack(cache.convolution, dim=1)
+        else:
+            convolution = cache.features.new_zeros(len(cache.frames), 0, 1, 0)
+        both = torch.stack(keys, dim=1), torch.stack(values, dim=1)
+        return cache.features, cache.frames, *both, convolution
+
+    def forward(
+        self,
+        chunk: torch.Tensor,
+        lengths: torch.Tensor,
+        features: torch.Tensor,
+        frames: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        convolution: torch.Tensor,
+    ) -> tuple[torch.Tensor, ...]:
+        """Encode the next chunk of B streams.
+
+        Args:
+            chunk: ``(B, C * stride, F)``.
+            lengths: ``(B,)`` features that are not padding.
+            features: This and what follows: the cache, see `flat`.
+            frames: Of the cache.
+            keys: Of the cache.
+            values: Of the cache.
+            convolution: Of the cache.
+
+        Returns:
+            ``(B, C, D)``; ``(B,)`` encoder frames; the new cache.
+        """
+        cache = EncoderCache(
+            features,
+            list(zip(keys.unbind(1), values.unbind(1))),
+            list(convolution.unbind(1)),
+            frames,
+            self.chunk_size,
+            self.left_chunks,
+            self.positions,
+        )
+        out, frames, cache = self.encoder.forward_chunk(
+            self._normalised(chunk), cache, lengths
+        )
+        return out, frames, *self.flat(cache)
+
+    def _normalised(self, x: torch.Tensor) -> torch.Tensor:
+        """ESPnet's own changes its input and reads the lengths on the host."""
+        if self.normalize is None:
+            return x
+        if self.normalize.norm_means:
+            x = x - self.normalize.mean.to(x.dtype)
+        return x / self.normalize.std.to(x.dtype) if self.normalize.norm_vars else x
+
+
+class CTCHead(nn.Module):
+    """Log-probabilities of the tokens and the blank, frame by frame."""
+
+    def __init__(self, head: nn.Linear):
+        super().__init__()
+        self.head = head
+
+    def forward(self, encoded: torch.Tensor) -> torch.Tensor:
+        """Map ``(B, T, D)`` to ``(B, T, V)``."""
+        return self.head(encoded).log_softmax(dim=2)
+
+
+class Rescorer(nn.Module):
+    """What both decoders think of whole texts.
+
+    Args:
+        decoder: From left to right; its ``right``, if there is one, from right to left.
+        sos: Begins every text.
+        eos: Ends it.
+    """
+
+    def __init__(self, decoder: SMoETransformerDecoder, sos: int, eos: int):
+        super().__init__()
+        self.decoder, self.sos, self.eos = decoder, sos, eos
+
+    def forward(
+        self,
+        encoded: torch.Tensor,
+        lengths: torch.Tensor,
+        tokens: torch.Tensor,
+        token_lengths: torch.Tensor,
+    ) -> tuple[torch.Tensor, ...]:
+        """Score N texts of each of B utterances.
+
+        Args:
+            encoded: ``(B, T, D)``.
+            lengths: ``(B,)`` encoder frames.
+            tokens: ``(B, N, L)`` without begin and end, padded with anything; L at
+                least 1.
+            token_lengths: ``(B, N)``.
+
+        Returns:
+            Log-probabilities ``(B, N)`` with those of the end: left to right; right to
+            left where there is such a decoder.
+        """
+        frames = torch.arange(encoded.size(1), device=encoded.device)
+        heard = encoded, (frames < lengths[:, None])[:, None]  # mask (B, 1, T)
+        counts = token_lengths.flatten()  # (B * N,)
+        texts = tokens.flatten(0, 1).clamp(min=0)  # (B * N, L)
+        scores = [self._read(self.decoder, heard, texts, counts)]
+        if self.decoder.right is not None:
+            texts = backwards(texts, counts)
+            scores.append(self._read(self.decoder.right, heard, texts, counts))
+        return tuple(score.view_as(token_lengths) for score in scores)
+
+    def _read(
+        self,
+        decoder: SMoETransformerDecoder,
+        heard: tuple[torch.Tensor, torch.Tensor],
+        texts: torch.Tensor,
+        counts: torch.Tensor,
+    ) -> torch.Tensor:
+        """``(B * N,)`` from texts ``(B * N, L)`` in the decoder's own direction."""
+        encoded, memory_mask = heard
+        start = torch.full_like(texts[:, :1], self.sos)
+        x = decoder.embed(torch.cat((start, texts), dim=1))  # (B * N, L + 1, D)
+        places = torch.arange(x.size(1), device=x.device)
+        past = (places <= places[:, None])[None]  # (1, L + 1, L + 1)
+        routing = Routing(counts + 1)
+        for layer in decoder.decoders:
+            memory = layer.src_attn.keys_values(encoded)
+            x, _ = layer(x, None, memory, memory_mask, routing, mask=past)
+        x = decoder.after_norm(x) if decoder.normalize_before else x
+        logits = decoder.output_layer(x)  # (B * N, L + 1, V)
+        ends = places == counts[:, None]  # (B * N, L + 1)
+        wanted = torch.cat((texts, start), dim=1).masked_fill(ends, self.eos)
+        gains = logits.gather(2, wanted[..., None])[..., 0] - logits.logsumexp(dim=2)
+        return gains.masked_fill(places > counts[:, None], 0.0).sum(dim=1)
+
+
+def _encoder_graph(model: ESPnetU2PPModel, chunk_size: int, left_chunks: int) -> Graph:
+    module = EncoderChunk(model.encoder, model.normalize, chunk_size, left_chunks)
+    width = chunk_size * model.encoder.stride
+    example = (
+        torch.randn(BATCH, width, model.encoder.input_size),
+        torch.full((BATCH,), width),
+        *module.new_cache(BATCH),
+    )
+    return Graph(
+        "encoder_chunk",
+        module.eval(),
+        example,
+        {name: {0: "batch"} for name in ("chunk", "lengths", *CACHE)},
+        ("encoded", "encoded_lengths", *(f"new_{name}" for name in CACHE)),
+        {},
+    )
+
+
+def _ctc_graph(model: ESPnetU2PPModel) -> Graph:
+    return Graph(
+        "ctc",
+        CTCHead(model.ctc.ctc_lo).eval(),
+        (torch.randn(BATCH, 5, model.encoder.output_size()),),
+        {"encoded": {0: "batch", 1: "time"}},
+        ("log_probs",),
+        {},
+    )
+
+
+def _rescorer_graph(model: ESPnetU2PPModel) -> Graph:
+    texts, tokens, frames = 3, 4, 7  # any: sizes that are all different
+    example = (
+        torch.randn(BATCH, frames, model.encoder.output_size()),
+        torch.full((BATCH,), frames),
+        torch.ones(BATCH, texts, tokens, dtype=torch.long),
+        torch.full((BATCH, texts), tokens),
+    )
+    both = model.decoder.right is not None
+    return Graph(
+        "rescorer",
+        Rescorer(model.decoder, model.sos, model.eos).eval(),
+        example,
+        {
+            "encoded": {0: "batch", 1: "time"},
+            "lengths": {0: "batch"},
+            "tokens": {0: "batch", 1: "texts", 2: "tokens"},
+            "token_lengths": {0: "batch", 1: "texts"},
+        },
+        ("left_to_right", "right_to_left") if both else ("left_to_right",),
+        {"tokens": model.decoder.embed[-1].pe.size(1) - 1},  # the table of positions
+    )

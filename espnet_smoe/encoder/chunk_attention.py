@@ -3,6 +3,9 @@
 Both see only how far two frames are from each other, so a stream needs no count of
 what is long forgotten. A mask says who may look where; with it the same code serves a
 whole utterance, an utterance in chunks, and one chunk of a stream.
+
+The method is not `forward`: there ESPnet would look for weights to plot, which a fused
+kernel does not give.
 """
 
 import math
@@ -62,7 +65,7 @@ class RelativeAttention(CachedAttention):
         """Keys that a prepared table is good for."""
         return prepared.size(1) - queries + 1
 
-    def forward(
+    def attend_chunk(
         self,
         x: torch.Tensor,
         past: KeysValues | None,
@@ -127,7 +130,7 @@ class RotaryAttention(CachedAttention):
         """Keys that a prepared table is good for."""
         return prepared.size(1)
 
-    def forward(
+    def attend_chunk(
         self,
         x: torch.Tensor,
         past: KeysValues | None,

@@ -142,7 +142,8 @@ class ConformerLayer(nn.Module):
         if self.feed_forward_macaron is not None:
             h = self.feed_forward_macaron(self.norm_ff_macaron(x), routing)
             x = x + self.ff_scale * self.dropout(h)
-        h, seen = self.self_attn(self.norm_mha(x), past, bias, positions)
+        h = self.norm_mha(x)
+        h, seen = self.self_attn.attend_chunk(h, past, bias, positions)
         x = x + self.dropout(h)
         if self.conv_module is not None:
             h, convolved = self.conv_module(self.norm_conv(x), convolved, frames)

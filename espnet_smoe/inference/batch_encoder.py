@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from espnet_smoe.inference.audio import SAMPLE_RATE
+
 
 class BatchEncoder:
     """Encoder output of a batch, the same in any batch.
@@ -20,6 +22,15 @@ class BatchEncoder:
         # see the zeros of the padding
         self.frontend, model.frontend = model.frontend, None
         self.device = next(model.parameters()).device
+
+    @property
+    def frame_seconds(self) -> float:
+        """Seconds from one frame of the output to the next.
+
+        Of encoders that tell their ``stride``.
+        """
+        hop = 1 if self.frontend is None else self.frontend.hop_length
+        return self.model.encoder.stride * hop / SAMPLE_RATE
 
     @torch.inference_mode()
     def __call__(

@@ -17,18 +17,13 @@ what a stream would give.
 import argparse
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import yaml
-from torch import nn
 
-from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.batch_encoder import BatchEncoder
-from espnet_smoe.inference.ctc_search import greedy, prefix_beam
 from espnet_smoe.inference.model_files import load_model, read_config
 from espnet_smoe.inference.shares import (
     Share,
@@ -38,69 +33,9 @@ from espnet_smoe.inference.shares import (
     utterances_of,
     write_results,
 )
-from espnet_smoe.options import nearest, reject_unknown
+from espnet_smoe.inference.two_pass import U2PPDecodeOptions, two_pass
 
-SEARCHES = ("greedy", "prefix_beam", "attention", "rescoring")
 TASKS = ("asr", "words")
-
-Tokens = Sequence[int]
-
-
-@dataclass(frozen=True)
-class U2PPDecodeOptions:
-    """What a decoding configuration of u2pp.sh may hold.
-
-    Attributes:
-        search: ``greedy`` and ``prefix_beam`` use the CTC head alone, ``attention`` the
-            left-to-right decoder, ``rescoring`` both decoders on the prefixes.
-        beam_size: Hypotheses kept.
-        ctc_weight: Weight of the CTC score in ``attention`` and ``rescoring``.
-        reverse_weight: Weight of the right-to-left decoder in ``rescoring``; None for
-            the one of training.
-        chunk_size: Encoder frames that are seen at once; 0 for the whole utterance.
-        left_chunks: Chunks before them that are seen, too; -1 for all.
-        batch_size: Utterances decoded together.
-    """
-
-    search: str = "rescoring"
-    beam_size: int = 8
-    ctc_weight: float = 0.5
-    reverse_weight: float | None = None
-    chunk_size: int = 0
-    left_chunks: int = -1
-    batch_size: int = 16
-
-    @classmethod
-    def read(cls, path: str | Path) -> "U2PPDecodeOptions":
-        """Read a YAML file.
-
-        Raises:
-            ValueError: The file is missing, a key unknown or a value impossible.
-        """
-        if not Path(path).is_file():
-            raise ValueError(f"{path} does not exist; name a file with --config")
-        given = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-        reject_unknown(given, [f.name for f in fields(cls)], str(path))
-        options = cls(**given)
-        if fault := options.fault():
-            raise ValueError(f"{path}: {fault}")
-        return options
-
-    def fault(self) -> str:
-        """What is wrong with the values; empty if nothing is."""
-        if self.search not in SEARCHES:
-            return (
-                f"search: '{self.search}' is not one of "
-                f"{', '.join(SEARCHES)}{nearest(self.search, SEARCHES)}"
-            )
-        for name, least in (
-            *(("beam_size", 1), ("batch_size", 1)),
-            *(("chunk_size", 0), ("left_chunks", -1)),
-        ):
-            value = getattr(self, name)
-            if value < least:
-                return f"{name}: {value} is too small, it is {least} at least"
-        return ""
 
 
 @dataclass(frozen=True)
@@ -207,7 +142,7 @@ def _decode_share(job: _Job) -> tuple[float, dict[str, Share]]:
     waves.sort(key=lambda pair: len(pair[1]))  # little padding in a batch
     shares = {}
     for decoding, options in job.decodings.items():
-        search(encoder, *encoder([waves[-1][1]]), options)  # the first call is slow
+        two_pass(encoder, *encoder([waves[-1][1]]), options)  # the first call is slow
         share = shares[decoding] = Share({job.task: {}})
         for start in range(0, len(waves), options.batch_size):
             names, batch = zip(*waves[start : start + options.batch_size])
@@ -216,69 +151,14 @@ def _decode_share(job: _Job) -> tuple[float, dict[str, Share]]:
                 batch, chunk_size=options.chunk_size, left_chunks=options.left_chunks
             )
             searching = time.perf_counter()
-            found = search(encoder, *encoded, options)
+            found = two_pass(encoder, *encoded, options)
             done = time.perf_counter()
             share.seconds.update(compute=done - begun, search=done - searching)
             share.add_audio(batch)
-            for name, tokens in zip(names, found):
-                text = text_of([token_list[token] for token in tokens])
+            for name, nbest in zip(names, found):
+                text = text_of([token_list[token] for token in nbest[0].tokens])
                 share.texts[job.task][name] = text
-    return frame_seconds(encoder), shares
-
-
-def frame_seconds(encoder: BatchEncoder) -> float:
-    """Seconds between two frames of the encoder's output."""
-    hop = 1 if encoder.frontend is None else encoder.frontend.hop_length
-    return encoder.model.encoder.stride * hop / SAMPLE_RATE
-
-
-@torch.inference_mode()
-def search(
-    encoder: BatchEncoder,
-    encoded: torch.Tensor,
-    frames: torch.Tensor,
-    options: U2PPDecodeOptions,
-) -> list[Tokens]:
-    """Find the best tokens of each utterance.
-
-    Args:
-        encoder: Of a U2++ model.
-        encoded: ``(B, T, D)``, what it has made of the utterances.
-        frames: ``(B,)``.
-        options: Which search, and how wide.
-
-    Returns:
-        B sequences of token ids, without start and end.
-    """
-    model: nn.Module = encoder.model
-    if options.search == "attention":
-        from espnet_smoe.inference.attention_search import attention_search
-
-        nbests = attention_search(
-            model, encoded, frames, options.beam_size, options.ctc_weight
-        )
-        return [nbest[0].tokens for nbest in nbests]
-    log_probs: list[np.ndarray] = encoder.log_probs(encoded, frames)
-    if options.search == "greedy":
-        return [greedy(of_one, model.blank_id) for of_one in log_probs]
-    nbests = [
-        prefix_beam(of_one, model.blank_id, options.beam_size) for of_one in log_probs
-    ]
-    if options.search == "rescoring":
-        from espnet_smoe.inference.rescoring import rescore
-
-        reverse = options.reverse_weight
-        nbests = rescore(
-            model.decoder,
-            encoded,
-            frames,
-            nbests,
-            ctc_weight=options.ctc_weight,
-            reverse_weight=model.reverse_weight if reverse is None else reverse,
-            sos=model.sos,
-            eos=model.eos,
-        )
-    return [nbest[0].tokens for nbest in nbests]
+    return encoder.frame_seconds, shares
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 from espnet_smoe.inference.long import Piece, joined
+from espnet_smoe.inference.speech_to_text import Result
 
 
 def as_text(path: str, bandwidth: str, pieces: Sequence[Piece]) -> str:
@@ -25,7 +26,7 @@ def as_json(path: str, bandwidth: str, pieces: Sequence[Piece]) -> str:
                 "start": round(piece.start, 3),
                 "end": round(piece.end, 3),
                 **{
-                    task: {"text": result.text, "score": round(result.score, 4)}
+                    task: _record(result, piece.start)
                     for task, result in piece.results.items()
                 },
             }
@@ -47,6 +48,22 @@ def as_srt(path: str, bandwidth: str, pieces: Sequence[Piece]) -> str:
 
 
 FORMATS = {"text": as_text, "json": as_json, "srt": as_srt}
+
+
+def _record(result: Result, start: float) -> dict:
+    """Text and score; where they are known, tokens with their times in the file."""
+    record: dict = {"text": result.text, "score": round(result.score, 4)}
+    if result.timed:
+        record["tokens"] = [
+            {
+                "token": token.token,
+                "start": round(start + token.start, 3),
+                "end": round(start + token.end, 3),
+                "confidence": round(token.confidence, 3),
+            }
+            for token in result.timed
+        ]
+    return record
 
 
 def _clock(seconds: float) -> str:

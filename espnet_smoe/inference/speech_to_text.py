@@ -18,6 +18,7 @@ from espnet_smoe.inference.model_files import load_model, model_files, read_conf
 from espnet_smoe.inference.options import SearchOptions
 from espnet_smoe.inference.packed import pack_linears
 from espnet_smoe.inference.split import LONGEST_SECONDS
+from espnet_smoe.inference.stream_events import TimedToken
 from espnet_smoe.options import nearest
 
 AUTO = "auto"
@@ -32,12 +33,15 @@ class Result:
         tokens: Its pieces.
         score: Log probability.
         nbest: The best hypotheses as (text, score), the first of them this one.
+        timed: The pieces with the time and the confidence of each, where the model
+            tells them; seconds of the waveform.
     """
 
     text: str
     tokens: tuple[str, ...]
     score: float
     nbest: tuple[tuple[str, float], ...] = ()
+    timed: tuple[TimedToken, ...] = ()
 
 
 class SpeechToText:
@@ -91,8 +95,8 @@ class SpeechToText:
         config = read_config(train_config)
         if config.get("model") != "smoe":
             raise ValueError(
-                f"{train_config}: 'model: {config.get('model')}' has no tasks; only "
-                "'model: smoe' can be used here"
+                f"{train_config}: 'model: {config.get('model')}' has no tasks; take "
+                "U2PPSpeechToText for 'model: u2pp', decode_ctc for 'model: speech_moe'"
             )
         self.model = load_model(config, model_file, device)
         self.tokenizer = load_tokenizer(config["bpemodel"])

@@ -20,7 +20,13 @@ import numpy as np
 from espnet_smoe.inference.audio import SAMPLE_RATE, bandwidth_of, read_audio
 from espnet_smoe.inference.formats import FORMATS
 from espnet_smoe.inference.long import Piece, decode_long
+from espnet_smoe.inference.model_files import model_files, read_config
 from espnet_smoe.inference.speech_to_text import AUTO, SpeechToText
+from espnet_smoe.inference.two_pass import SEARCHES
+from espnet_smoe.inference.u2pp_speech_to_text import U2PPSpeechToText
+
+SEARCH_OPTIONS = ("beam_size", "ctc_weight", "batch_size")
+U2PP_OPTIONS = ("search", "chunk_size", "left_chunks")
 
 
 @dataclass
@@ -125,9 +131,13 @@ def get_parser() -> argparse.ArgumentParser:
     add("--bandwidth", default=AUTO, help="auto, nb or wb (default: %(default)s)")
     add("--format", default="text", choices=list(FORMATS), help="default: %(default)s")
     add("--out", help="file to write; srt of several files: a folder")
-    add("--beam-size", type=int, default=5)
-    add("--ctc-weight", type=float, default=0.0)
-    add("--batch-size", type=int, default=8, help="pieces decoded together")
+    add("--beam-size", type=int, help="hypotheses kept (default: 5, U2++ 8)")
+    add("--ctc-weight", type=float, help="of CTC scores (default: 0, U2++ 0.5)")
+    add("--batch-size", type=int, help="pieces decoded together (default: 8, U2++ 16)")
+    u2pp = parser.add_argument_group("U2++ models")
+    u2pp.add_argument("--search", choices=SEARCHES, help="default: rescoring")
+    u2pp.add_argument("--chunk-size", type=int, help="encoder frames (default: all)")
+    u2pp.add_argument("--left-chunks", type=int, help="seen before (default: all)")
     add("--device", default="cpu", help="such as cuda (default: %(default)s)")
     return parser
 
@@ -163,18 +173,23 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _load(args: argparse.Namespace) -> SpeechToText:
-    options = {
-        "device": args.device,
-        "beam_size": args.beam_size,
-        "ctc_weight": args.ctc_weight,
-        "batch_size": args.batch_size,
-    }
+    given = {name: getattr(args, name) for name in (*SEARCH_OPTIONS, *U2PP_OPTIONS)}
+    options = {name: value for name, value in given.items() if value is not None}
     both = bool(args.train_config and args.model_file)
     if bool(args.model) == both or bool(args.train_config) != bool(args.model_file):
         raise ValueError("give --model, or both --train-config and --model-file")
-    if args.model:
-        return SpeechToText.from_pretrained(args.model, **options)
-    return SpeechToText(args.train_config, args.model_file, **options)
+    with ExitStack() as stack:
+        files = args.train_config, args.model_file
+        if args.model:
+            files = stack.enter_context(model_files(args.model))
+        if read_config(files[0]).get("model") == "u2pp":
+            return U2PPSpeechToText(*files, device=args.device, **options)
+        for name in U2PP_OPTIONS:
+            if name in options:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} is for U2++ models, which this is not"
+                )
+        return SpeechToText(*files, device=args.device, **options)
 
 
 def _write(transcriber: Transcriber, args: argparse.Namespace) -> None:

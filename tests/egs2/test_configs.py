@@ -18,7 +18,7 @@ from espnet_smoe.check_config import (
 from espnet_smoe.data.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
 from espnet_smoe.inference.decode import DecodeOptions
 from espnet_smoe.inference.decode_ctc import CtcDecodeOptions
-from espnet_smoe.inference.decode_u2pp import U2PPDecodeOptions
+from espnet_smoe.inference.two_pass import U2PPDecodeOptions
 
 EGS2 = Path(__file__).resolve().parents[2] / "egs2"
 TRAIN = sorted(EGS2.glob("*/*/conf/**/train*.yaml"))

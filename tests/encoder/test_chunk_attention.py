@@ -28,7 +28,8 @@ def test_relative_positions_are_those_of_espnet():
     table = ours.positions(9, 9, x)
     pos_emb = RelPositionalEncoding(8, 0.0)(x)[1]
     close(table[None], pos_emb)
-    out, _ = ours(x, None, bias_of(mask[:, None], x.dtype), ours.prepare(table))
+    bias = bias_of(mask[:, None], x.dtype)
+    out, _ = ours.attend_chunk(x, None, bias, ours.prepare(table))
     close(out, theirs(x, x, x, pos_emb, mask))
 
 
@@ -49,7 +50,7 @@ def test_rotary_positions_turn_pairs_by_their_distance():
     weights = (product.real.sum(dim=2) / 2).softmax(dim=1)
     expected = attention.linear_out(weights @ attention.linear_v(x)[0])
     prepared = attention.prepare(attention.positions(5, 5, x))
-    out, _ = attention(x, None, torch.zeros(1, 1, 5, 5), prepared)
+    out, _ = attention.attend_chunk(x, None, torch.zeros(1, 1, 5, 5), prepared)
     close(out[0], expected)
 
 
@@ -64,7 +65,8 @@ def test_a_table_for_more_keys_serves_fewer():
             prepared = attention.prepare(attention.positions(3, keys, x))
             assert attention.most_keys(prepared, 3) == keys
             near = attention.newest(prepared, 3, 9)
-            outputs.append(attention(x, kept, torch.zeros(1, 1, 1, 9), near)[0])
+            given = x, kept, torch.zeros(1, 1, 1, 9), near
+            outputs.append(attention.attend_chunk(*given)[0])
         close(*outputs)
 
 

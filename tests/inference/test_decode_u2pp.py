@@ -6,9 +6,10 @@ import pytest
 import soundfile
 import torch
 
-from espnet_smoe.inference import rescoring
+from espnet_smoe.inference import two_pass
 from espnet_smoe.inference.ctc_search import greedy
-from espnet_smoe.inference.decode_u2pp import SEARCHES, decodings_of, main
+from espnet_smoe.inference.decode_u2pp import decodings_of, main
+from espnet_smoe.inference.two_pass import SEARCHES
 from tests.inference.tiny_u2pp import TOKENS, babble, save_tiny_u2pp, tiny_u2pp
 
 SECONDS = {f"utt{i}": 0.7 + 0.3 * i for i in range(4)}
@@ -106,8 +107,8 @@ def test_rescoring_weighs_as_told_or_as_trained(
         calls.append(weights)
         return rescore(*args, **weights)
 
-    rescore = rescoring.rescore
-    monkeypatch.setattr(rescoring, "rescore", spy)
+    rescore = two_pass.rescore
+    monkeypatch.setattr(two_pass, "rescore", spy)
     (data.parent / "decode_rescoring.yaml").write_text(f"ctc_weight: 0.4\n{given}")
     decode(experiment, data, ["rescoring"])
     assert {(c["ctc_weight"], c["reverse_weight"]) for c in calls} == {(0.4, used)}

@@ -128,6 +128,12 @@ def test_decoding_may_choose_the_chunks():
     assert torch.equal(model.encode(*speech, chunk_size=0)[0], whole)
 
 
+def test_espnets_plots_of_attention_find_nothing_and_do_not_fail():
+    from espnet2.main_funcs.calculate_all_attentions import calculate_all_attentions
+
+    assert calculate_all_attentions(make().eval(), batch()) == {}
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [

@@ -1,0 +1,100 @@
+"""U2PPSpeechToText: waveforms to text with a U2++ model, whole recordings at a time.
+
+Audio that is still being spoken is for `streaming.StreamingRecogniser`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from espnet_smoe.inference.batch_encoder import BatchEncoder
+from espnet_smoe.inference.ctc_align import align
+from espnet_smoe.inference.hypotheses import Hypothesis
+from espnet_smoe.inference.model_files import load_model, read_config
+from espnet_smoe.inference.speech_to_text import Result, SpeechToText
+from espnet_smoe.inference.stream_events import TimedToken
+from espnet_smoe.inference.tokens_to_text import joiner
+from espnet_smoe.inference.two_pass import U2PPDecodeOptions, two_pass
+
+TASK = "asr"
+
+
+class U2PPSpeechToText(SpeechToText):
+    """A trained U2++ model that transcribes.
+
+    Args:
+        train_config: ``config.yaml`` of the experiment.
+        model_file: Checkpoint.
+        device: Such as ``cpu`` or ``cuda``.
+        nbest: Hypotheses in `Result.nbest`.
+        **options: Those of `U2PPDecodeOptions`, such as ``search`` or ``chunk_size``.
+
+    Raises:
+        ValueError: A file is missing, the checkpoint does not fit the configuration, or
+            an option has no sense.
+
+    Example:
+        >>> files = "exp/x/config.yaml", "exp/x/model.pth"
+        >>> speech_to_text = U2PPSpeechToText(*files)  # doctest: +SKIP
+        >>> result = speech_to_text([wave])[0]["asr"]  # doctest: +SKIP
+        >>> result.text, result.timed[0].start  # doctest: +SKIP
+        ('good morning', 0.32)
+    """
+
+    tasks = (TASK,)
+    bandwidths = ("wb", "nb")  # they change nothing
+
+    def __init__(
+        self,
+        train_config: str | Path,
+        model_file: str | Path,
+        device: str = "cpu",
+        nbest: int = 1,
+        **options: object,
+    ):
+        self.options = U2PPDecodeOptions.of(options, "options")
+        if not 1 <= nbest <= self.options.beam_size:
+            raise ValueError(
+                f"nbest {nbest} must be in 1..beam_size ({self.options.beam_size})"
+            )
+        config = read_config(train_config)
+        if config.get("model") != "u2pp":
+            raise ValueError(
+                f"{train_config}: 'model: {config.get('model')}' is not 'model: u2pp'"
+            )
+        self.join = joiner(config)
+        self.model = load_model(config, model_file, device)
+        self.encoder = BatchEncoder(self.model)
+        self.nbest, self.batch_size = nbest, self.options.batch_size
+
+    @torch.inference_mode()
+    def _decode(
+        self,
+        waves: Sequence[np.ndarray],
+        labels: Sequence[str],
+        tasks: Sequence[str],
+        names: Sequence[str],
+    ) -> list[dict[str, Result]]:
+        options = self.options
+        encoded, frames = self.encoder(
+            waves, chunk_size=options.chunk_size, left_chunks=options.left_chunks
+        )
+        found = two_pass(self.encoder, encoded, frames, options)
+        log_probs = self.encoder.log_probs(encoded, frames)  # B times (T, V)
+        return [{TASK: self._heard(*of_one)} for of_one in zip(found, log_probs)]
+
+    def _heard(self, nbest: Sequence[Hypothesis], log_probs: np.ndarray) -> Result:
+        """Texts of the hypotheses; of the best one, when each token was said."""
+        spelt = [[self.model.token_list[t] for t in h.tokens] for h in nbest]
+        texts = [self.join(tokens) for tokens in spelt]
+        scores = [hypothesis.score for hypothesis in nbest]
+        spans = align(log_probs, nbest[0].tokens, self.model.blank_id)
+        seconds = self.encoder.frame_seconds
+        timed = tuple(
+            TimedToken(token, s.start * seconds, s.end * seconds, s.confidence)
+            for token, s in zip(spelt[0], spans)
+        )
+        pairs = tuple(zip(texts, scores))[: self.nbest]
+        return Result(texts[0], tuple(spelt[0]), scores[0], pairs, timed)

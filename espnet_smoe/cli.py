@@ -22,6 +22,7 @@ COMMANDS = {
         "espnet_smoe.report.experts",
         "what the experts do, how they differ",
     ),
+    "export": ("espnet_smoe.export.command", "ONNX or TorchScript of a model"),
     "benchmark": ("espnet_smoe.benchmark.__main__", "time mixtures against rivals"),
 }
 

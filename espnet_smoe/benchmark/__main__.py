@@ -13,7 +13,7 @@ from espnet_smoe.benchmark.race import Row, run_race
 from espnet_smoe.benchmark.table import Report, command_line
 
 BENCHMARKS = {
-    "moe": "a label-routed mixture over the dense feed-forward block",
+    "moe": "mixtures, by label and learned, over the dense feed-forward block",
     "decode": "beam search beside ESPnet's; two tasks beside one by one",
     "rescore": "attention rescoring in one batch beside loops over hypotheses",
     "train": "joint beside alternate training",

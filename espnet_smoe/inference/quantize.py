@@ -1,0 +1,81 @@
+"""int8 weights for inference on a CPU: a quarter of the memory to read.
+
+A chunk of a stream has few rows, so the time goes into reading weights, and in a
+mixture nearly all weights are experts'. They are kept as int8, with a scale for each
+output; the rows are rounded when they come (dynamic quantisation), by the range of the
+rows that an expert gets together. So results differ a little with what shares a batch.
+"""
+
+import warnings
+
+import torch
+from torch import nn
+
+from espnet_smoe.encoder.chunk_attention import RotaryAttention
+from espnet_smoe.moe import FeedForward
+from espnet_smoe.moe.gate import Gate
+
+
+def quantize(model: nn.Module, everything: bool = False) -> nn.Module:
+    """Turn linear layers into int8 ones.
+
+    Routers stay as they are: their choice is worth more than their few weights. What
+    `pack_linears` has packed stays, too.
+
+    Args:
+        model: For inference, float32 on CPU. Changed in place; it cannot be trained,
+            saved or exported any more.
+        everything: All linear layers; else those of feed-forward blocks and experts.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: It is not float32 on a CPU, or this PyTorch has no int8 kernels.
+
+    Example:
+        >>> block = quantize(nn.Sequential(FeedForward(8, 16)))
+        >>> type(block[0].w_1).__module__
+        'torch.ao.nn.quantized.dynamic.modules.linear'
+    """
+    _check(model)
+    for parent in _parents(model, everything):
+        for name, layer in list(parent.named_children()):
+            if _can_be_int8(parent, name, layer):
+                setattr(parent, name, _int8(layer))
+    return model
+
+
+def _parents(model: nn.Module, everything: bool) -> list[nn.Module]:
+    """Modules whose linear layers are to be int8."""
+    if everything:
+        return [m for m in model.modules() if not isinstance(m, Gate)]
+    return [m for m in model.modules() if isinstance(m, FeedForward)]
+
+
+def _can_be_int8(parent: nn.Module, name: str, layer: nn.Module) -> bool:
+    if isinstance(parent, RotaryAttention) and name == "linear_q":
+        return False  # its type is that of the angles
+    return type(layer) is nn.Linear  # no subclass: somebody wants its weights
+
+
+def _int8(layer: nn.Linear) -> nn.Module:
+    from torch.ao.nn.quantized.dynamic import Linear
+    from torch.ao.quantization import per_channel_dynamic_qconfig
+
+    layer.qconfig = per_channel_dynamic_qconfig
+    with warnings.catch_warnings():  # of its successor, a package of its own
+        warnings.filterwarnings("ignore", "torch.ao.quantization is deprecated")
+        warnings.filterwarnings("ignore", "torch.quantize_per_tensor")
+        return Linear.from_float(layer)
+
+
+def _check(model: nn.Module) -> None:
+    for parameter in model.parameters():
+        if parameter.device.type != "cpu" or parameter.dtype != torch.float32:
+            raise ValueError(
+                f"int8 is for models in float32 on the CPU, not {parameter.dtype} on "
+                f"{parameter.device.type}; remove int8 or take the device cpu"
+            )
+    if torch.backends.quantized.engine == "none":
+        raise ValueError("this PyTorch has no int8 kernels; remove int8")

@@ -16,6 +16,7 @@ BENCHMARKS = {
     "moe": "mixtures, by label and learned, over the dense feed-forward block",
     "decode": "beam search beside ESPnet's; two tasks beside one by one",
     "rescore": "attention rescoring in one batch beside loops over hypotheses",
+    "rtf": "a mixture beside dense models of its active and of all its parameters",
     "train": "joint beside alternate training",
     "codec": "the channel conditions beside the starts of FFmpeg",
     "wfst": "building a decoding graph, and searching in it",

@@ -29,6 +29,7 @@ class Race:
         check: Says of the results of all sides whether they are the same.
         items: Items that one run deals with, for a rate; 0 for no rate.
         unit: Of the items.
+        memory: Measure it, too; each side is built once more for that.
     """
 
     name: str
@@ -37,8 +38,9 @@ class Race:
     goals: Mapping[str, float] = field(default_factory=dict)
     faster: bool = False
     check: Callable[[Mapping[str, Any]], str] | None = None
-    items: int = 0
+    items: float = 0
     unit: str = ""
+    memory: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Row:
         ratio: Time over the rival's, or speed over the rival's; None for the rival.
         goal: The largest ratio to be had (``faster``: the smallest).
         reached: Whether the median of the ratio is good enough.
-        memory: Most bytes held above weights and inputs; None where unknown.
+        memory: Most bytes held above weights and inputs; None where not measured.
         rate: Items a second; None where there is none.
         unit: Of the items.
         faster: Whether the ratio is one of speeds.
@@ -85,8 +87,10 @@ def run_race(race: Race, rounds: int) -> tuple[list[Row], str]:
     said = f"{race.name}: {race.check(results)}" if race.check else ""
     names = list(sides)
     del sides, results  # their memory is needed below
-    threads = torch.get_num_threads()
-    memory = {name: peak_memory(race.build, name, threads) for name in names}
+    memory: dict[str, int | None] = dict.fromkeys(names)
+    if race.memory:
+        threads = torch.get_num_threads()
+        memory = {name: peak_memory(race.build, name, threads) for name in names}
     return [_row(race, name, seconds, memory[name]) for name in names], said
 
 

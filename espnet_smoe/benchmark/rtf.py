@@ -1,0 +1,249 @@
+"""``espnet-smoe benchmark rtf``: a mixture beside the dense model of its active size,
+and beside the dense one of all its parameters.
+
+Weights and features are random, so the experts are used evenly: the worst case for a
+chunk, which then reads nearly all of them. Rates are seconds of speech a second: the
+real-time factor is their inverse, for the encoder with its CTC head and for rescoring
+apart.
+
+The models stay in memory from race to race, 10 GB of them; the memory above that is
+not measured, which would take building them anew for each figure.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+
+import torch
+from torch import nn
+
+from espnet_smoe.benchmark import rescore as rescoring
+from espnet_smoe.benchmark.measure import Sides
+from espnet_smoe.benchmark.race import Race
+from espnet_smoe.check_config import count_parameters
+from espnet_smoe.decoder.bidirectional import U2PPTransformerDecoder
+from espnet_smoe.encoder.conformer import U2PPConformerEncoder
+from espnet_smoe.inference.ctc_search import prefix_beam
+from espnet_smoe.inference.quantize import quantize
+from espnet_smoe.inference.rescoring import rescore
+from espnet_smoe.moe import Routing
+
+ROUNDS = 3
+DENSE, MOE, LARGE = "Dense-225M", "MoE-1B", "Dense-1B"
+INT8 = f"{MOE}, int8 experts"
+MORE_THAN_ACTIVE = 1.15  # of the time that the active parameters would take
+TIMES_AS_FAST = 2.0
+FRAMES_A_SECOND, MEL = 100, 80
+KEPT = 3  # models in memory
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The models, and what they hear."""
+
+    size: int = field(default=640, metadata={"help": "D"})
+    hidden: int = field(default=2560, metadata={"help": "F, width of an expert"})
+    heads: int = field(default=8, metadata={"help": "attention heads"})
+    layers: int = field(default=15, metadata={"help": "layers of the encoder"})
+    decoder_layers: int = field(default=3, metadata={"help": "of each decoder"})
+    experts: int = field(default=8, metadata={"help": "E"})
+    top_k: int = field(default=2, metadata={"help": "experts a frame"})
+    vocabulary: int = field(default=8000, metadata={"help": "V"})
+    large_size: int = field(default=1280, metadata={"help": f"D of {LARGE}"})
+    large_hidden: int = field(default=5120, metadata={"help": f"F of {LARGE}"})
+    large_heads: int = field(default=16, metadata={"help": f"heads of {LARGE}"})
+    large_layers: int = field(default=20, metadata={"help": f"layers of {LARGE}"})
+    seconds: int = field(default=10, metadata={"help": "seconds an utterance"})
+    chunk: int = field(default=16, metadata={"help": "encoder frames a chunk"})
+    left: int = field(default=4, metadata={"help": "chunks seen on the left"})
+    chunks: int = field(default=4, metadata={"help": "chunks of each stream"})
+    streams: int = field(default=8, metadata={"help": "streams in one batch"})
+    hypotheses: int = field(default=10, metadata={"help": "of an utterance"})
+    tokens: int = field(default=40, metadata={"help": "tokens a hypothesis, about"})
+
+
+QUICK = Sizes(
+    size=16,
+    hidden=32,
+    heads=2,
+    layers=1,
+    decoder_layers=1,
+    experts=4,
+    vocabulary=50,
+    large_size=32,
+    large_hidden=64,
+    large_heads=2,
+    large_layers=1,
+    seconds=1,
+    chunk=4,
+    left=1,
+    chunks=2,
+    streams=2,
+    hypotheses=3,
+    tokens=4,
+)
+
+
+class Model(nn.Module):
+    """What decoding costs: encoder, CTC head, both decoders."""
+
+    def __init__(self, sizes: Sizes, kind: str):
+        super().__init__()
+        large, mixture = kind == LARGE, kind in (MOE, INT8)
+        self.size = sizes.large_size if large else sizes.size
+        common = {
+            "attention_heads": sizes.large_heads if large else sizes.heads,
+            "linear_units": sizes.large_hidden if large else sizes.hidden,
+            "moe": {"num_experts": sizes.experts, "top_k": sizes.top_k}
+            if mixture
+            else None,
+        }
+        layers = sizes.large_layers if large else sizes.layers
+        self.encoder = U2PPConformerEncoder(MEL, self.size, num_blocks=layers, **common)
+        self.decoder = U2PPTransformerDecoder(
+            sizes.vocabulary,
+            self.size,
+            num_blocks=sizes.decoder_layers,
+            r_num_blocks=sizes.decoder_layers,
+            **common,
+        )
+        self.ctc = nn.Linear(self.size, sizes.vocabulary)
+
+
+@lru_cache(maxsize=KEPT)
+def model_of(sizes: Sizes, kind: str) -> Model:
+    """A model with seeded random weights."""
+    torch.manual_seed(0)
+    model = Model(sizes, kind).eval().requires_grad_(False)
+    return quantize(model) if kind == INT8 else model
+
+
+def races(sizes: Sizes) -> list[Race]:
+    """The mixture beside one dense model in everything, then beside the other."""
+    active = parameters(sizes, MOE)["active"] / parameters(sizes, DENSE)["active"]
+    of_chunks = sizes.chunks * sizes.chunk * 4 / FRAMES_A_SECOND
+    many = sizes.streams
+    tasks: list[tuple[str, Callable, float]] = [
+        (f"whole utterance of {sizes.seconds} s", whole, sizes.seconds),
+        (f"chunk {sizes.chunk}, 1 stream", partial(streamed, streams=1), of_chunks),
+        (
+            f"chunk {sizes.chunk}, {many} streams in one batch",
+            partial(streamed, streams=many),
+            many * of_chunks,
+        ),
+        (
+            f"rescoring {sizes.hypotheses} hypotheses of {sizes.seconds} s",
+            rescored,
+            sizes.seconds,
+        ),
+    ]
+    return [
+        Race(
+            f"{name}, beside {rival}",
+            partial(sides_of, sizes, task, (rival, MOE, INT8)),
+            rival,
+            goals={MOE: round(goal, 3)},
+            faster=faster,
+            check=partial(described, sizes),
+            items=seconds,
+            unit="s of speech",
+            memory=False,
+        )
+        for rival, goal, faster in (
+            (DENSE, MORE_THAN_ACTIVE * active, False),
+            (LARGE, TIMES_AS_FAST, True),
+        )
+        for name, task, seconds in tasks
+    ]
+
+
+def parameters(sizes: Sizes, kind: str) -> dict[str, int]:
+    """Parameters of a model, in all and active."""
+    with torch.device("meta"):
+        return count_parameters(Model(sizes, kind))
+
+
+def sides_of(sizes: Sizes, task: Callable, kinds: tuple[str, ...]) -> Sides:
+    """The same task for several models."""
+    return {kind: task(sizes, model_of(sizes, kind)) for kind in kinds}
+
+
+def whole(sizes: Sizes, model: Model) -> Callable[[], float]:
+    """Encode an utterance at once."""
+    torch.manual_seed(1)
+    frames = torch.tensor([sizes.seconds * FRAMES_A_SECOND])
+    feats = torch.randn(1, int(frames), MEL)
+
+    @torch.inference_mode()
+    def run() -> float:
+        routing = Routing(frames)
+        encoded, _, _ = model.encoder(feats, frames, routing=routing, chunk_size=0)
+        model.ctc(encoded).log_softmax(dim=2)
+        return share_read(routing)
+
+    return run
+
+
+def streamed(sizes: Sizes, model: Model, streams: int) -> Callable[[], float]:
+    """Encode some chunks of streams; each costs what any later one does."""
+    torch.manual_seed(1)
+    width = sizes.chunk * model.encoder.stride
+    feats = torch.randn(sizes.chunks, streams, width, MEL)
+
+    @torch.inference_mode()
+    def run() -> float:
+        cache = model.encoder.new_cache(streams, sizes.chunk, sizes.left)
+        read = []
+        for chunk in feats:
+            routing = Routing(torch.zeros(0))
+            encoded, _, cache = model.encoder.forward_chunk(
+                chunk, cache, routing=routing
+            )
+            model.ctc(encoded).log_softmax(dim=2)
+            read.append(share_read(routing))
+        return sum(read) / len(read)
+
+    return run
+
+
+def rescored(sizes: Sizes, model: Model) -> Callable[[], None]:
+    """Rescore the hypotheses of one utterance with both decoders."""
+    made_up = rescoring.Sizes(
+        vocabulary=sizes.vocabulary,
+        utterances=1,
+        hypotheses=sizes.hypotheses,
+        tokens=sizes.tokens,
+        seconds=sizes.seconds,
+    )
+    nbests = [
+        prefix_beam(log_probs, beam=sizes.hypotheses)
+        for log_probs in rescoring.posteriors(made_up)
+    ]
+    frames = sizes.seconds * rescoring.FRAMES_A_SECOND
+    encoded, lengths = torch.randn(1, frames, model.size), torch.tensor([frames])
+    end = sizes.vocabulary - 1
+
+    def run() -> None:
+        rescore(model.decoder, encoded, lengths, nbests, end, end)
+
+    return run
+
+
+def share_read(routing: Routing) -> float:
+    """How many of the experts had a frame, over all layers; 1 of a dense model."""
+    used = [int((loads > 0).sum()) for loads in routing.loads.values()]
+    return sum(used) / sum(map(len, routing.loads.values())) if used else 1.0
+
+
+def described(sizes: Sizes, results: Mapping[str, float | None]) -> str:
+    """The models' parameters, and how many of the experts a pass reads."""
+    said = []
+    for kind, read in results.items():
+        count = parameters(sizes, kind)
+        text = f"{kind} {count['total'] / 1e6:,.1f}M parameters"
+        if kind in (MOE, INT8):
+            text += f", {count['active'] / 1e6:,.1f}M active"
+            if read is not None:
+                text += f", a pass reads {read:.0%} of the experts"
+        said.append(text)
+    return "; ".join(said)

@@ -2,9 +2,9 @@
 and beside the dense one of all its parameters.
 
 Weights and features are random, so the experts are used evenly: the worst case for a
-chunk, which then reads nearly all of them. Rates are seconds of speech a second: the
-real-time factor is their inverse, for the encoder with its CTC head and for rescoring
-apart.
+chunk, whose few frames then ask for most of them. Rates are seconds of speech a second:
+the real-time factor is their inverse, for the encoder with its CTC head and for
+rescoring apart.
 
 The models stay in memory from race to race, 10 GB of them; the memory above that is
 not measured, which would take building them anew for each figure.

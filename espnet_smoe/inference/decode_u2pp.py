@@ -18,6 +18,7 @@ import argparse
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,11 +138,16 @@ def _decode_share(job: _Job) -> tuple[float, dict[str, Share]]:
     torch.set_num_threads(1)
     config = read_config(job.train_config)
     text_of, token_list = joiner(config), config["token_list"]
-    encoder = BatchEncoder(load_model(config, job.model_file, job.device))
+    model = partial(load_model, config, job.model_file, job.device)
+    encoders = {
+        int8: BatchEncoder(model(int8=int8))
+        for int8 in {options.int8 for options in job.decodings.values()}
+    }
     waves = [(name, read_utterance(name, path)[0]) for name, path, _ in job.utterances]
     waves.sort(key=lambda pair: len(pair[1]))  # little padding in a batch
     shares = {}
     for decoding, options in job.decodings.items():
+        encoder = encoders[options.int8]
         two_pass(encoder, *encoder([waves[-1][1]]), options)  # the first call is slow
         share = shares[decoding] = Share({job.task: {}})
         for start in range(0, len(waves), options.batch_size):

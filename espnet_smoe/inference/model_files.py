@@ -124,7 +124,10 @@ def _existing(value: str, config: Path, key: str) -> Path:
 
 
 def load_model(
-    config: Mapping[str, Any], model_file: str | Path, device: str = "cpu"
+    config: Mapping[str, Any],
+    model_file: str | Path,
+    device: str = "cpu",
+    int8: bool = False,
 ) -> nn.Module:
     """Build a model and load its checkpoint.
 
@@ -132,6 +135,7 @@ def load_model(
         config: From `read_config`.
         model_file: Checkpoint.
         device: Where the model shall be.
+        int8: Experts and feed-forward blocks in int8, see `quantize`; on a CPU.
 
     Returns:
         The model, ready for inference.
@@ -142,9 +146,12 @@ def load_model(
     register()
     from espnet2.tasks.asr import ASRTask
 
+    from espnet_smoe.inference.quantize import quantize
+
     model = ASRTask.build_model(argparse.Namespace(**config))
     load_checkpoint(model, model_file)
-    return model.to(device).eval()
+    model = model.to(device).eval()
+    return quantize(model) if int8 else model
 
 
 def load_checkpoint(model: nn.Module, path: str | Path) -> None:

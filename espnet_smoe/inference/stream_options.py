@@ -13,6 +13,7 @@ HELP = {
     "start_seconds": "of silence after which the encoder begins anew",
     "longest_seconds": "of an utterance",
 }
+INT8_HELP = "experts in int8: a quarter of the memory to read, on a CPU"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class StreamOptions:
         silence_seconds: Blanks that end an utterance; looked at behind each chunk.
         start_seconds: Of nothing but blanks; the encoder then begins anew, silently.
         longest_seconds: An utterance ends here, in whatever it says.
+        int8: Experts and feed-forward blocks in int8, on a CPU; for a model that is
+            loaded from files.
 
     Raises:
         ValueError: An option has no sense; names it.
@@ -47,6 +50,7 @@ class StreamOptions:
     silence_seconds: float = 0.8
     start_seconds: float = 5.0
     longest_seconds: float = 20.0
+    int8: bool = False
 
     def __post_init__(self) -> None:
         reverse = 0.0 if self.reverse_weight is None else self.reverse_weight
@@ -83,6 +87,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_false",
         help="leave the choice to CTC: finals come sooner",
     )
+    group.add_argument("--int8", action="store_true", help=INT8_HELP)
 
 
 def given_options(args: argparse.Namespace) -> StreamOptions:

@@ -87,7 +87,8 @@ class StreamingRecogniser:
         """
         with model_files(path) as (train_config, model_file):
             config = read_config(train_config)
-            return cls(load_model(config, model_file, device), options, joiner(config))
+            model = load_model(config, model_file, device, options.int8)
+            return cls(model, options, joiner(config))
 
     def open(self) -> Stream:
         """A new stream."""

@@ -22,11 +22,12 @@ from espnet_smoe.inference.formats import FORMATS
 from espnet_smoe.inference.long import Piece, decode_long
 from espnet_smoe.inference.model_files import model_files, read_config
 from espnet_smoe.inference.speech_to_text import AUTO, SpeechToText
+from espnet_smoe.inference.stream_options import INT8_HELP
 from espnet_smoe.inference.two_pass import SEARCHES
 from espnet_smoe.inference.u2pp_speech_to_text import U2PPSpeechToText
 
 SEARCH_OPTIONS = ("beam_size", "ctc_weight", "batch_size")
-U2PP_OPTIONS = ("search", "chunk_size", "left_chunks")
+U2PP_OPTIONS = ("search", "chunk_size", "left_chunks", "int8")
 
 
 @dataclass
@@ -138,6 +139,7 @@ def get_parser() -> argparse.ArgumentParser:
     u2pp.add_argument("--search", choices=SEARCHES, help="default: rescoring")
     u2pp.add_argument("--chunk-size", type=int, help="encoder frames (default: all)")
     u2pp.add_argument("--left-chunks", type=int, help="seen before (default: all)")
+    u2pp.add_argument("--int8", action="store_true", default=None, help=INT8_HELP)
     add("--device", default="cpu", help="such as cuda (default: %(default)s)")
     return parser
 

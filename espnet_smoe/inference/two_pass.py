@@ -34,6 +34,7 @@ class U2PPDecodeOptions:
         chunk_size: Encoder frames that are seen at once; 0 for the whole utterance.
         left_chunks: Chunks before them that are seen, too; -1 for all.
         batch_size: Utterances decoded together.
+        int8: Experts and feed-forward blocks in int8, on a CPU.
     """
 
     search: str = "rescoring"
@@ -43,6 +44,7 @@ class U2PPDecodeOptions:
     chunk_size: int = 0
     left_chunks: int = -1
     batch_size: int = 16
+    int8: bool = False
 
     @classmethod
     def read(cls, path: str | Path) -> "U2PPDecodeOptions":

@@ -65,7 +65,7 @@ class U2PPSpeechToText(SpeechToText):
                 f"{train_config}: 'model: {config.get('model')}' is not 'model: u2pp'"
             )
         self.join = joiner(config)
-        self.model = load_model(config, model_file, device)
+        self.model = load_model(config, model_file, device, self.options.int8)
         self.encoder = BatchEncoder(self.model)
         self.nbest, self.batch_size = nbest, self.options.batch_size
 

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 import torch
 
-from espnet_smoe.inference import two_pass
+from espnet_smoe.inference import quantize, two_pass
 from espnet_smoe.inference.ctc_search import greedy
 from espnet_smoe.inference.decode_u2pp import decodings_of, main
 from espnet_smoe.inference.two_pass import SEARCHES
@@ -137,6 +137,19 @@ def test_what_is_misspelt_or_impossible_is_named(experiment, data, conf, more, s
     (data.parent / "decode_greedy.yaml").write_text(conf)
     with pytest.raises(SystemExit, match=said):
         decode(experiment, data, ["greedy"], *more)
+
+
+def test_int8_is_an_option_of_a_decoding(experiment, data, monkeypatch):
+    quantized = []
+    monkeypatch.setattr(quantize, "quantize", lambda m: quantized.append(m) or m)
+    (data.parent / "decode_int8.yaml").write_text("search: greedy\nint8: true\n")
+    out = decode(experiment, data, ["greedy", "int8"])
+    assert len(quantized) == 1
+    told = json.loads((out / "decode_int8_full/test/decode.json").read_text())
+    assert told["int8"] is True
+    assert hypotheses(out / "decode_int8_full") == hypotheses(
+        out / "decode_greedy_full"
+    )
 
 
 def test_an_utterance_that_cannot_be_read_is_named(experiment, data):

@@ -18,6 +18,7 @@ from espnet_smoe.inference.streaming import (
     StreamingRecogniser,
     StreamOptions,
 )
+from espnet_smoe.moe import FeedForward
 from tests.inference.tiny_u2pp import (
     TOKENS,
     babble,
@@ -347,6 +348,20 @@ def test_a_folder_is_loaded_with_its_kind_of_text(tmp_path):
     same(
         events_of(recogniser, wave), events_of(recogniser_of(tiny_u2pp(), **CUT), wave)
     )
+
+
+def test_a_stream_may_be_heard_by_experts_in_int8(tmp_path):
+    save_tiny_u2pp(tmp_path)
+    options = StreamOptions(**CUT, int8=True)
+    model = StreamingRecogniser.load(tmp_path, options).model
+    kinds = {type(layer).__module__ for layer in experts_of(model)}
+    assert all("quantized" in kind for kind in kinds) and kinds
+    recogniser = StreamingRecogniser(model, options)
+    assert any(event.kind == "final" for event in events_of(recogniser, babble(3.0)))
+
+
+def experts_of(model):
+    return [m.w_1 for m in model.modules() if isinstance(m, FeedForward)]
 
 
 def test_a_model_that_hears_whole_utterances_is_refused(tmp_path):

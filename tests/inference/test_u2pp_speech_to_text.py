@@ -56,6 +56,13 @@ def test_chunks_change_what_is_seen(folder):
     assert scores[0] != pytest.approx(scores[1])
 
 
+def test_int8_changes_the_scores_a_little(folder):
+    whole, int8 = (load(folder, int8=on)(waves()[:2]) for on in (False, True))
+    scores = [[r["asr"].score for r in results] for results in (whole, int8)]
+    assert scores[0] != scores[1]
+    assert scores[0] == pytest.approx(scores[1], rel=0.2)
+
+
 @pytest.mark.parametrize(
     "options, message",
     [

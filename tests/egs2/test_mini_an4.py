@@ -1,6 +1,7 @@
 """The parts of egs2/mini_an4/asr1 that are ours; asr.sh itself is ESPnet's."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -49,3 +50,23 @@ def test_a_missing_archive_is_named(run):
     done = run(RECIPE / "local/fetch_espnet.sh", "nowhere.tar.gz")
     assert done.returncode == 1
     assert done.stderr == "error: --espnet-archive nowhere.tar.gz: no such file\n"
+
+
+def test_u2pp_learns_the_same_recordings(tmp_path):
+    for part in ("asr1", "u2pp1"):
+        shutil.copytree(RECIPE.parent / part / "local", tmp_path / part / "local")
+    environment = {**os.environ, "PYTHON": sys.executable}
+    folder = tmp_path / "u2pp1"
+    subprocess.run(["local/data.sh"], cwd=folder, env=environment, check=True)
+    for name, count in (("train", 5), ("test", 2)):
+        lines = (folder / "data" / name / "wav.scp").read_text().splitlines()
+        assert len(lines) == count
+        assert all((folder / line.split()[1]).is_file() for line in lines)
+
+
+def test_u2pp_has_the_systems_of_mini_cmn():
+    folder = RECIPE.parent / "u2pp1"
+    templates = folder.parents[1] / "TEMPLATE/u2pp1"
+    assert (folder / "conf").resolve() == folder.parents[1] / "mini_cmn/u2pp1/conf"
+    for script in ("run_all.sh", "u2pp.sh"):
+        assert (folder / script).resolve() == templates / script

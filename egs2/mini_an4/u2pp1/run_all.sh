@@ -1,0 +1,1 @@
+../../TEMPLATE/u2pp1/run_all.sh

@@ -1,0 +1,1 @@
+../../TEMPLATE/u2pp1/u2pp.sh

@@ -140,7 +140,7 @@ def test_padding_counts_in_no_statistic_and_no_loss():
 
 def test_auxiliary_losses_are_summed_over_the_layers():
     model = make()
-    routing = model._new_routing(torch.tensor([12, 9]))
+    routing = model.new_routing(torch.tensor([12, 9]))
     model.encode_routed(batch()["speech"], batch()["speech_lengths"], routing)
     _, each = auxiliary_loss("encoder", model.encoder, routing)
     summed = sum(of["sparsity"] for of in routing.losses.values())

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from espnet_smoe.serve.load import (
 )
 from tests.serve.fake import FakeRecogniser, running
 
+ROOT = Path(__file__).parents[2]
 WAVES = [np.full(8000, level, dtype=np.float32) for level in (0.25, 0.5)]
 
 
@@ -131,7 +133,10 @@ def process(tmp_path):
         "asyncio.run(serve(FakeRecogniser(), Limits(), '127.0.0.1', 0))\n"
     )
     with subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},  # where `tests` is
     ) as process:
         process.url = process.stdout.readline().split()[-1]
         yield process

@@ -56,11 +56,6 @@ def graphs_of(
 
     Raises:
         ValueError: The model cannot stream, or its cache would have no fixed size.
-
-    Example:
-        >>> graphs = graphs_of(model)  # doctest: +SKIP
-        >>> [graph.name for graph in graphs]  # doctest: +SKIP
-        ['encoder_chunk', 'ctc', 'rescorer']
     """
     if not isinstance(model, ESPnetU2PPModel) or not hasattr(
         model.encoder, "forward_chunk"

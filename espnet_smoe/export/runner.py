@@ -27,11 +27,11 @@ class OnnxModel:
         ValueError: There is no such export, or onnxruntime is missing.
 
     Example:
-        >>> model = OnnxModel("export")  # doctest: +SKIP
-        >>> cache = model.new_cache()  # doctest: +SKIP
-        >>> for chunk in chunks:  # (1, 64, 80) each  # doctest: +SKIP
-        ...     encoded, lengths, cache = model.encode_chunk(chunk, cache)
-        ...     best = model.log_probs(encoded).argmax(axis=2)
+        model = OnnxModel("export")
+        cache = model.new_cache()
+        for chunk in chunks:  # (1, 64, 80) each
+            encoded, lengths, cache = model.encode_chunk(chunk, cache)
+            best = model.log_probs(encoded).argmax(axis=2)
     """
 
     def __init__(self, folder: str | Path, threads: int = 0):

@@ -17,7 +17,43 @@ from torch.nn import functional
 from espnet_smoe.decoder.attention import CachedAttention, KeysValues
 
 
-class RelativeAttention(CachedAttention):
+class ChunkAttention(CachedAttention):
+    """What the two share: keys and values are kept, then placed by their positions."""
+
+    def attend_chunk(
+        self,
+        x: torch.Tensor,
+        past: KeysValues | None,
+        bias: torch.Tensor,
+        positions: torch.Tensor,
+    ) -> tuple[torch.Tensor, KeysValues]:
+        """Attend from T frames to these and those before.
+
+        Args:
+            x: ``(B, T, D)``.
+            past: Keys and values ``(B, heads, S - T, d)`` of the frames before.
+            bias: ``(B or 1, 1, T, S)``, 0 where a frame may look, else very negative.
+            positions: From this layer's `prepare`, for S keys.
+
+        Returns:
+            ``(B, T, D)``; keys and values of all S.
+        """
+        q = self.q_norm(self._heads(self.linear_q(x)))  # (B, heads, T, d)
+        seen = extended(past, self.keys_values(x))
+        return self.mixed(*self.placed(q, seen, bias, positions)), seen
+
+    def placed(
+        self,
+        q: torch.Tensor,
+        seen: KeysValues,
+        bias: torch.Tensor,
+        positions: torch.Tensor,
+    ) -> tuple[torch.Tensor, KeysValues, torch.Tensor]:
+        """Queries, keys and values, and bias once the positions have had their say."""
+        raise NotImplementedError
+
+
+class RelativeAttention(ChunkAttention):
     """Relative positions with two learned biases (Dai et al. 2019, Section 3.3).
 
     The parameters are those of ESPnet's ``RelPositionMultiHeadedAttention``.
@@ -65,33 +101,20 @@ class RelativeAttention(CachedAttention):
         """Keys that a prepared table is good for."""
         return prepared.size(1) - queries + 1
 
-    def attend_chunk(
+    def placed(
         self,
-        x: torch.Tensor,
-        past: KeysValues | None,
+        q: torch.Tensor,
+        seen: KeysValues,
         bias: torch.Tensor,
         positions: torch.Tensor,
-    ) -> tuple[torch.Tensor, KeysValues]:
-        """Attend from T frames to these and those before.
-
-        Args:
-            x: ``(B, T, D)``.
-            past: Keys and values ``(B, heads, S - T, d)`` of the frames before.
-            bias: ``(B or 1, 1, T, S)``, 0 where a frame may look, else very negative.
-            positions: From `prepare`, ``(heads, S + T - 1, d)``.
-
-        Returns:
-            ``(B, T, D)``; keys and values of all S.
-        """
-        q = self.q_norm(self._heads(self.linear_q(x)))  # (B, heads, T, d)
-        seen = extended(past, self.keys_values(x))
-        beside = q + self.pos_bias_v[:, None]
-        distances = beside @ positions.transpose(1, 2)  # (B, heads, T, P)
-        bias = shifted(distances) / math.sqrt(self.d_k) + bias
-        return self.mixed(q + self.pos_bias_u[:, None], seen, bias), seen
+    ) -> tuple[torch.Tensor, KeysValues, torch.Tensor]:
+        """Distances ``(heads, S + T - 1, d)`` add to the scores."""
+        distances = (q + self.pos_bias_v[:, None]) @ positions.transpose(1, 2)
+        bias = shifted(distances) / math.sqrt(self.d_k) + bias  # (B, heads, T, S)
+        return q + self.pos_bias_u[:, None], seen, bias
 
 
-class RotaryAttention(CachedAttention):
+class RotaryAttention(ChunkAttention):
     """Rotary positions (Su et al. 2021, Eq. 34): no parameters of their own.
 
     Keys are kept as they are and turned anew for each chunk, by their place among the
@@ -130,29 +153,17 @@ class RotaryAttention(CachedAttention):
         """Keys that a prepared table is good for."""
         return prepared.size(1)
 
-    def attend_chunk(
+    def placed(
         self,
-        x: torch.Tensor,
-        past: KeysValues | None,
+        q: torch.Tensor,
+        seen: KeysValues,
         bias: torch.Tensor,
         positions: torch.Tensor,
-    ) -> tuple[torch.Tensor, KeysValues]:
-        """Attend from T frames to these and those before.
-
-        Args:
-            x: ``(B, T, D)``.
-            past: Keys and values ``(B, heads, S - T, d)`` of the frames before.
-            bias: ``(B or 1, 1, T, S)``, 0 where a frame may look, else very negative.
-            positions: From `prepare`, ``(2, S, d)``.
-
-        Returns:
-            ``(B, T, D)``; keys and values of all S.
-        """
-        q = self.q_norm(self._heads(self.linear_q(x)))  # (B, heads, T, d)
-        seen = k, v = extended(past, self.keys_values(x))
-        start = k.size(2) - q.size(2)
-        turned = rotated(q, positions[:, start:]), (rotated(k, positions), v)
-        return self.mixed(*turned, bias.to(q.dtype)), seen
+    ) -> tuple[torch.Tensor, KeysValues, torch.Tensor]:
+        """Queries and keys turn by cosines and sines ``(2, S, d)``."""
+        k, v = seen
+        last = positions[:, k.size(2) - q.size(2) :]
+        return rotated(q, last), (rotated(k, positions), v), bias.to(q.dtype)
 
 
 ATTENTIONS = {"rel_pos": RelativeAttention, "rope": RotaryAttention}

@@ -35,12 +35,12 @@ prepare() { # prepare SYSTEM: stages 1 to 10, with the features of its configura
         --asr_config "conf/tuning/train_$1.yaml" --stage "$stage" --stop_stage 10
 }
 
-make() { # make SYSTEM SEED [more options]
+make() { # make SYSTEM SEED [more options]; SYSTEM in a user's option becomes its name
     local system=$1 seed=$2 tag=$1_seed$2
     shift 2
     echo "$(date '+%Y-%m-%dT%H:%M:%S') $tag: train, decode and score; log: $expdir/$tag/run.log"
     mkdir -p "$expdir/$tag"
-    "./$driver" "${options[@]}" --asr_config "conf/tuning/train_$system.yaml" \
+    "./$driver" "${options[@]//SYSTEM/$tag}" --asr_config "conf/tuning/train_$system.yaml" \
         --asr_tag "$tag" --results "$expdir/$tag/RESULTS.md" "$@" \
         --asr_args "--seed $seed $asr_args" --stage 11 --stop_stage 13 \
         >"$expdir/$tag/run.log" 2>&1 ||

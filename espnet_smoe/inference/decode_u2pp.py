@@ -36,7 +36,7 @@ from espnet_smoe.inference.shares import (
 )
 from espnet_smoe.inference.two_pass import U2PPDecodeOptions, two_pass
 
-TASKS = ("asr", "words")
+TASKS = ("asr", "words", "units")
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def get_parser() -> argparse.ArgumentParser:
         choices=TASKS,
         default="asr",
         help="how to score: asr, WER and CER; words, CER of Mandarin in plain "
-        "characters (default: %(default)s)",
+        "characters; units, SER of its syllables (default: %(default)s)",
     )
     add("--nj", type=int, default=1, help="processes (default: %(default)s)")
     add("--device", default="cpu", help="such as cuda (default: %(default)s)")

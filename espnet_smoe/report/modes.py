@@ -26,7 +26,7 @@ from espnet_smoe.report.scores import METRICS
 
 DECODING = re.compile(r"decode_(.+)_(?:full|chunk(\d+))")
 ORDER = ("greedy", "prefix_beam", "attention", "rescoring")  # others follow by name
-SHOWN = ("wer", "cer", "cer_no_space")  # at most two of them, in this order
+SHOWN = ("wer", "ser", "cer", "cer_no_space")  # at most two of them, in this order
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,7 @@ def value(call: str, option: str) -> str:
 
 def test_every_system_is_made_once_a_seed(recipe):
     options = ("--seeds", "1 2", "--jobs", "3", "--nj", "3", "--mandarin", "true")
+    options += ("--pretrained_model", "old/SYSTEM/x.pth:encoder:encoder")
     _, calls = run(recipe, "./run_all.sh", *options)
     prepare, *trainings = [c for c in calls if c.startswith("u2pp.sh")]
     assert value(prepare, "stop_stage") == "10"
@@ -97,6 +98,7 @@ def test_every_system_is_made_once_a_seed(recipe):
         assert value(call, "asr_config") == f"conf/tuning/train_{tag[:-6]}.yaml"
         assert f"--asr_args --seed {tag[-1]}" in call and value(call, "nj") == "3"
         assert value(call, "mandarin") == "true"
+        assert value(call, "pretrained_model") == f"old/{tag}/x.pth:encoder:encoder"
         assert all(f"conf/decode_{way}.yaml" in call for way in WAYS)
         assert "--chunk_sizes 0 16 8 4" in call
 
@@ -146,7 +148,7 @@ def test_a_stage_without_its_input_names_the_stage_that_makes_it(driver, number,
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--token_type", "word"], "--token_type 'word' is not char or bpe"),
+        (["--token_type", "word"], "--token_type 'word' is not char, bpe or syll"),
         (["--token_type", "bpe"], "--token_type bpe needs --ntoken"),
         (["--chunk_sizes", "0 x"], "--chunk_sizes 'x' is not a whole number"),
         (["--mandarin", "yes"], "--mandarin 'yes' is not true or false"),
@@ -171,6 +173,24 @@ def test_other_languages_may_learn_pieces_of_words(driver):
     _, (tokens,) = stage(driver, 5, "--token_type", "bpe", "--ntoken", "500")
     assert "--text dump/raw/train/text --type sentencepiece --size 500" in tokens
     assert tokens.endswith("--out data/token_list/bpe500")
+
+
+def test_syllables_are_units_of_their_own(driver):
+    touch(driver, *(f"dump/raw/{name}/text" for name in ("train", "dev", "test")))
+    options = ("--token_type", "syllable", "--asr_tag", "x")
+    _, (units,) = stage(driver, 5, *options)
+    train = "data.syllables --train dump/raw/train --lang data/token_list/syllable"
+    assert units.endswith(f"{train} --sets dump/raw/dev dump/raw/test")
+    touch(driver, "data/token_list/syllable/tokens.txt")
+    touch(driver, *(f"exp/stats_train_syllable/{name}" for name in STATISTICS))
+    _, calls = stage(driver, 11, *options)
+    (train,) = [call for call in calls if "asr_train" in call]
+    assert value(train, "token_type") == "word" and "bpemodel" not in train
+    assert "dump/raw/train/text_syllable,text,text" in train
+    touch(driver, "exp/x/config.yaml", "exp/x/valid.acc.ave.pth")
+    touch(driver, "dump/raw/test/wav.scp")
+    _, calls = stage(driver, 12, *options)
+    assert value(calls[-1], "task") == "units"
 
 
 def test_training_reads_what_stage_5_wrote(driver):

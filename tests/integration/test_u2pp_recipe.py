@@ -26,7 +26,6 @@ def recipe(tmp_path_factory) -> Path:
         source, copy = ROOT / "egs2" / folder, egs2 / folder
         shutil.copytree(source, copy, symlinks=True, ignore=ignore)
     folder = egs2 / "mini_cmn/u2pp1"
-    (folder / "conf/decode_attention.yaml").write_text("search: attention\n")
     options = {
         "asr_config": "conf/tuning/train_moe2k1.yaml",
         "mandarin": "true",
@@ -35,12 +34,16 @@ def recipe(tmp_path_factory) -> Path:
         "chunk_sizes": "0 4",
         "local_data_opts": "--num-train 24 --num-dev 4 --num-test 4 --num-lm 0",
     }
+    run(folder, options)
+    return folder
+
+
+def run(folder: Path, options: dict[str, str]) -> None:
     command = ["./u2pp.sh", *(w for k, v in options.items() for w in (f"--{k}", v))]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return folder
 
 
 def test_the_report_has_every_way_whole_and_in_chunks(recipe):
@@ -73,3 +76,20 @@ def test_the_tokens_are_the_characters_of_the_training_set(recipe):
 
 def test_the_packed_model_exists(recipe):
     assert (recipe / "exp/train_moe2k1_char/train_moe2k1_char.zip").stat().st_size
+
+
+def test_syllables_are_learned_and_scored_as_such(recipe):
+    options = {
+        "asr_config": "conf/tuning/train_dense.yaml",
+        "token_type": "syllable",
+        "asr_args": SMALL,
+        "inference_configs": "conf/decode_rescoring.yaml",
+        "chunk_sizes": "0",
+        "results": "RESULTS_syllable.md",
+        "stage": "5",
+    }
+    run(recipe, options)
+    folder = recipe / "exp/train_dense_syllable/decode_rescoring_full/test"
+    scores = json.loads((folder / "scores.json").read_text())
+    assert list(scores) == ["units"] and list(scores["units"]["all"]) == ["ser"]
+    assert "In a cell: SER %" in (recipe / "RESULTS_syllable.md").read_text()

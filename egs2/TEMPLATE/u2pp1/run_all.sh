@@ -4,8 +4,9 @@
 # one, and of each system a table of the ways and the chunks.
 #   ./run_all.sh --seeds '1 2 3' --jobs 2
 # --jobs systems are trained side by side, each with its share of the cores; --systems
-# leaves some out. Other options go to u2pp.sh. A system whose RESULTS.md exists is not
-# made again.
+# leaves some out. Other options go to u2pp.sh; SYSTEM in them stands for dense_seed1,
+# moe2k1_seed1 and so on: --pretrained_model exp/SYSTEM/valid.acc.ave.pth:encoder:encoder.
+# A system whose RESULTS.md exists is not made again.
 set -euo pipefail
 cd "$(dirname "$0")"
 . ./path.sh

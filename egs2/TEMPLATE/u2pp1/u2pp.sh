@@ -21,8 +21,8 @@ speed_perturb_factors=      # such as '0.9 1.0 1.1' (default: none)
 skip_bad=false              # true: leave bad utterances out instead of stopping
 min_seconds=0.1             # leave out shorter audio (training and validation)
 max_seconds=30              # leave out longer audio
-token_type=char             # char or bpe
-ntoken=0                    # tokens, special ones included; of characters 0 for all
+token_type=char             # char, bpe or syllable (of Mandarin, scored as SER)
+ntoken=0                    # tokens of char or bpe, special ones included; char: 0 for all
 mandarin=false              # true: texts become plain characters, and CER is scored
 ngpu=0                      # GPUs (of each node)
 num_nodes=1                 # nodes for training; more than one needs slurm
@@ -40,8 +40,9 @@ whole='stage stop_stage ngpu num_nodes nj ntoken'
 switches='skip_bad mandarin'
 . "$(dirname "$(readlink -f "$0")")/../stages.sh"
 
-[[ $token_type =~ ^(char|bpe)$ ]] || die "--token_type '$token_type' is not char or bpe"
-[ "$token_type" = char ] || [ "$ntoken" -gt 0 ] || die "--token_type bpe needs --ntoken"
+[[ $token_type =~ ^(char|bpe|syllable)$ ]] ||
+    die "--token_type '$token_type' is not char, bpe or syllable"
+[ "$token_type" != bpe ] || [ "$ntoken" -gt 0 ] || die "--token_type bpe needs --ntoken"
 for size in $chunk_sizes; do
     [[ $size =~ ^[0-9]+$ ]] || die "--chunk_sizes '$size' is not a whole number"
 done
@@ -55,11 +56,21 @@ valid_dir=$dumpdir/raw/$valid_set
 tokens=$token_type${ntoken#0}
 token_dir=$tokendir/$tokens
 token_files=$token_dir/tokens.txt
-[ "$token_type" = char ] || token_files+=" $token_dir/bpe.model"
 text=text
-! "$mandarin" || text=text_plain
 task=asr
-! "$mandarin" || task=words
+token_options="--token_type $token_type --token_list $token_files"
+if [ "$token_type" = syllable ]; then
+    text=text_syllable
+    task=units
+    token_options="--token_type word --token_list $token_files"
+elif "$mandarin"; then
+    text=text_plain
+    task=words
+fi
+if [ "$token_type" = bpe ]; then
+    token_options+=" --bpemodel $token_dir/bpe.model"
+    token_files+=" $token_dir/bpe.model"
+fi
 stats_dir=$expdir/stats_${perturbed}_$tokens
 asr_tag=${asr_tag:-$(stem "$asr_config")_$tokens${speed_perturb_factors:+_sp}}
 asr_exp=$expdir/$asr_tag
@@ -71,9 +82,7 @@ data_options() { # data_options train|valid DIRECTORY
     done
 }
 model_options() {
-    echo "--config $asr_config --use_preprocessor true"
-    echo "--token_type $token_type --token_list $token_dir/tokens.txt"
-    [ "$token_type" = char ] || echo "--bpemodel $token_dir/bpe.model"
+    echo "--config $asr_config --use_preprocessor true $token_options"
 }
 
 skip=()
@@ -90,11 +99,22 @@ skip=()
 if runs 5; then
     log "Stage 5: tokens of type $token_type"
     need 4 "$train_dir/text" "$valid_dir/text"
-    ! "$mandarin" || $python -m espnet_smoe.data.plain_text "$train_dir" "$valid_dir"
-    kind=$token_type
-    [ "$kind" = char ] || kind=sentencepiece
-    $python -m espnet_smoe.data.tokens --text "$train_dir/$text" --type "$kind" \
-        --size "$ntoken" --special --out "$token_dir"
+    if [ "$token_type" = syllable ]; then
+        sets=("$valid_dir")
+        for set in $test_sets; do
+            need 4 "$dumpdir/raw/$set/text"
+            sets+=("$dumpdir/raw/$set")
+        done
+        $python -m espnet_smoe.data.syllables --train "$train_dir" --lang "$token_dir" \
+            --sets "${sets[@]}" "${skip[@]}"
+    else
+        [ "$text" = text ] ||
+            $python -m espnet_smoe.data.plain_text "$train_dir" "$valid_dir"
+        kind=$token_type
+        [ "$kind" = char ] || kind=sentencepiece
+        $python -m espnet_smoe.data.tokens --text "$train_dir/$text" --type "$kind" \
+            --size "$ntoken" --special --out "$token_dir"
+    fi
 fi
 
 ! runs 10 || collect_statistics

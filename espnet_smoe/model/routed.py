@@ -1,11 +1,13 @@
-"""What our models share: features, an encoder that is told its routing, bfloat16."""
+"""What our models share: features, an encoder told its routing, CTC, bfloat16."""
 
+import logging
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 
-from espnet_smoe.compat import ESPnetASRModel
+from espnet_smoe.compat import CTC, ESPnetASRModel
 from espnet_smoe.moe import Routing
 
 
@@ -14,9 +16,14 @@ class RoutedASRModel(ESPnetASRModel):
 
     Attributes:
         bf16_on_cpu: Train in bfloat16 autocast on CPU.
+        too_short: Utterances that CTC has too few frames for and that were named.
     """
 
     bf16_on_cpu = False
+
+    def __init__(self, **parts: Any):
+        super().__init__(**parts)
+        self.too_short: set[str] = set()
 
     def use_bf16_on_cpu(self, wanted: bool) -> None:
         """Where the CPU has it in hardware; elsewhere nothing changes."""
@@ -64,3 +71,55 @@ class RoutedASRModel(ESPnetASRModel):
     def new_routing(self, lengths: torch.Tensor) -> Routing | None:
         """For our encoders that need no label; any other is called as ESPnet does."""
         return Routing(lengths) if hasattr(self.encoder, "loss_weights") else None
+
+    def fits_ctc(
+        self,
+        lengths: torch.Tensor,
+        text: torch.Tensor,
+        text_lengths: torch.Tensor,
+        names: Sequence[str] | None,
+    ) -> torch.Tensor:
+        """Which utterances CTC has frames enough for; the others are named once.
+
+        Args:
+            lengths: ``(B,)`` frames.
+            text: ``(B, L)`` tokens, padded with ``ignore_id``.
+            text_lengths: ``(B,)``.
+            names: Of the utterances, for the message.
+
+        Returns:
+            ``(B,)`` booleans.
+        """
+        text_lengths = text_lengths.to(text.device)
+        repeated = (text[:, 1:] == text[:, :-1]) & (text[:, 1:] != self.ignore_id)
+        needed = text_lengths + repeated.sum(1)  # a blank stands between equal tokens
+        fits = lengths.to(needed.device) >= needed
+        for row in (~fits).nonzero()[:, 0].tolist():
+            name = names[row] if names else f"row {row}"
+            if name not in self.too_short:
+                self.too_short.add(name)
+                logging.warning(
+                    "%s: %d frames for %d tokens, CTC needs %d; it plays no part in "
+                    "the CTC loss: look at its audio and text, or take fewer frames "
+                    "together",
+                    name,
+                    int(lengths[row]),
+                    int(text_lengths[row]),
+                    int(needed[row]),
+                )
+        return fits
+
+    def ctc_loss(
+        self,
+        ctc: CTC,
+        fits: torch.Tensor,
+        encoded: torch.Tensor,
+        lengths: torch.Tensor,
+        text: torch.Tensor,
+        text_lengths: torch.Tensor,
+    ) -> torch.Tensor:
+        """Mean over the batch; an utterance that does not fit costs nothing."""
+        if not fits.any():
+            return encoded.sum() * 0.0
+        kept = ctc(encoded[fits], lengths[fits], text[fits], text_lengths[fits])
+        return kept * fits.sum() / len(fits)

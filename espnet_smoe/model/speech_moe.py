@@ -5,7 +5,6 @@ are options of the mixture (``encoder_conf.moe``), gamma is ours. The embedding 
 learns the same targets by a CTC loss of its own.
 """
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -91,7 +90,6 @@ class ESPnetSpeechMoEModel(RoutedASRModel):
         embedding_size = getattr(encoder, "embedding_size", 0)
         if embedding_size and embedding_ctc_weight:
             self.embedding_ctc = CTC(vocab_size, embedding_size)
-        self.too_short: set[str] = set()  # utterances that have been reported
 
     def forward(
         self,
@@ -117,13 +115,13 @@ class ESPnetSpeechMoEModel(RoutedASRModel):
             routing = self.new_routing(speech_lengths)
             encoded, lengths, _ = self.encode_routed(speech, speech_lengths, routing)
             text = text[:, : text_lengths.max()]
-            fits = self._fits(lengths, text, text_lengths, fields.get("utt_id"))
-            batch = lengths[fits], text[fits], text_lengths[fits]
-            loss = self._mean_loss(self.ctc, encoded, fits, *batch)
+            targets = lengths, text, text_lengths
+            fits = self.fits_ctc(*targets, fields.get("utt_id"))
+            loss = self.ctc_loss(self.ctc, fits, encoded, *targets)
             stats: dict[str, Any] = {"loss_ctc": loss.detach()}
             if self.embedding_ctc is not None:
                 e = routing.embedding_sequence  # (B, T, De)
-                own = self._mean_loss(self.embedding_ctc, e, fits, *batch)
+                own = self.ctc_loss(self.embedding_ctc, fits, e, *targets)
                 stats["loss_embedding_ctc"] = own.detach()
                 loss = loss + self.embedding_ctc_weight * own
             extra, costs = auxiliary_loss("encoder", self.encoder, routing)
@@ -144,47 +142,6 @@ class ESPnetSpeechMoEModel(RoutedASRModel):
         routing = self.new_routing(speech_lengths)
         encoded, lengths, _ = self.encode_routed(speech, speech_lengths, routing)
         return encoded, lengths
-
-    def _fits(
-        self,
-        lengths: torch.Tensor,
-        text: torch.Tensor,
-        text_lengths: torch.Tensor,
-        names: Sequence[str] | None,
-    ) -> torch.Tensor:
-        """``(B,)`` whether CTC has frames enough; who has not is named once."""
-        text_lengths = text_lengths.to(text.device)
-        repeated = (text[:, 1:] == text[:, :-1]) & (text[:, 1:] != self.ignore_id)
-        needed = text_lengths + repeated.sum(1)  # a blank stands between equal units
-        fits = lengths.to(needed.device) >= needed
-        for row in (~fits).nonzero()[:, 0].tolist():
-            name = names[row] if names else f"row {row}"
-            if name not in self.too_short:
-                self.too_short.add(name)
-                logging.warning(
-                    "%s: %d frames for %d units, CTC needs %d; it plays no part in the "
-                    "loss: look at its audio and text, or take fewer frames together",
-                    name,
-                    int(lengths[row]),
-                    int(text_lengths[row]),
-                    int(needed[row]),
-                )
-        return fits
-
-    def _mean_loss(
-        self,
-        ctc: CTC,
-        encoded: torch.Tensor,
-        fits: torch.Tensor,
-        lengths: torch.Tensor,
-        text: torch.Tensor,
-        text_lengths: torch.Tensor,
-    ) -> torch.Tensor:
-        """Mean over the batch; an utterance that does not fit costs nothing."""
-        if not fits.any():
-            return encoded.sum() * 0.0
-        kept = ctc(encoded[fits], lengths, text, text_lengths)  # mean over who fits
-        return kept * fits.sum() / len(fits)
 
     def _unit_error_rate(
         self, encoded: torch.Tensor, lengths: torch.Tensor, text: torch.Tensor

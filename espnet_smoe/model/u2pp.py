@@ -123,7 +123,7 @@ class ESPnetU2PPModel(RoutedASRModel):
             speech_lengths: ``(B,)``.
             text: ``(B, L)`` tokens, -1 where padded.
             text_lengths: ``(B,)``.
-            **fields: Not read.
+            **fields: ``utt_id``, for messages.
 
         Returns:
             Loss, the mean over the utterances; statistics; B.
@@ -132,8 +132,11 @@ class ESPnetU2PPModel(RoutedASRModel):
             routing = self.new_routing(speech_lengths)
             encoded, lengths, _ = self.encode_routed(speech, speech_lengths, routing)
             text = text[:, : text_lengths.max()]
-            loss_ctc = self.ctc(encoded, lengths, text, text_lengths)
+            targets = lengths, text, text_lengths
+            fits = self.fits_ctc(*targets, fields.get("utt_id"))
+            loss_ctc = self.ctc_loss(self.ctc, fits, encoded, *targets)
             stats: dict[str, Any] = {"loss_ctc": loss_ctc.detach()}
+            stats["too_short"] = float((~fits).sum())
             stats |= routing_statistics("encoder", routing, not self.training)
             extra, costs = auxiliary_loss("encoder", self.encoder, routing)
             stats |= costs
@@ -142,9 +145,7 @@ class ESPnetU2PPModel(RoutedASRModel):
             for side, weight in (("l2r", 1 - r), ("r2l", r)):
                 if not weight:
                     continue
-                loss, cost, of_side = self._attention_loss(
-                    side, encoded, lengths, text, text_lengths
-                )
+                loss, cost, of_side = self._attention_loss(side, encoded, *targets)
                 attention = attention + weight * loss
                 extra = extra + cost
                 stats |= of_side

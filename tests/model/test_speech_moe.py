@@ -94,8 +94,8 @@ def test_an_utterance_too_short_for_its_target_is_named_once_and_left_out(caplog
     for _ in range(2):
         with caplog.at_level(logging.WARNING):
             _, stats, _ = model(**data, utt_id=NAMES)
-    assert [r.getMessage()[:38] for r in caplog.records] == [
-        "b: 2 frames for 2 units, CTC needs 3; "
+    assert [r.getMessage()[:39] for r in caplog.records] == [
+        "b: 2 frames for 2 tokens, CTC needs 3; "
     ]
     assert stats["too_short"] == 1
     torch.testing.assert_close(stats["loss_ctc"], of_one / 2)

@@ -119,6 +119,21 @@ def test_an_utterance_costs_the_same_in_any_batch():
     torch.testing.assert_close(both, sum(alone) / 2, atol=1e-4, rtol=1e-5)
 
 
+def test_an_utterance_too_short_for_ctc_is_named_once_and_teaches_the_decoders(caplog):
+    model, given = make().eval(), batch()
+    of_one = model(**{key: value[:1] for key, value in given.items()})[1]
+    given["text"] = torch.tensor([[2, 3, 4, 5], [6, 6, 7, -1]])
+    given["text_lengths"] = torch.tensor([4, 3])
+    given["speech_lengths"] = torch.tensor([16000, 1920])  # 13 frames, 3 after stride 4
+    caplog.clear()
+    for _ in range(2):
+        _, stats, _ = model(**given, utt_id=["a", "b"])
+    (record,) = caplog.records
+    assert record.getMessage().startswith("b: 3 frames for 3 tokens, CTC needs 4")
+    assert stats["too_short"] == 1 and stats["loss_att"].isfinite()
+    torch.testing.assert_close(stats["loss_ctc"], of_one["loss_ctc"] / 2)
+
+
 def test_decoding_may_choose_the_chunks():
     model = make().eval()
     given = batch()

@@ -57,6 +57,6 @@ def main(argv: list[str] | None = None) -> int:
     command = importlib.import_module(COMMANDS[name][0])
     try:
         return command.main(argv[1:]) or 0
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"espnet-smoe {name}: {error}", file=sys.stderr)
         return 1

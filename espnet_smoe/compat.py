@@ -1,4 +1,4 @@
-"""Where ESPnet 202611 keeps the things that we build on; nothing else knows."""
+"""Where ESPnet 202611 keeps the classes and functions that ours build on."""
 
 import contextlib
 import io

@@ -14,6 +14,13 @@ results=RESULTS.md
 own="systems seeds jobs stage asr_args expdir dumpdir results $own"
 options=()
 while [ $# -gt 0 ]; do
+    case $1 in -h | --help)
+        sed -n '2,/^set /{s/^# \?//p}' "$0"
+        echo "Its own options, with their defaults:"
+        for name in $own; do echo "  --$name '${!name}'"; done
+        echo "Those of $driver: ./$driver --help"
+        exit ;;
+    esac
     [ $# -ge 2 ] || { echo "$0: option $1 needs a value" >&2; exit 1; }
     case $1 in
         --stop_stage | --asr_tag | --asr_config)

@@ -1,4 +1,4 @@
-"""`espnet-smoe export`: a trained model as graphs for other runtimes.
+"""`espnet-smoe export`: a trained U2++ model as graphs for other runtimes.
 
     espnet-smoe export --model exp/u2pp --out export
     espnet-smoe export --model u2pp.zip --out export --format torchscript

@@ -137,8 +137,8 @@ def get_parser() -> argparse.ArgumentParser:
     add("--batch-size", type=int, help="pieces decoded together (default: 8, U2++ 16)")
     u2pp = parser.add_argument_group("U2++ models")
     u2pp.add_argument("--search", choices=SEARCHES, help="default: rescoring")
-    u2pp.add_argument("--chunk-size", type=int, help="encoder frames (default: all)")
-    u2pp.add_argument("--left-chunks", type=int, help="seen before (default: all)")
+    u2pp.add_argument("--chunk-size", type=int, help="encoder frames (default: 0, all)")
+    u2pp.add_argument("--left-chunks", type=int, help="seen before (default: -1, all)")
     u2pp.add_argument("--int8", action="store_true", default=None, help=INT8_HELP)
     add("--device", default="cpu", help="such as cuda (default: %(default)s)")
     return parser

@@ -297,7 +297,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--decode", help="NAME of decode_NAME (default: the only one there is)"
     )
-    parser.add_argument("--test-set", default="test", help="name of the test set")
+    parser.add_argument(
+        "--test-set", default="test", help="its name (default: %(default)s)"
+    )
     parser.add_argument(
         "--data", type=Path, help="its data directory (default: data/<test set>)"
     )
@@ -305,8 +307,18 @@ def get_parser() -> argparse.ArgumentParser:
         "--every-condition", action="store_true", help="a line for each condition"
     )
     parser.add_argument("--title", help="heading (default: names the test set)")
-    parser.add_argument("--out", type=Path, default=Path("compare.md"))
-    parser.add_argument("--png", type=Path, default=Path("compare.png"))
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("compare.md"),
+        help="table (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--png",
+        type=Path,
+        default=Path("compare.png"),
+        help="picture (default: %(default)s)",
+    )
     return parser
 
 

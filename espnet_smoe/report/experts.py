@@ -29,7 +29,7 @@ from espnet_smoe.report.routing_data import read_spoken
 from espnet_smoe.report.routing_page import print_page as print_routing
 from espnet_smoe.report.routing_page import to_page as to_routing_page
 
-LEARNED = "speech_moe"  # the model whose routers choose frame by frame
+LEARNED = ("speech_moe", "u2pp")  # the models whose routers choose frame by frame
 
 
 def look_at_experts(args: argparse.Namespace, config: dict[str, Any]) -> Findings:
@@ -72,7 +72,7 @@ def look_at_experts(args: argparse.Namespace, config: dict[str, Any]) -> Finding
 def look_at_routers(
     args: argparse.Namespace, config: dict[str, Any]
 ) -> RoutingFindings:
-    """See what the routers of a trained model ``speech_moe`` go by.
+    """See what the routers of the encoder go by, in a model of `LEARNED`.
 
     Args:
         args: Of `get_parser`.
@@ -165,7 +165,7 @@ def main(argv: list[str] | None = None) -> None:
     config = read_config(args.exp / "config.yaml")
     if args.model is None:
         args.model = find_checkpoint(args.exp, "--model").name
-    learned = config.get("model") == LEARNED
+    learned = config.get("model") in LEARNED
     if args.utt is not None and not learned:
         raise ValueError(
             f"--utt: the model of {args.exp} is routed by label, the same for a whole "

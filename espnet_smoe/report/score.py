@@ -223,7 +223,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="espnet-smoe score",
         description="Score a decoded test set: WER and CER of hyp.asr, BLEU and "
-        "chrF of hyp.st, each with a 95 %% bootstrap interval.",
+        "chrF of hyp.st, each with a 95 % bootstrap interval.",
     )
     parser.add_argument(
         "--data", type=Path, required=True, help="data directory of the test set"

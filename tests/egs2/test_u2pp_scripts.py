@@ -130,6 +130,14 @@ def test_a_system_that_fails_is_named_and_no_table_is_made(recipe):
     assert not any("compare" in call for call in calls)
 
 
+def test_help_tells_the_options_of_run_all_and_where_the_others_are(recipe):
+    done, calls = run(recipe, "./run_all.sh", "--help")
+    assert calls == []
+    for told in ("trained side by side", "--jobs '1'", "--chunk_sizes '0 16 8 4'"):
+        assert told in done.stdout
+    assert done.stdout.endswith("Those of u2pp.sh: ./u2pp.sh --help\n")
+
+
 def test_an_option_that_every_system_has_of_its_own_is_refused(recipe):
     done, calls = run(recipe, "./run_all.sh", "--asr_tag", "x", check=False)
     assert done.returncode == 1 and calls == []

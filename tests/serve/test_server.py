@@ -4,12 +4,14 @@ import asyncio
 import gc
 import json
 import os
+import sys
 from dataclasses import replace
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from espnet_smoe.cli import main
 from espnet_smoe.serve.session import Limits
 from tests.serve.fake import END, START, FakeRecogniser, hear, pcm, running, talk
 
@@ -292,3 +294,10 @@ def test_a_second_stop_does_not_wait():
 def test_a_limit_of_nothing_is_refused():
     with pytest.raises(ValueError, match="sessions must be above 0"):
         Limits(sessions=0)
+
+
+def test_without_websockets_the_extra_to_install_is_told(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "websockets.asyncio", None)
+    assert main(["serve", "--model", "exp/none"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("needs websockets: pip install 'espnet_smoe[serve]'")

@@ -41,7 +41,7 @@ class Feed:
     def __init__(self, stream: "Stream", backlog: float, wake: Callable[[], None]):
         self.stream = stream
         self.received = 0
-        self._backlog = round(backlog * SAMPLE_RATE)
+        self._backlog = backlog * SAMPLE_RATE  # samples; may be infinite
         self._wake = wake
         self._audio: deque[np.ndarray] = deque()
         self._waiting = 0  # samples
@@ -57,11 +57,6 @@ class Feed:
     def ended(self) -> bool:
         """Whether more audio would be dropped."""
         return self._ended
-
-    @property
-    def waiting(self) -> float:
-        """Seconds of audio that the stream has not got yet."""
-        return self._waiting / SAMPLE_RATE
 
     async def put(self, samples: np.ndarray) -> None:
         """Add audio, as soon as there is room.
@@ -82,10 +77,12 @@ class Feed:
         """No more audio follows; what waits is still recognised.
 
         Args:
-            error: What `events` shall raise after the last event.
+            error: What `events` shall raise after the last event, unless an
+                earlier end has told why.
         """
+        self._error = self._error or error
         if not self._ended:
-            self._ended, self._error = True, error
+            self._ended = True
             self._room.set()
             self._wake()
 

@@ -269,7 +269,13 @@ def get_parser() -> argparse.ArgumentParser:
     server.add_argument("--model", help="start one: packed zip, or experiment's folder")
     add("--server-options", default="", help="more of espnet-smoe serve, in quotes")
     add("--sessions", type=int, default=10, help="default: %(default)s")
-    add("--misbehave", type=int, default=0, metavar="K", help="so many of them")
+    add(
+        "--misbehave",
+        type=int,
+        default=0,
+        metavar="K",
+        help="so many of them; a search leaves one at least that behaves well",
+    )
     add("--fast", action="store_true", help="not at the pace of real time")
     add("--seconds", type=float, help="use so much of each file")
     add(
@@ -323,8 +329,11 @@ async def _run(
     clock: CpuClock | None,
 ) -> list[Load]:
     async def run(sessions: int) -> Load:
+        bad = args.misbehave
+        if args.search:  # few sessions: one must be left to measure
+            bad = min(bad, sessions - 1)
         load = await run_load(
-            url, waves, sessions, args.misbehave, not args.fast, args.spread, clock
+            url, waves, sessions, bad, not args.fast, args.spread, clock
         )
         _print(load, args.bound)
         return load

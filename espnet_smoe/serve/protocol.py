@@ -8,7 +8,8 @@ A client sends, in this order:
 3. ``{"type": "end"}``, a text frame: no more audio follows.
 
 It hears the events of its stream as text frames of JSON, then ``{"type": "done"}`` and
-the close of the connection; or ``{"type": "error", "message": ...}`` and a close code:
+the close of the connection; or ``{"type": "error", "message": ...}`` and a close code.
+A frame after ``end`` is such an error too, but told after the last event. The codes:
 
 | code | why |
 |---|---|
@@ -129,10 +130,10 @@ class Incoming:
             raise SessionError("'start' comes once, before the first audio")
         self._begun = True
         rate = message.get("rate", SAMPLE_RATE)
-        whole = isinstance(rate, int) and not isinstance(rate, bool)
-        if not whole or not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        number = isinstance(rate, int | float) and not isinstance(rate, bool)
+        if not number or not LOWEST_RATE <= rate <= HIGHEST_RATE or rate % 1:
             raise SessionError(
-                f"rate {json.dumps(rate)}; audio must have {LOWEST_RATE} to "
+                f"rate {json.dumps(rate)}; it must be a whole number, {LOWEST_RATE} to "
                 f"{HIGHEST_RATE} Hz"
             )
         if rate != SAMPLE_RATE:

@@ -23,6 +23,7 @@ import asyncio
 import logging
 import signal
 import sys
+import weakref
 from collections.abc import Callable
 from dataclasses import fields
 from types import ModuleType
@@ -41,9 +42,10 @@ if TYPE_CHECKING:
 
 PORT = 8765
 LISTENING = "listening at"
+CUT_SECONDS = 0.1  # between two attempts to cut off all that are left
 LIMITS_HELP = {
     "sessions": "at the same time",
-    "seconds": "seconds of audio a session",
+    "seconds": "seconds of audio a session; inf: no limit",
     "backlog": "seconds of audio a session that may wait for the model",
     "idle": "seconds that a client may be silent, or not read",
     "grace": "seconds that sessions have to finish in when the server stops",
@@ -61,6 +63,8 @@ class Server:
     def __init__(self, recogniser: "StreamingRecogniser", limits: Limits = Limits()):
         self.limits = limits
         self.batcher = Batcher(recogniser)
+        # of any state: websockets tells only those that are open
+        self._connections: weakref.WeakSet[ServerConnection] = weakref.WeakSet()
         self._stop, self._now = asyncio.Event(), asyncio.Event()
 
     def stop(self) -> None:
@@ -90,6 +94,7 @@ class Server:
             max_queue=1,  # frames wait in the socket, not here
             ping_timeout=None,  # an answer may be stuck behind waiting audio
             close_timeout=CLOSE_SECONDS,
+            create_connection=self._connection,
         )
         working = asyncio.create_task(self.batcher.run())
         try:
@@ -119,9 +124,16 @@ class Server:
             return_when=asyncio.FIRST_COMPLETED,
         )
         now.cancel()
-        for connection in listening.connections:
-            connection.transport.abort()
-        await ended
+        while not ended.done():  # again: one may just have been let in
+            for connection in self._connections:
+                if hasattr(connection, "transport"):
+                    connection.transport.abort()
+            await asyncio.wait([ended], timeout=CUT_SECONDS)
+
+    def _connection(self, *args: object, **options: object) -> "ServerConnection":
+        connection = websocket_server().ServerConnection(*args, **options)
+        self._connections.add(connection)
+        return connection
 
     async def _session(self, connection: "ServerConnection") -> None:
         session = Session(connection, self.limits)

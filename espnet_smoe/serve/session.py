@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -26,13 +27,14 @@ class Limits:
 
     Attributes:
         sessions: At the same time.
-        seconds: Of audio a session.
-        backlog: Seconds of audio of a session that may wait for the model.
+        seconds: Of audio a session; infinite: no limit.
+        backlog: Seconds of audio of a session that may wait for the model; infinite:
+            no limit.
         idle: Seconds that a client may be silent, or not read what it is sent.
         grace: Seconds that sessions have to finish in when the server stops.
 
     Raises:
-        ValueError: One is not above 0.
+        ValueError: One is not above 0, or the audio less than one sample.
     """
 
     sessions: int = 100
@@ -45,7 +47,13 @@ class Limits:
         for limit in fields(self):
             value = getattr(self, limit.name)
             if not value > 0:
-                raise ValueError(f"{limit.name} must be above 0, got {value}")
+                raise ValueError(f"--max-{limit.name} must be above 0, got {value}")
+        for name in ("seconds", "backlog"):
+            if getattr(self, name) * SAMPLE_RATE < 1:
+                raise ValueError(
+                    f"--max-{name} {getattr(self, name):g} is less than one sample; it "
+                    f"is in seconds: leave it out for {getattr(Limits, name):g}"
+                )
 
 
 class Session:
@@ -102,13 +110,15 @@ class Session:
                 if incoming.ended:
                     feed.end()
         except SessionError as error:
-            feed.fail(error)
+            # after the client's 'end' all its audio is good: its finals come first
+            (feed.end if incoming.ended else feed.fail)(error)
         except TimeoutError:
             reason = f"nothing heard for {self.limits.idle:g} s; send 'end' to end"
             feed.fail(SessionError(reason, LIMIT))
 
     async def _put(self, feed: Feed, samples: np.ndarray) -> None:
-        room = round(self.limits.seconds * SAMPLE_RATE) - feed.received
+        most = self.limits.seconds * SAMPLE_RATE
+        room = len(samples) if math.isinf(most) else round(most) - feed.received
         await feed.put(samples[:room])
         if len(samples) > room:
             reason = (

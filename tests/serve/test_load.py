@@ -172,6 +172,16 @@ def test_the_command_prints_and_writes_what_it_measured(process, tmp_path, capsy
     assert set(load["final"]) == {"p50", "p95", "max"}
 
 
+def test_a_search_goes_on_below_the_number_of_misbehaving_ones(process, tmp_path):
+    soundfile.write(tmp_path / "a.wav", WAVES[0], 16000)
+    command = [str(tmp_path / "a.wav"), "--url", process.url, "--fast", "--search"]
+    options = ["--sessions", "10", "--misbehave", "8", "--json", str(tmp_path / "out")]
+    assert main([*command, *options, "--bound", "0"]) == 0  # no server is so quick
+    loads = json.loads((tmp_path / "out").read_text())
+    assert [load["misbehaving"] for load in loads] == [8, 4, 1, 0]
+    assert [load["complete"] for load in loads] == [2, 1, 1, 1]
+
+
 def test_a_server_that_does_not_start_is_told(tmp_path):
     with pytest.raises(ValueError, match="the server did not start; try it alone"):
         with own_server(str(tmp_path), ["--max-backlog", "0"]):

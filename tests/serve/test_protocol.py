@@ -28,6 +28,11 @@ def test_bytes_become_samples_without_a_start():
     assert not incoming.ended
 
 
+def test_a_rate_may_be_written_as_a_float():
+    wave, _ = read_all('{"type": "start", "rate": 8000.0}', bytes(1600), END)
+    assert len(wave) == 1600
+
+
 def test_end_is_noted():
     _, incoming = read_all('{"type": "start"}', b"", END)
     assert incoming.ended
@@ -66,6 +71,8 @@ def test_resampling_has_no_seams(cuts, rate):
         (['{"type": "start", "rate": 4000}'], "8000 to 48000 Hz", 1003),
         (['{"type": "start", "rate": "16k"}'], "8000 to 48000 Hz", 1003),
         (['{"type": "start", "rate": true}'], "8000 to 48000 Hz", 1003),
+        (['{"type": "start", "rate": 44100.5}'], "must be a whole number", 1003),
+        (['{"type": "start", "rate": NaN}'], "must be a whole number", 1003),
         ([START, START], "'start' comes once", 1003),
         ([b"\0\0", START], "before the first audio", 1003),
         ([END, b"\0\0"], "a frame after 'end'", 1003),

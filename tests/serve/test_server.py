@@ -3,8 +3,11 @@
 import asyncio
 import gc
 import json
+import math
 import os
 import sys
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -13,7 +16,16 @@ from websockets.exceptions import ConnectionClosed
 
 from espnet_smoe.cli import main
 from espnet_smoe.serve.session import Limits
-from tests.serve.fake import END, START, FakeRecogniser, hear, pcm, running, talk
+from tests.serve.fake import (
+    END,
+    RATE,
+    START,
+    FakeRecogniser,
+    hear,
+    pcm,
+    running,
+    talk,
+)
 
 GOOD = (START, pcm(0.25), pcm(0.15), END)
 
@@ -165,6 +177,27 @@ def test_what_fits_the_limit_of_audio_is_still_recognised():
     serve(test, seconds=0.3)
 
 
+@pytest.mark.parametrize("limit", ["seconds", "backlog", "idle", "grace"])
+def test_a_limit_may_be_infinite(limit):
+    async def test(server, url):
+        messages, code = await talk(url, *GOOD)
+        assert finals(messages) == ["1600.000"]
+        assert code == 1000
+
+    serve(test, **{limit: math.inf})
+
+
+@pytest.mark.parametrize("late", [pcm(0.1), START, b"odd"])
+def test_a_frame_after_the_end_costs_no_final(late):
+    async def test(server, url):
+        messages, code = await talk(url, pcm(1), END, late)
+        assert finals(messages) == ["4000.000"]
+        assert "a frame after 'end'" in messages[-1]["message"]
+        assert code == 1003
+
+    serve(test, FakeRecogniser(seconds=0.04))
+
+
 def test_a_silent_client_is_sent_away():
     async def test(server, url):
         messages, code = await talk(url, pcm(0.05))
@@ -182,21 +215,25 @@ def test_a_client_that_sends_too_fast_is_made_to_wait():
         async with connect(url) as client:
             # far more than the buffers of the two sockets hold
             sending = asyncio.create_task(send(client, 5000))
-            waited = [0.0]
-            while waited[-1] < 0.5:  # the backlog fills up
+            held = [0.0]
+            while held[-1] < 0.5:  # the backlog fills up
                 await asyncio.sleep(0.001)
-                waited += [feed.waiting for feed in server.batcher.feeds]
+                held += [unheard(feed) for feed in server.batcher.feeds]
             for _ in range(20):
                 await asyncio.sleep(0.01)
-                waited += [feed.waiting for feed in server.batcher.feeds]
+                held += [unheard(feed) for feed in server.batcher.feeds]
             assert not sending.done()
-            assert max(waited) <= 0.5 + 0.1
+            assert max(held) <= 0.5 + 2 * 0.1  # a frame more, and one in the stream
             sending.cancel()
             client.transport.abort()  # a close would wait too
 
     async def send(client, frames):
         for _ in range(frames):
             await client.send(frame)
+
+    def unheard(feed):
+        """Seconds that the server has taken in, but not recognised."""
+        return (feed.received - feed.stream.position) / RATE
 
     serve(test, recogniser, backlog=0.5)
 
@@ -291,9 +328,52 @@ def test_a_second_stop_does_not_wait():
     serve(test, FakeRecogniser(seconds=0.1))
 
 
-def test_a_limit_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="sessions must be above 0"):
-        Limits(sessions=0)
+@asynccontextmanager
+async def silent_tcp(url):
+    """A connection that never asks for a websocket."""
+    _, writer = await asyncio.open_connection(*url[5:].split(":"))
+    yield
+    writer.close()
+
+
+@asynccontextmanager
+async def deaf(url):
+    """A session that does not answer the server's close."""
+    client = await connect(url)
+    await client.send(pcm(0.1))
+    await client.recv()
+    client.transport.pause_reading()
+    yield
+    client.transport.abort()
+
+
+@pytest.mark.parametrize("guest", [silent_tcp, deaf])
+def test_a_second_stop_waits_for_no_handshake(guest):
+    async def run():
+        async with AsyncExitStack() as stack:
+            async with running() as (server, url):
+                await stack.enter_async_context(guest(url))
+                await asyncio.sleep(0.05)
+                server.stop()
+                await asyncio.sleep(0.3)  # its close is under way
+                begun = time.perf_counter()
+            assert time.perf_counter() - begun < 1
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "limit, message",
+    [
+        ({"sessions": 0}, "--max-sessions must be above 0, got 0"),
+        ({"idle": math.nan}, "--max-idle must be above 0, got nan"),
+        ({"backlog": 1e-5}, "--max-backlog 1e-05 is less than one sample; it is in"),
+        ({"seconds": 1e-5}, "--max-seconds 1e-05 is less than one sample; it is in"),
+    ],
+)
+def test_a_limit_of_nothing_is_refused(limit, message):
+    with pytest.raises(ValueError, match=message):
+        Limits(**limit)
 
 
 def test_without_websockets_the_extra_to_install_is_told(monkeypatch, capsys):

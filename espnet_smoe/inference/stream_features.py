@@ -87,7 +87,10 @@ class StreamFrontend:
 
 
 class StreamFeatures:
-    """The frames of one stream; keeps only the samples that frames to come will see.
+    """The frames of one stream.
+
+    Samples that no frame to come will see are let go, once they are more than half of
+    those that are kept.
 
     Args:
         frontend: Shared by all streams.
@@ -150,5 +153,7 @@ class StreamFeatures:
 
     def _drop(self, sample: int) -> None:
         """Forget what lies before a sample."""
-        self._pieces = [self._pieces[0][sample - self._first :]]
+        kept = self._pieces[0][sample - self._first :]
+        # a view keeps all of its base alive, and a copy at every chunk would be slow
+        self._pieces = [kept.copy() if kept.base.size > 2 * kept.size else kept]
         self._first = sample

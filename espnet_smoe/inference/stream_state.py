@@ -17,20 +17,30 @@ LOUDEST = 100.0  # 1 is full scale; beyond this, samples are in another unit
 def own_rows(cache: EncoderCache) -> list[EncoderCache]:
     """The streams of a batch, each in memory of its own.
 
-    Views would keep the whole batch alive as long as one of its streams is silent.
+    Views would keep the whole batch alive as long as one of its streams is silent, and
+    padding to the longest neighbour would be handed on to the next ones without end.
     """
-    if len(cache.frames) == 1:
+    rows = cache.split()
+    if len(rows) == 1:
         return [cache]
+    kept = [cache.length] * len(rows)
+    if cache.left_chunks < 0:
+        kept = cache.frames.tolist()
     return [
         replace(
             row,
             features=row.features.clone(),
-            keys_values=[(k.clone(), v.clone()) for k, v in row.keys_values],
+            keys_values=[(_newest(k, n), _newest(v, n)) for k, v in row.keys_values],
             convolution=[x.clone() for x in row.convolution],
             frames=row.frames.clone(),
         )
-        for row in cache.split()
+        for row, n in zip(rows, kept)
     ]
+
+
+def _newest(keys: torch.Tensor, count: int) -> torch.Tensor:
+    """A copy of the last of ``(1, heads, L, d)``."""
+    return keys[:, :, keys.size(2) - count :].clone()
 
 
 @dataclass
@@ -130,12 +140,6 @@ class Stream:
     def seconds(self) -> float:
         """Audio accepted so far."""
         return self.features.samples / SAMPLE_RATE
-
-    @property
-    def waiting_seconds(self) -> float:
-        """Audio accepted and not yet computed, a chunk in the making included."""
-        hop = self.features.frontend.hop_length
-        return max(0.0, self.seconds - self.features.taken * hop / SAMPLE_RATE)
 
     @property
     def has_chunk(self) -> bool:

@@ -173,30 +173,24 @@ class StreamingRecogniser:
         if not utterances:
             return []
         rows = [torch.cat(utterance.encoded) for utterance in utterances]
-        lengths = torch.tensor([len(row) for row in rows], device=self.device)
-        encoded = pad_sequence(rows, batch_first=True)  # (B, T, D)
         nbests = [utterance.search.nbest() for utterance in utterances]
         if self.options.rescore:
-            nbests = self._rescore(encoded, lengths, nbests)
-        # not kept from chunk to chunk: V numbers a frame are many times its D
-        log_probs = self._log_probs(encoded)
+            nbests = self._rescore(rows, nbests)
+        # not kept from chunk to chunk, and made for one utterance at a time: V numbers
+        # a frame are many times its D
         return [
-            self._final(utterance, of_ctc[:n], best[0].tokens)
-            for utterance, of_ctc, n, best in zip(
-                utterances, log_probs, lengths.tolist(), nbests
-            )
+            self._final(utterance, self._log_probs(row[None])[0], best[0].tokens)
+            for utterance, row, best in zip(utterances, rows, nbests)
         ]
 
     def _rescore(
-        self,
-        encoded: torch.Tensor,
-        lengths: torch.Tensor,
-        nbests: list[list[Hypothesis]],
+        self, rows: Sequence[torch.Tensor], nbests: list[list[Hypothesis]]
     ) -> list[list[Hypothesis]]:
+        """Best first, of utterances ``(T, D)``."""
         return rescore(
             self.model.decoder,
-            encoded,
-            lengths,
+            pad_sequence(rows, batch_first=True),  # (B, T, D)
+            torch.tensor([len(row) for row in rows], device=self.device),
             nbests,
             ctc_weight=self.options.ctc_weight,
             reverse_weight=self.reverse_weight,

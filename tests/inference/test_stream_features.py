@@ -78,6 +78,17 @@ def test_a_frame_is_available_as_soon_as_later_samples_cannot_change_it():
     assert features.available == 416 // 160 + 1
 
 
+def test_a_long_wave_that_came_at_once_is_let_go_as_it_is_taken():
+    features = StreamFeatures(StreamFrontend(frontend(hop_length=160)))
+    features.accept(noise(20.0))
+    while features.available:
+        features.take(64)
+        (kept,) = features._pieces
+        held = kept if kept.base is None else kept.base
+        assert held.size <= 2 * kept.size
+    assert kept.size < 1000
+
+
 @pytest.mark.parametrize("samples", [0, 1, 256])
 def test_a_wave_too_short_for_a_frame_has_none(samples):
     features = StreamFeatures(StreamFrontend(frontend()))

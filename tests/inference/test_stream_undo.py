@@ -65,9 +65,9 @@ def test_a_stream_that_fails_is_as_it_was(monkeypatch):
     recogniser = StreamingRecogniser(tiny_u2pp(), OPTIONS)
     (stream,) = opened(recogniser, 1)
     recogniser.step([stream])
-    before = stream.waiting_seconds, stream.utterance.end, stream.utterance.tokens
+    before = stream.features.taken, stream.utterance.end, stream.utterance.tokens
     monkeypatch.setattr(streaming.Utterance, "hear", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         recogniser.step([stream])
-    after = stream.waiting_seconds, stream.utterance.end, stream.utterance.tokens
+    after = stream.features.taken, stream.utterance.end, stream.utterance.tokens
     assert after == before

@@ -148,6 +148,55 @@ def test_streams_together_say_what_each_says_alone(model):
         same(found[number], events)
 
 
+def test_streams_together_keep_no_more_keys_than_each_alone(model):
+    recogniser = recogniser_of(model, **CUT | {"left_chunks": -1})
+    waves = [babble(4.0 - early, seed) for seed, early in enumerate([0.0, 0.7, 1.5])]
+
+    def run(numbers):
+        """Events of each, and keys after each of its steps."""
+        streams = {n: recogniser.open() for n in numbers}
+        told = {n: [] for n in numbers}
+        kept = {n: [] for n in numbers}
+        for second in range(0, 64000, 6400):  # the second and third come later
+            for n, stream in streams.items():
+                late = 64000 - len(waves[n])
+                stream.accept(waves[n][max(0, second - late) : second + 6400 - late])
+            while ready := [n for n in numbers if streams[n].ready]:
+                steps = recogniser.step([streams[n] for n in ready])
+                for n, events in zip(ready, steps):
+                    told[n] += events
+                    kept[n].append(streams[n].utterance.cache.length)
+        return told, kept
+
+    told, kept = run([0, 1, 2])
+    for n in told:
+        told_alone, kept_alone = run([n])
+        assert kept[n] == kept_alone[n]
+        assert len(set(kept[n])) > 3 and kept[n].count(0) > 1  # utterances grow, end
+        same(told[n], told_alone[n])
+
+
+def test_probabilities_of_all_that_end_together_are_never_in_one_tensor(
+    model, monkeypatch
+):
+    recogniser = recogniser_of(model, **SMALL, **UNCUT)
+    streams = [recogniser.open() for _ in range(3)]
+    for seed, stream in enumerate(streams):
+        stream.accept(babble(2.0, seed))
+        stream.finish()
+    sizes, log_softmax = [], model.ctc.log_softmax
+
+    def noted(encoded):
+        sizes.append(encoded.shape[:2].numel())
+        return log_softmax(encoded)
+
+    monkeypatch.setattr(model.ctc, "log_softmax", noted)
+    while streams[0].ready:
+        events = recogniser.step(streams)
+    assert [e.kind for of_one in events for e in of_one] == ["final"] * 3
+    assert max(sizes) == 50  # frames of one
+
+
 def test_a_partial_is_told_only_when_the_text_changes(model):
     events = events_of(recogniser_of(model, **CUT), babble(6.0, seed=3))
     shown = ""
@@ -289,7 +338,6 @@ def test_streams_that_are_ready_make_one_batch():
     assert model.encoder.batches == [2]
     assert [len(of_one) for of_one in events] == [1, 1, 0]
     assert streams[0].seconds == 0.3
-    assert streams[0].waiting_seconds == pytest.approx(0.3 - 0.16)
 
 
 @pytest.mark.parametrize("samples", [0, 5, 300, 700])

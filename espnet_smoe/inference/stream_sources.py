@@ -3,6 +3,7 @@
 import io
 import logging
 import queue
+import sys
 import time
 import wave
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,9 @@ from espnet_smoe.data.audio import RAW_FORMAT, RAW_SUFFIX
 from espnet_smoe.inference.audio import SAMPLE_RATE
 
 PIECE_SECONDS = 0.1
+# bytes from which on a WAV's length says that its writer does not know it: ffmpeg has
+# 0xffffffff there, arecord 0x7fffff00, sox 0x7ffff000
+UNKNOWN_LENGTH = 0x7FFF0000
 WAVE_SUBTYPES = {1: "PCM_U8", 2: "PCM_16", 3: "PCM_24", 4: "PCM_32"}  # by bytes
 OTHER_FORMATS = {
     b"fLaC": "FLAC",
@@ -64,7 +68,9 @@ def open_pipe(pipe: BinaryIO, pcm_rate: int = SAMPLE_RATE) -> Pieces:
 
     Args:
         pipe: Such as ``sys.stdin.buffer``. What begins with ``RIFF`` is WAV of 8 to 32
-            bits; else it is signed 16 bit, little-endian, mono.
+            bits, read to the length in its header, or to the end of the pipe where
+            that is 0 or near 2 GB and more: its writer did not know it. Else it is
+            signed 16 bit, little-endian, mono.
         pcm_rate: Hz of headerless audio.
 
     Returns:
@@ -96,10 +102,11 @@ def open_pipe(pipe: BinaryIO, pcm_rate: int = SAMPLE_RATE) -> Pieces:
     rate = header.getframerate()
     if rate < 1:
         raise ValueError(f"the WAV header on standard input tells a rate of {rate} Hz")
-    # the header's own length is not to be trusted: a pipe's writer cannot know it
-    return _at_16khz(
-        _blocks_of_pcm(pipe, header.getnchannels(), header.getsampwidth(), rate), rate
-    )
+    channels, width = header.getnchannels(), header.getsampwidth()
+    length = header.getnframes() * channels * width
+    if not 0 < length < UNKNOWN_LENGTH:
+        length = sys.maxsize
+    return _at_16khz(_blocks_of_pcm(pipe, channels, width, rate, length), rate)
 
 
 def open_microphone() -> Pieces:
@@ -156,9 +163,12 @@ def _blocks_of(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
 
 
 def _blocks_of_pcm(
-    pipe: BinaryIO, channels: int, width: int, rate: int
+    pipe: BinaryIO, channels: int, width: int, rate: int, length: int = sys.maxsize
 ) -> Iterator[np.ndarray]:
-    """``(n, channels)`` float32 of ``width`` bytes a sample, until the pipe ends."""
+    """``(n, channels)`` float32 of ``width`` bytes a sample, ``length`` in all.
+
+    Fewer where the pipe ends before.
+    """
     frame = channels * width
     size = max(1, int(PIECE_SECONDS * rate)) * frame
     layout = RAW_FORMAT | {
@@ -166,7 +176,8 @@ def _blocks_of_pcm(
         "samplerate": rate,
         "channels": channels,
     }
-    while data := pipe.read(size):
+    while data := pipe.read(min(size, length)):
+        length -= len(data)
         whole = data[: len(data) // frame * frame]
         if whole:
             options = {"dtype": "float32", "always_2d": True}

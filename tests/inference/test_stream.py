@@ -4,6 +4,7 @@ import io
 import json
 import os
 import signal
+import struct
 import sys
 import threading
 import time
@@ -90,8 +91,11 @@ def test_a_terminal_shows_words_in_place(model, talk, told, monkeypatch):
         assert text == event.text + ("\n" if event.kind == "final" else "")
 
 
-def as_wav(samples, width=2, rate=16000, channels=1):
-    """A WAV whose writer, on a pipe, could not know its length."""
+UNKNOWN = 0xFFFFFFFF
+
+
+def as_wav(samples, width=2, rate=16000, channels=1, length=UNKNOWN):
+    """A WAV whose writer, on a pipe, could not know its length; None: it did."""
     scaled = np.repeat(samples[:, None], channels, axis=1) * 2 ** (8 * width - 1)
     whole = np.round(scaled).astype("<i4")
     if width == 1:
@@ -105,7 +109,9 @@ def as_wav(samples, width=2, rate=16000, channels=1):
         out.setframerate(rate)
         out.writeframes(data)
     header = bytearray(file.getvalue())
-    header[4:8] = header[40:44] = b"\xff\xff\xff\xff"
+    if length is not None:
+        header[4:8] = struct.pack("<I", min(length + 36, UNKNOWN))
+        header[40:44] = struct.pack("<I", length)
     return bytes(header)
 
 
@@ -126,6 +132,21 @@ def test_wav_of_any_width_comes_through_a_pipe(width, channels):
     pieces = list(open_pipe(Pipe(as_wav(samples, width, channels=channels))))
     assert len(pieces) > 5
     np.testing.assert_allclose(np.concatenate(pieces), samples, atol=1e-6)
+
+
+@pytest.mark.parametrize("channels, samples", [(1, 8801), (2, 100)])
+def test_what_follows_the_data_of_a_finished_wav_is_not_heard(channels, samples):
+    wave = np.round(babble(0.6)[:samples] * 100) / 128
+    data = as_wav(wave, width=1, channels=channels, length=None)
+    tags = b"LIST" + struct.pack("<I", 20000) + 20000 * b"a"
+    heard = np.concatenate(list(open_pipe(Pipe(data + tags))))
+    np.testing.assert_allclose(heard, wave, atol=1e-6)
+
+
+@pytest.mark.parametrize("length", [0, 0x7FFFF000, 0x7FFFFF00, 0x80000000, UNKNOWN])
+def test_a_wav_of_unknown_length_is_heard_until_the_pipe_ends(length):
+    data = as_wav(babble(0.6), length=length)
+    assert sum(map(len, open_pipe(Pipe(data)))) == 9600
 
 
 @pytest.mark.parametrize("source", ["wav", "pcm", "file"])

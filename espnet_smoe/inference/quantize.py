@@ -11,21 +11,18 @@ import warnings
 import torch
 from torch import nn
 
-from espnet_smoe.encoder.chunk_attention import RotaryAttention
 from espnet_smoe.moe import FeedForward
-from espnet_smoe.moe.gate import Gate
 
 
-def quantize(model: nn.Module, everything: bool = False) -> nn.Module:
-    """Turn linear layers into int8 ones.
+def quantize(model: nn.Module) -> nn.Module:
+    """Turn the linear layers of feed-forward blocks and experts into int8 ones.
 
-    Routers stay as they are: their choice is worth more than their few weights. What
-    `pack_linears` has packed stays, too.
+    All others stay as they are, routers too: their choice is worth more than their few
+    weights. So does what `pack_linears` has packed.
 
     Args:
         model: For inference, float32 on CPU. Changed in place; it cannot be trained,
             saved or exported any more.
-        everything: All linear layers; else those of feed-forward blocks and experts.
 
     Returns:
         The model.
@@ -39,24 +36,11 @@ def quantize(model: nn.Module, everything: bool = False) -> nn.Module:
         'torch.ao.nn.quantized.dynamic.modules.linear'
     """
     _check(model)
-    for parent in _parents(model, everything):
-        for name, layer in list(parent.named_children()):
-            if _can_be_int8(parent, name, layer):
-                setattr(parent, name, _int8(layer))
+    for block in [m for m in model.modules() if isinstance(m, FeedForward)]:
+        for name, layer in list(block.named_children()):
+            if type(layer) is nn.Linear:  # no subclass: somebody wants its weights
+                setattr(block, name, _int8(layer))
     return model
-
-
-def _parents(model: nn.Module, everything: bool) -> list[nn.Module]:
-    """Modules whose linear layers are to be int8."""
-    if everything:
-        return [m for m in model.modules() if not isinstance(m, Gate)]
-    return [m for m in model.modules() if isinstance(m, FeedForward)]
-
-
-def _can_be_int8(parent: nn.Module, name: str, layer: nn.Module) -> bool:
-    if isinstance(parent, RotaryAttention) and name == "linear_q":
-        return False  # its type is that of the angles
-    return type(layer) is nn.Linear  # no subclass: somebody wants its weights
 
 
 def _int8(layer: nn.Linear) -> nn.Module:

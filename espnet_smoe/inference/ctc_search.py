@@ -77,8 +77,15 @@ class PrefixBeam:
 
         Args:
             log_probs: ``(T, V)``.
+
+        Raises:
+            ValueError: They are no numbers.
         """
         log_probs = np.asarray(log_probs)
+        if np.isnan(log_probs).any():
+            raise ValueError(
+                "the CTC head gives NaN: the checkpoint is broken, take an earlier one"
+            )
         for frame, units in zip(log_probs, self._likely(log_probs)):
             self._step(frame, units)
 

@@ -110,8 +110,8 @@ def decodings_of(
             name = decoding_name(config, size)
             if name in decodings:
                 raise ValueError(
-                    f"{config}: another file is called {Path(config).name}, too; "
-                    "their results would go to the same folder"
+                    f"{config}: another configuration decodes as '{name}', too, and "
+                    "their results would go to the same folder; rename one"
                 )
             decodings[name] = sized
     return decodings

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from espnet_smoe.inference.hypotheses import Hypothesis
 from espnet_smoe.inference.rescoring import rescore
 from espnet_smoe.options import nearest, reject_unknown
 
+KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 SEARCHES = ("greedy", "prefix_beam", "attention", "rescoring")
 
 
@@ -56,6 +57,8 @@ class U2PPDecodeOptions:
         if not Path(path).is_file():
             raise ValueError(f"{path} does not exist; name a file with --config")
         given = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        if not isinstance(given, Mapping):
+            raise ValueError(f"{path}: write options, such as 'beam_size: 8'")
         return cls.of(given, str(path))
 
     @classmethod
@@ -77,6 +80,11 @@ class U2PPDecodeOptions:
 
     def fault(self) -> str:
         """What is wrong with the values; empty if nothing is."""
+        for name, kind in get_type_hints(type(self)).items():
+            value, kinds = getattr(self, name), get_args(kind) or (kind,)
+            whole = type(value) is int and float in kinds
+            if type(value) not in kinds and not whole:
+                return f"{name}: {value!r} is not {KINDS[kinds[0]]}"
         if self.search not in SEARCHES:
             return (
                 f"search: '{self.search}' is not one of "
@@ -89,6 +97,12 @@ class U2PPDecodeOptions:
             value = getattr(self, name)
             if value < least:
                 return f"{name}: {value} is too small, it is {least} at least"
+        if self.ctc_weight < 0 or self.search == "attention" and self.ctc_weight >= 1:
+            return (
+                f"ctc_weight: {self.ctc_weight} must be 0 or more, in attention under 1"
+            )
+        if not 0 <= (self.reverse_weight or 0) <= 1:
+            return f"reverse_weight: {self.reverse_weight} is not in 0..1"
         return ""
 
 

@@ -90,7 +90,10 @@ class U2PPSpeechToText(SpeechToText):
         spelt = [[self.model.token_list[t] for t in h.tokens] for h in nbest]
         texts = [self.join(tokens) for tokens in spelt]
         scores = [hypothesis.score for hypothesis in nbest]
-        spans = align(log_probs, nbest[0].tokens, self.model.blank_id)
+        try:
+            spans = align(log_probs, nbest[0].tokens, self.model.blank_id)
+        except ValueError:  # a decoder that CTC does not check may say more than fits
+            spans = []
         seconds = self.encoder.frame_seconds
         timed = tuple(
             TimedToken(token, s.start * seconds, s.end * seconds, s.confidence)

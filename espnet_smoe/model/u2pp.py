@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from espnet_smoe.compat import CTC, AbsEncoder, force_gatherable
+from espnet_smoe.compat import CTC, force_gatherable
 from espnet_smoe.decoder.bidirectional import U2PPTransformerDecoder
+from espnet_smoe.encoder.conformer import U2PPConformerEncoder
 from espnet_smoe.model.metrics import (
     auxiliary_loss,
     error_rates,
@@ -32,12 +33,12 @@ class ESPnetU2PPModel(RoutedASRModel):
         specaug: Augmentation in training.
         normalize: Feature normalisation.
         preencoder: None.
-        encoder: `u2pp_conformer`, or any ESPnet encoder for a model that cannot stream.
+        encoder: `u2pp_conformer`.
         postencoder: None.
         decoder: `u2pp_transformer`.
         ctc: CTC head on the encoder.
         joint_network: None.
-        ctc_weight: w.
+        ctc_weight: w, above 0: every way to decode needs the CTC head.
         reverse_weight: r; 0 where there is no decoder from right to left.
         ignore_id: Padding of targets.
         lsm_weight: Label smoothing.
@@ -60,7 +61,7 @@ class ESPnetU2PPModel(RoutedASRModel):
         specaug: nn.Module | None,
         normalize: nn.Module | None,
         preencoder: None,
-        encoder: AbsEncoder,
+        encoder: U2PPConformerEncoder,
         postencoder: None,
         decoder: U2PPTransformerDecoder,
         ctc: CTC,
@@ -75,7 +76,7 @@ class ESPnetU2PPModel(RoutedASRModel):
         report_wer: bool = True,
         extract_feats_in_collect_stats: bool = True,
     ):
-        check_parts(preencoder, postencoder, decoder)
+        check_parts(preencoder, postencoder, encoder, decoder)
         super().__init__(
             vocab_size=vocab_size,
             token_list=list(token_list),
@@ -96,14 +97,15 @@ class ESPnetU2PPModel(RoutedASRModel):
             report_wer=False,
             extract_feats_in_collect_stats=extract_feats_in_collect_stats,
         )
-        for name, weight in (
-            ("ctc_weight", ctc_weight),
-            ("reverse_weight", reverse_weight),
-        ):
-            if not 0 <= weight < 1:
-                raise ValueError(
-                    f"model_conf.{name} must be in 0..1, without 1, got {weight}"
-                )
+        if not 0 < ctc_weight < 1:
+            raise ValueError(
+                f"model_conf.ctc_weight must be between 0 and 1, got {ctc_weight}"
+            )
+        if not 0 <= reverse_weight < 1:
+            raise ValueError(
+                f"model_conf.reverse_weight must be in 0..1, without 1, got "
+                f"{reverse_weight}"
+            )
         self.reverse_weight = reverse_weight if decoder.right is not None else 0.0
         self.use_bf16_on_cpu(bf16_on_cpu)
         self.reports = {"cer": report_cer, "wer": report_wer}
@@ -249,7 +251,10 @@ def backwards(text: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
 
 
 def check_parts(
-    preencoder: nn.Module | None, postencoder: nn.Module | None, decoder: Any
+    preencoder: nn.Module | None,
+    postencoder: nn.Module | None,
+    encoder: Any,
+    decoder: Any,
 ) -> None:
     """Refuse parts that the model has no place for.
 
@@ -259,6 +264,10 @@ def check_parts(
     for name, part in (("preencoder", preencoder), ("postencoder", postencoder)):
         if part is not None:
             raise ValueError(f"model: u2pp has no {name}; remove '{name}'")
+    if not isinstance(encoder, U2PPConformerEncoder):
+        raise ValueError(
+            f"model: u2pp needs 'encoder: u2pp_conformer', got {type(encoder).__name__}"
+        )
     if not isinstance(decoder, U2PPTransformerDecoder):
         raise ValueError(
             f"model: u2pp needs 'decoder: u2pp_transformer', got "

@@ -5,7 +5,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espnet_smoe.compat import TooShortUttError
 from espnet_smoe.encoder.chunk_cache import EncoderCache, chunk_mask, draw_chunk
 from espnet_smoe.encoder.conformer import U2PPConformerEncoder
 from espnet_smoe.moe import MoEFeedForward, Routing
@@ -201,9 +200,9 @@ def test_padding_plays_no_part(options, size):
         assert int(load.sum()) == int(n.sum()) * k
 
 
-def test_too_short_for_one_frame():
-    with pytest.raises(TooShortUttError, match="3 frames are too few"):
-        make()(*batch(3))
+def test_what_is_too_short_for_one_frame_has_none():
+    out, lengths, _ = make()(*batch(3))
+    assert out.shape[1] == 1 and not lengths.any()
 
 
 # -- which blocks are mixtures --------------------------------------------------------
@@ -250,6 +249,14 @@ def test_training_draws_chunks_and_validation_does_not():
     assert any(same) and not all(same)
     encoder.eval()
     close(encoder(x, lengths)[0], full)
+
+
+def test_a_negative_chunk_size_is_refused():
+    with pytest.raises(ValueError, match="static_chunk_size: write 0 for the whole"):
+        make(static_chunk_size=-1)
+    features, lengths = torch.randn(1, 16, 20), torch.tensor([16])
+    with pytest.raises(ValueError, match="chunk_size: write 0 for the whole"):
+        make()(features, lengths, chunk_size=-1)
 
 
 def test_a_static_chunk_size_is_what_decoding_uses():

@@ -86,3 +86,10 @@ def test_at_most_a_beam_of_hypotheses_is_given():
     for nbest in attention_search(asr, x, lengths, beam_size=2):
         scores = [h.score for h in nbest]
         assert 1 <= len(nbest) <= 2 and scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("beam", [11, 12, 24])
+def test_a_beam_as_wide_as_the_vocabulary_says_nothing_that_ctc_calls_impossible(beam):
+    asr, (x, lengths) = model(12), utterances(2)
+    for nbest in attention_search(asr, x, lengths, beam, ctc_weight=0.5):
+        assert nbest[0].score < -1 and all(0 not in h.tokens for h in nbest)

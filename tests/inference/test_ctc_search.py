@@ -145,6 +145,12 @@ def test_impossible_labels_are_not_searched():
     assert {h.tokens for h in prefix_beam(log_probs, beam=9)} == {(1,)}
 
 
+def test_what_is_no_number_is_named():
+    log_probs = np.log([[0.6, 0.4], [np.nan, np.nan]])
+    with pytest.raises(ValueError, match="gives NaN: the checkpoint is broken"):
+        PrefixBeam().advance(log_probs)
+
+
 def test_a_beam_of_nothing_is_refused():
     with pytest.raises(ValueError, match="beam must be at least 1, got 0"):
         prefix_beam(np.zeros((1, 2)), beam=0)

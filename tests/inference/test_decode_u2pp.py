@@ -129,6 +129,12 @@ def test_batches_make_no_difference(experiment, data):
     [
         ("search: gredy\n", (), "'gredy' is not one of .* 'greedy'"),
         ("beem_size: 3\n", (), "unknown key 'beem_size', did you mean 'beam_size'"),
+        ("- beam_size\n", (), "decode_greedy.yaml: write options, such as"),
+        ("beam_size: '8'\n", (), "beam_size: '8' is not a whole number"),
+        ("int8: 'no'\n", (), "int8: 'no' is not true or false"),
+        ("search:\n", (), "search: None is not a word"),
+        ("reverse_weight: 3\n", (), "reverse_weight: 3 is not in 0..1"),
+        ("search: attention\nctc_weight: 1\n", (), "ctc_weight: 1 must be 0 or more"),
         ("beam_size: 0\n", (), "beam_size: 0 is too small, it is 1 at least"),
         ("", ("--chunk-size", "-1"), "--chunk-size: chunk_size: -1 is too small"),
     ],
@@ -164,5 +170,6 @@ def test_results_of_two_files_never_meet_in_one_folder(tmp_path):
         file.parent.mkdir()
         file.write_text("chunk_size: 8\n")
     assert list(decodings_of(map(str, files[:1]))) == ["default_chunk8"]
-    with pytest.raises(ValueError, match="b/decode.yaml: another file is called"):
+    told = "b/decode.yaml: another configuration decodes as 'default_chunk8'"
+    with pytest.raises(ValueError, match=told):
         decodings_of(map(str, files))

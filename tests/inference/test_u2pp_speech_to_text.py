@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 import soundfile as sf
+import torch
 
 from espnet_smoe.inference import SpeechToText, U2PPSpeechToText
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.transcribe import main
-from espnet_smoe.inference.two_pass import SEARCHES
+from espnet_smoe.inference.two_pass import SEARCHES, two_pass
 from tests.inference.tiny_u2pp import babble, save_tiny_u2pp
 
 
@@ -100,3 +101,26 @@ def test_the_command_takes_a_u2pp_model(folder, tmp_path, capsys):
     assert [r["asr"] for r in records] == [r["asr"].text for r in expected]
     tokens = records[1]["pieces"][0]["asr"]["tokens"]
     assert [t["token"] for t in tokens] == list(expected[1]["asr"].tokens)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_less_than_a_frame_says_nothing_alone_or_beside_others(folder, search):
+    loaded = load(folder, search=search, beam_size=4)
+    click, wave = np.zeros(300, np.float32), waves()[0]
+
+    def best(batch: list[np.ndarray]) -> list[tuple[int, ...]]:
+        found = two_pass(loaded.encoder, *loaded.encoder(batch), loaded.options)
+        return [nbest[0].tokens for nbest in found]
+
+    alone, beside = best([click]) + best([wave]), best([click, wave])
+    assert alone == beside and alone[0] == () != alone[1]
+
+
+def test_a_decoder_that_says_more_than_ctc_has_frames_for_has_no_times(folder):
+    speech_to_text = load(folder, search="attention", ctc_weight=0.0)
+    with torch.no_grad():  # it never ends and repeats itself
+        bias = speech_to_text.model.decoder.output_layer.bias
+        bias[speech_to_text.model.eos] -= 20
+        bias[5] += 20
+    result = speech_to_text([waves()[2]])[0]["asr"]
+    assert result.text and result.timed == ()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from espnet_smoe import register
-from espnet_smoe.model.u2pp import ESPnetU2PPModel, backwards
+from espnet_smoe.model.u2pp import ESPnetU2PPModel, backwards, check_parts
 
 TOKENS = ["<blank>", "<unk>", *"abcdefghijkl", "<sos/eos>"]
 
@@ -153,6 +153,7 @@ def test_espnets_plots_of_attention_find_nothing_and_do_not_fail():
     "changes, message",
     [
         ({"decoder": None}, "needs .decoder: u2pp_transformer., got NoneType"),
+        ({"model_conf": {"ctc_weight": 0.0}}, "ctc_weight must be between 0 and 1"),
         ({"model_conf": {"reverse_weight": 1.0}}, "reverse_weight must be in 0..1"),
         ({"model_conf": {"ctc_weigth": 0.1}}, "did you mean 'ctc_weight'"),
         ({"preencoder": "stacked_deltas"}, "no preencoder"),
@@ -161,6 +162,11 @@ def test_espnets_plots_of_attention_find_nothing_and_do_not_fail():
 def test_what_does_not_go_together_is_named(changes, message):
     with pytest.raises(ValueError, match=message):
         make(**changes)
+
+
+def test_an_encoder_that_cannot_work_in_chunks_is_refused():
+    with pytest.raises(ValueError, match="'encoder: u2pp_conformer', got Identity"):
+        check_parts(None, None, torch.nn.Identity(), make().decoder)
 
 
 def test_backwards_leaves_padding_where_it_is():

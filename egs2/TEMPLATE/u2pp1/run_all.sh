@@ -16,7 +16,8 @@ systems='moe8k2 moe4k2 moe2k2 moe8k1 moe4k1 moe2k1 dense' # the longest first
 inference_configs='conf/decode_greedy.yaml conf/decode_prefix_beam.yaml'
 inference_configs+=' conf/decode_attention.yaml conf/decode_rescoring.yaml'
 chunk_sizes='0 16 8 4'
-own='inference_configs chunk_sizes'
+compared=rescoring # the way in which the systems are compared
+own='inference_configs chunk_sizes compared'
 . "$(dirname "$(readlink -f run_all.sh)")/../systems.sh"
 
 prepare dense
@@ -25,8 +26,8 @@ make_all --inference_configs "$inference_configs" --chunk_sizes "$chunk_sizes"
 all='dense moe2k1 moe4k1 moe8k1 moe2k2 moe4k2 moe8k2'
 # shellcheck disable=SC2086
 {
-    compare full "Attention rescoring, whole utterances" rescoring_full $all
-    compare chunk16 "Attention rescoring, chunks of 16 frames" rescoring_chunk16 $all
+    compare full "Decoded by $compared, whole" "${compared}_full" $all
+    compare chunk16 "Decoded by $compared in chunks of 16 frames" "${compared}_chunk16" $all
     trained $all
 }
 for set in "${tags[0]}"/modes_*.md; do

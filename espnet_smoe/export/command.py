@@ -73,11 +73,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def frontend_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """How features are made, as the training configuration says it."""
-    return {
-        "name": config.get("frontend"),
-        **{k: v for k, v in (config.get("frontend_conf") or {}).items() if v},
-    }
+    """How features are made, as the training configuration says it.
+
+    Options that are not set are left out; those that are false or 0 are not.
+    """
+    options = config.get("frontend_conf") or {}
+    given = {k: v for k, v in options.items() if v is not None}
+    return {"name": config.get("frontend"), **given}
 
 
 if __name__ == "__main__":

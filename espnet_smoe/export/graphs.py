@@ -57,12 +57,9 @@ def graphs_of(
     Raises:
         ValueError: The model cannot stream, or its cache would have no fixed size.
     """
-    if not isinstance(model, ESPnetU2PPModel) or not hasattr(
-        model.encoder, "forward_chunk"
-    ):
+    if not isinstance(model, ESPnetU2PPModel):
         raise ValueError(
-            f"{type(model).__name__} with {type(model.encoder).__name__} cannot be "
-            "exported; only 'model: u2pp' with 'encoder: u2pp_conformer' can"
+            f"{type(model).__name__} cannot be exported; only 'model: u2pp' can"
         )
     if left_chunks < 0:
         raise ValueError(

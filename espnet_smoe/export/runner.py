@@ -86,7 +86,8 @@ class OnnxModel:
 
     def encode(self, features: np.ndarray) -> np.ndarray:
         """Encode an utterance ``(T, F)`` chunk by chunk: ``(T // stride, D)``."""
-        cache, encoded = self.new_cache(), []
+        cache = self.new_cache()
+        encoded = [np.zeros((0, self.config["size"]), np.float32)]
         for start in range(0, len(features), self.width):
             piece = features[start : start + self.width]
             chunk = np.zeros((1, self.width, features.shape[1]), np.float32)
@@ -108,12 +109,15 @@ class OnnxModel:
 
         Args:
             encoded: ``(T, D)``.
-            texts: N, each of tokens without begin and end.
+            texts: N, each of tokens without begin and end; there may be none.
 
         Returns:
             ``left_to_right`` ``(N,)``, and ``right_to_left`` where there is such a
             decoder.
         """
+        if len(texts) == 0:
+            outputs = self.config["graphs"]["rescorer"]["outputs"]
+            return {name: np.zeros(0, np.float32) for name in outputs}
         counts = np.array([[len(text) for text in texts]], dtype=np.int64)  # (1, N)
         tokens = np.zeros((1, len(texts), max(1, counts.max())), dtype=np.int64)
         for row, text in zip(tokens[0], texts):

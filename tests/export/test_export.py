@@ -11,6 +11,7 @@ from torch import nn
 
 from espnet_smoe.cli import main
 from espnet_smoe.compat import GlobalMVN
+from espnet_smoe.export.command import frontend_of
 from espnet_smoe.export.graphs import CACHE, EncoderChunk, graphs_of
 from espnet_smoe.export.runner import OnnxModel
 from espnet_smoe.export.write import export_model
@@ -173,6 +174,17 @@ def test_a_whole_utterance_of_any_length(exported):
             np.testing.assert_allclose(ours, model.ctc.log_softmax(expected), **CLOSE)
 
 
+def test_nothing_gives_nothing(exported):
+    _, graphs = exported
+    encoded = graphs.encode(np.zeros((0, MEL), np.float32))
+    assert encoded.shape == (0, 16) and encoded.dtype == np.float32
+    scores = graphs.rescore(np.zeros((3, 16), np.float32), [])
+    assert {name: s.shape for name, s in scores.items()} == {
+        "left_to_right": (0,),
+        "right_to_left": (0,),
+    }
+
+
 def test_streams_of_different_age_share_a_batch(exported):
     _, graphs = exported
     features = streams(2, chunks=4).numpy()
@@ -239,13 +251,20 @@ def test_the_description_tells_what_goes_in(exported):
     assert config["eos"] == len(TOKENS) - 1
 
 
+def test_the_description_tells_what_is_switched_off():
+    conf = {"center": False, "fmin": 0, "fmax": None, "n_fft": 400}
+    described = frontend_of({"frontend": "default", "frontend_conf": conf})
+    assert described == {"name": "default", "center": False, "fmin": 0, "n_fft": 400}
+    assert frontend_of({"frontend": None}) == {"name": None}
+
+
 @pytest.mark.parametrize(
     "change, options, said",
     [
         ({}, {"left_chunks": -1}, "fixed size"),
         ({}, {"chunk_size": 0}, "at least 1"),
         ({"normalize": "utterance_mvn"}, {}, "global_mvn"),
-        ({"encoder": "conformer", "encoder_conf": {}}, {}, "u2pp_conformer"),
+        ({"model": "espnet"}, {}, "ESPnetASRModel cannot .* only 'model: u2pp' can"),
     ],
 )
 def test_what_cannot_be_exported_is_refused(change, options, said):

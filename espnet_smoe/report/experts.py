@@ -3,10 +3,10 @@
     espnet-smoe experts exp/decsmoe --data dump/raw/test --limit 200
 
 Writes ``EXP/experts.md`` and ``EXP/experts.png``: the load of each expert by label, the
-similarity of the experts, and the scores when labels are swapped. Of a model
-`speech_moe`, whose routers choose frame by frame: loads by layer, by initial, final and
-tone of the syllable and by silence, what these tell about the expert, the similarity of
-the experts, and the routing of one utterance over time.
+similarity of the experts, and the scores when labels are swapped. Of the encoder of a
+model `speech_moe` or `u2pp`, whose routers choose frame by frame: loads by layer, by
+initial, final and tone of the syllable and by silence, what these tell about the
+expert, the similarity of the experts, and the routing of one utterance over time.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from espnet_smoe.report.routing_page import print_page as print_routing
 from espnet_smoe.report.routing_page import to_page as to_routing_page
 
 LEARNED = ("speech_moe", "u2pp")  # the models whose routers choose frame by frame
+UNITS = ("word", "phn")  # the types of tokens that may be syllables or phones
 
 
 def look_at_experts(args: argparse.Namespace, config: dict[str, Any]) -> Findings:
@@ -82,6 +83,12 @@ def look_at_routers(
         ValueError: The model has no experts, the utterance is unknown, or a file is
             missing or faulty.
     """
+    kind = config.get("token_type")
+    if kind not in UNITS:
+        raise ValueError(
+            f"{args.exp}: its tokens are of type {kind}; what the routers know is told "
+            "of syllables: train with '--token_type syllable' (u2pp.sh)"
+        )
     model = load_model(config, args.exp / args.model, args.device)
     try:
         mixtures(model)

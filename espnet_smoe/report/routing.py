@@ -1,4 +1,4 @@
-"""Does learned routing follow the speech? The findings on a model `speech_moe`.
+"""Does learned routing follow the speech? The findings on an encoder.
 
 Each encoder frame has an expert in each layer, the one that its router likes best (the
 first of k). What else is known of the frame: the modelling unit that it belongs to, by
@@ -178,7 +178,7 @@ def look_at_routing(
     """Let a model hear utterances and see what its routers go by.
 
     Args:
-        model: A model ``speech_moe``, ready for inference.
+        model: A model ``speech_moe`` or ``u2pp``, ready for inference.
         spoken: From `routing_data.read_spoken`.
         config: Its training configuration.
         experiment: Its name.
@@ -200,9 +200,10 @@ def look_at_routing(
         gathered.seconds[heard.spoken.name] = float(length)
     name = wanted or _readable(gathered.seconds)
     (heard,) = hear(model, [s for s in spoken if s.name == name], config)
-    alike = {
-        layer.name: similarity(layer.experts, torch.cat(seen[layer.name].frames))
-        for layer in mixtures(model)["encoder"]
+    of_name = {layer.name: layer.experts for layer in mixtures(model)["encoder"]}
+    alike = {  # in the order in which a frame meets them
+        name: similarity(of_name[name], torch.cat(seen[name].frames))
+        for name in gathered.experts
     }
     return RoutingFindings(
         experiment=experiment,

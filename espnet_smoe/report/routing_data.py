@@ -111,7 +111,7 @@ def hear(
     Each wave passes the front-end alone, then some are encoded together.
 
     Args:
-        model: A model ``speech_moe`` on any device, ready for inference.
+        model: A model ``speech_moe`` or ``u2pp`` on any device, ready for inference.
         spoken: Utterances.
         config: Its training configuration.
         seen: Receives loads and sample inputs of each layer, where given.

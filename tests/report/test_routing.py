@@ -1,4 +1,4 @@
-"""`espnet-smoe experts` of `speech_moe`: what the routers go by, page and picture."""
+"""`espnet-smoe experts`, learned routing: what the routers go by, page and picture."""
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from espnet_smoe.report import experts
 from espnet_smoe.report.routing import CLASSES, look_at_routing
 from espnet_smoe.report.routing_data import centres_of, hear, read_spoken, silent
 from espnet_smoe.report.routing_page import dead_experts, to_page
+from tests.inference.tiny_u2pp import tiny_u2pp_config
 from tests.tiny import noise, save_experiment, tiny_ctc_config
 
 TOKENS = ["<blank>", "<unk>", "hao3", "ma5", "ni3", "shi4", "HH", "OW", "<sos/eos>"]
@@ -245,3 +246,21 @@ def test_missing_files_and_foreign_names_are_told_with_a_cure(exp, data, tmp_pat
     ):
         run(tmp_path / "empty", data)
     assert cli.main(["experts", str(tmp_path / "empty")]) == 1
+
+
+def test_routers_of_u2pp_are_told_of_in_the_order_of_the_layers(tmp_path, data):
+    config = tiny_u2pp_config(token_list=TOKENS, token_type="word")
+    save_experiment(tmp_path, config)
+    page = run(tmp_path, data)
+    layers = ["0.macaron", "0", "1.macaron", "1"]
+    assert [row[0] for row in rows_of(page, "Load of the experts")] == layers
+    alike = [row[0] for row in rows_of(page, "Similarity of the experts")]
+    assert alike[: len(layers)] == [f"encoder {name}" for name in layers]
+
+
+def test_a_model_that_spells_in_characters_tells_nothing_of_syllables(tmp_path, data):
+    save_experiment(tmp_path, tiny_u2pp_config())
+    with pytest.raises(
+        ValueError, match="tokens are of type char; .* '--token_type syllable'"
+    ):
+        run(tmp_path, data)

@@ -1,70 +1,32 @@
 """Streams of one model: equal to the whole, to each other, cut where speech ends."""
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espnet_smoe.compat import DefaultFrontend
-from espnet_smoe.encoder.chunk_cache import EncoderCache
 from espnet_smoe.inference.ctc_align import align
 from espnet_smoe.inference.ctc_search import prefix_beam
 from espnet_smoe.inference.rescoring import rescore
-from espnet_smoe.inference.streaming import (
-    Event,
-    StreamingRecogniser,
-    StreamOptions,
+from espnet_smoe.inference.streaming import Event
+from tests.inference.listening import (
+    CUT,
+    SMALL,
+    UNCUT,
+    LoudnessModel,
+    events_of,
+    finals,
+    recogniser_of,
+    same,
 )
-from espnet_smoe.moe import FeedForward
-from tests.inference.tiny_u2pp import (
-    TOKENS,
-    babble,
-    save_tiny_u2pp,
-    tiny_u2pp,
-    tiny_u2pp_config,
-)
-from tests.tiny import noise, save_experiment, tiny_ctc_config
-
-NEVER = float("inf")
-UNCUT = {"silence_seconds": NEVER, "start_seconds": NEVER, "longest_seconds": NEVER}
-SMALL = {"chunk_size": 4, "left_chunks": 2, "beam_size": 4}
-CUT = SMALL | {"silence_seconds": 0.2, "longest_seconds": 2.0}
+from tests.inference.tiny_u2pp import TOKENS, babble, tiny_u2pp
+from tests.tiny import noise
 
 
 @pytest.fixture(scope="module")
 def model():
     return tiny_u2pp()
-
-
-def recogniser_of(model, **options):
-    return StreamingRecogniser(model, StreamOptions(**options), "".join)
-
-
-def events_of(recogniser, wave, pieces=()):
-    """All events of one stream, that comes in pieces of so many samples."""
-    stream, events, start = recogniser.open(), [], 0
-    for piece in (*pieces, len(wave)):
-        stream.accept(wave[start : start + piece])
-        start += piece
-        while stream.ready:
-            events += recogniser.step([stream])[0]
-    stream.finish()
-    while not stream.done:
-        assert stream.ready
-        events += recogniser.step([stream])[0]
-    return events
-
-
-def same(events, others):
-    assert [(e.kind, e.text) for e in events] == [(e.kind, e.text) for e in others]
-    for event, other in zip(events, others):
-        assert (event.start, event.end) == (other.start, other.end)
-        for token, twin in zip(event.tokens, other.tokens, strict=True):
-            assert (token.token, token.start) == (twin.token, twin.start)
-            assert token.confidence == pytest.approx(twin.confidence, abs=1e-4)
 
 
 @pytest.mark.parametrize("chunk, left", [(1, 0), (4, 2), (16, -1)])
@@ -103,10 +65,6 @@ def test_rescoring_may_change_the_choice(model):
         for changed in options
     )
     assert by_ctc == mostly_ctc != by_decoders
-
-
-def finals(recogniser, wave):
-    return [e for e in events_of(recogniser, wave) if e.kind == "final"]
 
 
 @settings(max_examples=8, deadline=None)
@@ -221,45 +179,6 @@ def test_time_goes_on_from_utterance_to_utterance(model):
 # A model that says a for soft and b for loud sounds, and nothing in silence.
 
 LEVELS = {"a": 0.05, "b": 0.5}
-
-
-@dataclass
-class LoudnessEncoder:
-    """Mean feature of the four frames of each encoder frame, without a memory."""
-
-    stride: int = 4
-    batches: list[int] = field(default_factory=list)
-
-    def new_cache(self, batch=1, chunk_size=16, left_chunks=-1):
-        empty = torch.zeros(batch, 1, 0, 1)
-        frames = torch.zeros(batch, dtype=torch.long)
-        given = torch.zeros(batch, 0, 20), [(empty, empty)], [], frames
-        return EncoderCache(*given, chunk_size, left_chunks, [])
-
-    def forward_chunk(self, xs, cache, lengths=None, routing=None):
-        self.batches.append(len(xs))
-        loudness = xs.mean(dim=2).unflatten(1, (-1, 4)).mean(dim=2, keepdim=True)
-        return loudness, lengths // self.stride, cache
-
-
-class LoudnessHead:
-    def log_softmax(self, encoded):
-        token = (encoded > -12).long() + (encoded > -4.2).long()  # 0, 1 or 2
-        scores = torch.full((*encoded.shape[:2], 3), 0.001)
-        return scores.scatter(2, token, 0.998).log()
-
-
-class LoudnessModel(torch.nn.Module):
-    """Blank, a or b, by level."""
-
-    decoder = normalize = None
-    blank_id, token_list = 0, ["<blank>", "a", "b"]
-
-    def __init__(self):
-        super().__init__()
-        self.frontend = DefaultFrontend(n_fft=512, hop_length=160, n_mels=20)
-        self.encoder, self.ctc = LoudnessEncoder(), LoudnessHead()
-        self.anchor = torch.nn.Parameter(torch.zeros(1))
 
 
 def sound(*parts):
@@ -386,59 +305,3 @@ def test_an_event_is_a_record_of_json():
         {"token": "a", "start": 0.0, "end": record["end"], "confidence": 0.998}
     ]
     assert Event("partial", "x", 0.0, 1 / 3).as_dict()["end"] == 0.333
-
-
-def test_a_folder_is_loaded_with_its_kind_of_text(tmp_path):
-    save_tiny_u2pp(tmp_path)
-    recogniser = StreamingRecogniser.load(tmp_path, StreamOptions(**CUT))
-    assert recogniser.join(["你", "好"]) == "你好"
-    wave = babble(3.0)
-    same(
-        events_of(recogniser, wave), events_of(recogniser_of(tiny_u2pp(), **CUT), wave)
-    )
-
-
-def test_a_stream_may_be_heard_by_experts_in_int8(tmp_path):
-    save_tiny_u2pp(tmp_path)
-    options = StreamOptions(**CUT, int8=True)
-    model = StreamingRecogniser.load(tmp_path, options).model
-    kinds = {type(layer).__module__ for layer in experts_of(model)}
-    assert all("quantized" in kind for kind in kinds) and kinds
-    recogniser = StreamingRecogniser(model, options)
-    assert any(event.kind == "final" for event in events_of(recogniser, babble(3.0)))
-
-
-def experts_of(model):
-    return [m.w_1 for m in model.modules() if isinstance(m, FeedForward)]
-
-
-def test_a_model_that_hears_whole_utterances_is_refused(tmp_path):
-    save_experiment(tmp_path, tiny_ctc_config(TOKENS))
-    with pytest.raises(
-        ValueError, match="'SpeechMoEEncoder' hears the whole utt.*u2pp"
-    ):
-        StreamingRecogniser.load(tmp_path)
-
-
-def test_an_encoder_that_looks_ahead_is_refused():
-    conf = tiny_u2pp_config()["encoder_conf"]
-    conf |= {"causal": False, "use_dynamic_chunk": False}
-    with pytest.raises(ValueError, match="trained with 'causal: false'"):
-        recogniser_of(tiny_u2pp(encoder_conf=conf))
-
-
-def test_weights_of_decoders_that_are_not_there_are_refused():
-    with pytest.raises(ValueError, match="no decoder to rescore with"):
-        recogniser_of(LoudnessModel())
-    conf = tiny_u2pp_config()["decoder_conf"] | {"r_num_blocks": 0}
-    one_way = tiny_u2pp(decoder_conf=conf)
-    with pytest.raises(ValueError, match="no right-to-left decoder; use 0"):
-        recogniser_of(one_way, reverse_weight=0.5)
-    assert finals(recogniser_of(one_way, **CUT), babble(3.0))
-
-
-def test_a_model_without_ctc_is_refused(tmp_path):
-    model = LoudnessModel()
-    model.ctc = None
-    with pytest.raises(ValueError, match="no CTC head"):
-        recogniser_of(model, rescore=False)

@@ -10,8 +10,10 @@ Decodes with each configuration at each chunk size. The results of
 ``exp/x/decode_greedy_full/test``: ``hyp.asr``, or as ``--task`` says; ``decode.json``:
 ``audio_seconds``; ``compute_seconds`` of all processes, of which ``search_seconds``
 in the search; ``rtf``, compute seconds a second of audio; ``chunk_seconds``, the speech
-in a chunk; the options. A chunk here is a mask over the whole utterance, which gives
-what a stream would give.
+in a chunk; ``latency_seconds``, from the end of an utterance to its text, median and
+95th percentile; the options. Texts are those of batches in which a chunk is a mask over
+the whole utterance, which gives what a stream would give; latencies are those of some
+utterances, each alone and heard chunk by chunk.
 """
 
 import argparse
@@ -22,9 +24,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from espnet_smoe.inference.batch_encoder import BatchEncoder
+from espnet_smoe.inference.latency import UTTERANCES, latencies
 from espnet_smoe.inference.model_files import load_model, read_config
 from espnet_smoe.inference.shares import (
     Share,
@@ -41,7 +45,10 @@ TASKS = ("asr", "words", "units")
 
 @dataclass(frozen=True)
 class _Job:
-    """The utterances of one process: (name, audio file, unused label)."""
+    """The utterances of one process: (name, audio file, unused label).
+
+    Of `measured` of them it measures the latency.
+    """
 
     train_config: str
     model_file: str
@@ -49,6 +56,16 @@ class _Job:
     task: str
     decodings: Mapping[str, U2PPDecodeOptions]
     utterances: list[tuple[str, str, str]]
+    measured: int
+
+
+@dataclass(frozen=True)
+class _Done:
+    """Of one process: seconds of a frame; texts and waits of each decoding."""
+
+    frame_seconds: float
+    shares: dict[str, Share]
+    waits: dict[str, list[float]]
 
 
 def decode(args: argparse.Namespace) -> dict[Path, dict[str, Any]]:
@@ -67,19 +84,20 @@ def decode(args: argparse.Namespace) -> dict[Path, dict[str, Any]]:
     utterances = utterances_of(Path(args.data))
     nj = max(1, min(args.nj, len(utterances)))
     model = args.train_config, args.model_file, args.device
-    jobs = [_Job(*model, args.task, decodings, utterances[i::nj]) for i in range(nj)]
+    how = *model, args.task, decodings
+    jobs = [_Job(*how, utterances[i::nj], -(-UTTERANCES // nj)) for i in range(nj)]
     done = list(run_jobs(_decode_share, jobs))
     names = [name for name, _, _ in utterances]
     summaries = {}
     for name, options in decodings.items():
         out = Path(args.out) / f"decode_{name}" / Path(args.data).name
-        frame_seconds, _ = done[0]
         more = {
-            "chunk_seconds": round(options.chunk_size * frame_seconds, 3),
+            "chunk_seconds": round(options.chunk_size * done[0].frame_seconds, 3),
+            "latency_seconds": _spread([s for d in done for s in d.waits[name]]),
             **asdict(options),
             "model_file": args.model_file,
         }
-        shares = [of_process[name] for _, of_process in done]
+        shares = [of_process.shares[name] for of_process in done]
         summaries[out] = write_results(out, names, shares, more)
     return summaries
 
@@ -130,8 +148,15 @@ def decoding_name(config: str | Path, chunk_size: int) -> str:
     return f"{stem}_{f'chunk{chunk_size}' if chunk_size else 'full'}"
 
 
-def _decode_share(job: _Job) -> tuple[float, dict[str, Share]]:
-    """Seconds of an encoder frame; what each decoding has found."""
+def _spread(seconds: Sequence[float]) -> dict[str, float] | None:
+    """Median and 95th percentile; None of none."""
+    if not seconds:
+        return None
+    p50, p95 = np.percentile(seconds, [50, 95])
+    return {"p50": round(float(p50), 4), "p95": round(float(p95), 4)}
+
+
+def _decode_share(job: _Job) -> _Done:
     from espnet_smoe.inference.tokens_to_text import joiner
 
     # one thread a process: `nj` says how many cores are used
@@ -145,7 +170,7 @@ def _decode_share(job: _Job) -> tuple[float, dict[str, Share]]:
     }
     waves = [(name, read_utterance(name, path)[0]) for name, path, _ in job.utterances]
     waves.sort(key=lambda pair: len(pair[1]))  # little padding in a batch
-    shares = {}
+    shares, waits = {}, {}
     for decoding, options in job.decodings.items():
         encoder = encoders[options.int8]
         two_pass(encoder, *encoder([waves[-1][1]]), options)  # the first call is slow
@@ -164,7 +189,23 @@ def _decode_share(job: _Job) -> tuple[float, dict[str, Share]]:
             for name, nbest in zip(names, found):
                 text = text_of([token_list[token] for token in nbest[0].tokens])
                 share.texts[job.task][name] = text
-    return encoder.frame_seconds, shares
+        alone = [wave for _, wave in waves]
+        waits[decoding] = _latencies(encoder, alone, options, job.measured)
+    return _Done(encoder.frame_seconds, shares, waits)
+
+
+def _latencies(
+    encoder: BatchEncoder,
+    waves: Sequence[np.ndarray],
+    options: U2PPDecodeOptions,
+    most: int,
+) -> list[float]:
+    """As `latencies`; none, and the reason is told, where the model cannot stream."""
+    try:
+        return latencies(encoder, waves, options, most)
+    except ValueError as error:
+        print(f"no latency in chunks of {options.chunk_size} frames: {error}")
+        return []
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -56,7 +56,11 @@ class StreamingRecogniser:
         options: StreamOptions = StreamOptions(),
         join: Joiner = " ".join,
     ):
-        _check_model(model, options)
+        check_streams(model)
+        if options.rescore and model.decoder is None:
+            raise ValueError(
+                "the model has no decoder to rescore with; turn rescoring off"
+            )
         self.model, self.options, self.join = model.eval(), options, join
         self.device = next(model.parameters()).device
         self.frontend = StreamFrontend(model.frontend, model.normalize, self.device)
@@ -226,7 +230,12 @@ class StreamingRecogniser:
         return frame * self.frame_seconds
 
 
-def _check_model(model: nn.Module, options: StreamOptions) -> None:
+def check_streams(model: nn.Module) -> None:
+    """Check that a model can hear speech piece by piece.
+
+    Raises:
+        ValueError: It cannot; says why, and what to do.
+    """
     encoder = type(model.encoder).__name__
     if not hasattr(model.encoder, "forward_chunk"):
         raise ValueError(
@@ -241,8 +250,6 @@ def _check_model(model: nn.Module, options: StreamOptions) -> None:
     for name in ("preencoder", "postencoder"):
         if getattr(model, name, None) is not None:
             raise ValueError(f"a model with a {name} cannot stream; train without")
-    if options.rescore and model.decoder is None:
-        raise ValueError("the model has no decoder to rescore with; turn rescoring off")
 
 
 def _reverse_weight(model: nn.Module, options: StreamOptions) -> float:

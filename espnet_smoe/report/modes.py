@@ -3,9 +3,10 @@
     python3 -m espnet_smoe.report.modes exp/dense exp/moe8k2 --test-set test \\
         --out exp/modes_test.md
 
-Reads ``scores.json`` and ``decode.json`` in ``decode_<mode>_<full|chunkN>/<test set>``
-of each experiment, as stages 12 and 13 of u2pp.sh leave them. Experiments whose names
-differ only in ``_seed<N>`` are trainings of one system; its numbers are their means.
+Scores, real-time factors and latencies come from ``scores.json`` and ``decode.json`` in
+``decode_<mode>_<full|chunkN>/<test set>``, as stages 12 and 13 of u2pp.sh leave them.
+Experiments whose names differ only in ``_seed<N>`` are trainings of one system; its
+numbers are their means.
 """
 
 import argparse
@@ -36,11 +37,14 @@ class Decoding:
     Attributes:
         scores: Metric -> percent, of the whole test set.
         rtf: Computing seconds a second of audio; None where unknown.
+        latency: Seconds from the end of an utterance to its text, median and 95th
+            percentile; None where unknown.
         chunk_seconds: Speech in a chunk; 0 without chunks, None where unknown.
     """
 
     scores: dict[str, float]
     rtf: float | None
+    latency: tuple[float, float] | None
     chunk_seconds: float | None
 
 
@@ -98,11 +102,17 @@ def _mean(folders: Sequence[Path]) -> Decoding:
         scores.append({m: known[m]["value"] for m in SHOWN if m in known})
     infos = [decode_info(folder) for folder in folders]
     rtfs = [info.get("rtf") for info in infos]
+    waits = [info.get("latency_seconds") for info in infos]
     return Decoding(
         {m: sum(s[m] for s in scores) / len(scores) for m in list(scores[0])[:2]},
         None if None in rtfs else sum(rtfs) / len(rtfs),
+        None if None in waits else (_average(waits, "p50"), _average(waits, "p95")),
         infos[0].get("chunk_seconds"),
     )
+
+
+def _average(waits: Sequence[dict[str, float]], key: str) -> float:
+    return sum(of_one[key] for of_one in waits) / len(waits)
 
 
 def to_markdown(
@@ -117,7 +127,12 @@ def to_markdown(
     """
     metrics = next(iter(next(iter(systems.values())).values())).scores
     what = ", ".join(METRICS[m].label for m in metrics)
-    parts = [f"# {title}", f"In a cell: {what}; under it the real-time factor (RTF)."]
+    told = (
+        f"In a cell: {what}; the real-time factor (RTF); milliseconds from the end of "
+        "an utterance to its text, median / 95th percentile. While an utterance goes "
+        "on, a word waits for a chunk's length at most."
+    )
+    parts = [f"# {title}", told]
     for name, decodings in systems.items():
         parts += [f"### {name}", facts[name], _table(decodings)]
     return "\n\n".join(parts) + "\n"
@@ -146,7 +161,10 @@ def _cell(decoding: Decoding | None) -> str:
     if decoding is None:
         return "-"
     scores = " / ".join(f"{value:.2f}" for value in decoding.scores.values())
-    return f"{scores}<br>RTF {factor(decoding.rtf)}"
+    lines = [scores, f"RTF {factor(decoding.rtf)}"]
+    if decoding.latency:
+        lines.append(" / ".join(f"{1000 * s:.0f}" for s in decoding.latency) + " ms")
+    return "<br>".join(lines)
 
 
 def fact(trainings: Sequence[Path]) -> str:

@@ -72,6 +72,8 @@ def test_every_search_writes_every_utterance_at_every_chunk_size(experiment, dat
         assert summary["search"] in folder and summary["tasks"] == ["asr"]
         assert summary["audio_seconds"] == pytest.approx(sum(SECONDS.values()))
         assert 0 <= summary["search_seconds"] < summary["compute_seconds"]
+        latency = summary["latency_seconds"]
+        assert 0 < latency["p50"] <= latency["p95"]
         # a frame is four of 10 ms
         assert summary["chunk_seconds"] == summary["chunk_size"] * 0.04
 
@@ -84,6 +86,18 @@ def test_the_text_is_what_the_model_says_of_each_alone(experiment, data):
         assert any(said.values())
     whole, chunks = (hypotheses(out / f"decode_greedy_{c}") for c in ("full", "chunk2"))
     assert whole != chunks
+
+
+def test_chunks_of_a_model_that_cannot_stream_have_no_latency(tmp_path, data, capsys):
+    whole = save_tiny_u2pp(tmp_path / "exp", normalize="utterance_mvn")
+    out = decode(whole, data, ["greedy"], "--chunk-size", "0", "4")
+    known = {
+        name: json.loads((out / f"decode_greedy_{name}/test/decode.json").read_text())
+        for name in ("full", "chunk4")
+    }
+    assert known["full"]["latency_seconds"]["p50"] > 0
+    assert known["chunk4"]["latency_seconds"] is None
+    assert "train with 'normalize: global_mvn'" in capsys.readouterr().out
 
 
 def test_left_chunks_limit_what_is_seen(experiment, data):

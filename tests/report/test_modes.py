@@ -27,6 +27,9 @@ def experiment(root, tag, scores, more=0.0, task="words"):
         }
         (decode / "scores.json").write_text(json.dumps({task: {"all": found}}))
         info = {"rtf": 0.02 + more / 100, "chunk_seconds": size * 0.04}
+        if mode == "greedy":  # the latency of others is not known
+            latency = {"p50": 0.004 + more / 1000, "p95": 0.25}
+            info["latency_seconds"] = latency
         (decode / "decode.json").write_text(json.dumps(info))
     return folder
 
@@ -41,11 +44,12 @@ def test_a_row_a_mode_and_a_column_a_chunk_size(tmp_path):
     assert text.splitlines()[-4:] == [
         "| | full | chunk 16 (0.64 s) |",
         "|---|---:|---:|",
-        "| greedy | 9.00<br>RTF 0.020 | 9.50<br>RTF 0.020 |",
+        "| greedy | 9.00<br>RTF 0.020<br>4 / 250 ms | "
+        "9.50<br>RTF 0.020<br>4 / 250 ms |",
         "| rescoring | 7.00<br>RTF 0.020 | - |",
     ]
     assert "### dense" in text and "3.2M in all, 2.4M active" in text
-    assert "CER % without spaces; under it the real-time factor" in text
+    assert "CER % without spaces; the real-time factor (RTF); milliseconds" in text
 
 
 def test_modes_and_chunks_stand_in_the_order_of_what_they_cost(tmp_path):
@@ -63,14 +67,14 @@ def test_modes_and_chunks_stand_in_the_order_of_what_they_cost(tmp_path):
 def test_words_and_characters_share_a_cell_where_both_count(tmp_path):
     text = tables(tmp_path, experiment(tmp_path, "dense", SCORES, task="asr"))
     assert "| greedy | 18.00 / 9.00<br>" in text
-    assert "WER %, CER %; under it" in text
+    assert "WER %, CER %; the real" in text
 
 
 def test_seeds_of_a_system_are_averaged(tmp_path):
     seeds = [experiment(tmp_path, f"moe_seed{i}", SCORES, more=i) for i in range(1, 4)]
     text = tables(tmp_path, experiment(tmp_path, "dense", SCORES), *seeds)
     assert text.count("### ") == 2 and "Means of 3 trainings" in text
-    assert "| greedy | 11.00<br>RTF 0.040 |" in text
+    assert "| greedy | 11.00<br>RTF 0.040<br>6 / 250 ms |" in text
 
 
 def test_what_is_missing_is_named(tmp_path):

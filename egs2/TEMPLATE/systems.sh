@@ -35,7 +35,10 @@ while [ $# -gt 0 ]; do
 done
 options+=(--expdir "$expdir" --dumpdir "$dumpdir")
 threads=$(($(nproc) / jobs))
-[ "$jobs" -eq 1 ] || export OMP_NUM_THREADS=$((threads > 1 ? threads : 1))
+if [ "$jobs" -gt 1 ]; then
+    export OMP_NUM_THREADS=$((threads > 1 ? threads : 1))
+    [[ " ${options[*]} " == *" --nj "* ]] || options+=(--nj "$OMP_NUM_THREADS")
+fi
 
 prepare() { # prepare SYSTEM: stages 1 to 10, with the features of its configuration
     [ "$stage" -gt 10 ] || "./$driver" "${options[@]}" \
@@ -76,12 +79,13 @@ trained() {
 }
 
 # compare TABLE TITLE DECODING SYSTEM...: a table of each test set, against the first
-# system, of the results in decode_DECODING
+# of them that was made, of the results in decode_DECODING
 tables=()
 compare() {
     local table=$1 title=$2 decoding=$3 set
     shift 3
     trained "$@"
+    [ ${#tags[@]} -gt 0 ] || return 0
     for set in "${tags[0]}/decode_$decoding"/*/scores.json; do
         [ -f "$set" ] || continue # not decoded so
         set=$(basename "$(dirname "$set")")

@@ -12,8 +12,8 @@ Decodes with each configuration at each chunk size. The results of
 in the search; ``rtf``, compute seconds a second of audio; ``chunk_seconds``, the speech
 in a chunk; ``latency_seconds``, from the end of an utterance to its text, median and
 95th percentile; the options. Texts are those of batches in which a chunk is a mask over
-the whole utterance, which gives what a stream would give; latencies are those of some
-utterances, each alone and heard chunk by chunk.
+the whole utterance, which gives what a stream would give; latencies are those of up to
+fifty utterances, each alone and heard chunk by chunk, one thread a process.
 """
 
 import argparse
@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from espnet_smoe.inference.batch_encoder import BatchEncoder
-from espnet_smoe.inference.latency import UTTERANCES, latencies
+from espnet_smoe.inference.latency import UTTERANCES, latencies, stream_frontend
 from espnet_smoe.inference.model_files import load_model, read_config
 from espnet_smoe.inference.shares import (
     Share,
@@ -38,6 +38,7 @@ from espnet_smoe.inference.shares import (
     utterances_of,
     write_results,
 )
+from espnet_smoe.inference.stream_features import StreamFrontend
 from espnet_smoe.inference.two_pass import U2PPDecodeOptions, two_pass
 
 TASKS = ("asr", "words", "units")
@@ -93,7 +94,9 @@ def decode(args: argparse.Namespace) -> dict[Path, dict[str, Any]]:
         out = Path(args.out) / f"decode_{name}" / Path(args.data).name
         more = {
             "chunk_seconds": round(options.chunk_size * done[0].frame_seconds, 3),
-            "latency_seconds": _spread([s for d in done for s in d.waits[name]]),
+            "latency_seconds": _spread(
+                [s for d in done for s in d.waits[name]]
+            ),
             **asdict(options),
             "model_file": args.model_file,
         }
@@ -149,11 +152,11 @@ def decoding_name(config: str | Path, chunk_size: int) -> str:
 
 
 def _spread(seconds: Sequence[float]) -> dict[str, float] | None:
-    """Median and 95th percentile; None of none."""
+    """Median and 95th percentile of so many utterances; None of none."""
     if not seconds:
         return None
-    p50, p95 = np.percentile(seconds, [50, 95])
-    return {"p50": round(float(p50), 4), "p95": round(float(p95), 4)}
+    p50, p95 = (round(float(x), 4) for x in np.percentile(seconds, [50, 95]))
+    return {"p50": p50, "p95": p95, "utterances": len(seconds)}
 
 
 def _decode_share(job: _Job) -> _Done:
@@ -168,6 +171,7 @@ def _decode_share(job: _Job) -> _Done:
         int8: BatchEncoder(model(int8=int8))
         for int8 in {options.int8 for options in job.decodings.values()}
     }
+    frontends = {int8: _stream_frontend(encoder) for int8, encoder in encoders.items()}
     waves = [(name, read_utterance(name, path)[0]) for name, path, _ in job.utterances]
     waves.sort(key=lambda pair: len(pair[1]))  # little padding in a batch
     shares, waits = {}, {}
@@ -189,23 +193,21 @@ def _decode_share(job: _Job) -> _Done:
             for name, nbest in zip(names, found):
                 text = text_of([token_list[token] for token in nbest[0].tokens])
                 share.texts[job.task][name] = text
-        alone = [wave for _, wave in waves]
-        waits[decoding] = _latencies(encoder, alone, options, job.measured)
+        frontend, alone = frontends[options.int8], [wave for _, wave in waves]
+        waits[decoding] = []
+        if frontend or not options.chunk_size:
+            measured = encoder, frontend, alone, options, job.measured
+            waits[decoding] = latencies(*measured)
     return _Done(encoder.frame_seconds, shares, waits)
 
 
-def _latencies(
-    encoder: BatchEncoder,
-    waves: Sequence[np.ndarray],
-    options: U2PPDecodeOptions,
-    most: int,
-) -> list[float]:
-    """As `latencies`; none, and the reason is told, where the model cannot stream."""
+def _stream_frontend(encoder: BatchEncoder) -> StreamFrontend | None:
+    """None, and the reason is told, where the model cannot stream."""
     try:
-        return latencies(encoder, waves, options, most)
+        return stream_frontend(encoder)
     except ValueError as error:
-        print(f"no latency in chunks of {options.chunk_size} frames: {error}")
-        return []
+        print(f"no latency in chunks: {error}")
+        return None
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -127,12 +127,14 @@ def to_markdown(
     """
     metrics = next(iter(next(iter(systems.values())).values())).scores
     what = ", ".join(METRICS[m].label for m in metrics)
-    told = (
-        f"In a cell: {what}; the real-time factor (RTF); milliseconds from the end of "
-        "an utterance to its text, median / 95th percentile. While an utterance goes "
-        "on, a word waits for a chunk's length at most."
-    )
-    parts = [f"# {title}", told]
+    told = f"In a cell: {what}; the real-time factor (RTF)"
+    if any(d.latency for decodings in systems.values() for d in decodings.values()):
+        told += (
+            "; milliseconds from the end of an utterance to its text, median / 95th "
+            "percentile of up to 50 utterances, each alone. In chunks the utterance is "
+            "heard while it is spoken, and CTC can show words at the end of a chunk"
+        )
+    parts = [f"# {title}", f"{told}."]
     for name, decodings in systems.items():
         parts += [f"### {name}", facts[name], _table(decodings)]
     return "\n\n".join(parts) + "\n"

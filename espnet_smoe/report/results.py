@@ -228,7 +228,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Rewrite the marked part of ``RESULTS.md``."""
+    """Rewrite the marked part of ``RESULTS.md``, and print it."""
     parser = get_parser()
     args = parser.parse_args(argv)
     if not args.exp and not args.comparison:
@@ -244,7 +244,7 @@ def main(argv: list[str] | None = None) -> None:
         raise SystemExit(f"results: {error}") from None
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(new, encoding="utf-8")
-    print(f"Written to {args.out}")
+    print(f"{block}\n\nWritten to {args.out}")
 
 
 if __name__ == "__main__":

@@ -86,6 +86,27 @@ def test_the_tables_stand_in_the_order_of_the_paper(recipe):
     assert "experts exp/4e_seed1 --data dump/raw/test" in experts
 
 
+@pytest.mark.parametrize(
+    ("systems", "made"),
+    [
+        ("8e", ["table3", "curves"]),
+        ("b1 2e b2", ["table1", "table3", "curves"]),
+        ("emb", ["table2"]),
+    ],
+)
+def test_some_of_the_systems_give_tables_of_these(recipe, systems, made):
+    _, calls = run(recipe, "./run_all.sh", "--systems", systems, "--stage", "11")
+    reports = [c for c in calls if c.startswith("python3")]
+    assert len(reports) == len(made) + 1  # and RESULTS.md
+    for name in made:
+        assert any(f"exp/{name}" in c and "png" in c for c in reports), name
+
+
+def test_jobs_share_the_cores_unless_told_otherwise(recipe):
+    _, calls = run(recipe, "./run_all.sh", "--jobs", str(os.cpu_count()))
+    assert {value(c, "nj") for c in calls if c.startswith("ctc.sh")} == {"1"}
+
+
 def test_a_system_that_fails_is_named_and_no_table_is_made(recipe):
     done, calls = run(
         recipe, "./run_all.sh", "--jobs", "2", check=False, fail="emb_seed1"

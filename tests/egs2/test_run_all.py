@@ -118,3 +118,9 @@ def test_each_recipe_has_the_configurations_of_all_five(folder):
     for name in ("base", "decffnx2", "decsmoe", "base_nbwb", "encdecsmoe"):
         assert (folder / f"conf/tuning/train_{name}.yaml").is_file()
     assert (folder / "run_all.sh").resolve() == TEMPLATE / "run_all.sh"
+
+
+def test_help_tells_what_it_does_and_where_the_other_options_are(recipe):
+    done, calls = run_all(recipe, "--help")
+    assert calls == [] and "The five systems of the paper" in done.stdout
+    assert done.stdout.endswith("Those of run.sh: ./run.sh --help\n")

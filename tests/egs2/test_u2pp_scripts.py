@@ -230,7 +230,7 @@ def test_one_process_decodes_everything_and_one_scores_it(driver):
     _, (_, score, modes, results) = stage(driver, 13, *options)
     assert score.endswith(f"score --data dump/raw/test --hyp {' '.join(folders)}")
     assert "report.modes exp/x --test-set test --out exp/x/modes_test.md" in modes
-    assert "--comparison exp/x/modes_test.md --out RESULTS.md" in results
+    assert "--comparison exp/x/modes_test.md --out exp/x/RESULTS.md" in results
 
 
 @pytest.mark.parametrize("folder", RECIPES, ids=lambda p: p.parent.name)

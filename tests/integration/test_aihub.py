@@ -101,7 +101,7 @@ def test_what_had_no_english_is_translated_and_says_so(recipe):
 
 def test_both_texts_are_scored_in_every_condition(recipe):
     folder, _ = recipe
-    report = (folder / "RESULTS.md").read_text()
+    report = (folder / "exp/tiny_bbpe330/RESULTS.md").read_text()
     assert "test_fleurs_nbwb" in report
     for word in ("WER", "BLEU", "amr_nb", "g711_nb", "amr_wb"):
         assert word in report, word

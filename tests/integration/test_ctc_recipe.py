@@ -38,7 +38,7 @@ def recipe(tmp_path_factory) -> Path:
 
 
 def test_the_report_has_both_searches(recipe):
-    report = (recipe / "RESULTS.md").read_text()
+    report = (recipe / "exp/train_2e/RESULTS.md").read_text()
     for word in ("SER", "CER", "decode_greedy/test", "decode_default/test", "./ctc.sh"):
         assert word in report, word
 

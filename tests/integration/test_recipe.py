@@ -32,12 +32,12 @@ def recipe(tmp_path_factory) -> Path:
     env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "The report is in" in done.stdout
+    assert "Written to exp/train_bbpe330/RESULTS.md" in done.stdout
     return folder
 
 
 def test_the_report_has_every_condition_of_both_tasks(recipe):
-    report = (recipe / "RESULTS.md").read_text()
+    report = (recipe / "exp/train_bbpe330/RESULTS.md").read_text()
     for word in ("WER", "BLEU", "amr_nb", "g711_nb", "amr_wb", "./smoe.sh"):
         assert word in report, word
 

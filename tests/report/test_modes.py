@@ -28,8 +28,7 @@ def experiment(root, tag, scores, more=0.0, task="words"):
         (decode / "scores.json").write_text(json.dumps({task: {"all": found}}))
         info = {"rtf": 0.02 + more / 100, "chunk_seconds": size * 0.04}
         if mode == "greedy":  # the latency of others is not known
-            latency = {"p50": 0.004 + more / 1000, "p95": 0.25}
-            info["latency_seconds"] = latency
+            info["latency_seconds"] = {"p50": 0.004 + more / 1000, "p95": 0.25 + more}
         (decode / "decode.json").write_text(json.dumps(info))
     return folder
 
@@ -74,7 +73,20 @@ def test_seeds_of_a_system_are_averaged(tmp_path):
     seeds = [experiment(tmp_path, f"moe_seed{i}", SCORES, more=i) for i in range(1, 4)]
     text = tables(tmp_path, experiment(tmp_path, "dense", SCORES), *seeds)
     assert text.count("### ") == 2 and "Means of 3 trainings" in text
-    assert "| greedy | 11.00<br>RTF 0.040<br>6 / 250 ms |" in text
+    assert "| greedy | 11.00<br>RTF 0.040<br>6 / 2250 ms |" in text
+
+
+def test_a_latency_that_one_seed_lacks_is_not_shown(tmp_path):
+    seeds = [experiment(tmp_path, f"moe_seed{i}", SCORES) for i in (1, 2)]
+    path = seeds[1] / "decode_greedy_full/test/decode.json"
+    path.write_text('{"rtf": 0.02, "latency_seconds": null}')
+    text = tables(tmp_path, *seeds)
+    assert "| greedy | 9.00<br>RTF 0.020 | 9.50<br>RTF 0.020<br>4 / 250 ms |" in text
+
+
+def test_without_any_latency_none_is_explained(tmp_path):
+    text = tables(tmp_path, experiment(tmp_path, "dense", {("rescoring", 0): 7.0}))
+    assert "real-time factor (RTF).\n" in text and "millisec" not in text
 
 
 def test_what_is_missing_is_named(tmp_path):

@@ -34,6 +34,14 @@ def test_new_file_holds_environment_command_and_scores(experiment, tmp_path):
     ]
 
 
+def test_what_is_written_is_printed_too(experiment, tmp_path, capsys):
+    out = tmp_path / "exp/RESULTS.md"
+    text = write(experiment, out)
+    shown = capsys.readouterr().out
+    assert "**decode_beam5/test**" in shown and shown.endswith(f"Written to {out}\n")
+    assert all(line in text for line in shown.splitlines()[:-1])
+
+
 def test_text_around_the_block_is_kept_and_the_block_replaced(experiment, tmp_path):
     out = tmp_path / "RESULTS.md"
     out.write_text(

@@ -32,7 +32,7 @@ dumpdir=dump                # prepared data
 expdir=exp                  # statistics, models, results
 langdir=data/lang           # units, lexicon, language model, graph
 python=python3              # the interpreter
-results=RESULTS.md          # where stage 13 writes the tables
+results=                    # where stage 13 writes the tables (default: RESULTS.md of the experiment)
 local_data_opts=            # options for local/data.sh
 # options end
 
@@ -53,6 +53,7 @@ graph=$langdir/graph
 stats_dir=$expdir/stats_$perturbed
 asr_tag=${asr_tag:-$(stem "$asr_config")}
 asr_exp=$expdir/$asr_tag
+results=${results:-$asr_exp/RESULTS.md}
 
 # Which files feed the model, and how: for stages 10 and 11.
 data_options() { # data_options train|valid DIRECTORY
@@ -150,7 +151,6 @@ if runs 13; then
     done
     $python -m espnet_smoe.report.results --exp "$asr_exp" --out "$results" \
         --command "${command% }"
-    log "results: $results"
 fi
 
 log "done"

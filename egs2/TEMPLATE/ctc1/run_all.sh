@@ -24,11 +24,13 @@ compare table3 "Table 3: the number of experts" default b1 2e 4e 8e
 report
 
 trained b1 2e 4e 8e
-python3 -m espnet_smoe.report.curves "${tags[@]}" --key loss_ctc --png "$expdir/curves.png"
+[ ${#tags[@]} -eq 0 ] ||
+    python3 -m espnet_smoe.report.curves "${tags[@]}" --key loss_ctc --png "$expdir/curves.png"
 
 # where the frames go in 4e, and whether that follows phonetics
 experts=$expdir/4e_seed${seeds%% *}
 for set in "$experts"/decode_default/*/; do
+    [ -d "$set" ] || continue # 4e was left out
     set=$(basename "$set")
     python3 -m espnet_smoe experts "$experts" --data "$dumpdir/raw/$set" --limit 200 \
         --out "$experts/experts_$set.md" --png "$experts/experts_$set.png"

@@ -18,6 +18,12 @@ expdir=exp
 dumpdir=dump
 options=()
 while [ $# -gt 0 ]; do
+    case $1 in -h | --help)
+        sed -n '2,/^set /{s/^# \?//p}' "$0"
+        echo "Its own options: --seeds, --stage, --asr_args, --inference_config, --expdir,"
+        echo "--dumpdir. Those of run.sh: ./run.sh --help"
+        exit ;;
+    esac
     [ $# -ge 2 ] || { echo "$0: option $1 needs a value" >&2; exit 1; }
     case $1 in
         --seeds | --stage | --asr_args | --inference_config | --expdir | --dumpdir)

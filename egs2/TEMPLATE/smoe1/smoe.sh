@@ -37,7 +37,7 @@ dumpdir=dump                # prepared data
 expdir=exp                  # statistics, models, results
 tokendir=data/token_list    # subword models
 python=python3              # the interpreter
-results=RESULTS.md          # where stage 13 writes the tables
+results=                    # where stage 13 writes the tables (default: RESULTS.md of the experiment)
 local_data_opts=            # options for local/data.sh
 # options end
 
@@ -69,6 +69,7 @@ token_files="$token_dir/tokens.txt $bpemodel"
 stats_dir=$expdir/stats_$perturbed${trained}_$bpe_type$nbpe
 asr_tag=${asr_tag:-$(stem "$asr_config")_$bpe_type$nbpe${speed_perturb_factors:+_sp}}
 asr_exp=$expdir/$asr_tag
+results=${results:-$asr_exp/RESULTS.md}
 inference_tag=${inference_tag:-$(stem "$inference_config")}
 inference_tag=${inference_tag#decode} # conf/decode_beam1.yaml: beam1
 inference_tag=${inference_tag#_}
@@ -189,7 +190,6 @@ if runs 13; then
     done
     $python -m espnet_smoe.report.results --exp "$asr_exp" --out "$results" \
         --command "${command% }"
-    log "results: $results"
 fi
 
 ! runs 14 || pack

@@ -31,7 +31,7 @@ dumpdir=dump                # prepared data
 expdir=exp                  # statistics, models, results
 tokendir=data/token_list    # tokens
 python=python3              # the interpreter
-results=RESULTS.md          # where stage 13 writes the tables
+results=                    # where stage 13 writes the tables (default: RESULTS.md of the experiment)
 local_data_opts=            # options for local/data.sh
 # options end
 
@@ -74,6 +74,7 @@ fi
 stats_dir=$expdir/stats_${perturbed}_$tokens
 asr_tag=${asr_tag:-$(stem "$asr_config")_$tokens${speed_perturb_factors:+_sp}}
 asr_exp=$expdir/$asr_tag
+results=${results:-$asr_exp/RESULTS.md}
 
 # Which files feed the model, and how: for stages 10 and 11.
 data_options() { # data_options train|valid DIRECTORY
@@ -161,7 +162,6 @@ if runs 13; then
     done
     $python -m espnet_smoe.report.results --comparison "${tables[@]}" \
         --out "$results" --command "${command% }"
-    log "results: $results"
 fi
 
 ! runs 14 || pack

@@ -7,4 +7,3 @@ cd "$(dirname "$0")"
 ./run_all.sh --jobs 2 --train_set train --valid_set train --test_sets 'train test' \
     --asr_args '--num_iters_per_epoch 20 --scheduler_conf first_cycle_steps=160 --scheduler_conf warmup_steps=20' \
     "$@"
-cat RESULTS.md

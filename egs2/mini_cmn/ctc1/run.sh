@@ -5,6 +5,3 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 ./run_all.sh --jobs 2 --lm_text data/lm_text "$@"
-cat RESULTS.md
-echo
-echo "The report is in $PWD/RESULTS.md"

@@ -4,6 +4,3 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 ./run_all.sh --jobs 2 --mandarin true "$@"
-cat RESULTS.md
-echo
-echo "The report is in $PWD/RESULTS.md"

@@ -94,9 +94,7 @@ def decode(args: argparse.Namespace) -> dict[Path, dict[str, Any]]:
         out = Path(args.out) / f"decode_{name}" / Path(args.data).name
         more = {
             "chunk_seconds": round(options.chunk_size * done[0].frame_seconds, 3),
-            "latency_seconds": _spread(
-                [s for d in done for s in d.waits[name]]
-            ),
+            "latency_seconds": _spread([s for d in done for s in d.waits[name]]),
             **asdict(options),
             "model_file": args.model_file,
         }
@@ -193,11 +191,10 @@ def _decode_share(job: _Job) -> _Done:
             for name, nbest in zip(names, found):
                 text = text_of([token_list[token] for token in nbest[0].tokens])
                 share.texts[job.task][name] = text
-        frontend, alone = frontends[options.int8], [wave for _, wave in waves]
-        waits[decoding] = []
-        if frontend or not options.chunk_size:
-            measured = encoder, frontend, alone, options, job.measured
-            waits[decoding] = latencies(*measured)
+        frontend = frontends[options.int8]
+        measured = encoder, frontend, [wave for _, wave in waves], options, job.measured
+        known = frontend or not options.chunk_size
+        waits[decoding] = latencies(*measured) if known else []
     return _Done(encoder.frame_seconds, shares, waits)
 
 

@@ -54,30 +54,6 @@ def config(system: str) -> dict:
 # -- configurations -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
-def test_the_hyper_parameters_are_the_papers(system):
-    """S-MoE, Section 3.2, and what its parameter counts imply."""
-    options = config(system)
-    said = {
-        "encoder_conf.num_blocks": 12,
-        "decoder_conf.num_blocks": 6,
-        "encoder_conf.output_size": 512,
-        "encoder_conf.linear_units": 2048,
-        "encoder_conf.attention_heads": 8,
-        "decoder_conf.attention_heads": 8,
-        "encoder_conf.dropout_rate": 0.15,
-        "decoder_conf.dropout_rate": 0.15,
-        "frontend_conf.n_mels": 80,
-        "frontend_conf.win_length": 400,  # 25 ms
-        "frontend_conf.hop_length": 160,  # 10 ms
-        "scheduler": "cosineannealingwarmuprestarts",
-    }
-    assert {key: options[key] for key in said} == said
-    assert options["batch_size"] * options["accum_grad"] == 3200
-    epochs = 5 if "encdecsmoe" in system or "nbwb" in system else 10
-    assert options["max_epoch"] == epochs
-
-
 @pytest.mark.parametrize(("one", "other"), DIFFERENCES)
 def test_a_pair_differs_in_what_it_is_named_after(one, other):
     a, b = config(one), config(other)

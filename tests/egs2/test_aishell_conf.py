@@ -66,32 +66,5 @@ def test_a_pair_differs_in_what_it_is_named_after(one, other):
     assert differ == DIFFERENCES[one, other]
 
 
-def test_the_mixtures_are_those_of_the_tables():
-    balance, sparsity = {"balance_weight": 0.1}, {"sparsity_weight": 0.1}
-    full = {"gate": "shared_embedding", **sparsity, "importance_weight": 0.1}
-    assert {system: config(system).get(MOE) for system in PARAMETERS} == {
-        "b1": None,
-        "b2": {"gate": "topk", "num_experts": 4} | balance,
-        "moe_l1": {"gate": "topk", "num_experts": 4} | balance | sparsity,
-        "emb": {"gate": "shared_embedding", "num_experts": 4} | balance | sparsity,
-        **{f"{n}e": full | {"num_experts": n} for n in (2, 4, 8)},
-    }
-
-
-@pytest.mark.parametrize("system", PARAMETERS)
-def test_the_features_are_the_papers(system):
-    options = config(system)
-    said = {
-        "frontend_conf.n_mels": 40,
-        "frontend_conf.win_length": 400,  # 25 ms
-        "frontend_conf.hop_length": 160,  # 10 ms
-        "preencoder_conf.delta_order": 2,
-        "preencoder_conf.stack": 8,
-        "preencoder_conf.skip": 3,
-        "model_conf.embedding_ctc_weight": 0.01,
-    }
-    assert {key: options[key] for key in said} == said
-
-
 def test_the_default_is_the_papers_model_of_four_experts():
     assert (CONF / "train.yaml").resolve() == TUNING / "train_4e.yaml"

@@ -78,17 +78,15 @@ def test_the_systems_differ_in_their_experts_alone(folder):
 
 
 @pytest.mark.parametrize("folder", [AISHELL, MINI], ids=["aishell", "mini_cmn"])
-def test_training_is_that_of_u2pp(folder):
-    for path in folder.glob("tuning/*.yaml"):
-        options = read_yaml(path)
-        model = {"ctc_weight": 0.3, "reverse_weight": 0.3, "lsm_weight": 0.1}
-        assert model.items() <= options["model_conf"].items()
-        assert options["encoder_conf"]["use_dynamic_chunk"] is True
-        decoder = options["decoder_conf"]
-        assert decoder["num_blocks"] == decoder["r_num_blocks"]
-        if folder == AISHELL:
-            assert decoder["num_blocks"] == 3
+def test_the_default_has_eight_experts_of_which_two_work(folder):
     assert (folder / "train.yaml").resolve() == folder / "tuning/train_moe8k2.yaml"
+
+
+@pytest.mark.parametrize("folder", [AISHELL, MINI], ids=["aishell", "mini_cmn"])
+def test_both_decoders_are_as_deep(folder):
+    for path in folder.glob("tuning/*.yaml"):
+        decoder = read_yaml(path)["decoder_conf"]
+        assert decoder["num_blocks"] == decoder["r_num_blocks"]
 
 
 def test_the_pair_of_mini_an4_differs_in_its_experts_alone():

@@ -1,6 +1,6 @@
 # `make demo` and `make test` are all that a fresh clone needs.
 # PYTHON=/path/to/python3.13 chooses the interpreter of .venv;
-# ARGS="..." goes to the demo's run.sh or to pytest.
+# ARGS="..." goes to the demo's run.sh or to pytest; make demo ARGS=--help lists its own.
 
 BIN := $(CURDIR)/.venv/bin
 ARGS ?=
@@ -15,11 +15,17 @@ help:
 	@echo "make format  rewrite the code as ruff wants it"
 	@echo "make clean   remove .venv and caches, keep the recipes' results"
 
+# Options are looked at before minutes are spent on an environment.
+RUN := egs2/mini_koen/smoe1/run.sh
 demo:
-	@start=$$(date +%s) && .ci/venv && cd egs2/mini_koen/smoe1 \
-	&& PATH="$(BIN):$$PATH" ./run.sh $(ARGS) \
+ifneq ($(filter -h --help,$(ARGS)),)
+	@$(RUN) $(ARGS)
+else
+	@$(RUN) $(ARGS) --stop_stage 0 >/dev/null
+	@start=$$(date +%s) && .ci/venv && PATH="$(BIN):$$PATH" $(RUN) $(ARGS) \
 	&& echo "make demo took $$(( ($$(date +%s) - start) / 60 )) min" \
 	"$$(( ($$(date +%s) - start) % 60 )) s"
+endif
 
 # The warning ignored is of SWIG, at exit: pytest's summary is to be the last line.
 test: lint

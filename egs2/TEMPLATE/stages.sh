@@ -10,13 +10,16 @@ die() { echo "$me: $*" >&2; exit 1; }
 
 options() { sed -n '/^# options begin$/,/^# options end$/{/^[a-z]/p}' "$(readlink -f "$me")"; }
 
+is_option() { [[ $1 =~ ^--[a-z_0-9]+$ ]] && options | grep -q "^${1#--}="; }
+
 usage() {
     echo "usage: $me [--OPTION VALUE]..."
     echo "$stages" | fold -s -w 76 | sed -E '1s/^/stages: /; 2,$s/^/        /; s/ +$//'
     echo "options, with their defaults:"
-    options | sed -E 's/^([a-z_0-9]+)=([^#]*[^ #])? *# (.*)$/\1|\2|\3/' |
-        while IFS='|' read -r name default what; do
-            printf '  --%-22s %s%s\n' "$name" "$what" "${default:+ [$default]}"
+    # The values as they are now: a run.sh that calls the driver has set its own.
+    options | sed -E 's/^([a-z_0-9]+)=[^#]*# (.*)$/\1|\2/' |
+        while IFS='|' read -r name what; do
+            printf '  --%-22s %s%s\n' "$name" "$what" "${!name:+ [${!name}]}"
         done
 }
 
@@ -25,8 +28,8 @@ while [ $# -gt 0 ]; do
         -h | --help) usage; exit 0 ;;
         --*)
             name=${1#--}
-            options | grep -q "^${name}=" || die "unknown option $1; see $me --help"
-            [ $# -ge 2 ] || die "option $1 needs a value"
+            is_option "$1" || die "unknown option $1; see $me --help"
+            [ $# -ge 2 ] && ! is_option "$2" || die "option $1 needs a value"
             printf -v "$name" %s "$2"
             shift 2 ;;
         *) die "unexpected argument '$1'; options are --NAME VALUE, see $me --help" ;;

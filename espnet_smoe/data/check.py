@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_smoe.data.data_dir import NO_TRANSLATION, Problem
+from espnet_smoe.data.unicode_text import (
+    LOST,
+    invisible_characters,
+    normalize_unicode,
+)
 
 AUTO = "auto"
 
@@ -42,6 +48,7 @@ def check_tables(
     problems: list[Problem],
     bandwidth: str = "file",
     labels: Sequence[str] = ("nb", "wb"),
+    changes: Counter[str] | None = None,
 ) -> list[Utterance]:
     """Join the tables of a data directory by utterance.
 
@@ -53,16 +60,18 @@ def check_tables(
         bandwidth: ``file`` wants a line of ``utt2bandwidth`` for each utterance;
             ``auto`` or a label stands in where a line is missing.
         labels: The bandwidths that the model knows.
+        changes: Receives how many texts were not in the one Unicode form, by class.
 
     Returns:
-        Every utterance of ``wav.scp`` that has a transcript, in its order. Those
-        with problems are among them.
+        Every utterance of ``wav.scp``, in its order, texts in the one Unicode form.
+        Those with problems are among them.
     """
     checker = _Checker(Path(directory), tables, problems)
+    changes = Counter() if changes is None else changes
     checker.find_strangers()
     utterances = []
     for utt, wav in tables["wav.scp"].items():
-        text = checker.text(utt)
+        text = checker.text(utt, changes)
         if not wav:
             checker.report("wav.scp", utt, "no path", "Write it after the id")
         utterances.append(
@@ -70,7 +79,7 @@ def check_tables(
                 id=utt,
                 wav=wav,
                 text=text,
-                text_st=checker.translation(utt),
+                text_st=checker.translation(utt, changes),
                 bandwidth=checker.bandwidth(utt, bandwidth, labels),
                 speaker=tables.get("utt2spk", {}).get(utt) or utt,
                 condition=tables.get("utt2condition", {}).get(utt, ""),
@@ -104,21 +113,35 @@ class _Checker:
                     cure = f"Add it to wav.scp or remove it from {name}"
                     self.report(name, utt, "it is not in wav.scp", cure)
 
-    def text(self, utt: str) -> str:
-        text = self.tables["text"].get(utt)
-        if text is None:
+    def text(self, utt: str, changes: Counter[str]) -> str:
+        written = self.tables["text"].get(utt)
+        if written is None:
             cure = "Add its transcript or remove it from wav.scp"
             self.report("text", utt, "it is in wav.scp but not in text", cure)
-        elif not text:
-            cure = "Write its transcript after the id or remove it"
-            self.report("text", utt, "the text is empty", cure)
-        return text or ""
+            return ""
+        cure = "Write its transcript after the id or remove it"
+        return self._normalized("text", utt, written, cure, changes)
 
-    def translation(self, utt: str) -> str:
-        text = self.tables.get("text_st", {}).get(utt, NO_TRANSLATION)
-        if not text:
-            cure = f"Write its translation, or {NO_TRANSLATION} where it has none"
-            self.report("text_st", utt, "the translation is empty", cure)
+    def translation(self, utt: str, changes: Counter[str]) -> str:
+        written = self.tables.get("text_st", {}).get(utt, NO_TRANSLATION)
+        cure = f"Write its translation, or {NO_TRANSLATION} where it has none"
+        return self._normalized("text_st", utt, written, cure, changes)
+
+    def _normalized(
+        self, file: str, utt: str, written: str, cure: str, changes: Counter[str]
+    ) -> str:
+        """The one Unicode form of a text, which has to say something."""
+        text = normalize_unicode(written, changes)
+        what = "text" if file == "text" else "translation"
+        if not written:
+            self.report(file, utt, f"the {what} is empty", cure)
+        elif not text:
+            names = " ".join(invisible_characters(written))
+            cause = f"the {what} is empty but for invisible characters ({names})"
+            self.report(file, utt, cause, cure)
+        elif LOST in text:
+            cause = f"the {what} holds U+FFFD, the mark of a lost character"
+            self.report(file, utt, cause, "Take it from its source again, in UTF-8")
         return text
 
     def bandwidth(self, utt: str, default: str, labels: Sequence[str]) -> str:

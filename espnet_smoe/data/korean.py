@@ -24,6 +24,8 @@ import re
 import unicodedata
 from dataclasses import dataclass, fields
 
+from espnet_smoe.data.unicode_text import normalize_unicode
+
 CHOICES = {
     "dual": ("spoken", "written"),
     "fillers": ("keep", "drop"),
@@ -104,7 +106,7 @@ def normalise(
 
 
 def _normalise_once(text: str, options: KoreanOptions, spoken_first: bool) -> str:
-    text = _clean_characters(text)
+    text = normalize_unicode(text)
     text = SOUND_AFTER_SLASH.sub(" ", text)
     text = _choose_dual(text, (options.dual == "spoken") == spoken_first)
     if options.anonymised == "reject" and ANONYMISED.search(text):
@@ -178,20 +180,6 @@ def _marked_words(text: str, options: KoreanOptions) -> str:
 
 SPOKEN_SYMBOLS = "%℃$₩€£"  # read aloud beside a digit
 PUNCTUATION_KEPT = ".,?!…:;'\"‘’“”-~·" + SPOKEN_SYMBOLS
-
-
-def _clean_characters(text: str) -> str:
-    """NFC, full-width forms as usual ones, no control or invisible characters."""
-    clean = []
-    for char in text:
-        category = unicodedata.category(char)
-        if "\uff00" <= char <= "\uffef" or category == "Zs":
-            clean.append(unicodedata.normalize("NFKC", char))
-        elif category in ("Cc", "Zl", "Zp"):
-            clean.append(" ")
-        elif category not in ("Cf", "Cs"):
-            clean.append(char)
-    return unicodedata.normalize("NFC", "".join(clean))
 
 
 def _punctuation(text: str, keep: bool) -> str:

@@ -23,6 +23,7 @@ from itertools import product
 from types import MappingProxyType, ModuleType
 
 from espnet_smoe.data.mandarin_numbers import read_numbers
+from espnet_smoe.data.unicode_text import normalize_unicode
 
 Reading = tuple[str, ...]  # units of one word
 
@@ -60,7 +61,7 @@ def normalise(text: str) -> str:
 
 
 def _normalise_once(text: str) -> str:
-    text = unicodedata.normalize("NFKC", text.replace("’", "'"))
+    text = unicodedata.normalize("NFKC", normalize_unicode(text).replace("’", "'"))
     text = unicodedata.normalize("NFKC", text.lower())
     text = read_numbers(text)
     kept = {match.start() for match in APOSTROPHE.finditer(text)}

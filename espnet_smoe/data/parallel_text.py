@@ -17,6 +17,8 @@ from pathlib import Path
 from xml.etree.ElementTree import ParseError
 from zipfile import BadZipFile
 
+from espnet_smoe.data.unicode_text import normalize_unicode
+
 # (source, target) as AIHub's corpora name them; the first pair that a table has.
 COLUMN_PAIRS = (
     ("원문", "최종번역문"),
@@ -78,7 +80,7 @@ class Translations:
 
     def add(self, source: str, target: str, identifier: str = "") -> None:
         """Take in one row; of two translations of a sentence the first stays."""
-        source, target = one_line(source), one_line(target)
+        source, target = normalize_unicode(source), normalize_unicode(target)
         if not source or not target:
             self.skipped += 1
             return
@@ -106,14 +108,9 @@ class Translations:
         return self.by_source.get(sentence_key(source))
 
 
-def one_line(text: str) -> str:
-    """The text in NFC with single spaces."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
-
-
 def sentence_key(text: str) -> str:
     """What two writings of the same sentence have in common."""
-    text = one_line(text)
+    text = normalize_unicode(text)
     while text and unicodedata.category(text[-1])[0] in "PZ":
         text = text[:-1]
     return text
@@ -214,7 +211,7 @@ def _pick_rows(
 
 
 def _cells(values: Iterable[object]) -> list[str]:
-    return ["" if value is None else one_line(str(value)) for value in values]
+    return ["" if value is None else normalize_unicode(str(value)) for value in values]
 
 
 def _places(
@@ -222,9 +219,10 @@ def _places(
 ) -> tuple[int, int, int | None] | None:
     """Places of source, target and id in a row; None where the pair is not there."""
     if columns:
-        if not set(columns.values()) <= set(header):
+        names = {role: normalize_unicode(name) for role, name in columns.items()}
+        if not set(names.values()) <= set(header):
             return None
-        at = {role: header.index(name) for role, name in columns.items()}
+        at = {role: header.index(name) for role, name in names.items()}
         return at["source"], at["target"], at.get("id")
     for source, target in COLUMN_PAIRS:
         if source in header and target in header:

@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -192,8 +193,9 @@ def prepare(args: argparse.Namespace) -> int:
             "label' for each utterance, or run with --bandwidth auto (hear it in the "
             f"audio) or --bandwidth {args.labels[0]} (the same for all)."
         )
+    changes: Counter[str] = Counter()  # of texts, by class of Unicode characters
     utterances = check_tables(
-        args.source, tables, problems, args.bandwidth, args.labels
+        args.source, tables, problems, args.bandwidth, args.labels, changes
     )
     jobs = [AudioJob(utt, args.out / "audio", args.copy) for utt in utterances]
     results = check_all_audio(jobs, args.out / ".checked.jsonl", args.nj)
@@ -213,6 +215,8 @@ def prepare(args: argparse.Namespace) -> int:
     dropped = length_filter.reasons_to_drop(table, limits, args.bpemodel)
     length_filter.write_kept(args.out, table, dropped)
     _print_summary(args, utterances, table, dropped, problems, report)
+    for kind, count in sorted(changes.items()):
+        print(f"  texts brought to the one Unicode form: {count} with {kind}")
     return 0
 
 

@@ -9,6 +9,7 @@ from espnet_smoe.compat import CommonPreprocessor, TextCleaner
 from espnet_smoe.data.data_dir import NO_TRANSLATION
 from espnet_smoe.data.random_channel import RandomChannel
 from espnet_smoe.data.tokenizer import load_tokenizer
+from espnet_smoe.data.unicode_text import normalize_unicode
 
 BANDWIDTH = "bandwidth"
 
@@ -122,7 +123,7 @@ class SMoEPreprocessor(CommonPreprocessor):
         data[BANDWIDTH] = condition.bandwidth
 
     def _text(self, uid: str, name: str, text: str) -> np.ndarray:
-        text = self.text_cleaner(text.strip())
+        text = self.text_cleaner(normalize_unicode(text))
         if text == NO_TRANSLATION:
             return np.array([-1])
         if not text:

@@ -1,11 +1,16 @@
 """Text to pieces and back: byte-level BPE (Hugging Face) or sentencepiece."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
+from espnet_smoe.data.unicode_text import LOST, normalize_unicode
+
 WORD_START = "\u2581"  # sentencepiece's mark of a space
+BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")  # sentencepiece's byte fallback
+SPACE = "<space>"  # ESPnet's mark of a space between characters
 
 
 class Tokenizer(Protocol):
@@ -57,7 +62,7 @@ class SentencePiece:
 
     def decode(self, pieces: Sequence[str]) -> str:
         """Join pieces to the text they came from."""
-        return self._processor.decode_pieces(list(pieces))
+        return join_marked(pieces)
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:
@@ -77,8 +82,23 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
         raise ValueError(f"{path}: not a tokenizer ({error})") from error
 
 
+def piece_joiner(token_list: Iterable[str]) -> Callable[[Sequence[str]], str]:
+    """How the pieces of a token list become text, without their tokenizer.
+
+    Args:
+        token_list: All tokens of a model: with each of the 256 bytes among them they
+            are byte-level, else characters or pieces of sentencepiece.
+
+    Example:
+        >>> piece_joiner(["<unk>", "▁good", "▁caf", "é"])(["▁caf", "é"])
+        'café'
+    """
+    tokens = set(token_list)
+    return join_bytes if _byte_of_character().keys() <= tokens else join_marked
+
+
 def join_pieces(pieces: Sequence[str]) -> str:
-    """Join pieces of either kind without their tokenizer.
+    """Join pieces of either kind; their kind is guessed from the pieces.
 
     Example:
         >>> join_pieces(["▁good", "▁mor", "ning"])
@@ -86,19 +106,45 @@ def join_pieces(pieces: Sequence[str]) -> str:
         >>> join_pieces(["ê", "°", "Ģ"])
         '가'
     """
-    text = "".join(pieces)
-    if WORD_START in text:
-        return text.replace(WORD_START, " ").strip()
-    return join_bytes(pieces)
+    marked = any(WORD_START in p or BYTE_PIECE.fullmatch(p) for p in pieces)
+    return (join_marked if marked else join_bytes)(pieces)
 
 
 def join_bytes(pieces: Sequence[str]) -> str:
-    """Join byte-level pieces; bytes that are no UTF-8 become U+FFFD."""
+    """Join byte-level pieces to a text in the one Unicode form.
+
+    Bytes that make no character are left out: of a text that is still growing they
+    wait for the rest of their character, at its end nobody can tell which it was.
+
+    Example:
+        >>> join_bytes(["ê", "°", "Ģ", "ê", "°"])
+        '가'
+    """
     table = _byte_of_character()
     data = b"".join(
         bytes([table[c]]) if c in table else c.encode() for p in pieces for c in p
     )
-    return data.decode("utf-8", errors="replace").strip()
+    return _complete(data)
+
+
+def join_marked(pieces: Sequence[str]) -> str:
+    """Join sentencepiece's pieces or characters, as :func:`join_bytes` does.
+
+    Example:
+        >>> join_marked(["▁", "<0xEA>", "<0xB0>", "<0x80>", "<space>", "a", "<0xEA>"])
+        '가 a'
+    """
+    data = b"".join(
+        bytes([int(p[3:5], 16)]) if BYTE_PIECE.fullmatch(p) else p.encode()
+        for p in (" " if p == SPACE else p.replace(WORD_START, " ") for p in pieces)
+    )
+    return _complete(data)
+
+
+def _complete(data: bytes) -> str:
+    """The whole characters of UTF-8, and no mark (U+FFFD) for what is not whole."""
+    text = data.decode("utf-8", errors="ignore")
+    return normalize_unicode(text.replace(LOST, ""))
 
 
 @lru_cache(1)

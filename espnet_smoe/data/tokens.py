@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_smoe.data.data_dir import NO_TRANSLATION, read_table, write_lines
+from espnet_smoe.data.unicode_text import normalize_unicode
 
 BLANK, UNKNOWN = "<blank>", "<unk>"
 BEGIN, SOS_EOS = "<beginning_of_sentence>", "<sos/eos>"
@@ -29,7 +30,7 @@ KINDS = ("bbpe", "sentencepiece", "char")
 
 
 def read_texts(paths: Sequence[Path]) -> list[str]:
-    """Read the values of tables, without missing translations.
+    """Read texts of tables in the one Unicode form, without missing translations.
 
     Raises:
         ValueError: A file does not exist, or there is no text at all.
@@ -38,7 +39,7 @@ def read_texts(paths: Sequence[Path]) -> list[str]:
     for path in paths:
         if not path.is_file():
             raise ValueError(f"{path} does not exist; stage 4 makes it.")
-        values = read_table(path, []).values()
+        values = map(normalize_unicode, read_table(path, []).values())
         texts.extend(text for text in values if text and text != NO_TRANSLATION)
     if not texts:
         names = " ".join(map(str, paths))

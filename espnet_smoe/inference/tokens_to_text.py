@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from espnet_smoe.data.tokenizer import load_tokenizer
+from espnet_smoe.data.tokenizer import SPACE, load_tokenizer
+from espnet_smoe.data.unicode_text import LOST, normalize_unicode
 
-SPACE = "<space>"  # ESPnet's mark of a space between characters
 NO_TEXT = frozenset({"<blank>", "<sos/eos>"})
 
 Joiner = Callable[[Sequence[str]], str]
@@ -20,8 +20,8 @@ def joiner(config: Mapping[str, Any]) -> Joiner:
             ``phn``.
 
     Returns:
-        A function of tokens; it leaves out blanks and sentence marks, and gives one
-        line.
+        A function of tokens; it leaves out blanks, sentence marks and bytes of
+        characters that are not whole (yet), and gives one line in the one Unicode form.
 
     Raises:
         ValueError: The type is another, or its tokenizer is missing.
@@ -47,7 +47,7 @@ def joiner(config: Mapping[str, Any]) -> Joiner:
 
     def text_of(tokens: Sequence[str]) -> str:
         spoken = [token for token in tokens if token not in NO_TEXT]
-        return " ".join(join(spoken).split())
+        return normalize_unicode(join(spoken).replace(LOST, ""))
 
     return text_of
 

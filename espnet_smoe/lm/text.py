@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_smoe.data.unicode_text import normalize_unicode
+
 UNKNOWN = "<unk>"
 MARKS = ("<s>", "</s>")
 SPECIAL = (UNKNOWN, *MARKS)  # ids 0, 1, 2
@@ -35,7 +37,9 @@ def read_lines(path: Path | str) -> Iterator[bytes]:
 
 
 def read_sentences(path: Path | str) -> Iterator[str]:
-    """Sentences of a file in UTF-8, plain or ``.gz``; blank lines are left out.
+    """Sentences of a file in UTF-8, plain or ``.gz``, in the one Unicode form.
+
+    Lines that are blank are left out.
 
     Raises:
         ValueError: The file is missing, not UTF-8 or without a word, or a sentence
@@ -49,6 +53,7 @@ def read_sentences(path: Path | str) -> Iterator[str]:
             raise ValueError(
                 f"{path}:{number}: not UTF-8. Convert the file with iconv."
             ) from error
+        sentence = normalize_unicode(sentence)
         words = sentence.split()
         if words:
             _check(words, f"{path}:{number}")
@@ -66,7 +71,7 @@ def read_words(path: Path | str) -> list[str]:
     """
     words = []
     for number, raw in enumerate(read_lines(path), 1):
-        line = raw.decode("utf-8-sig", errors="replace").split()
+        line = normalize_unicode(raw.decode("utf-8-sig", errors="replace")).split()
         if len(line) > 1:
             raise ValueError(
                 f"{path}:{number}: {len(line)} words in a line. Write one word a line."

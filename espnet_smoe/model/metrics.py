@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 import torch
 from torch import nn
 
-from espnet_smoe.data.tokenizer import join_pieces
+from espnet_smoe.data.tokenizer import piece_joiner
 from espnet_smoe.moe import Routing
 
 
@@ -129,12 +129,12 @@ def error_rates(
     """
     import jiwer
 
+    join = piece_joiner(token_list)
+
     def read(ids: Sequence[int]) -> str:
         ids = list(ids)
         ids = ids[: ids.index(eos)] if eos in ids else ids
-        return join_pieces(
-            [token_list[i] for i in ids if i >= 0 and i not in special_ids]
-        )
+        return join([token_list[i] for i in ids if i >= 0 and i not in special_ids])
 
     best = best.tolist() if isinstance(best, torch.Tensor) else best
     pairs = [(read(r), read(h)) for r, h in zip(text.tolist(), best)]

@@ -1,5 +1,6 @@
 """Preparing data: every fault is named, audio is converted, nothing is lost."""
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -221,6 +222,33 @@ def test_headerless_pcm_is_16_khz_and_keeps_its_samples(source):
     made, rate = soundfile.read(table["a"], dtype="int16")
     assert rate == 16000
     np.testing.assert_array_equal(made, samples)
+
+
+def test_texts_are_written_in_the_one_unicode_form_and_counted(source, capsys):
+    change(source, "text", a=unicodedata.normalize("NFD", "안녕"), b="ＡＢ\u200b")
+    out = run(source)
+    assert read_table(out / "text", [])["a"] == "안녕"
+    assert read_table(out / "text", [])["b"] == "AB"
+    said = capsys.readouterr().out
+    assert "one Unicode form: 1 with decomposed characters" in said
+    assert "one Unicode form: 1 with invisible characters" in said
+
+
+@pytest.mark.parametrize(
+    "table, text, cause",
+    [
+        ("text", "\u200b", "the text is empty but for invisible characters (U+200B)"),
+        ("text_st", "\u3164\ufeff", "the translation is empty but for invisible"),
+        ("text", "안\ufffd", "the text holds U+FFFD"),
+    ],
+)
+def test_a_text_that_says_nothing_or_lost_something_is_named(
+    source, table, text, cause
+):
+    change(source, table, b=text)
+    [row] = problems_of(source)
+    assert row[0].endswith(table) and row[1] == "b"
+    assert row[2].startswith(cause)
 
 
 def test_second_run_reads_no_audio_again_but_what_has_changed(source, monkeypatch):

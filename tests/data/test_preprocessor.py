@@ -1,5 +1,6 @@
 """Preprocessor smoe: a line of a data directory to what the model takes."""
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,12 @@ def test_both_targets_can_be_read_back(preprocessor):
     data = preprocessor("utt", fields())
     assert spell(preprocessor, data["text"]) == TEXTS[0]
     assert spell(preprocessor, data["text_st"]) == TEXTS[1]
+
+
+def test_a_text_has_the_same_tokens_in_every_unicode_form(preprocessor):
+    written = unicodedata.normalize("NFD", TEXTS[0]) + "\u200b"
+    data = preprocessor("utt", fields(text=written))
+    assert (data["text"] == preprocessor("utt", fields())["text"]).all()
 
 
 def test_the_bandwidth_becomes_its_token(preprocessor):

@@ -1,5 +1,7 @@
 """The commands as a recipe runs them."""
 
+import unicodedata
+
 import pytest
 
 from espnet_smoe.lm import perplexity, train
@@ -23,6 +25,17 @@ def test_text_becomes_a_model_that_scores_it(tmp_path, text, capsys):
     perplexity.main(["--arpa", str(arpa), "--text", str(text)])
     line = f"{text}: ppl {expected.ppl:.2f}, ppl1 {expected.ppl1:.2f}, oov 0, tokens 45"
     assert capsys.readouterr().out.strip() == line
+
+
+def test_words_of_a_text_and_of_a_list_have_one_unicode_form(tmp_path, text):
+    vocab, arpa = tmp_path / "words.txt", tmp_path / "lm.arpa"
+    text.write_text(unicodedata.normalize("NFD", "가 나\u200b\u00a0가\n" * 3))
+    vocab.write_text("가\nＡ\n\u200b나\n")
+    options = ["--order", "2", "--vocab", str(vocab), "--out", str(arpa)]
+    train.main(["--text", str(text), *options])
+    model = read_arpa(arpa)
+    assert model.words == ["<unk>", "<s>", "</s>", "가", "A", "나"]
+    assert model.log_prob("나", "가") > -1
 
 
 def test_pruned_model_of_some_words_is_smaller(tmp_path, text, capsys):

@@ -26,6 +26,7 @@ from pathlib import Path
 from espnet_smoe.data.corpora.base import Ledger
 from espnet_smoe.data.data_dir import Problem, read_table, write_table
 from espnet_smoe.data.mandarin import WITHIN_HANZI
+from espnet_smoe.data.unicode_text import normalize_unicode
 
 NAME, NAME_2 = "AISHELL-1", "AISHELL-2"
 SETS = ("train", "dev", "test")
@@ -52,14 +53,14 @@ def prepare(aishell: Path, aishell2: Path | None, out: Path) -> list[str]:
     second = _find_root_2(aishell2) if aishell2 else None
     report = []
     with Ledger(out / "problems.tsv") as ledger:
-        texts = _read(root / TRANSCRIPT, NAME, ledger)
+        texts = _texts(root / TRANSCRIPT, NAME, ledger)
         audio = {name: _waves(root / "wav" / name) for name in SETS}
         _name_silent_texts(texts, set().union(*audio.values()), root, ledger)
         for name, waves in audio.items():
             report.append(_write_set(out / name, waves, texts, NAME, ledger))
         if second:
             waves = _waves_2(second, ledger)
-            texts = _read(second / "trans.txt", NAME_2, ledger)
+            texts = _texts(second / "trans.txt", NAME_2, ledger)
             _name_silent_texts(texts, set(waves), second, ledger, NAME_2)
             report.append(_write_set(out / TEST_2, waves, texts, NAME_2, ledger))
     for (name, reason), count in sorted(ledger.dropped.items()):
@@ -106,6 +107,11 @@ def _read(path: Path, name: str, ledger: Ledger) -> dict[str, str]:
     for p in problems:
         ledger.drop(name, "unreadable label", p.file, p.utterance, p.cause, p.cure)
     return table
+
+
+def _texts(path: Path, name: str, ledger: Ledger) -> dict[str, str]:
+    read = _read(path, name, ledger)
+    return {utt: normalize_unicode(text) for utt, text in read.items()}
 
 
 def _waves(folder: Path) -> dict[str, Path]:

@@ -14,6 +14,7 @@ from espnet_smoe.data.corpora.corpus import Corpus, one_word
 from espnet_smoe.data.corpora.tree import find_corpora, list_tree, nfc
 from espnet_smoe.data.korean import KoreanOptions, normalise
 from espnet_smoe.data.parallel_text import Translations
+from espnet_smoe.data.unicode_text import normalize_unicode
 
 
 def collect(
@@ -91,7 +92,7 @@ def _prefixes(names: list[str]) -> list[str]:
 def _complete(entry: Entry, source: str, ids: set[str], ledger: Ledger) -> bool:
     """Whether an utterance can be used; if not, the ledger says why."""
     where = (entry.label, entry.id)
-    if not source.strip():
+    if not normalize_unicode(source):
         cure = "Transcribe it or leave it out"
         reason = cause = "empty transcription"
     elif not entry.text:
@@ -113,7 +114,7 @@ def _complete(entry: Entry, source: str, ids: set[str], ledger: Ledger) -> bool:
 
 def _translate(entry: Entry, source: str, translations: Translations) -> None:
     """Give an utterance its English: its corpus's own, by id, or by sentence."""
-    own = " ".join(entry.translation.split())
+    own = normalize_unicode(entry.translation)
     # A bare number is the name of many things.
     ids = [entry.id] if entry.key.isdecimal() else [entry.id, entry.key]
     found = (translations.find(source, identifier) for identifier in ids)

@@ -25,6 +25,7 @@ from espnet_smoe.data.data_dir import (
     read_table,
     write_table,
 )
+from espnet_smoe.data.unicode_text import normalize_unicode
 
 FROM_CORPUS = "corpus"
 MOST_NAMED = 50
@@ -136,7 +137,7 @@ def translate_all(
     with tqdm(total=len(new), unit="sentence", disable=None) as progress:
         for start in range(0, len(new), translator.batch_size):
             batch = new[start : start + translator.batch_size]
-            lines = (" ".join(line.split()) for line in translator.translate(batch))
+            lines = map(normalize_unicode, translator.translate(batch))
             good = {s: t for s, t in zip(batch, lines) if t not in ("", NO_TRANSLATION)}
             cache.add(good, users)
             progress.update(len(batch))

@@ -9,6 +9,7 @@ import runpy
 import sys
 
 from espnet_smoe import register
+from espnet_smoe.command import run_command
 
 
 def prepare() -> None:
@@ -19,22 +20,24 @@ def prepare() -> None:
     protect_checkpoints()
 
 
+def launch(argv: list[str] | None = None) -> None:
+    """Run the module that the process names after ``-m``, as ``python3 -m`` does."""
+    module = sys.argv[2]
+    prepare()
+    spec = importlib.util.find_spec(module)
+    if spec is None:
+        raise ModuleNotFoundError(f"there is no module {module}")
+    sys.argv = [spec.origin, *sys.argv[3:]]
+    # A spawned process runs the main module of its parent first, unless that is a
+    # package's __main__: name one that registers. Needs alter_sys to stay False.
+    sys.modules["__main__"].__spec__ = importlib.util.find_spec("espnet_smoe.worker")
+    runpy.run_module(module, run_name="__main__")
+
+
 def main() -> None:
     """Run the module named after ``-m``, or a command of `espnet_smoe.cli`."""
     if len(sys.argv) > 2 and sys.argv[1] == "-m":
-        module = sys.argv[2]
-        prepare()
-        spec = importlib.util.find_spec(module)
-        if spec is None:
-            sys.exit(f"espnet_smoe: there is no module {module}")
-        sys.argv = [spec.origin, *sys.argv[3:]]  # as python3 -m does
-        # A spawned process runs the main module of its parent first, unless that is a
-        # package's __main__: name one that registers. Needs alter_sys to stay False.
-        sys.modules["__main__"].__spec__ = importlib.util.find_spec(
-            "espnet_smoe.worker"
-        )
-        runpy.run_module(module, run_name="__main__")
-        return
+        sys.exit(run_command(launch, name=sys.argv[2], only_ours=True))
     from espnet_smoe.cli import main as command
 
     sys.exit(command())

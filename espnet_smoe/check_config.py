@@ -7,6 +7,7 @@ are the multiply-accumulates of one second of speech, up to the CTC output.
 """
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import yaml
 from torch import nn
 
 from espnet_smoe import register
+from espnet_smoe.command import run_command
 from espnet_smoe.cost import cost_lines
 from espnet_smoe.data.random_channel import RandomChannel
 from espnet_smoe.moe import MoEFeedForward
@@ -175,4 +177,4 @@ def _placeholder_tokens(options: Mapping[str, Any], size: int) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -1,9 +1,11 @@
 """`espnet-smoe`: a thin door to the commands, each in a module of its own."""
 
 import importlib
+import os
 import sys
 
 from espnet_smoe import __version__
+from espnet_smoe.command import TRACEBACK, one_line, run_command
 from espnet_smoe.options import nearest
 
 COMMANDS = {
@@ -31,7 +33,8 @@ def usage() -> str:
     """The list of commands."""
     lines = [f"espnet-smoe {__version__}", "usage: espnet-smoe COMMAND [options]", ""]
     lines += [f"  {name:<14}{what}" for name, (_, what) in COMMANDS.items()]
-    return "\n".join([*lines, "", "espnet-smoe COMMAND --help tells the options."])
+    lines += ["", "espnet-smoe COMMAND --help tells the options."]
+    return "\n".join([*lines, "espnet-smoe --debug COMMAND shows where errors are."])
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,22 +44,28 @@ def main(argv: list[str] | None = None) -> int:
         argv: Command and its options; those of the process when None.
 
     Returns:
-        The exit status.
+        The exit status, as `run_command` says.
     """
-    argv = sys.argv[1:] if argv is None else argv
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv[:1] == ["--debug"]:
+        os.environ[TRACEBACK] = "1"
+        argv = argv[1:]
+    name = argv[0] if argv and argv[0] in COMMANDS else ""
+    return run_command(_run, argv, f"espnet-smoe {name}".strip())
+
+
+def _run(argv: list[str]) -> int | None:
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())
         return 0 if argv else 2
+    if argv[0] == "--version":
+        print(f"espnet-smoe {__version__}")
+        return 0
     name = argv[0]
     if name not in COMMANDS:
         print(
-            f"espnet-smoe: unknown command '{name}'{nearest(name, COMMANDS)}",
+            one_line(f"espnet-smoe: unknown command '{name}'{nearest(name, COMMANDS)}"),
             file=sys.stderr,
         )
         return 2
-    command = importlib.import_module(COMMANDS[name][0])
-    try:
-        return command.main(argv[1:]) or 0
-    except (ValueError, OSError, ImportError) as error:
-        print(f"espnet-smoe {name}: {error}", file=sys.stderr)
-        return 1
+    return importlib.import_module(COMMANDS[name][0]).main(argv[1:])

@@ -9,11 +9,13 @@ Train from the result with ``--init_param exp/encdecsmoe_init.pth`` (the recipe'
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 import torch
 
 from espnet_smoe.check_config import build_model, parameter_table, read_yaml
+from espnet_smoe.command import run_command
 from espnet_smoe.inference.model_files import find_checkpoint
 from espnet_smoe.moe.upcycle import upcycle
 
@@ -70,4 +72,4 @@ def _is_statistics(name: str) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -11,6 +11,7 @@ import torch
 
 from espnet_smoe.benchmark.race import Row, run_race
 from espnet_smoe.benchmark.table import Report, command_line
+from espnet_smoe.command import run_command
 
 BENCHMARKS = {
     "moe": "mixtures, by label and learned, over the dense feed-forward block",
@@ -105,4 +106,4 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

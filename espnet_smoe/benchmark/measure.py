@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from espnet_smoe.command import quiet_worker
+
 Sides = Mapping[str, Callable[[], Any]]  # name -> what is timed
 
 # large blocks go straight back to the system, so that the peak is what was in use
@@ -98,7 +100,9 @@ def peak_memory(build: Callable[[], Sides], side: str, threads: int) -> int | No
     context = multiprocessing.get_context("forkserver")  # which imports only once
     context.set_forkserver_preload([_module_of(build)])
     with _environment(GIVE_BACK):
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
+        with ProcessPoolExecutor(
+            1, mp_context=context, initializer=quiet_worker
+        ) as pool:
             return pool.submit(_peak, build, side, threads).result()
 
 

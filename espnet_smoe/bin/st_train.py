@@ -6,8 +6,10 @@ takes the place of ``espnet2.bin.st_train`` with the same options.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 
+from espnet_smoe.command import run_command
 from espnet_smoe.st_task import SMoESTTask
 
 
@@ -22,4 +24,4 @@ def main(cmd: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -29,6 +29,7 @@ from urllib.parse import quote
 
 from tqdm import tqdm
 
+from espnet_smoe.command import quiet_worker, run_command
 from espnet_smoe.data.audio import (
     change_speed,
     read_audio,
@@ -148,7 +149,7 @@ def hear_all(jobs: list[Job], nj: int) -> list[Problem | None]:
         return [hear(job) for job in tqdm(jobs, disable=None)]
     chunk = max(1, min(32, len(jobs) // nj))
     context = get_context("forkserver")  # a fork of threads (tqdm's) may hang
-    with ProcessPoolExecutor(nj, mp_context=context) as pool:
+    with ProcessPoolExecutor(nj, mp_context=context, initializer=quiet_worker) as pool:
         results = pool.map(hear, jobs, chunksize=chunk)
         return list(tqdm(results, total=len(jobs), disable=None))
 
@@ -309,4 +310,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -6,10 +6,12 @@ python3 -m espnet_smoe.data.filter --in dump/raw/org/train --out dump/raw/train
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from espnet_smoe.command import run_command
 from espnet_smoe.data.audio import SAMPLE_RATE
 from espnet_smoe.data.data_dir import (
     NO_TRANSLATION,
@@ -183,4 +185,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -7,8 +7,10 @@ without spaces between Hanzi and without punctuation, numbers as they are read.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
+from espnet_smoe.command import run_command
 from espnet_smoe.data.data_dir import read_table, write_table
 from espnet_smoe.data.mandarin import normalise
 
@@ -61,4 +63,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -25,6 +25,7 @@ from urllib.parse import quote
 import numpy as np
 from tqdm import tqdm
 
+from espnet_smoe.command import quiet_worker, run_command
 from espnet_smoe.data import filter as length_filter
 from espnet_smoe.data.audio import (
     SAMPLE_RATE,
@@ -157,7 +158,7 @@ def _run(jobs: list[AudioJob], nj: int) -> Iterator[AudioResult]:
         return
     chunk = max(1, min(32, len(jobs) // nj))
     context = get_context("forkserver")  # a fork of threads (tqdm's) may hang
-    with ProcessPoolExecutor(nj, mp_context=context) as pool:
+    with ProcessPoolExecutor(nj, mp_context=context, initializer=quiet_worker) as pool:
         yield from pool.map(check_audio, jobs, chunksize=chunk)
 
 
@@ -339,4 +340,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

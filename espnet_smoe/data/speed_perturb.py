@@ -9,8 +9,10 @@ Only tables are written: ``utt2speed`` tells stage 3, which reads the audio anyw
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
+from espnet_smoe.command import run_command
 from espnet_smoe.data.data_dir import read_tables, write_table
 
 
@@ -69,4 +71,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -21,6 +21,7 @@ import soundfile as sf
 import soxr
 from tqdm import tqdm
 
+from espnet_smoe.command import quiet_worker
 from espnet_smoe.data.audio import SAMPLE_RATE
 from espnet_smoe.data.espeak import speak
 
@@ -183,7 +184,9 @@ def speak_all(speeches: Mapping[Path, Speech], processes: int | None) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     missing = [task for task in speeches.items() if not task[0].exists()]
     # Spawned, since espeak-ng forks inside each worker and must not meet threads.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        processes, mp_context=get_context("spawn"), initializer=quiet_worker
+    ) as pool:
         done = pool.map(write_speech, missing, chunksize=20)
         for _ in tqdm(done, "speech", len(missing), unit="utt", disable=None):
             pass

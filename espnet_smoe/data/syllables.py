@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from espnet_smoe.command import run_command
 from espnet_smoe.data.corpora.base import Ledger
 from espnet_smoe.data.data_dir import write_lines
 from espnet_smoe.data.lexicon import (
@@ -265,4 +267,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

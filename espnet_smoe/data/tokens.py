@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from espnet_smoe.command import run_command
 from espnet_smoe.data.data_dir import NO_TRANSLATION, read_table, write_lines
 from espnet_smoe.data.unicode_text import normalize_unicode
 
@@ -202,4 +204,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from espnet_smoe.command import run_command
 from espnet_smoe.export.write import WRITERS, export_model
 from espnet_smoe.inference.model_files import load_model, model_files, read_config
 
@@ -83,4 +84,4 @@ def frontend_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

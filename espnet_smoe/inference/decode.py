@@ -11,12 +11,14 @@ thread; ``wall_seconds`` from start to end; beam size and the other options.
 """
 
 import argparse
+import sys
 import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import yaml
 
+from espnet_smoe.command import run_command
 from espnet_smoe.inference.audio import bandwidth_of
 from espnet_smoe.inference.long import decode_long, joined
 from espnet_smoe.inference.shares import (
@@ -198,4 +200,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -12,6 +12,7 @@ Writes ``hyp.units``, the modelling units; with a graph ``hyp.words``, too; and
 
 import argparse
 import logging
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 import yaml
 
+from espnet_smoe.command import run_command
 from espnet_smoe.inference.batch_encoder import BatchEncoder
 from espnet_smoe.inference.ctc_search import greedy, prefix_beam
 from espnet_smoe.inference.model_files import load_model, read_config
@@ -231,4 +233,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

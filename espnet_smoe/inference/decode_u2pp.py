@@ -17,6 +17,7 @@ fifty utterances, each alone and heard chunk by chunk, one thread a process.
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from espnet_smoe.command import run_command
 from espnet_smoe.inference.batch_encoder import BatchEncoder
 from espnet_smoe.inference.latency import UTTERANCES, latencies, stream_frontend
 from espnet_smoe.inference.model_files import load_model, read_config
@@ -250,4 +252,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

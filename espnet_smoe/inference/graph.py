@@ -14,6 +14,7 @@ import argparse
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from espnet_smoe.command import run_command
 from espnet_smoe.data.data_dir import write_lines
 from espnet_smoe.data.tokens import BLANK
 from espnet_smoe.inference.fst import (
@@ -295,4 +297,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

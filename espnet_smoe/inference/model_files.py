@@ -12,6 +12,7 @@ import yaml
 from torch import nn
 
 from espnet_smoe import register
+from espnet_smoe.inference.device import check_device
 
 CHECKPOINTS = (
     "model.pth",
@@ -148,9 +149,10 @@ def load_model(
 
     from espnet_smoe.inference.quantize import quantize
 
+    place = check_device(device)
     model = ASRTask.build_model(argparse.Namespace(**config))
     load_checkpoint(model, model_file)
-    model = model.to(device).eval()
+    model = model.to(place).eval()
     return quantize(model) if int8 else model
 
 

@@ -11,11 +11,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 import yaml
 from espnet2.main_funcs import pack_funcs
+
+from espnet_smoe.command import run_command
 
 # Where a training configuration names a file that inference needs.
 FILE_KEYS = (("bpemodel",), ("normalize_conf", "stats_file"))
@@ -100,4 +103,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

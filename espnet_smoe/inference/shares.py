@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from espnet_smoe.command import quiet_worker
 from espnet_smoe.data.data_dir import read_table, write_lines, write_table
 from espnet_smoe.inference.audio import SAMPLE_RATE, read_audio
 
@@ -86,7 +87,9 @@ def run_jobs(work: Callable[[Job], Done], jobs: Sequence[Job]) -> Iterator[Done]
         return
     # spawned: a process that has run PyTorch's threads cannot be forked safely
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(jobs), mp_context=context) as pool:
+    with ProcessPoolExecutor(
+        len(jobs), mp_context=context, initializer=quiet_worker
+    ) as pool:
         running = [pool.submit(work, job) for job in jobs]
         for done in as_completed(running):
             yield done.result()

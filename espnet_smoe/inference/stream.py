@@ -17,6 +17,7 @@ from types import FrameType
 
 import numpy as np
 
+from espnet_smoe.command import run_command
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.stream_display import Show, display
 from espnet_smoe.inference.stream_options import add_options, given_options
@@ -156,4 +157,4 @@ def _source(args: argparse.Namespace) -> Pieces:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

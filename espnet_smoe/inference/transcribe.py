@@ -17,6 +17,7 @@ from typing import TextIO
 
 import numpy as np
 
+from espnet_smoe.command import run_command
 from espnet_smoe.inference.audio import SAMPLE_RATE, bandwidth_of, read_audio
 from espnet_smoe.inference.formats import FORMATS
 from espnet_smoe.inference.long import Piece, decode_long
@@ -229,4 +230,4 @@ def _subtitle_name(files: Sequence[str], number: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

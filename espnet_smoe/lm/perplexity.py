@@ -9,8 +9,10 @@ does not know are not scored, as in SRILM; their number is printed as oov.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
+from espnet_smoe.command import run_command
 from espnet_smoe.lm.arpa import read_arpa
 from espnet_smoe.lm.text import read_sentences
 
@@ -42,4 +44,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

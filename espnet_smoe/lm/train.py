@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from pathlib import Path
 
+from espnet_smoe.command import run_command
 from espnet_smoe.lm.arpa import write_arpa
 from espnet_smoe.lm.ngram import NGram
 from espnet_smoe.lm.text import read_sentences, read_words
@@ -66,4 +68,4 @@ def _counts(model: NGram) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

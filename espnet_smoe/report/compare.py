@@ -6,6 +6,7 @@ one column, with the mean of its scores.
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from espnet_smoe.command import run_command
 from espnet_smoe.report import layout
 from espnet_smoe.report.bootstrap import Score, paired_p_value
 from espnet_smoe.report.experiment import (
@@ -353,4 +355,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -5,9 +5,11 @@ python3 -m espnet_smoe.report.curves exp/b1 exp/2e --key loss_ctc --png curves.p
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from espnet_smoe.command import run_command
 from espnet_smoe.report.compare import by_system
 
 _EPOCH = re.compile(r" (\d+)epoch results: .*?\[valid\] (.*)")
@@ -106,4 +108,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

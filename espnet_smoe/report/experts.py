@@ -11,12 +11,14 @@ expert, the similarity of the experts, and the routing of one utterance over tim
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from espnet_smoe.command import run_command
 from espnet_smoe.inference.model_files import find_checkpoint, load_model, read_config
 from espnet_smoe.inference.speech_to_text import SpeechToText
 from espnet_smoe.report.expert_data import Recording, read_recordings
@@ -200,4 +202,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

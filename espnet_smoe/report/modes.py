@@ -11,10 +11,12 @@ numbers are their means.
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from espnet_smoe.command import run_command
 from espnet_smoe.report.compare import by_system
 from espnet_smoe.report.experiment import (
     decode_info,
@@ -216,4 +218,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -8,12 +8,14 @@ import argparse
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import espnet_smoe
+from espnet_smoe.command import run_command
 from espnet_smoe.report.experiment import (
     decode_info,
     parameters,
@@ -248,4 +250,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from espnet_smoe.command import run_command
 from espnet_smoe.data.codec import CONDITIONS
 from espnet_smoe.data.mandarin import normalise
 from espnet_smoe.report.bootstrap import Score, score_interval
@@ -265,4 +267,4 @@ def _score(data: Path, decode_dir: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

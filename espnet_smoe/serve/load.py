@@ -28,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_smoe.command import run_command
 from espnet_smoe.inference.audio import SAMPLE_RATE, read_audio
 from espnet_smoe.serve.client import MISBEHAVIOURS, Talk, talk
 from espnet_smoe.serve.server import LISTENING
@@ -382,7 +383,4 @@ def _print(load: Load, bound: float) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (ValueError, OSError) as failure:
-        sys.exit(f"error: {failure}")
+    sys.exit(run_command(main))

@@ -29,6 +29,7 @@ from dataclasses import fields
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from espnet_smoe.command import run_command
 from espnet_smoe.inference.stream_options import add_options, given_options
 from espnet_smoe.serve.batcher import Batcher
 from espnet_smoe.serve.protocol import LARGEST_FRAME, STOPS, SessionError
@@ -232,4 +233,4 @@ async def serve(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

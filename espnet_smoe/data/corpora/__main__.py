@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
+from espnet_smoe.command import run_command
 from espnet_smoe.data.corpora import config
 from espnet_smoe.data.corpora.base import Ledger
 from espnet_smoe.data.corpora.collect import collect
@@ -106,4 +108,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -20,9 +20,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from espnet_smoe.command import run_command
 from espnet_smoe.data.corpora.base import Ledger
 from espnet_smoe.data.data_dir import Problem, read_table, write_table
 from espnet_smoe.data.mandarin import WITHIN_HANZI
@@ -201,4 +203,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from espnet_smoe.command import quiet_worker
 from espnet_smoe.data.archive import split_member
 from espnet_smoe.data.audio import (
     RAW_SUFFIX,
@@ -123,7 +124,7 @@ def _run(references: list[str], nj: int) -> Iterator[Measure]:
         return
     context = get_context("forkserver")  # a fork of threads (tqdm's) may hang
     chunk = max(1, min(CHUNK, len(references) // nj))
-    with ProcessPoolExecutor(nj, mp_context=context) as pool:
+    with ProcessPoolExecutor(nj, mp_context=context, initializer=quiet_worker) as pool:
         yield from pool.map(measure, references, chunksize=chunk)
 
 

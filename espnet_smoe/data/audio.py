@@ -16,11 +16,12 @@ from typing import BinaryIO
 
 import numpy as np
 import soundfile
-import soxr
 
 from espnet_smoe.data.archive import open_member, split_member
+from espnet_smoe.data.downmix import downmix
+from espnet_smoe.data.resample import SAMPLE_RATE, change_speed, resample
 
-SAMPLE_RATE = 16000  # Hz, what every model of this package hears
+__all__ = ["SAMPLE_RATE", "change_speed", "resample"]  # to be had here, too
 RAW_SUFFIX = ".pcm"  # headerless 16 kHz signed 16-bit little-endian mono
 RAW_FORMAT = {
     "format": "RAW",
@@ -74,7 +75,7 @@ def read_audio(path: Path | str) -> tuple[np.ndarray, int]:
             beyond the recording's is that of the recording.
 
     Returns:
-        The wave, float32 in [-1, 1], channels averaged, shape (samples,), and its
+        The wave, float32 in [-1, 1], channels mixed, shape (samples,), and its
         sample rate in Hz.
 
     Raises:
@@ -93,7 +94,7 @@ def read_audio(path: Path | str) -> tuple[np.ndarray, int]:
         file.seek(first)
         count = -1 if end is None else round(end * rate) - first
         wave = file.read(count, dtype="float32", always_2d=True)  # (samples, channels)
-    return wave.mean(axis=1, dtype=np.float32), rate  # (samples,)
+    return downmix(wave, rate), rate  # (samples,)
 
 
 @contextmanager
@@ -124,16 +125,6 @@ def _opened(recording: str) -> Iterator[soundfile.SoundFile]:
 def _last_member(archive: str, member: str, *_version: int) -> BinaryIO:
     """The last member read, unpacked: a long recording is read part after part."""
     return open_member(archive, member)
-
-
-def resample(wave: np.ndarray, rate: float, target: float = SAMPLE_RATE) -> np.ndarray:
-    """Change the sample rate of a wave of shape (samples,)."""
-    return wave if rate == target else soxr.resample(wave, rate, target)
-
-
-def change_speed(wave: np.ndarray, factor: float) -> np.ndarray:
-    """Play a wave ``factor`` times as fast; pitch moves with it (Ko et al. 2015)."""
-    return wave if factor == 1 else soxr.resample(wave, factor, 1.0)
 
 
 def fits(path: Path | str) -> bool:

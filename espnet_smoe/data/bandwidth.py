@@ -1,7 +1,13 @@
 """Is a recording narrowband (telephone, 8 kHz) or wideband (16 kHz)?"""
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from espnet_smoe.data.resample import SAMPLE_RATE, resample
+from espnet_smoe.data.waveform import as_waveform, check_rate
+
+NARROW_RATE = 8000  # Hz; a recording of this rate or less is narrowband
 LOW_BAND = (300.0, 3400.0)  # Hz: every telephone passes it
 HIGH_BAND = (4300.0, 7000.0)  # Hz: above the roll-off of an 8 kHz signal
 NARROW_BELOW_DB = -47.0  # high over low band, see `detect_bandwidth`
@@ -11,6 +17,7 @@ LOW_PERCENTILE, HIGH_PERCENTILE = 95, 85
 FRAME_SECONDS = 0.032
 SHORTEST_SECONDS = 0.1  # less holds no consonant to judge by
 SILENCE_POWER = 1e-10  # mean square; -100 dB re full scale: 16-bit rounding noise
+BLOCK = 1024  # frames whose spectra are held at once: an hour takes as much as a minute
 
 
 def detect_bandwidth(wave: np.ndarray, sample_rate: int) -> str:
@@ -19,7 +26,8 @@ def detect_bandwidth(wave: np.ndarray, sample_rate: int) -> str:
     A rate of 8 kHz or less is narrowband. Above that, the level of loud frames
     between 4.3 and 7 kHz is compared with that between 0.3 and 3.4 kHz: fricatives
     of wideband speech stay above -47 dB, the rounding noise of narrowband speech
-    that was resampled upwards stays below.
+    that was resampled upwards stays below. It is judged as the model will hear it, at
+    16 kHz, so that a file, its copy at 16 kHz and its samples have one answer.
 
     Silence and recordings under 0.1 s give what the rate says (``wb`` above
     8 kHz): their spectrum is no evidence against it.
@@ -28,57 +36,73 @@ def detect_bandwidth(wave: np.ndarray, sample_rate: int) -> str:
     such a file looks wideband here: give its bandwidth by hand.
 
     Args:
-        wave: (T,) mono waveform, float within [-1, 1].
-        sample_rate: Hz.
+        wave: (T,) mono waveform, float within [-1, 1] or integers.
+        sample_rate: Hz, of the recording and of ``wave``.
 
     Returns:
         ``nb`` or ``wb``, the values of ``utt2bandwidth``.
 
     Raises:
-        ValueError: The waveform is not mono, or the rate is not positive.
+        ValueError: The waveform is not mono or of another scale, or the rate is not
+            positive.
 
     Example:
         >>> detect_bandwidth(np.zeros(16000), 8000)
         'nb'
     """
-    wave = np.asarray(wave, dtype=np.float64)
-    if wave.ndim != 1:
-        raise ValueError(
-            f"the bandwidth is detected on a mono waveform (T,), got shape "
-            f"{wave.shape}: average the channels first"
-        )
-    if sample_rate <= 0:
-        raise ValueError(f"sample rate must be positive, got {sample_rate} Hz")
-    if sample_rate <= 8000:
+    wave = as_waveform(wave, finite=False)
+    return bandwidth_at_16khz(resample(wave, check_rate(sample_rate)), sample_rate)
+
+
+def bandwidth_at_16khz(wave: np.ndarray, original_rate: float) -> str:
+    """Tell the bandwidth of a recording that was brought to 16 kHz.
+
+    Args:
+        wave: (T,) mono float at 16 kHz.
+        original_rate: Hz, of the recording before.
+
+    Returns:
+        What :func:`detect_bandwidth` gives for the recording as it was.
+    """
+    if original_rate <= NARROW_RATE:
         return "nb"
-    ratio_db = high_to_low_db(wave, sample_rate)
+    ratio_db = high_to_low_db(wave)
     return "nb" if ratio_db is not None and ratio_db < NARROW_BELOW_DB else "wb"
 
 
-def high_to_low_db(wave: np.ndarray, sample_rate: int) -> float | None:
+def high_to_low_db(wave: np.ndarray) -> float | None:
     """Return the level of 4.3-7 kHz over 0.3-3.4 kHz in dB, loud frames.
 
     Args:
-        wave: (T,) mono waveform.
-        sample_rate: Hz, above 8,000.
+        wave: (T,) mono float at 16 kHz.
 
     Returns:
         The ratio, or None where the recording is too short, silent or not finite.
     """
-    if len(wave) < SHORTEST_SECONDS * sample_rate or not np.isfinite(wave).all():
+    if len(wave) < SHORTEST_SECONDS * SAMPLE_RATE:
         return None
-    if np.mean(wave**2) <= SILENCE_POWER:
+    power = np.dot(wave, wave) / len(wave)  # without a second array of that length
+    if not np.isfinite(power) or power <= SILENCE_POWER:
         return None
-    size = int(FRAME_SECONDS * sample_rate)
-    frames = np.lib.stride_tricks.sliding_window_view(wave, size)[:: size // 2]
-    # A smooth window: the side lobes of a rectangular one leak above 4 kHz.
-    power = np.abs(np.fft.rfft(frames * np.blackman(size))) ** 2  # (frames, bins)
-    hertz = np.fft.rfftfreq(size, 1 / sample_rate)
-    low = np.percentile(_band(power, hertz, LOW_BAND), LOW_PERCENTILE)
-    high = np.percentile(_band(power, hertz, HIGH_BAND), HIGH_PERCENTILE)
+    low, high = (np.concatenate(band) for band in zip(*_band_powers(wave)))
+    low = np.percentile(low, LOW_PERCENTILE)
+    high = np.percentile(high, HIGH_PERCENTILE)
     if low <= 0:
         return None
     return float(10 * np.log10(max(high / low, 1e-30)))
+
+
+def _band_powers(wave: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the powers (frames,) of the low and the high band, block by block."""
+    size = int(FRAME_SECONDS * SAMPLE_RATE)
+    frames = np.lib.stride_tricks.sliding_window_view(wave, size)[:: size // 2]
+    hertz = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
+    # A smooth window: the side lobes of a rectangular one leak above 4 kHz.
+    window = np.blackman(size)
+    for start in range(0, len(frames), BLOCK):
+        block = frames[start : start + BLOCK] * window
+        power = np.abs(np.fft.rfft(block)) ** 2  # (frames, bins)
+        yield _band(power, hertz, LOW_BAND), _band(power, hertz, HIGH_BAND)
 
 
 def _band(

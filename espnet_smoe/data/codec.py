@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 import soxr
 
+from espnet_smoe.data.waveform import as_waveform
 from espnet_smoe.options import nearest, reject_unknown
 
 WIDE_RATE = 16000  # Hz, of every waveform that goes in and comes out
@@ -55,29 +56,20 @@ class Condition:
         """Pass one utterance through the condition.
 
         Args:
-            wave: (T,) mono waveform at 16 kHz, float, within [-1, 1].
+            wave: (T,) mono waveform at 16 kHz, float within [-1, 1] or integers.
 
         Returns:
             (T,) float32 waveform at 16 kHz, aligned with the input.
 
         Raises:
-            ValueError: The waveform is not mono float, or holds NaN or infinity.
+            ValueError: The waveform is not mono, of another scale, or holds NaN or
+                infinity.
             ImportError: A codec is needed and imageio-ffmpeg is not installed.
         """
-        wave = np.asarray(wave)
-        if wave.ndim != 1 or not np.issubdtype(wave.dtype, np.floating):
-            raise ValueError(
-                f"condition {self.name!r} takes a mono float waveform (T,), got "
-                f"{wave.dtype} {wave.shape}: average the channels, scale to [-1, 1]"
-            )
-        if not np.isfinite(wave).all():
-            raise ValueError(
-                f"condition {self.name!r}: the waveform holds NaN or infinity: "
-                "remove or repair this recording"
-            )
+        wave = as_waveform(wave, f"condition {self.name!r}")
         if wave.size == 0:
-            return wave.astype(np.float32)
-        passed = self._transmit(wave.astype(np.float32))
+            return wave.copy()
+        passed = self._transmit(wave)
         return _fit(passed, len(wave)).astype(np.float32, copy=False)
 
     @classmethod

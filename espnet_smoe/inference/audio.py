@@ -1,14 +1,18 @@
 """Audio files as a model hears them: mono, 16 kHz, checked."""
 
+from numbers import Number
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
 from espnet_smoe.data import audio
-from espnet_smoe.data.bandwidth import detect_bandwidth
+from espnet_smoe.data.bandwidth import bandwidth_at_16khz
+from espnet_smoe.data.waveform import as_waveform, check_rate
 
 SAMPLE_RATE = audio.SAMPLE_RATE
 SHORTEST_SECONDS = 0.1  # less than the frames that a subsampling needs
+MOST_CHANNELS = 64  # of a recording (samples, channels)
 
 
 def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
@@ -19,7 +23,7 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
             headerless ``.pcm`` (16 kHz, signed 16 bit, mono).
 
     Returns:
-        ``(samples,)`` float32 at 16 kHz, channels averaged; the rate of the file in Hz.
+        ``(samples,)`` float32 at 16 kHz, channels mixed; the rate of the file in Hz.
 
     Raises:
         ValueError: The file is missing, unreadable, empty, too short or holds NaN;
@@ -33,7 +37,7 @@ def to_16khz(wave: np.ndarray, rate: int, name: str) -> np.ndarray:
     """Check a mono wave and bring it to 16 kHz.
 
     Args:
-        wave: ``(samples,)``.
+        wave: ``(samples,)``, see `espnet_smoe.data.waveform.as_waveform`.
         rate: Hz.
         name: Of the recording, for error messages.
 
@@ -41,29 +45,51 @@ def to_16khz(wave: np.ndarray, rate: int, name: str) -> np.ndarray:
         ``(samples,)`` float32 at 16 kHz.
 
     Raises:
-        ValueError: It is not mono, too short, or holds NaN or infinite samples.
+        ValueError: It is no audio, not mono, of another scale, too short, or holds NaN
+            or infinite samples.
     """
-    wave = np.asarray(wave, dtype=np.float32)
-    if wave.ndim != 1:
-        raise ValueError(
-            f"{name}: expected a mono waveform (samples,), got shape {wave.shape}; "
-            "average its channels"
-        )
-    if rate <= 0:
-        raise ValueError(f"{name}: the sample rate must be positive, got {rate} Hz")
+    wave = as_waveform(wave, name)
+    rate = check_rate(rate, name)
     if len(wave) == 0:
         raise ValueError(f"{name}: the audio is empty; leave it out or record it again")
-    if len(wave) < SHORTEST_SECONDS * rate:
+    if len(wave) / rate < SHORTEST_SECONDS:
         raise ValueError(
             f"{name}: {len(wave) / rate:.3f} s of audio are too short; at least "
             f"{SHORTEST_SECONDS} s are needed"
         )
-    if not np.isfinite(wave).all():
-        raise ValueError(
-            f"{name}: the audio holds NaN or infinite samples; export it again as "
-            "16-bit WAV"
-        )
     return audio.resample(wave, rate)
+
+
+def as_waveforms(waveforms: object) -> list:
+    """What a user gives for a list of recordings.
+
+    Args:
+        waveforms: Recordings, each as `to_16khz` takes it; or a single one.
+
+    Returns:
+        A list of recordings; a single one becomes a list of one.
+
+    Raises:
+        ValueError: It is neither.
+
+    Example:
+        >>> len(as_waveforms(np.zeros(16000))), len(as_waveforms([np.zeros(16000)]))
+        (1, 1)
+    """
+    if isinstance(waveforms, (str, bytes, PathLike, dict)) or not hasattr(
+        waveforms, "__iter__"
+    ):
+        return [as_waveform(waveforms, "waveforms")]  # says what is wrong
+    shape = getattr(waveforms, "shape", None)
+    if shape is None:
+        waveforms = list(waveforms)
+        numbers = waveforms and all(isinstance(x, Number) for x in waveforms)
+        return [waveforms] if numbers else waveforms
+    # one recording (samples,), (samples, 1) or (samples, channels), which is refused
+    # with its shape; else one in each row
+    if len(shape) < 2 or (len(shape) == 2 and shape[1] <= MOST_CHANNELS < shape[0]):
+        return [waveforms]
+    return list(waveforms)
 
 
 def bandwidth_of(wave: np.ndarray, original_rate: int) -> str:
@@ -73,4 +99,4 @@ def bandwidth_of(wave: np.ndarray, original_rate: int) -> str:
         wave: ``(samples,)`` at 16 kHz.
         original_rate: Hz, before resampling.
     """
-    return detect_bandwidth(wave, min(original_rate, SAMPLE_RATE))
+    return bandwidth_at_16khz(wave, original_rate)

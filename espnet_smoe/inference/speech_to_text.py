@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Number
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,12 @@ from torch.nn.utils.rnn import pad_sequence
 
 from espnet_smoe.data.tokenizer import load_tokenizer
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
-from espnet_smoe.inference.audio import SAMPLE_RATE, bandwidth_of, to_16khz
+from espnet_smoe.inference.audio import (
+    SAMPLE_RATE,
+    as_waveforms,
+    bandwidth_of,
+    to_16khz,
+)
 from espnet_smoe.inference.beam_search import PromptBeamSearch
 from espnet_smoe.inference.espnet_search import ESPnetBeamSearch
 from espnet_smoe.inference.hypotheses import Hypothesis
@@ -130,7 +136,7 @@ class SpeechToText:
     def __call__(
         self,
         waveforms: Sequence[np.ndarray],
-        tasks: Sequence[str] | None = None,
+        tasks: str | Sequence[str] | None = None,
         bandwidth: str | Sequence[str] = AUTO,
         sample_rate: int | Sequence[int] = SAMPLE_RATE,
         names: Sequence[str] | None = None,
@@ -138,8 +144,10 @@ class SpeechToText:
         """Decode recordings.
 
         Args:
-            waveforms: ``(samples,)`` each, mono, at most 30 s.
-            tasks: Names; all tasks of the model when None.
+            waveforms: ``(samples,)`` each, mono, at most 30 s: floats within
+                [-1, 1], or integers, which are scaled by their type. A single one
+                counts as a list of one.
+            tasks: Names, or one name; all tasks of the model when None.
             bandwidth: ``auto`` or a label, one for all or one for each.
             sample_rate: Hz, one for all or one for each.
             names: Of the recordings, for error messages.
@@ -149,9 +157,10 @@ class SpeechToText:
 
         Raises:
             ValueError: Unknown task or bandwidth; a waveform that is empty, too long,
-                or broken.
+                broken, or of another scale.
         """
         tasks = self.check_tasks(tasks)
+        waveforms = as_waveforms(waveforms)
         names = names or [f"waveform {i}" for i in range(len(waveforms))]
         rates = _for_each(sample_rate, len(waveforms), "sample_rate")
         waves = [to_16khz(w, r, n) for w, r, n in zip(waveforms, rates, names)]
@@ -175,8 +184,9 @@ class SpeechToText:
                 results[i] = result
         return results
 
-    def check_tasks(self, tasks: Sequence[str] | None) -> tuple[str, ...]:
+    def check_tasks(self, tasks: str | Sequence[str] | None) -> tuple[str, ...]:
         """The tasks asked for, known ones all of them; every one when None."""
+        tasks = (tasks,) if isinstance(tasks, str) else tasks
         tasks = self.tasks if tasks is None else tuple(dict.fromkeys(tasks))
         for task in tasks:
             if task not in self.tasks:
@@ -306,7 +316,7 @@ class SpeechToText:
 
 def _for_each(value: object, count: int, what: str) -> list:
     """One value for all, or one for each."""
-    if isinstance(value, (str, int)):
+    if isinstance(value, (str, Number)) or value is None:
         return [value] * count
     if len(value) != count:
         raise ValueError(f"{len(value)} values of {what} for {count} waveforms")

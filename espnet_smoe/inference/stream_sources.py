@@ -15,6 +15,7 @@ import soundfile
 import soxr
 
 from espnet_smoe.data.audio import RAW_FORMAT, RAW_SUFFIX
+from espnet_smoe.data.downmix import Downmix
 from espnet_smoe.inference.audio import SAMPLE_RATE
 
 PIECE_SECONDS = 0.1
@@ -185,8 +186,8 @@ def _blocks_of_pcm(
 
 
 def _at_16khz(blocks: Iterable[np.ndarray], rate: int) -> Pieces:
-    """Channels averaged ``(n,)``, and resampled without a seam."""
-    waves = (block.mean(axis=1, dtype=np.float32) for block in blocks)
+    """Channels mixed ``(n,)``, and resampled without a seam."""
+    waves = _mixed(blocks, rate)
     if rate == SAMPLE_RATE:
         yield from waves
         return
@@ -194,6 +195,16 @@ def _at_16khz(blocks: Iterable[np.ndarray], rate: int) -> Pieces:
     for samples in waves:
         yield resampler.resample_chunk(samples)
     yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _mixed(blocks: Iterable[np.ndarray], rate: int) -> Pieces:
+    mix = Downmix(rate)
+    block = np.zeros((0, 1), np.float32)
+    for block in blocks:
+        yield mix(block)
+    rest = mix(block[:0], last=True)
+    if len(rest):
+        yield rest
 
 
 class _Peeked:

@@ -5,13 +5,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
+from espnet_smoe.data.waveform import as_waveform
 from espnet_smoe.encoder.chunk_cache import EncoderCache
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.ctc_search import PrefixBeam
 from espnet_smoe.inference.endpoint import Ending, Endpoint
 from espnet_smoe.inference.stream_features import StreamFeatures
-
-LOUDEST = 100.0  # 1 is full scale; beyond this, samples are in another unit
 
 
 def own_rows(cache: EncoderCache) -> list[EncoderCache]:
@@ -106,28 +105,16 @@ class Stream:
         """Take the next samples.
 
         Args:
-            samples: ``(n,)`` float at 16 kHz within [-1, 1], any n.
+            samples: ``(n,)`` at 16 kHz, any n: floats within [-1, 1], or integers,
+                which are scaled by their type.
 
         Raises:
             ValueError: The shape or type is another, a sample is NaN, infinite or far
                 out of scale, or the stream is finished. The stream stays as it was.
         """
-        samples = np.asarray(samples)
         if self.features.finished:
             raise ValueError("the stream is finished; open another one")
-        if samples.ndim != 1 or samples.dtype.kind != "f":
-            raise ValueError(
-                f"expected mono samples (n,) of float, got shape {samples.shape} of "
-                f"{samples.dtype}; average channels, divide 16-bit integers by 32768"
-            )
-        if not np.isfinite(samples).all():
-            raise ValueError("the audio holds NaN or infinite samples; leave them out")
-        loudest = np.abs(samples).max(initial=0.0)
-        if loudest > LOUDEST:
-            raise ValueError(
-                f"samples reach {loudest:g} where 1 is full scale; divide 16-bit "
-                "integers by 32768"
-            )
+        samples = as_waveform(samples, "the samples", whole=False)
         if len(samples):
             # a copy: the caller may fill its buffer again
             self.features.accept(np.array(samples, dtype=np.float32))

@@ -1,12 +1,19 @@
 """Narrowband or wideband, from rate and spectrum."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
+import soundfile
 import soxr
 
-from espnet_smoe.data.bandwidth import detect_bandwidth
+from espnet_smoe.data.bandwidth import bandwidth_at_16khz, detect_bandwidth
+from espnet_smoe.data.check import AUTO, Utterance
 from espnet_smoe.data.codec import BANDWIDTH_OF, CONDITIONS
+from espnet_smoe.data.corpora.measure import measure
 from espnet_smoe.data.espeak import speak
+from espnet_smoe.data.prepare import AudioJob, check_audio
+from espnet_smoe.inference.audio import bandwidth_of, read_audio
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +82,42 @@ def test_a_click_does_not_make_narrowband_speech_wide(voices):
 
 
 def test_wrong_input_is_refused():
-    with pytest.raises(ValueError, match="average the channels"):
+    with pytest.raises(ValueError, match="mono.*mix its channels"):
         detect_bandwidth(np.zeros((2, 100)), 16000)
     with pytest.raises(ValueError, match="positive"):
         detect_bandwidth(np.zeros(100), 0)
+
+
+@pytest.mark.parametrize("rate", [8000, 8192, 9600, 11025, 12000, 16000, 22050, 48000])
+def test_file_and_array_stage_and_transcription_have_one_answer(voices, tmp_path, rate):
+    """What training is told of a recording, recognition shall find."""
+    for number, wave in enumerate((voices[1], CONDITIONS["nb"]()(voices[1]))):
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, soxr.resample(wave, 16000, rate), rate)
+        utterance = Utterance(
+            str(number), str(path), "가", "<na>", AUTO, "s", "", speed=1.0
+        )
+        staged = check_audio(AudioJob(utterance, tmp_path / "dump", True))
+        native, _ = soundfile.read(path, dtype="float32")
+        found = {
+            bandwidth_of(*read_audio(path)),
+            detect_bandwidth(native, rate),
+            measure(str(path)).bandwidth,
+            staged.bandwidth,
+        }
+        if rate > 8000:  # the copy in dump does not tell its first rate
+            found.add(bandwidth_of(*read_audio(staged.wav)))
+        assert len(found) == 1
+        assert found == {"wb" if rate >= 9600 and number == 0 else "nb"}
+
+
+def test_an_hour_takes_hardly_more_memory_than_itself():
+    hour = np.random.default_rng(0).normal(0, 0.1, 16000 * 600).astype(np.float32)
+    hour = np.tile(hour, 6)
+    tracemalloc.start()
+    try:
+        assert bandwidth_at_16khz(hour, 16000) == "wb"
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 * 2**20

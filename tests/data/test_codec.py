@@ -288,8 +288,8 @@ def test_a_wrong_description_names_the_cure(values, said):
 @pytest.mark.parametrize(
     "wave, said",
     [
-        (np.zeros((10, 2), np.float32), "average the channels"),
-        (np.zeros(10, np.int16), "scale to"),
+        (np.zeros((10, 2), np.float32), "mix its channels"),
+        (np.full(10, 32767.0, np.float32), "full scale"),
         (np.array([0.0, np.nan], np.float32), "NaN"),
     ],
 )

@@ -212,5 +212,5 @@ def test_a_channel_without_bandwidths_says_how_to_give_them(tokens):
         preprocessor("utt", line)
     stereo = wide(speech=np.ones((100, 2), np.float32))
     always = make(tokens, True, channel=NARROW | {"share": 1})
-    with pytest.raises(ValueError, match="utterance utt: .*average the channels"):
+    with pytest.raises(ValueError, match="utterance utt: .*mix its channels"):
         always("utt", stereo)

@@ -29,6 +29,12 @@ def test_channels_are_averaged(tmp_path):
     np.testing.assert_allclose(read_audio(path)[0], tone(16000) / 2, atol=1e-3)
 
 
+def test_channels_in_opposite_phase_are_heard(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.stack([tone(16000), -tone(16000)], axis=1), 16000)
+    np.testing.assert_allclose(read_audio(path)[0], tone(16000), atol=1e-3)
+
+
 def test_raw_pcm_is_16_khz(tmp_path):
     path = tmp_path / "a.pcm"
     (tone(16000) * 32767).astype("<i2").tofile(path)

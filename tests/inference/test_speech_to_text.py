@@ -1,5 +1,7 @@
 """SpeechToText loads what fits, decodes what it is asked for, and says why not."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -104,12 +106,41 @@ def test_stock_and_own_decoder_find_the_same(tmp_path):
         ({"waveforms": [np.zeros(0)]}, "waveform 0: the audio is empty"),
         ({"waveforms": [np.full(16000, np.nan)]}, "waveform 0: .*NaN"),
         ({"waveforms": [np.zeros((2, 16000))]}, "waveform 0: .*mono"),
+        ({"waveforms": np.zeros((16000, 2))}, "waveform 0: .*mono"),
+        ({"waveforms": "talk.wav"}, "got the path 'talk.wav'.*read_audio"),
+        ({"waveforms": [Path("talk.wav")]}, "waveform 0: got the path 'talk.wav'"),
+        ({"waveforms": None}, "waveforms: got None"),
+        ({"waveforms": [noise(1) * 32768]}, "waveform 0: .*full scale"),
+        ({"sample_rate": 16}, "waveform 0: .*give it in Hz"),
+        ({"sample_rate": "16000"}, "waveform 0: .*number of Hz"),
         ({"bandwidth": ["nb", "wb"]}, "2 values of bandwidth for 1"),
     ],
 )
 def test_bad_request_is_refused(speech_to_text, arguments, message):
     with pytest.raises(ValueError, match=message):
         speech_to_text(**{"waveforms": [noise(1)]} | arguments)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda wave: wave,
+        lambda wave: torch.from_numpy(wave),
+        lambda wave: wave.tolist(),
+        lambda wave: wave[None],
+        lambda wave: [wave[:, None]],
+        lambda wave: np.round(wave * 32768).astype(np.int16),
+        lambda wave: (wave for wave in [wave]),
+    ],
+    ids=["array", "tensor", "list", "row", "column", "int16", "generator"],
+)
+def test_one_recording_in_any_form_has_one_answer(speech_to_text, form):
+    wave = np.round(noise(1) * 20000) / np.float32(32768)
+    (wanted,) = speech_to_text([wave], ["asr"])
+    (found,) = speech_to_text(form(wave), "asr", sample_rate=np.int64(16000))
+    assert found["asr"].tokens == wanted["asr"].tokens
+    assert found["asr"].score == wanted["asr"].score
+    assert list(found) == ["asr"]
 
 
 def change(experiment, folder, edit):

@@ -267,8 +267,9 @@ def test_a_stream_without_an_encoder_frame_ends_without_a_word(samples):
 @pytest.mark.parametrize(
     "samples, message",
     [
-        (np.zeros((10, 2), np.float32), r"got shape \(10, 2\) of float32"),
-        (np.zeros(10, np.int16), "divide 16-bit integers by 32768"),
+        (np.zeros((10, 2), np.float32), r"got shape \(10, 2\)"),
+        (np.zeros(10, np.int64), "no known full scale"),
+        (b"\0\0", "got bytes"),
         (np.array([0.0, np.nan]), "NaN or infinite"),
         (np.array([0.0, 32767.0]), "samples reach 32767 where 1 is full scale"),
         (np.array([0.0, -1e300]), "full scale"),
@@ -286,6 +287,12 @@ def test_samples_that_are_none_are_refused_and_the_stream_lives_on(samples, mess
     assert spoken(events) == [("final", "a")]
     with pytest.raises(ValueError, match="finished; open another"):
         stream.accept(sound(("a", 0.5)))
+
+
+def test_integers_are_heard_like_the_floats_they_stand_for():
+    voice = sound(("a", 0.5))
+    integers = np.round(voice * 32767).astype(np.int16)
+    assert hear(integers) == hear(integers / np.float32(32768)) != []
 
 
 def test_the_callers_buffer_may_be_used_again():

@@ -29,7 +29,6 @@ from espnet_smoe.data.corpora.base import Entry, Ledger
 from espnet_smoe.data.prepare import fault_of
 
 NARROW_RATE = 8000  # Hz
-LONGEST_HEARD = 30  # seconds: enough to tell the band
 CHUNK = 64  # utterances that a process takes at once, neighbours in one file
 
 
@@ -62,9 +61,7 @@ def measure(reference: str) -> Measure:
     fault = fault_of(wave)
     if fault:
         return Measure(cause=fault, cure="Replace the recording")
-    middle = max(0, len(wave) - LONGEST_HEARD * rate) // 2
-    heard = wave[middle : middle + LONGEST_HEARD * rate]
-    return Measure(rate, len(wave) / rate, detect_bandwidth(heard, rate))
+    return Measure(rate, len(wave) / rate, detect_bandwidth(wave, rate))
 
 
 def measure_all(entries: list[Entry], memory: Path, nj: int) -> list[Measure]:

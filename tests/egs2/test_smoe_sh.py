@@ -369,3 +369,22 @@ def test_decoding_uses_the_gpu_where_there_is_one(with_tokens, ngpu, where):
         touch(with_tokens, f"exp/train_bbpe300/{name}")
     ok(with_tokens, 12, "--nbpe", "300", "--ngpu", ngpu)
     assert calls(with_tokens)[0].endswith(f"decode_default/test {where}")
+
+
+def test_the_whole_recipe_ends_with_one_table_of_everything(recipe):
+    decoded = "exp/train_bbpe40000/decode_default"
+    touch(recipe, f"{decoded}/test/decode.json", "conf/train.yaml")
+    touch(recipe, "exp/train_bbpe40000/config.yaml", "conf/tuning/train_base.yaml")
+    touch(recipe, "exp/train_bbpe40000/valid.acc.ave.pth")
+    (recipe / "conf/train.yaml").write_text("other\n")
+    done = smoe(recipe, "--stage", "13", "--nj", "3")
+    assert done.returncode == 0, done.stderr
+    modules = [line.split()[1] for line in calls(recipe)]
+    assert modules[-2:] == ["espnet_smoe.inference.pack", "espnet_smoe.report.overview"]
+    last = calls(recipe)[-1]
+    assert "--decode default --data dump/raw --sets test " in last
+    # the very options of this run, so that the other system is comparable
+    assert "--nj 3 --stage 11 --asr_config conf/tuning/train_base.yaml" in last
+    (recipe / "calls").unlink()
+    assert smoe(recipe, "--stage", "13", "--stop_stage", "13").returncode == 0
+    assert "overview" not in (recipe / "calls").read_text()

@@ -25,14 +25,15 @@ def recipe(tmp_path_factory) -> Path:
         source, copy = ROOT / "egs2" / folder, egs2 / folder
         shutil.copytree(source, copy, symlinks=True, ignore=ignore)
     folder = egs2 / "mini_koen/smoe1"
-    command = ["./run.sh", "--nbpe", "330", "--stop_stage", "14", "--asr_args", SMALL]
+    command = ["./run.sh", "--nbpe", "330", "--asr_args", SMALL]
     command += ["--local_data_opts", "--num-train 16 --num-dev 4 --num-test 10"]
     (folder / "conf/decode.yaml").write_text("beam_size: 2\nmaxlenratio: -8\n")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "Written to exp/train_bbpe330/RESULTS.md" in done.stdout
+    assert f"results:      {folder}/exp/train_bbpe330/RESULTS.md" in done.stdout
+    assert "epoch 1/1  loss" in done.stderr
     return folder
 
 

@@ -182,16 +182,39 @@ if runs 12; then
     done
 fi
 
-if runs 13; then
-    log "Stage 13: score $decode_dir"
+score() { # stage 13
     for set in $decoded_sets; do
         need 12 "$decode_dir/$set/decode.json"
         $python -m espnet_smoe score --data "$dumpdir/raw/$set" --hyp "$decode_dir/$set"
     done
     $python -m espnet_smoe.report.results --exp "$asr_exp" --out "$results" \
         --command "${command% }"
+}
+
+if runs 13; then
+    log "Stage 13: score $decode_dir"
+    if runs 14; then # the recipe ends with one table of everything
+        need 12 "$decode_dir"
+        score >"$decode_dir/score.log"
+    else
+        score
+    fi
 fi
 
 ! runs 14 || pack
+
+if runs 13 && runs 14; then
+    rival=conf/tuning/train_base.yaml # the dense system
+    next=()
+    if [ -f $rival ] && ! cmp -s "$asr_config" $rival; then
+        first=${test_sets%% *}
+        next=(--rival "${RECIPE_COMMAND:-${command% }} --stage 11 --asr_config $rival --asr_tag base")
+        next+=(--rival "espnet-smoe compare $expdir/base $asr_exp --data $dumpdir/raw/$first --test-set $first --out $expdir/compare.md --png $expdir/compare.png")
+    fi
+    # shellcheck disable=SC2086
+    $python -m espnet_smoe.report.overview --exp "$asr_exp" --decode "$inference_tag" \
+        --data "$dumpdir/raw" --sets $decoded_sets --results "$results" \
+        --zip "$asr_exp/$asr_tag.zip" "${next[@]}"
+fi
 
 log "done"

@@ -3,5 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
+# what the driver calls this, where it tells what to try next
+export RECIPE_COMMAND="./run.sh$([ $# -eq 0 ] || printf ' %q' "$@")"
 ./smoe.sh --nbpe 500 --test_sets test --nbwb_share 0.3 --asr_config conf/train.yaml \
-    --inference_config conf/decode.yaml --stop_stage 13 "$@"
+    --inference_config conf/decode.yaml "$@"

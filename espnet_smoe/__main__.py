@@ -13,11 +13,13 @@ from espnet_smoe.command import run_command
 
 
 def prepare() -> None:
-    """Add our classes to ESPnet's, and make its training resumable."""
+    """Add our classes to ESPnet's; make its training checked and resumable."""
     from espnet_smoe.resume import protect_checkpoints
+    from espnet_smoe.training_start import check_before_training
 
     register()
     protect_checkpoints()
+    check_before_training()
 
 
 def launch(argv: list[str] | None = None) -> None:

@@ -42,6 +42,7 @@ from espnet2.legacy.nets.pytorch_backend.transformer.subsampling import (
 )
 from espnet2.legacy.nets.scorer_interface import BatchScorerInterface
 from espnet2.legacy.nets.scorers.ctc import CTCPrefixScorer
+from espnet2.tasks.abs_task import AbsTask
 from espnet2.text.cleaner import TextCleaner
 from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.train.preprocessor import CommonPreprocessor
@@ -59,6 +60,7 @@ __all__ = [
     "AbsDecoder",
     "AbsEncoder",
     "AbsPreEncoder",
+    "AbsTask",
     "BatchBeamSearch",
     "BatchScorerInterface",
     "CTC",

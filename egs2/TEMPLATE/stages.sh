@@ -115,7 +115,8 @@ collect_statistics() { # stage 10
     need 5 $token_files
     [ -f "$asr_config" ] || die "--asr_config $asr_config does not exist"
     logdir=$stats_dir/logdir
-    rm -rf "$logdir"
+    # Nothing of earlier statistics stays, or a stop half-way would leave a mixture.
+    rm -rf "$logdir" "$stats_dir"/{train,valid,provenance.json}
     mkdir -p "$logdir"
     jobs=$(cat "$train_dir/wav.scp" "$valid_dir/wav.scp" | wc -l)
     for dir in "$train_dir" "$valid_dir"; do # no more jobs than utterances
@@ -142,6 +143,8 @@ collect_statistics() { # stage 10
         inputs+=(--input_dir "$logdir/stats.$job")
     done
     $python -m espnet2.bin.aggregate_stats_dirs "${inputs[@]}" --output_dir "$stats_dir"
+    ! [ -f "$logdir/stats.1/provenance.json" ] ||
+        cp "$logdir/stats.1/provenance.json" "$stats_dir"
 }
 
 # The size of the model as it was trained, --asr_args included, to params.json.
@@ -164,7 +167,6 @@ train() { # stage 11
     # shellcheck disable=SC2086
     need 5 $token_files
     [ -f "$asr_config" ] || die "--asr_config $asr_config does not exist"
-    mkdir -p "$asr_exp"
     launch=()
     distributed=(--multiprocessing_distributed true)
     if [ "$num_nodes" -gt 1 ]; then
@@ -176,9 +178,7 @@ train() { # stage 11
         [ "$ngpu" -gt 0 ] || distributed+=(--dist_backend gloo)
     fi
     # shellcheck disable=SC2046,SC2086
-    $cuda_cmd --gpu "$ngpu" --num_nodes "$num_nodes" "$asr_exp/train.log" "${launch[@]}" \
-        $python -m espnet_smoe -m espnet2.bin.asr_train --resume true --ngpu "$ngpu" \
-        "${distributed[@]}" \
+    training=(-m espnet2.bin.asr_train --resume true --ngpu "$ngpu" "${distributed[@]}" \
         $(model_options) $(data_options train "$train_dir") \
         $(data_options valid "$valid_dir") \
         --train_shape_file "$stats_dir/train/speech_shape" \
@@ -189,7 +189,15 @@ train() { # stage 11
         --normalize global_mvn \
         --normalize_conf "stats_file=$stats_dir/train/feats_stats.npz" \
         ${pretrained_model:+--init_param $pretrained_model} \
-        --output_dir "$asr_exp" $asr_args
+        --output_dir "$asr_exp" $asr_args)
+    export ESPNET_SMOE_ALLOW_CHANGES=$allow_changes
+    # A checkpoint goes on only with what it was made from; before a log is written.
+    ! compgen -G "$asr_exp/*.pth" >/dev/null ||
+        $python -m espnet_smoe.training_start "${training[@]}" || exit 1
+    mkdir -p "$asr_exp"
+    # shellcheck disable=SC2086
+    $cuda_cmd --gpu "$ngpu" --num_nodes "$num_nodes" "$asr_exp/train.log" "${launch[@]}" \
+        $python -m espnet_smoe "${training[@]}"
     $train_cmd "$asr_exp/params.log" $python -c "$count_parameters" "$asr_exp"
     log "trained; log: $asr_exp/train.log"
 }

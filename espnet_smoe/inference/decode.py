@@ -31,6 +31,7 @@ from espnet_smoe.inference.shares import (
 )
 from espnet_smoe.inference.speech_to_text import AUTO, SpeechToText
 from espnet_smoe.options import reject_unknown
+from espnet_smoe.provenance import of_decoding
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def decode(args: argparse.Namespace) -> dict:
     """
     options = DecodeOptions.read(args.config)
     utterances = utterances_of(Path(args.data), options.bandwidth)
+    made_of = of_decoding(args.model_file, args.data)
     nj = max(1, min(args.nj, len(utterances)))
     jobs = [
         _Job(
@@ -113,7 +115,7 @@ def decode(args: argparse.Namespace) -> dict:
     more = {
         "wall_seconds": round(wall_seconds, 3),
         **asdict(options),
-        "model_file": args.model_file,
+        **made_of,
     }
     return write_results(Path(args.out), [u for u, _, _ in utterances], shares, more)
 

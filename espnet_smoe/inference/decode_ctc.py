@@ -35,6 +35,7 @@ from espnet_smoe.inference.shares import (
     write_results,
 )
 from espnet_smoe.options import nearest, reject_unknown
+from espnet_smoe.provenance import of_decoding
 
 SEARCHES = ("wfst", "prefix_beam", "greedy")
 
@@ -113,6 +114,7 @@ def decode(args: argparse.Namespace) -> dict:
             f"{args.config}: search: wfst needs --graph (stage 8 makes it)"
         )
     utterances = utterances_of(Path(args.data))
+    made_of = of_decoding(args.model_file, args.data)
     nj = max(1, min(args.nj, len(utterances)))
     model = args.train_config, args.model_file
     jobs = [_Job(*model, args.graph, options, utterances[i::nj]) for i in range(nj)]
@@ -122,7 +124,7 @@ def decode(args: argparse.Namespace) -> dict:
     more = {
         "wall_seconds": round(wall_seconds, 3),
         **asdict(options),
-        "model_file": args.model_file,
+        **made_of,
     }
     return write_results(Path(args.out), [u for u, _, _ in utterances], shares, more)
 

@@ -42,6 +42,7 @@ from espnet_smoe.inference.shares import (
 )
 from espnet_smoe.inference.stream_features import StreamFrontend
 from espnet_smoe.inference.two_pass import U2PPDecodeOptions, two_pass
+from espnet_smoe.provenance import of_decoding
 
 TASKS = ("asr", "words", "units")
 
@@ -85,6 +86,7 @@ def decode(args: argparse.Namespace) -> dict[Path, dict[str, Any]]:
     """
     decodings = decodings_of(args.config, args.chunk_size)
     utterances = utterances_of(Path(args.data))
+    made_of = of_decoding(args.model_file, args.data)
     nj = max(1, min(args.nj, len(utterances)))
     model = args.train_config, args.model_file, args.device
     how = *model, args.task, decodings
@@ -98,7 +100,7 @@ def decode(args: argparse.Namespace) -> dict[Path, dict[str, Any]]:
             "chunk_seconds": round(options.chunk_size * done[0].frame_seconds, 3),
             "latency_seconds": _spread([s for d in done for s in d.waits[name]]),
             **asdict(options),
-            "model_file": args.model_file,
+            **made_of,
         }
         shares = [of_process.shares[name] for of_process in done]
         summaries[out] = write_results(out, names, shares, more)

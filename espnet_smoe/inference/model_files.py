@@ -172,6 +172,18 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> None:
         raise ValueError(f"{path}: not a checkpoint of weights ({reason})") from error
     if not isinstance(given, dict):
         raise ValueError(f"{path}: not a checkpoint of weights")
+    check_weights(model, given, path)
+    model.load_state_dict(given)
+
+
+def check_weights(
+    model: nn.Module, given: Mapping[str, torch.Tensor], path: str | Path
+) -> None:
+    """Hold weights against the model that they are for.
+
+    Raises:
+        ValueError: Keys are missing, foreign or of another shape; names them.
+    """
     known = model.state_dict()
     faults = {
         "missing": [key for key in known if key not in given],
@@ -188,7 +200,6 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> None:
             f"{path} does not fit the model of the training configuration; "
             f"{'; '.join(told)}. Give the config.yaml it was trained with"
         )
-    model.load_state_dict(given)
 
 
 def _list(keys: list[str]) -> str:

@@ -112,6 +112,7 @@ def write_results(
         and `more`.
     """
     tasks = list(shares[0].texts)
+    (out / "scores.json").unlink(missing_ok=True)  # of the texts that were here
     for task in tasks:
         texts = {u: t for share in shares for u, t in share.texts[task].items()}
         write_table(out / f"hyp.{task}", {name: texts[name] for name in names})

@@ -2,8 +2,11 @@
 
 import json
 import re
+import sys
 from datetime import datetime
 from pathlib import Path
+
+from espnet_smoe.provenance import outdated
 
 _EPOCH = re.compile(r"(\d+)epoch results: (.*)")
 _TIMESPAN = re.compile(
@@ -32,6 +35,36 @@ def read_json(path: Path, cure: str) -> dict:
     if not isinstance(content, dict):
         raise ValueError(f"{path} is not a JSON object: {cure}")
     return content
+
+
+def scored(experiment: Path, test_set: str = "*") -> list[Path]:
+    """Decoding folders with scores of the model that is there now.
+
+    Those of an earlier model are named on standard error and left out.
+
+    Args:
+        experiment: Its folder.
+        test_set: Name of the set, or all.
+
+    Raises:
+        ValueError: There are no such scores.
+    """
+    if not experiment.is_dir():
+        raise ValueError(f"{experiment} does not exist: run stage 11 (train)")
+    found = sorted(experiment.glob(f"decode_*/{test_set}/scores.json"))
+    current = []
+    for folder in (path.parent for path in found):
+        if why := outdated(folder):
+            print(f"{folder} is left out: {why}", file=sys.stderr)
+        else:
+            current.append(folder)
+    if not current:
+        said = "is of an earlier model" if found else "does not exist"
+        raise ValueError(
+            f"{experiment}/decode_*/{test_set}/scores.json {said}: run stages 12 and "
+            "13 (decode, score), or espnet-smoe score --data DIR --hyp DIR"
+        )
+    return current
 
 
 def decode_info(decode_dir: Path) -> dict:

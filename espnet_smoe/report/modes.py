@@ -22,6 +22,7 @@ from espnet_smoe.report.experiment import (
     decode_info,
     parameters,
     read_json,
+    scored,
     training_seconds,
 )
 from espnet_smoe.report.layout import count, duration, factor
@@ -80,13 +81,11 @@ def _name(mode: str, size: int) -> str:
 
 
 def _folders(experiment: Path, test_set: str) -> dict[tuple[str, int], Path]:
-    if not experiment.is_dir():
-        raise ValueError(f"{experiment} does not exist: run stage 11 (train)")
     folders = {}
-    for path in experiment.glob(f"decode_*/{test_set}/scores.json"):
-        match = DECODING.fullmatch(path.parent.parent.name)
+    for folder in scored(experiment, test_set):
+        match = DECODING.fullmatch(folder.parent.name)
         if match:
-            folders[match[1], int(match[2] or 0)] = path.parent
+            folders[match[1], int(match[2] or 0)] = folder
     if not folders:
         raise ValueError(
             f"{experiment}/decode_*/{test_set}/scores.json does not exist: run stages "

@@ -20,6 +20,7 @@ from espnet_smoe.report.experiment import (
     decode_info,
     parameters,
     read_json,
+    scored,
     training_seconds,
 )
 from espnet_smoe.report.layout import (
@@ -144,25 +145,12 @@ def _scores(experiments: Sequence[Path]) -> list[str]:
             f"Parameters: {count(total)} in all, {count(active)} active. "
             f"Training time: {duration(training_seconds(experiment))}."
         )
-        for path in _score_files(experiment):
-            decode = path.parent
+        for decode in scored(experiment):
             rtf = factor(decode_info(decode).get("rtf"))
             parts.append(f"**{decode.parent.name}/{decode.name}**, RTF {rtf}")
             cure = "run stage 13 (score) again"
-            parts.append(scores_table(read_json(path, cure)))
+            parts.append(scores_table(read_json(decode / "scores.json", cure)))
     return parts
-
-
-def _score_files(experiment: Path) -> list[Path]:
-    if not experiment.is_dir():
-        raise ValueError(f"{experiment} does not exist: run stage 11 (train)")
-    found = sorted(experiment.glob("decode_*/*/scores.json"))
-    if not found:
-        raise ValueError(
-            f"{experiment}/decode_*/*/scores.json does not exist: run stages 12 "
-            "and 13 (decode, score), or espnet-smoe score --data DIR --hyp DIR"
-        )
-    return found
 
 
 def scores_table(scores: dict) -> str:

@@ -16,6 +16,7 @@ from rich.table import Table
 from espnet_smoe.command import run_command
 from espnet_smoe.data.codec import CONDITIONS
 from espnet_smoe.data.mandarin import normalise
+from espnet_smoe.provenance import check_decoding
 from espnet_smoe.report.bootstrap import Score, score_interval
 from espnet_smoe.report.experiment import decode_info
 from espnet_smoe.report.layout import group_label, with_interval
@@ -97,12 +98,14 @@ def count_tasks(data: Path, decode_dir: Path) -> dict[str, TaskCounts]:
         Task -> counts and groups; a task without any reference is left out.
 
     Raises:
-        ValueError: Nothing was decoded, a decoded task has lost its hypotheses,
-            or references and hypotheses do not belong together.
+        ValueError: Nothing was decoded, or other recordings or by another model; a
+            decoded task has lost its hypotheses, or references and hypotheses do not
+            belong together.
     """
     cure = f"run stage 12 (decode) of the recipe to write {decode_dir}"
     if not decode_dir.is_dir():
         raise ValueError(f"{decode_dir} does not exist: {cure}")
+    check_decoding(decode_dir)
     decoded = [t for t in TASKS if (decode_dir / f"hyp.{t}").exists()]
     promised = decode_info(decode_dir).get("tasks", decoded)
     tasks = {}

@@ -16,6 +16,7 @@ asr_args=                   # more options for training, such as '--max_epoch 3'
 asr_tag=                    # name of the experiment (default: from asr_config)
 inference_model=valid.loss_ctc.ave.pth # the checkpoint to decode
 pretrained_model=           # start from these weights: FILE or FILE:SRC:DST
+allow_changes=false         # true: stage 11 goes on although what it trains from changed
 speed_perturb_factors=      # such as '0.9 1.0 1.1' (default: none)
 skip_bad=false              # true: leave bad utterances out instead of stopping
 min_seconds=0.1             # leave out shorter audio (training and validation)
@@ -38,7 +39,7 @@ local_data_opts=            # options for local/data.sh
 
 stages='1 data, 2 speed perturbation, 3 format, 4 filter, 5 syllables and lexicon, 6 language model, 7 perplexity, 8 decoding graph, 10 statistics, 11 train, 12 decode, 13 score'
 whole='stage stop_stage ngpu num_nodes nj lm_order'
-switches='skip_bad'
+switches='skip_bad allow_changes'
 . "$(dirname "$(readlink -f "$0")")/../stages.sh"
 
 # Names that follow from the options.

@@ -18,6 +18,7 @@ asr_tag=                    # name of the experiment (default: from asr_config)
 inference_tag=              # name of the decoding (default: from inference_config)
 inference_model=valid.acc.ave.pth # the checkpoint to decode and pack
 pretrained_model=           # start from these weights: FILE or FILE:SRC:DST
+allow_changes=false         # true: stage 11 goes on although what it trains from changed
 speed_perturb_factors=      # such as '0.9 1.0 1.1' (default: none)
 bandwidth=file              # file, auto or a label: see espnet-smoe prepare --help
 bandwidths='nb wb'          # the bandwidth labels of the data
@@ -43,7 +44,7 @@ local_data_opts=            # options for local/data.sh
 
 stages='1 data, 2 speed perturbation, 3 format, 4 filter, 5 tokens, 10 statistics, 11 train, 12 decode, 13 score, 14 pack'
 whole='stage stop_stage ngpu num_nodes nj nbpe'
-switches='skip_bad on_nbwb'
+switches='skip_bad on_nbwb allow_changes'
 . "$(dirname "$(readlink -f "$0")")/../stages.sh"
 
 ! "$on_nbwb" || [ -n "$nbwb_share" ] || die "--on_nbwb true needs --nbwb_share"

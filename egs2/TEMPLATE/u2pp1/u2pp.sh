@@ -17,6 +17,7 @@ asr_args=                   # more options for training, such as '--max_epoch 3'
 asr_tag=                    # name of the experiment (default: from asr_config)
 inference_model=valid.acc.ave.pth # the checkpoint to decode and pack
 pretrained_model=           # start from these weights: FILE or FILE:SRC:DST
+allow_changes=false         # true: stage 11 goes on although what it trains from changed
 speed_perturb_factors=      # such as '0.9 1.0 1.1' (default: none)
 skip_bad=false              # true: leave bad utterances out instead of stopping
 min_seconds=0.1             # leave out shorter audio (training and validation)
@@ -37,7 +38,7 @@ local_data_opts=            # options for local/data.sh
 
 stages='1 data, 2 speed perturbation, 3 format, 4 filter, 5 tokens, 10 statistics, 11 train, 12 decode, 13 score, 14 pack'
 whole='stage stop_stage ngpu num_nodes nj ntoken'
-switches='skip_bad mandarin'
+switches='skip_bad mandarin allow_changes'
 . "$(dirname "$(readlink -f "$0")")/../stages.sh"
 
 [[ $token_type =~ ^(char|bpe|syllable)$ ]] ||

@@ -10,7 +10,7 @@ stage=1
 asr_args=
 expdir=exp
 dumpdir=dump
-results=RESULTS.md
+results= # RESULTS.md, see results.sh
 own="systems seeds jobs stage asr_args expdir dumpdir results $own"
 options=()
 while [ $# -gt 0 ]; do
@@ -33,6 +33,7 @@ while [ $# -gt 0 ]; do
     esac
     shift 2
 done
+. "$(dirname "$(readlink -f run_all.sh)")/../results.sh"
 options+=(--expdir "$expdir" --dumpdir "$dumpdir")
 threads=$(($(nproc) / jobs))
 if [ "$jobs" -gt 1 ]; then
@@ -60,7 +61,7 @@ make() { # make SYSTEM SEED [more options]; SYSTEM in a user's option becomes it
 make_all() { # make_all [more options]: every system whose RESULTS.md does not exist
     for seed in $seeds; do
         for system in $systems; do
-            [ ! -f "$expdir/${system}_seed$seed/RESULTS.md" ] || continue
+            ! done_before "${system}_seed$seed" "conf/tuning/train_$system.yaml" || continue
             while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done
             make "$system" "$seed" "$@" &
         done
@@ -96,7 +97,7 @@ compare() {
     done
 }
 
-report() { # all tables, into $results
+report() { # all tables
     python3 -m espnet_smoe.report.results --comparison "${tables[@]}" \
-        --out "$results" --command "${command% }"
+        --out "$(results_file)" --command "${command% }"
 }

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from espnet2.samplers.build_batch_sampler import build_batch_sampler
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -127,7 +128,7 @@ def test_the_cosine_of_the_configurations_is_that_of_40000_hours():
 @given(st.integers(3200, 10**7), st.integers(1, 12))
 def test_updates_are_as_many_as_espnets_trainer_makes(utterances, epochs):
     options = {"batch_size": 200, "accum_grad": 16, "max_epoch": epochs}
-    minibatches = len(range(0, utterances, 200))
+    minibatches = utterances // 200  # the rest is shared out, see below
     steps = sum(i % 16 == 0 for i in range(1, minibatches + 1))
     assert schedule.updates(utterances, options) == steps * epochs
 
@@ -138,6 +139,48 @@ def data(tmp_path) -> Path:
     folder.mkdir()
     (folder / "wav.scp").write_text("utt file.wav\n" * 64_000)
     return folder
+
+
+@pytest.mark.parametrize("kind", ["sorted", "unsorted", "numel", "length", "folded"])
+def test_minibatches_are_counted_as_espnets_samplers_make_them(tmp_path, kind):
+    folder = tmp_path / "train"
+    folder.mkdir()
+    lengths = {f"utt{i:03}": 1000 + 37 * i % 900 for i in range(107)}
+    for name, scale in (("speech_shape", 100), ("text_shape", 1)):
+        lines = [f"{utt} {length * scale}" for utt, length in lengths.items()]
+        (folder / name).write_text("\n".join(lines) + "\n")
+    (tmp_path / "wav.scp").write_text("".join(f"{utt} x.wav\n" for utt in lengths))
+    options = {"batch_type": kind, "batch_size": 10, "batch_bins": 1_000_000}
+    options |= {"accum_grad": 3, "max_epoch": 2}
+    sampler = build_batch_sampler(
+        type=kind,
+        batch_size=10,
+        batch_bins=1_000_000,
+        shape_files=[str(folder / name) for name in ("speech_shape", "text_shape")],
+        fold_lengths=[80000, 150],
+    )
+    steps = len(list(sampler)) // 3 * 2
+    assert steps > 4 and schedule.count_updates(options, tmp_path, tmp_path) == steps
+
+
+def test_options_of_the_training_count(data, capsys):
+    words = ["--max_epoch", "3", "--seed", "2", "--accum_grad", "32"]
+    schedule.main([str(RECIPE / "conf/train.yaml"), str(data), "--", *words])
+    assert "first_cycle_steps=30 " in capsys.readouterr().out
+
+
+def test_a_training_that_goes_on_keeps_its_cosine(data, tmp_path, capsys):
+    words = [str(RECIPE / "conf/train.yaml"), str(data), "--exp", str(tmp_path)]
+    longer = ["--", "--max_epoch", "20"]
+    record = {"scheduler_conf.first_cycle_steps": 7, "scheduler_conf.warmup_steps": 1}
+    (tmp_path / "provenance.json").write_text(json.dumps({"config": record}))
+    schedule.main([*words, *longer])
+    assert "first_cycle_steps=400 " in capsys.readouterr().out  # nothing was trained
+    (tmp_path / "checkpoint.pth").touch()
+    schedule.main([*words, *longer])
+    told = capsys.readouterr()
+    assert told.out.split()[1::2] == ["first_cycle_steps=7", "warmup_steps=1"]
+    assert "keeps its cosine of 7 updates" in told.err
 
 
 def test_the_options_of_the_schedule_can_be_passed_on(data, capsys):
@@ -238,7 +281,7 @@ def test_training_has_the_cosine_of_its_data_before_the_users_options(
     user = ["--asr_args", "--max_epoch 3", "--test_sets", "x"]
     (call,) = run(recipe, "--stage", "11", *options, *user)
     assert call["--asr_args"] == (
-        "--scheduler_conf first_cycle_steps=200 --scheduler_conf warmup_steps=10 "
+        "--scheduler_conf first_cycle_steps=60 --scheduler_conf warmup_steps=3 "
         "--max_epoch 3"
     )
     assert call["--test_sets"] == "x"

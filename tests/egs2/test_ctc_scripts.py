@@ -86,6 +86,14 @@ def test_the_tables_stand_in_the_order_of_the_paper(recipe):
     assert "experts exp/4e_seed1 --data dump/raw/test" in experts
 
 
+def test_a_part_of_the_systems_leaves_the_tables_of_all_alone(recipe):
+    (recipe / "RESULTS.md").write_text("```sh\n./run_all.sh --jobs 2\n```\n")
+    done, calls = run(recipe, "./run_all.sh", "--systems", "b1 b2")
+    results = next(call for call in calls if "report.results" in call)
+    assert value(results, "out") == "exp/RESULTS.md"
+    assert "--results RESULTS.md replaces it" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("systems", "made"),
     [

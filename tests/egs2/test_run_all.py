@@ -107,6 +107,35 @@ def test_what_is_done_is_not_done_again(recipe):
     assert trained == ["decffnx2_seed1"]
 
 
+def results_of(calls):
+    return next(value(c, "out") for c in calls if "report.results" in c)
+
+
+def test_the_tables_of_another_command_stay(recipe):
+    (recipe / "RESULTS.md").write_text("```sh\n./run_all.sh --seeds 1\\ 2\n```\n")
+    done, calls = run_all(recipe, "--seeds", "1")
+    assert results_of(calls) == "exp/RESULTS.md"
+    assert "RESULTS.md holds the tables of another command and stays" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options", [["--seeds", "1 2"], ["--test_sets", "x", "--results", "RESULTS.md"]]
+)
+def test_the_same_command_or_the_user_replaces_the_tables(recipe, options):
+    (recipe / "RESULTS.md").write_text("```sh\n./run_all.sh --seeds 1\\ 2\n```\n")
+    _, calls = run_all(recipe, *options)
+    assert results_of(calls) == "RESULTS.md"
+
+
+def test_a_system_older_than_its_configuration_is_named(recipe):
+    run_all(recipe)
+    (recipe / "conf/tuning").mkdir()
+    (recipe / "conf/tuning/train_base.yaml").touch()
+    done, _ = run_all(recipe, "--stage", "11")
+    assert "base_seed1 is not made again, although" in done.stderr
+    assert "decsmoe" not in done.stderr
+
+
 def test_an_option_that_every_system_has_of_its_own_is_refused(recipe):
     done, calls = run_all(recipe, "--asr_tag", "x", check=False)
     assert done.returncode == 1 and calls == []

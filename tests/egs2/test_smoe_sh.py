@@ -186,6 +186,19 @@ def test_training_on_conditions_that_nobody_makes_is_refused(recipe):
     assert "--on_nbwb true needs --nbwb_share" in result.stderr
 
 
+@pytest.mark.parametrize("share", ["0", "0.0", ".0", ""])
+def test_a_share_of_nothing_makes_no_conditions(recipe, share):
+    touch(recipe, *(f"data/{name}/wav.scp" for name in ("train", "dev", "test")))
+    ok(recipe, 3, "--nbwb_share", share)
+    assert len(calls(recipe)) == 3
+
+
+@pytest.mark.parametrize("share", ["2", "-0.1", "1.5", "half", "15%"])
+def test_a_share_that_is_none_is_refused(recipe, share):
+    result = smoe(recipe, "--nbwb_share", share)
+    assert f"--nbwb_share '{share}' is not a share between 0 and 1" in result.stderr
+
+
 @pytest.fixture
 def with_tokens(recipe):
     """The recipe after stage 5."""

@@ -16,24 +16,27 @@ asr_args=
 inference_config=conf/decode.yaml
 expdir=exp
 dumpdir=dump
+results=
 options=()
 while [ $# -gt 0 ]; do
     case $1 in -h | --help)
         sed -n '2,/^set /{s/^# \?//p}' "$0"
         echo "Its own options: --seeds, --stage, --asr_args, --inference_config, --expdir,"
-        echo "--dumpdir. Those of run.sh: ./run.sh --help"
+        echo "--dumpdir, --results. Those of run.sh: ./run.sh --help"
         exit ;;
     esac
     [ $# -ge 2 ] || { echo "$0: option $1 needs a value" >&2; exit 1; }
     case $1 in
-        --seeds | --stage | --asr_args | --inference_config | --expdir | --dumpdir)
+        --seeds | --stage | --asr_args | --inference_config | --expdir | --dumpdir | \
+            --results)
             printf -v "${1#--}" %s "$2" ;;
-        --stop_stage | --asr_tag | --asr_config | --results | --on_nbwb | --pretrained_model)
+        --stop_stage | --asr_tag | --asr_config | --on_nbwb | --pretrained_model)
             echo "$0: $1 belongs to run.sh; all systems have their own" >&2; exit 1 ;;
         *) options+=("$1" "$2") ;;
     esac
     shift 2
 done
+. "$(dirname "$(readlink -f run_all.sh)")/../results.sh"
 options+=(--inference_config "$inference_config" --expdir "$expdir" --dumpdir "$dumpdir")
 ctc_weight=$(awk '$1 == "ctc_weight:" {print $2}' "$inference_config")
 
@@ -75,13 +78,13 @@ fi
 for seed in $seeds; do
     for name in base decffnx2 decsmoe; do
         tag=${name}_seed$seed
-        [ -f "$expdir/$tag/RESULTS.md" ] || make "$tag" $name "$seed"
+        done_before "$tag" "conf/tuning/train_$name.yaml" || make "$tag" $name "$seed"
     done
     for pair in base:base_nbwb decsmoe:encdecsmoe; do
         from=$expdir/${pair%:*}_seed$seed
         tag=${pair#*:}_seed$seed
         config=${pair#*:}
-        [ ! -f "$expdir/$tag/RESULTS.md" ] || continue
+        ! done_before "$tag" "conf/tuning/train_$config.yaml" || continue
         python3 -m espnet_smoe upcycle "$from" --out "$expdir/$tag/init.pth" \
             --config "conf/tuning/train_$config.yaml"
         make "$tag" "$config" "$seed" --on_nbwb true \
@@ -93,7 +96,7 @@ compare table1 "Table 1: experts in the decoder" "" base decffnx2 decsmoe
 compare table2 "Table 2: fine-tuned on narrowband and wideband speech" _nbwb \
     base_nbwb encdecsmoe base decsmoe
 python3 -m espnet_smoe.report.results --comparison "${comparisons[@]}" \
-    --out RESULTS.md --command "${command% }"
+    --out "$(results_file)" --command "${command% }"
 
 experts=$expdir/encdecsmoe_seed${seeds%% *}
 for set in "$experts"/decode_*/*_nbwb; do

@@ -22,7 +22,7 @@ allow_changes=false         # true: stage 11 goes on although what it trains fro
 speed_perturb_factors=      # such as '0.9 1.0 1.1' (default: none)
 bandwidth=file              # file, auto or a label: see espnet-smoe prepare --help
 bandwidths='nb wb'          # the bandwidth labels of the data
-nbwb_share=                 # make *_nbwb sets too, of this share of training, such as 0.15
+nbwb_share=                 # make *_nbwb sets too, of this share of training, such as 0.15; 0: none
 on_nbwb=false               # true: stages 10 and 11 train on the *_nbwb sets
 skip_bad=false              # true: leave bad utterances out instead of stopping
 min_seconds=0.1             # leave out shorter audio (training and validation)
@@ -47,6 +47,9 @@ whole='stage stop_stage ngpu num_nodes nj nbpe'
 switches='skip_bad on_nbwb allow_changes'
 . "$(dirname "$(readlink -f "$0")")/../stages.sh"
 
+[[ $nbwb_share =~ ^(0(\.[0-9]*)?|\.[0-9]+|1(\.0*)?)?$ ]] ||
+    die "--nbwb_share '$nbwb_share' is not a share between 0 and 1"
+[[ $nbwb_share =~ [1-9] ]] || nbwb_share= # 0 is none
 ! "$on_nbwb" || [ -n "$nbwb_share" ] || die "--on_nbwb true needs --nbwb_share"
 
 # Names that follow from the options.

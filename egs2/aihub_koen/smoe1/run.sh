@@ -50,7 +50,14 @@ if [ "$stage" -le 11 ] && [ "$stop_stage" -ge 11 ]; then
     [ -z "$(given speed_perturb_factors '')" ] || set+=_sp
     [ "$(given on_nbwb false)" = false ] || set+=_nbwb
     python=$(given python python3)
-    schedule=$("${python##* }" local/schedule.py \
-        "$(given asr_config conf/train.yaml)" "$(given dumpdir dump)/raw/$set")
+    config=$(given asr_config conf/train.yaml)
+    tokens=$(given bpe_type bbpe)$(given nbpe 40000)
+    exp=$(given expdir exp)
+    tag=$(basename "${config%.*}")_$tokens
+    [ -z "$(given speed_perturb_factors '')" ] || tag+=_sp
+    # shellcheck disable=SC2046
+    schedule=$("${python##* }" local/schedule.py "$config" \
+        "$(given dumpdir dump)/raw/$set" --stats "$exp/stats_${set}_$tokens" \
+        --exp "$exp/$(given asr_tag "$tag")" -- $(given asr_args ''))
 fi
 stages 11 100 --test_sets "$test_sets" --asr_args "$schedule $(given asr_args '')"

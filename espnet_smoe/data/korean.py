@@ -24,6 +24,8 @@ import re
 import unicodedata
 from dataclasses import dataclass, fields
 
+from espnet_smoe.data.korean_numbers import read_signs, spell_numbers
+from espnet_smoe.data.number_forms import CURRENCY_SIGNS, Doubts
 from espnet_smoe.data.unicode_text import normalize_unicode
 
 CHOICES = {
@@ -51,9 +53,10 @@ class KoreanOptions:
             utterance (the text becomes empty): it has speech that no text covers.
         anonymised: ``drop`` the mark in place of a name, or ``reject`` the utterance.
         punctuation: ``drop`` or ``keep`` (``.,?!`` and the like; never brackets).
-        numbers: ``keep`` digits that are left, or ``spell`` them in Sino-Korean.
-            A count that is read in native Korean (3개, 세 개) comes out wrong (삼개):
-            only a dual form knows.
+        numbers: ``keep`` digits that are left, or ``spell`` them as they are read
+            (:mod:`~espnet_smoe.data.korean_numbers`). Signs about them (3:30, -5도,
+            3~5개) become words either way; ``% ℃ $`` and the letters of units stay
+            with digits that are kept.
 
     Raises:
         ValueError: A field has a value that it does not know.
@@ -79,7 +82,10 @@ class KoreanOptions:
 
 
 def normalise(
-    text: str, options: KoreanOptions = KoreanOptions(), spoken_first: bool = False
+    text: str,
+    options: KoreanOptions = KoreanOptions(),
+    spoken_first: bool = False,
+    doubts: Doubts | None = None,
 ) -> str:
     """Turn a transcription with marks into plain text.
 
@@ -88,6 +94,8 @@ def normalise(
         options: What becomes of each mark.
         spoken_first: Dual forms are ``(spoken)/(written)``, as in the long-recording
             corpora, and not ``(written)/(spoken)``, as in KsponSpeech.
+        doubts: Receives numbers that may be read otherwise, and signs that have no
+            reading and are left out.
 
     Returns:
         The text in NFC with single spaces; empty where nothing is left. Given to
@@ -100,12 +108,18 @@ def normalise(
         '70%'
     """
     # A mark taken away can bring another to light, so go on until nothing changes.
-    while (plain := _normalise_once(text, options, spoken_first)) != text:
-        text = plain
+    doubts = [] if doubts is None else doubts
+    while (plain := _normalise_once(text, options, spoken_first, doubts)) != text:
+        text, doubts = plain, []
     return text
 
 
-def _normalise_once(text: str, options: KoreanOptions, spoken_first: bool) -> str:
+normalize = normalise
+
+
+def _normalise_once(
+    text: str, options: KoreanOptions, spoken_first: bool, doubts: Doubts
+) -> str:
     text = normalize_unicode(text)
     text = SOUND_AFTER_SLASH.sub(" ", text)
     text = _choose_dual(text, (options.dual == "spoken") == spoken_first)
@@ -118,9 +132,11 @@ def _normalise_once(text: str, options: KoreanOptions, spoken_first: bool) -> st
     text = TAGGED_WORD.sub(_untag, text)
     text = SOUND.sub(" ", text)
     text = _marked_words(text, options)
-    text = _punctuation(text, keep=options.punctuation == "keep")
     if options.numbers == "spell":
-        text = spell_numbers(text)
+        text = spell_numbers(text, doubts)
+    else:
+        text = read_signs(text, spell=False, doubts=doubts)
+    text = _punctuation(text, keep=options.punctuation == "keep")
     return " ".join(text.split())
 
 
@@ -178,7 +194,7 @@ def _marked_words(text: str, options: KoreanOptions) -> str:
 
 # Characters
 
-SPOKEN_SYMBOLS = "%℃$₩€£"  # read aloud beside a digit
+SPOKEN_SYMBOLS = "%‰℃℉°" + CURRENCY_SIGNS  # read aloud
 PUNCTUATION_KEPT = ".,?!…:;'\"‘’“”-~·" + SPOKEN_SYMBOLS
 
 
@@ -201,7 +217,7 @@ def _stays(before: str, here: str, after: str, keep: bool) -> bool:
         return _is_digit(before) and _is_digit(after)
     if here in "&'":  # AT&T, don't
         return _is_latin(before) and _is_latin(after)
-    return here in SPOKEN_SYMBOLS and (_is_digit(before) or _is_digit(after))
+    return here in SPOKEN_SYMBOLS
 
 
 def _is_digit(char: str) -> bool:
@@ -210,55 +226,3 @@ def _is_digit(char: str) -> bool:
 
 def _is_latin(char: str) -> bool:
     return char.isascii() and char.isalpha()
-
-
-# Numbers
-
-NUMBER = re.compile(
-    r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?"
-)
-DIGITS = str.maketrans("0123456789", "공일이삼사오육칠팔구")
-DECIMALS = str.maketrans("0123456789", "영일이삼사오육칠팔구")
-UNITS = {
-    "%": " 퍼센트",
-    "℃": " 도",
-    "$": " 달러",
-    "₩": " 원",
-    "€": " 유로",
-    "£": " 파운드",
-}
-LONGEST_NUMBER = 16  # digits: up to 조; longer ones are codes
-
-
-def spell_numbers(text: str) -> str:
-    """Write digits out in Sino-Korean, and the units ``% ℃ $ ₩ € £`` beside them.
-
-    A number with a leading zero or more than 16 digits is read digit by digit, as a
-    telephone number is.
-
-    Example:
-        >>> spell_numbers("2,024년 3.5%")
-        '이천이십사년 삼 점 오 퍼센트'
-
-    Raises:
-        ImportError: There are digits and num2words is not installed.
-    """
-    units = re.escape("".join(UNITS))
-    before = re.compile(rf"([{units}])\s*({NUMBER.pattern})")
-    text = before.sub(lambda match: match.group(2) + match.group(1), text)
-    text = NUMBER.sub(lambda match: _spell(match.group().replace(",", "")), text)
-    return re.sub(rf"[{units}]", lambda match: UNITS[match.group()], text)
-
-
-def _spell(number: str) -> str:
-    whole, _, decimals = number.partition(".")
-    point = f" 점 {decimals.translate(DECIMALS)}" if decimals else ""
-    if len(whole) > LONGEST_NUMBER or (len(whole) > 1 and whole[0] == "0"):
-        return whole.translate(DIGITS) + point
-    try:
-        from num2words import num2words
-    except ImportError as error:
-        raise ImportError(
-            'numbers: spell needs num2words: pip install "espnet-smoe[corpora]"'
-        ) from error
-    return num2words(int(whole), lang="ko") + point

@@ -23,6 +23,7 @@ from itertools import product
 from types import MappingProxyType, ModuleType
 
 from espnet_smoe.data.mandarin_numbers import read_numbers
+from espnet_smoe.data.number_forms import Doubts
 from espnet_smoe.data.unicode_text import normalize_unicode
 
 Reading = tuple[str, ...]  # units of one word
@@ -38,13 +39,18 @@ SILENT_SYMBOLS = "~^`"
 MISSING = 'Mandarin text needs {}: pip install "espnet-smoe[mandarin]"'
 
 
-def normalise(text: str) -> str:
+def normalise(text: str, doubts: Doubts | None = None) -> str:
     """Plain text: what is said and nothing else, written in one way.
 
     Full-width forms become half-width, Latin letters small, numbers are written as
     they are read (:func:`~espnet_smoe.data.mandarin_numbers.read_numbers`), punctuation
     and spaces between Hanzi go. Signs that are read aloud (``& @ # / + =``) and emoji
     stay: they have no reading, so that :class:`Syllables` can name them.
+
+    Args:
+        text: As it is written.
+        doubts: Receives numbers that may be read otherwise, and signs beside them
+            that have no reading.
 
     Returns:
         The text; empty where nothing is left. Given to this function again, it comes
@@ -55,15 +61,20 @@ def normalise(text: str) -> str:
         "打开 wifi 好吗 don't 等到十二点"
     """
     # A character taken away can join its neighbours, so go on until nothing changes.
-    while (plain := _normalise_once(text)) != text:
-        text = plain
+    doubts = [] if doubts is None else doubts
+    while (plain := _normalise_once(text, doubts)) != text:
+        text, doubts = plain, []
     return text
 
 
-def _normalise_once(text: str) -> str:
-    text = unicodedata.normalize("NFKC", normalize_unicode(text).replace("’", "'"))
+normalize = normalise
+
+
+def _normalise_once(text: str, doubts: Doubts) -> str:
+    # before letters become small (mW is not MW) and NFKC loses what ① and ² mean
+    text = read_numbers(normalize_unicode(text), doubts)
+    text = unicodedata.normalize("NFKC", text.replace("’", "'"))
     text = unicodedata.normalize("NFKC", text.lower())
-    text = read_numbers(text)
     kept = {match.start() for match in APOSTROPHE.finditer(text)}
     text = "".join(here if at in kept else _plain(here) for at, here in enumerate(text))
     # English stands apart, so that spaces mean the same however it was typed.
@@ -113,10 +124,10 @@ class Segmenter:
         for word in own:
             self._jieba.add_word(word)
 
-    def __call__(self, text: str) -> list[str]:
-        """Words of a text, which is normalised first."""
+    def __call__(self, text: str, doubts: Doubts | None = None) -> list[str]:
+        """Words of a text, which is normalised first; see there for ``doubts``."""
         words: list[str] = []
-        for token in TOKEN.findall(normalise(text)):
+        for token in TOKEN.findall(normalise(text, doubts)):
             if re.match(HANZI, token):
                 words += self._jieba.lcut(token, HMM=False)
             else:

@@ -24,6 +24,7 @@ TABLES = (*REQUIRED_TABLES, *OPTIONAL_TABLES, "utt2num_samples", TEXT_SYLLABLE)
 GIVE_READING = (
     "Correct the text, or give the reading: a line 'word unit unit' in --words"
 )
+LISTEN = "Listen, and write what is said"
 TRANSCRIBE = "Transcribe it, or take it out of the data directory"
 FULL_INVENTORY = "Use --inventory full"
 
@@ -64,7 +65,13 @@ def read_set(directory: Path, segmenter: Segmenter, ledger: Ledger) -> TextSet:
     table = read_table(path, problems)
     if not table:
         raise ValueError(f"{path} holds no transcript; see stages 3 and 4.")
-    found = TextSet(directory, {utt: segmenter(text) for utt, text in table.items()})
+    found = TextSet(directory, {})
+    for utt, text in table.items():
+        doubts: list[str] = []
+        found.sentences[utt] = segmenter(text, doubts)
+        if doubts:
+            cause = f"may be read otherwise or not at all: {'; '.join(doubts)}"
+            ledger.keep(found.name, "doubtful reading", found.text, utt, cause, LISTEN)
     for p in problems:
         ledger.drop(found.name, "unreadable line", p.file, p.utterance, p.cause, p.cure)
     return found

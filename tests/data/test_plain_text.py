@@ -17,6 +17,14 @@ def test_each_directory_gets_its_texts_in_plain_characters(tmp_path):
         assert plain == {"b": "买 wifi 好吗", "a": "十二点"}
 
 
+def test_readings_to_check_are_listed(tmp_path, capsys):
+    write_table(tmp_path / "text", {"a": "营业24/7", "b": "好😀", "c": "3-5个"})
+    main([str(tmp_path)])
+    rows = (tmp_path / "text_plain_doubts.tsv").read_text(encoding="utf-8")
+    assert rows == "a\t24/7\nb\t😀\n"
+    assert "2 readings to check" in capsys.readouterr().out
+
+
 def test_an_utterance_of_which_nothing_is_left_is_named(tmp_path):
     write_table(tmp_path / "text", {"a": "你好", "b": "！？"})
     with pytest.raises(SystemExit, match="utterance b: nothing that is said"):

@@ -55,8 +55,10 @@ def collect(
     raw = _all_entries(roots, fleurs_root, config, ledger)
     for entry in raw:
         source = entry.text
-        entry.text = normalise(source, options, entry.spoken_first)
+        doubts: list[str] = []
+        entry.text = normalise(source, options, entry.spoken_first, doubts)
         if _complete(entry, source, ids, ledger):
+            _note_doubts(entry, doubts, ledger)
             _translate(entry, source, translations)
             entries.append(entry)
     return entries
@@ -110,6 +112,14 @@ def _complete(entry: Entry, source: str, ids: set[str], ledger: Ledger) -> bool:
         return True
     ledger.drop(entry.corpus, reason, *where, cause, cure)
     return False
+
+
+def _note_doubts(entry: Entry, doubts: list[str], ledger: Ledger) -> None:
+    if doubts:
+        cause = f"may be read otherwise or not at all: {'; '.join(doubts)}"
+        cure = "Listen, and write what is said"
+        reason = "doubtful reading"
+        ledger.keep(entry.corpus, reason, entry.label, entry.id, cause, cure)
 
 
 def _translate(entry: Entry, source: str, translations: Translations) -> None:

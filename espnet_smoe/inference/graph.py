@@ -25,6 +25,7 @@ import numpy as np
 from espnet_smoe.command import run_command
 from espnet_smoe.data.data_dir import write_lines
 from espnet_smoe.data.tokens import BLANK
+from espnet_smoe.data.unicode_text import normalize_unicode
 from espnet_smoe.inference.fst import (
     EPSILON,
     Reading,
@@ -107,7 +108,7 @@ def read_lexicon(path: Path, tokens: Sequence[str]) -> dict[str, list[tuple[str,
     known = set(tokens) - {BLANK}
     lexicon: dict[str, dict[tuple[str, ...], None]] = {}
     for number, line in enumerate(_read_lines(path), 1):
-        if not (fields := line.split()):
+        if not (fields := normalize_unicode(line).split()):
             continue
         word, units = fields[0], tuple(fields[1:])
         if not units:
@@ -121,8 +122,8 @@ def read_lexicon(path: Path, tokens: Sequence[str]) -> dict[str, list[tuple[str,
                 "lacks. Correct the reading, or write both files anew (stage 5)."
             )
         lexicon.setdefault(word, {})[units] = None
-    for mark in SPECIAL:
-        lexicon.pop(mark, None)  # no word that can be said
+    for mark in [word for word in lexicon if word.lower() in SPECIAL]:
+        del lexicon[mark]  # no word that can be said
     if not lexicon:
         raise ValueError(f"{path}: no words in it. Write a lexicon (stage 5).")
     return {word: list(readings) for word, readings in lexicon.items()}

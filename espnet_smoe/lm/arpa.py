@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import os
 import re
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +15,13 @@ from typing import NoReturn
 
 import numpy as np
 
+from espnet_smoe.data.unicode_text import normalize_unicode
 from espnet_smoe.lm.ngram import NGram
 from espnet_smoe.lm.text import MARKS, SPECIAL, UNKNOWN, read_lines
 from espnet_smoe.lm.trie import ABSENT, NEVER, Level, Trie
 
 BLOCK = 1 << 16  # n-grams written at once
+SPELLED = {mark.encode(): mark.encode() for mark in SPECIAL}  # <UNK> is <unk>
 ROUNDING = 1e-4  # log10: a probability of 1 may be written a little above
 
 
@@ -72,10 +76,11 @@ def _blocks(ngram: NGram, order: int) -> Iterator[str]:
 def read_arpa(path: Path | str) -> NGram:
     """Read a model that any toolkit wrote.
 
-    A file without ``<unk>`` gives it no probability.
+    ``<unk>``, ``<s>`` and ``</s>`` may be in capitals; words come in the one Unicode
+    form. A file without ``<unk>`` gives it no probability.
 
     Args:
-        path: File, in UTF-8; ``.gz`` is read as it is.
+        path: File, in UTF-8 with or without its mark; ``.gz`` is read as it is.
 
     Raises:
         ValueError: The file is missing, empty, truncated or contradicts itself; says
@@ -125,6 +130,8 @@ class _Reader:
         """The next line that is not blank."""
         for line in self.lines:
             self.number += 1
+            if self.number == 1:
+                line = self._without_mark(line)
             if stripped := line.strip():
                 return stripped
         if self.number == 0:
@@ -133,16 +140,22 @@ class _Reader:
             f"the file ends before {awaited}", "Give a whole file in ARPA format"
         )
 
+    def _without_mark(self, line: bytes) -> bytes:
+        """The first line without the mark of its encoding."""
+        if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            self._fail("UTF-16", "Convert the file to UTF-8 with iconv")
+        return line.removeprefix(codecs.BOM_UTF8)
+
     def _counts(self) -> list[int]:
         """Numbers of n-grams that \\data\\ promises."""
-        while (line := self._next("\\data\\")) != b"\\data\\":
+        while (line := self._next("\\data\\")).lower() != b"\\data\\":
             if line.startswith(b"\\"):
                 self._fail(
                     f"{_shown(line)} before \\data\\", "Give a file in ARPA format"
                 )
         counts: list[int] = []
-        while (line := self._next()) != b"\\1-grams:":
-            match = re.fullmatch(rb"ngram\s+(\d+)\s*=\s*(\d+)", line)
+        while (line := self._next()).lower() != b"\\1-grams:":
+            match = re.fullmatch(rb"ngram\s+(\d+)\s*=\s*(\d+)", line.lower())
             if not match or int(match[1]) != len(counts) + 1:
                 self._fail(
                     f"expected 'ngram {len(counts) + 1}=...' or '\\1-grams:', got "
@@ -177,7 +190,7 @@ class _Reader:
                 "Copy the file again, or correct the number",
             )
         head = "\\end\\" if order == len(counts) else f"\\{order + 1}-grams:"
-        if line != head.encode():
+        if line.lower() != head.encode():
             self._fail(f"expected {head}, got {_shown(line)}", "Write the file again")
         return section
 
@@ -192,9 +205,11 @@ class _Reader:
         return number
 
     def _ids(self, words: list[bytes], new: bool) -> list[int]:
+        words = [SPELLED.get(w.lower(), w) if w[:1] == b"<" else w for w in words]
         if new:
             if words[0] in self.index:
-                self._fail(f"{_shown(words[0])} stands twice", "Take one out")
+                also = " (in any case)" if words[0] in SPELLED else ""
+                self._fail(f"{_shown(words[0])}{also} stands twice", "Take one out")
             self.index[words[0]] = len(self.index)
         try:
             return [self.index[word] for word in words]
@@ -222,10 +237,13 @@ class _Reader:
             words.append(UNKNOWN)
             section.log_prob.append(NEVER)
             section.backoff.append(0.0)
+        words = _in_one_form(words)
         places = {word: place for place, word in enumerate(words)}
         words = list(dict.fromkeys([*SPECIAL, *words]))
-        self.index = {word.encode(): i for i, word in enumerate(words)}
         rank = np.array([places[word] for word in words])
+        numbers = dict(zip(rank.tolist(), range(len(words))))
+        self.index = {word: numbers[place] for word, place in self.index.items()}
+        self.index[UNKNOWN.encode()] = 0
         return words, section.level(np.arange(len(words)), rank)
 
     def _level(self, order: int, section: _Section, above: Trie) -> Level:
@@ -247,6 +265,16 @@ class _Reader:
                 section.line[rank[i + 1]],
             )
         return section.level(keys[rank], rank)
+
+
+def _in_one_form(words: list[str]) -> list[str]:
+    """Words in the one Unicode form, but for those that it would make the same."""
+    forms = [normalize_unicode(word) for word in words]
+    counts = Counter(forms)
+    return [
+        form if form and " " not in form and counts[form] == 1 else word
+        for word, form in zip(words, forms)
+    ]
 
 
 def _shown(text: bytes) -> str:

@@ -14,11 +14,12 @@ from espnet_smoe.data.unicode_text import normalize_unicode
 
 UNKNOWN = "<unk>"
 MARKS = ("<s>", "</s>")
+GZIP = b"\x1f\x8b"  # how a gzip file begins
 SPECIAL = (UNKNOWN, *MARKS)  # ids 0, 1, 2
 
 
 def read_lines(path: Path | str) -> Iterator[bytes]:
-    """Lines of a file, or of the file within where the name ends in ``.gz``.
+    """Lines of a file, or of the file within where it is gzip, whatever its name.
 
     Raises:
         ValueError: The file does not exist, or is no whole gzip file.
@@ -26,7 +27,9 @@ def read_lines(path: Path | str) -> Iterator[bytes]:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path} does not exist. Give the path of a file.")
-    opener: Callable = gzip.open if path.suffix == ".gz" else open
+    with open(path, "rb") as file:
+        packed = file.read(len(GZIP)) == GZIP
+    opener: Callable = gzip.open if packed or path.suffix == ".gz" else open
     with opener(path, "rb") as lines:
         try:
             yield from lines

@@ -2,6 +2,7 @@
 
 import gzip
 import re
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,60 @@ def test_files_of_other_toolkits_are_read(tmp_path):
     assert model.log_prob("a", ["<s>"]) == pytest.approx(-0.5 - 0.6)
     assert model.log_prob("b", ["a"]) == pytest.approx(NEVER - 0.7)
     assert model.log_prob("drop") == model.log_prob("unheard") == NEVER
+
+
+@pytest.mark.parametrize("unknown", ["<unk>", "<UNK>", "<Unk>"])
+@pytest.mark.parametrize("start", ["<s>", "<S>"])
+def test_marks_may_be_in_capitals(tmp_path, unknown, start):
+    text = SRILM.replace("-inf\tdrop", f"-1.2\t{unknown}").replace("<s>", start)
+    model = read_arpa(written(tmp_path / "lm.arpa", text))
+    assert model.words == ["<unk>", "<s>", "</s>", "b", "a"]
+    assert model.log_prob("heard by nobody") == pytest.approx(-1.2)
+    assert model.log_prob("b", ["<s>"]) == pytest.approx(-0.2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "\ufeff" + text,
+        lambda text: "\ufeff" + text.partition("\n\n")[2],  # the mark before \data\
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("\n", "\n \t\n"),
+        lambda text: text.replace("\t", "   ").replace("=", " = "),
+        lambda text: text.replace("-inf", "-99"),
+        lambda text: text.replace("-inf", "-Infinity"),
+        lambda text: text.replace("-grams", "-GRAMS").replace("data", "DATA"),
+    ],
+)
+def test_every_way_to_lay_the_file_out_gives_the_same_model(tmp_path, change):
+    plain = read_arpa(written(tmp_path / "plain.arpa"))
+    model = read_arpa(written(tmp_path / "lm.arpa", change(SRILM)))
+    assert model.words == plain.words
+    for word in plain.words:
+        assert model.log_prob(word, ["b"]) == plain.log_prob(word, ["b"])
+
+
+def test_words_are_in_the_one_unicode_form(tmp_path):
+    decomposed = unicodedata.normalize("NFD", "가")
+    text = SRILM.replace("\ta\t", f"\t{decomposed}\t").replace("b a", f"b {decomposed}")
+    model = read_arpa(written(tmp_path / "lm.arpa", text))
+    assert model.words[-1] == "가"
+    assert model.log_prob("가", ["b"]) == pytest.approx(-0.1)
+
+
+def test_two_unknown_words_and_utf16_are_told(tmp_path):
+    text = SRILM.replace("drop", "<unk>").replace("b  -0.25", "<UNK>")
+    with pytest.raises(ValueError, match=r":11: '<unk>' \(in any case\) stands twice"):
+        read_arpa(written(tmp_path / "lm.arpa", text))
+    (tmp_path / "lm.arpa").write_bytes(SRILM.encode("utf-16"))
+    with pytest.raises(ValueError, match=":1: UTF-16. Convert the file to UTF-8"):
+        read_arpa(tmp_path / "lm.arpa")
+
+
+def test_a_packed_file_is_read_whatever_its_name(tmp_path):
+    path = tmp_path / "lm.arpa"
+    path.write_bytes(gzip.compress(SRILM.encode()))
+    assert read_arpa(path).counts == [6, 2]
 
 
 def test_order_without_ngrams_is_none(tmp_path):

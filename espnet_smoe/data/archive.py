@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO
 
-MEMBER = re.compile(r"(?P<archive>.+?\.zip)!(?P<member>.+)", re.IGNORECASE | re.DOTALL)
+MARK = re.compile(r"(?<=.)\.zip!", re.IGNORECASE | re.DOTALL)
 MOST_ARCHIVES_OPEN = 8
 LARGEST_IN_MEMORY = 256 * 2**20  # bytes; a larger member is unpacked to a scratch file
 UTF8_FLAG = 0x800
@@ -25,12 +25,21 @@ UTF8_FLAG = 0x800
 def split_member(reference: str) -> tuple[str, str]:
     """Take ``ARCHIVE.zip!MEMBER`` apart; the member of a plain path is empty.
 
+    Where a file of exactly that name exists, it is meant.
+
     Example:
         >>> split_member("TS_01.zip!S1/a.wav"), split_member("S1/a.wav")
         (('TS_01.zip', 'S1/a.wav'), ('S1/a.wav', ''))
     """
-    match = MEMBER.fullmatch(reference)
-    return (match["archive"], match["member"]) if match else (reference, "")
+    if os.path.isfile(reference):
+        return reference, ""
+    ends = [match.end() - 1 for match in MARK.finditer(reference)]
+    # of a path with several, the one at which an archive lies
+    ends.sort(key=lambda end: not os.path.isfile(reference[:end]))
+    for end in ends:
+        if reference[end + 1 :]:
+            return reference[:end], reference[end + 1 :]
+    return reference, ""
 
 
 def members(archive: Path | str) -> list[str]:

@@ -32,10 +32,13 @@ from tqdm import tqdm
 from espnet_smoe.command import quiet_worker, run_command
 from espnet_smoe.data.audio import (
     change_speed,
-    read_audio,
+    is_whole,
     resample,
     version_of,
     write_wav,
+)
+from espnet_smoe.data.audio import (
+    read_listed as read_audio,
 )
 from espnet_smoe.data.check import Utterance, check_tables
 from espnet_smoe.data.codec import BANDWIDTH_OF, CONDITIONS, Condition
@@ -128,7 +131,7 @@ def hear(job: Job) -> Problem | None:
     Returns:
         What is wrong with the audio, if anything.
     """
-    if job.path.exists():
+    if is_whole(job.path):
         return None
     utt = job.passage.utterance
     try:

@@ -106,7 +106,8 @@ class _Checker:
 
     def find_strangers(self) -> None:
         """Report the lines of other tables whose utterance has no audio."""
-        known = self.tables["wav.scp"]
+        # those whose line there, or in segments, is at fault have been reported
+        known = self.tables["wav.scp"].keys() | {p.utterance for p in self.problems}
         for name, table in self.tables.items():
             for utt in table:
                 if utt not in known:

@@ -7,13 +7,17 @@ whole list once.
 
 from __future__ import annotations
 
+import codecs
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 NO_TRANSLATION = "<na>"
-REQUIRED_TABLES = ("wav.scp", "text")
+WAV_SCP = "wav.scp"
+SEGMENTS = "segments"
+REQUIRED_TABLES = (WAV_SCP, "text")
 OPTIONAL_TABLES = (
     "text_st",
     "utt2bandwidth",
@@ -47,7 +51,8 @@ def read_table(path: Path | str, problems: list[Problem]) -> dict[str, str]:
     """Read the lines ``utterance value`` of a file.
 
     Runs of white space in a value become one space, since they carry nothing and
-    ESPnet's readers drop some of them anyway.
+    ESPnet's readers drop some of them anyway. A path in ``wav.scp`` stays as it is;
+    only a newline it cannot hold.
 
     Args:
         path: The file, in UTF-8.
@@ -58,14 +63,17 @@ def read_table(path: Path | str, problems: list[Problem]) -> dict[str, str]:
         Of a doubled id the first line is kept.
     """
     table: dict[str, str] = {}
+    verbatim = Path(path).name == WAV_SCP
     with open(path, "rb") as lines:
         for number, raw in enumerate(lines, 1):
             words = raw.decode("utf-8-sig", errors="replace").split()
             if not words:
                 continue
             utterance, value = words[0], " ".join(words[1:])
+            if verbatim:
+                value = _path_in(raw)
             place = f"{path}:{number}"
-            if not _is_utf8(raw):
+            if not _is_utf8(raw.split(None, 1)[0] if verbatim else raw):
                 problems.append(
                     Problem(place, utterance, "not UTF-8", "Convert it with iconv")
                 )
@@ -78,6 +86,68 @@ def read_table(path: Path | str, problems: list[Problem]) -> dict[str, str]:
     return table
 
 
+def _path_in(line: bytes) -> str:
+    """What stands behind the id, with the bytes of its file name."""
+    _, *rest = line.removeprefix(codecs.BOM_UTF8).strip(b"\r\n").split(None, 1)
+    path = os.fsdecode(rest[0]) if rest else ""
+    return path if os.path.exists(path) else path.strip()
+
+
+def read_recordings(directory: Path | str, problems: list[Problem]) -> dict[str, str]:
+    """Read where each utterance is to be heard, as ``segments`` cuts it.
+
+    Args:
+        directory: With ``wav.scp``; and with Kaldi's ``segments`` where its lines are
+            recordings: ``utterance recording start end`` in seconds, ``end`` -1 for
+            that of the recording.
+        problems: Receives what is wrong.
+
+    Returns:
+        Utterance to reference, see :mod:`espnet_smoe.data.audio`.
+    """
+    recordings = read_table(Path(directory) / WAV_SCP, problems)
+    path = Path(directory) / SEGMENTS
+    if not path.is_file():
+        return recordings
+    utterances = {}
+    for utterance, value in read_table(path, problems).items():
+        try:
+            utterances[utterance] = _part_of(value.split(), recordings)
+        except ValueError as error:
+            cause, _, cure = str(error).rpartition(". ")
+            problems.append(Problem(str(path), utterance, cause, cure))
+    return utterances
+
+
+def _part_of(fields: list[str], recordings: Mapping[str, str]) -> str:
+    """The reference of a line of ``segments``, without its id."""
+    if len(fields) != 3:
+        raise ValueError(
+            f"{len(fields) + 1} fields. Write: utterance recording start end"
+        )
+    from espnet_smoe.data.audio import segment  # not needed where there are no parts
+
+    recording, *times = fields
+    if recording not in recordings:
+        raise ValueError(
+            f"recording '{recording}' is not in wav.scp. Add it there or remove the "
+            "segment"
+        )
+    try:
+        start, end = map(float, times)
+    except ValueError:
+        start = end = math.nan
+    whole = end == -1
+    if not (math.isfinite(start) and math.isfinite(end) and start >= 0):
+        raise ValueError(f"times {' '.join(times)}. Give seconds from 0 on")
+    if not whole and end <= start:
+        raise ValueError(
+            f"it ends at {times[1]} s, not behind its start at {times[0]} s. Correct "
+            "the times, in seconds"
+        )
+    return segment(recordings[recording], start, None if whole else end)
+
+
 def _is_utf8(raw: bytes) -> bool:
     try:
         raw.decode("utf-8")
@@ -87,7 +157,7 @@ def _is_utf8(raw: bytes) -> bool:
 
 
 def read_tables(directory: Path | str) -> tuple[dict[str, dict[str, str]], list]:
-    """Read every table of a data directory.
+    """Read every table of a data directory; ``wav.scp`` as ``segments`` cuts it.
 
     Returns:
         The tables by file name (optional files that are absent are left out), and
@@ -101,7 +171,9 @@ def read_tables(directory: Path | str) -> tuple[dict[str, dict[str, str]], list]
     tables = {}
     for name in REQUIRED_TABLES + OPTIONAL_TABLES:
         path = directory / name
-        if path.is_file():
+        if name == WAV_SCP and path.is_file():
+            tables[name] = read_recordings(directory, problems)
+        elif path.is_file():
             tables[name] = read_table(path, problems)
         elif name in REQUIRED_TABLES:
             raise ValueError(
@@ -113,7 +185,17 @@ def read_tables(directory: Path | str) -> tuple[dict[str, dict[str, str]], list]
 
 
 def write_table(path: Path | str, table: Mapping[str, object]) -> None:
-    """Write lines ``utterance value``; a reader never sees half a file."""
+    """Write lines ``utterance value``; a reader never sees half a file.
+
+    Raises:
+        ValueError: A value holds a newline, which no table can.
+    """
+    for utt, value in table.items():
+        if "\n" in str(value) or "\r" in str(value):
+            raise ValueError(
+                f"{path}: the value of {utt} holds a newline: {str(value)!r}. Rename "
+                "the file or take the newline out."
+            )
     write_lines(path, (f"{utt} {value}" for utt, value in table.items()))
 
 
@@ -122,6 +204,9 @@ def write_lines(path: Path | str, lines: Iterable[str]) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
-    with open(partial, "w", encoding="utf-8") as out:
+    # names of files need not be UTF-8: they keep their bytes
+    with open(partial, "w", encoding="utf-8", errors="surrogateescape") as out:
         out.writelines(f"{line}\n" for line in lines)
+        out.flush()
+        os.fsync(out.fileno())
     os.replace(partial, path)

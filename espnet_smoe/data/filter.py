@@ -6,6 +6,7 @@ python3 -m espnet_smoe.data.filter --in dump/raw/org/train --out dump/raw/train
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -73,8 +74,15 @@ def limits_of(args: argparse.Namespace) -> Limits:
         ValueError: A limit is negative or the tokenizer does not exist.
     """
     limits = Limits(args.min_seconds, args.max_seconds, args.max_tokens)
+    if not all(map(math.isfinite, (limits.min_seconds, limits.max_seconds))):
+        raise ValueError(f"a limit is no number of seconds: {limits}. Use 0 for none.")
     if min(limits.min_seconds, limits.max_seconds, limits.max_tokens) < 0:
         raise ValueError(f"a limit is negative: {limits}. Use 0 for no limit.")
+    if 0 < limits.max_seconds < limits.min_seconds:
+        raise ValueError(
+            f"--min-seconds {limits.min_seconds:g} is longer than --max-seconds "
+            f"{limits.max_seconds:g}: nothing would be left. Exchange them."
+        )
     if args.bpemodel and not args.bpemodel.is_file():
         raise ValueError(f"{args.bpemodel} does not exist; stage 5 makes it.")
     return limits

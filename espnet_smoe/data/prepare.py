@@ -31,10 +31,14 @@ from espnet_smoe.data.audio import (
     SAMPLE_RATE,
     change_speed,
     fits,
-    read_audio,
+    is_as_stamped,
     resample,
+    stamp_of,
     version_of,
     write_wav,
+)
+from espnet_smoe.data.audio import (
+    read_listed as read_audio,
 )
 from espnet_smoe.data.check import AUTO, Utterance, check_tables
 from espnet_smoe.data.data_dir import (
@@ -75,12 +79,15 @@ class AudioResult:
         wav: Path of the 16 kHz mono 16-bit file.
         samples: Its length at 16 kHz.
         bandwidth: The label heard in the audio, where it was asked for.
+        stamp: Of the file, where it was made here, see
+            :func:`~espnet_smoe.data.audio.stamp_of`.
         fault: Cause and cure, where the audio is bad.
     """
 
     wav: str = ""
     samples: int = 0
     bandwidth: str = ""
+    stamp: list[int] | None = None
     fault: tuple[str, str] | None = None
 
 
@@ -101,14 +108,14 @@ def check_audio(job: AudioJob) -> AudioResult:
         from espnet_smoe.data.bandwidth import detect_bandwidth
 
         bandwidth = detect_bandwidth(wave, rate)
-    if utt.speed == 1 and not job.copy and fits(utt.wav):
+    if utt.speed == 1 and not job.copy and fits(utt.wav, len(wave)):
         return AudioResult(utt.wav, len(wave), bandwidth)
     wave = change_speed(resample(wave, rate), utt.speed)
     # Spread over folders: file systems slow down at millions of files in one.
     folder = f"{zlib.crc32(utt.id.encode()) % 256:02x}"
     path = job.audio_dir / folder / f"{_file_name(utt.id)}.wav"
     write_wav(path, wave)
-    return AudioResult(str(path), len(wave), bandwidth)
+    return AudioResult(str(path), len(wave), bandwidth, stamp_of(path))
 
 
 def _file_name(utt: str) -> str:
@@ -147,6 +154,7 @@ def check_all_audio(jobs: list[AudioJob], memory: Path, nj: int) -> list[AudioRe
             known[keys[i]] = result
             if result.fault is None:
                 note = [keys[i], result.wav, result.samples, result.bandwidth]
+                note.append(result.stamp)
                 notes.write(json.dumps(note) + "\n")
                 notes.flush()
     return [known[key] for key in keys]
@@ -163,16 +171,16 @@ def _run(jobs: list[AudioJob], nj: int) -> Iterator[AudioResult]:
 
 
 def _recall(memory: Path) -> dict[str, AudioResult]:
-    """Results of an earlier run whose file is still there."""
+    """Results of an earlier run whose file is still there, and whole."""
     known = {}
     if memory.is_file():
         for line in memory.read_text(encoding="utf-8").splitlines():
             try:
-                key, wav, samples, bandwidth = json.loads(line)
-            except ValueError:  # the line that a killed run was writing
+                key, wav, samples, bandwidth, stamp = json.loads(line)
+            except (ValueError, TypeError):  # the line that a killed run was writing
                 continue
-            if os.path.exists(wav):
-                known[key] = AudioResult(wav, samples, bandwidth)
+            if is_as_stamped(wav, stamp):
+                known[key] = AudioResult(wav, samples, bandwidth, stamp)
     return known
 
 

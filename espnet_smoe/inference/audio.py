@@ -15,12 +15,14 @@ SHORTEST_SECONDS = 0.1  # less than the frames that a subsampling needs
 MOST_CHANNELS = 64  # of a recording (samples, channels)
 
 
-def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
+def read_audio(path: str | Path, *, commands: bool = False) -> tuple[np.ndarray, int]:
     """Read a recording.
 
     Args:
-        path: Any file that soundfile reads, of any rate and number of channels, or
-            headerless ``.pcm`` (16 kHz, signed 16 bit, mono).
+        path: Any file that soundfile or FFmpeg reads, of any rate and number of
+            channels, or headerless ``.pcm`` (16 kHz, signed 16 bit, mono). Of a file
+            that is cut off, what is there, with a warning.
+        commands: Run ``COMMAND |``, as a ``wav.scp`` may hold.
 
     Returns:
         ``(samples,)`` float32 at 16 kHz, channels mixed; the rate of the file in Hz.
@@ -29,7 +31,7 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
         ValueError: The file is missing, unreadable, empty, too short or holds NaN;
             says which file, and what to do.
     """
-    wave, rate = audio.read_audio(path)
+    wave, rate = audio.read_audio(path, commands=commands, strict=False)
     return to_16khz(wave, rate, str(path)), rate
 
 

@@ -12,7 +12,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from espnet_smoe.command import quiet_worker
-from espnet_smoe.data.data_dir import read_table, write_lines, write_table
+from espnet_smoe.data.data_dir import (
+    read_recordings,
+    read_table,
+    write_lines,
+    write_table,
+)
 from espnet_smoe.inference.audio import SAMPLE_RATE, read_audio
 
 Job = TypeVar("Job")
@@ -41,7 +46,8 @@ def utterances_of(data: Path, default: str = "") -> list[tuple[str, str, str]]:
     """List a data directory.
 
     Args:
-        data: With ``wav.scp`` and, where bandwidths are known, ``utt2bandwidth``.
+        data: With ``wav.scp``, maybe ``segments`` and, where bandwidths are known,
+            ``utt2bandwidth``.
         default: Bandwidth of an utterance without one.
 
     Returns:
@@ -53,7 +59,7 @@ def utterances_of(data: Path, default: str = "") -> list[tuple[str, str, str]]:
     if not (data / "wav.scp").is_file():
         raise ValueError(f"{data / 'wav.scp'} does not exist; stage 4 makes it")
     problems: list = []
-    waves = read_table(data / "wav.scp", problems)
+    waves = read_recordings(data, problems)
     bandwidths = {}
     if (data / "utt2bandwidth").is_file():
         bandwidths = read_table(data / "utt2bandwidth", problems)
@@ -67,7 +73,7 @@ def utterances_of(data: Path, default: str = "") -> list[tuple[str, str, str]]:
 def read_utterance(name: str, path: str) -> tuple[np.ndarray, int]:
     """Its waveform at 16 kHz and the rate of its file; names it where that fails."""
     try:
-        return read_audio(path)
+        return read_audio(path, commands=True)
     except ValueError as error:
         raise ValueError(f"utterance {name}: {error}") from error
 

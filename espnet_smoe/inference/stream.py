@@ -18,6 +18,7 @@ from types import FrameType
 import numpy as np
 
 from espnet_smoe.command import run_command
+from espnet_smoe.data.raw_pcm import DEFAULT_FORMAT, RAW_FORMATS
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.stream_display import Show, display
 from espnet_smoe.inference.stream_options import add_options, given_options
@@ -97,7 +98,7 @@ def get_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("file", nargs="?", help="audio of any rate that soundfile reads, .pcm, or -")
+    add("file", nargs="?", help="audio of any kind and rate, .pcm, or - for a pipe")
     add("--mic", action="store_true", help="listen to the microphone")
     add(
         "--model",
@@ -108,7 +109,13 @@ def get_parser() -> argparse.ArgumentParser:
         "--pcm-rate",
         type=int,
         default=SAMPLE_RATE,
-        help="Hz of raw audio, s16le mono (default: %(default)s)",
+        help="Hz of raw audio, mono (default: %(default)s)",
+    )
+    add(
+        "--pcm-format",
+        default=DEFAULT_FORMAT,
+        choices=RAW_FORMATS,
+        help="of raw audio (default: %(default)s)",
     )
     add("--realtime", action="store_true", help="play the file at its own pace")
     add("--json", action="store_true", help="a JSON object a line, with times")
@@ -150,10 +157,10 @@ def _source(args: argparse.Namespace) -> Pieces:
     if args.mic:
         return open_microphone()
     if args.file != "-":
-        return open_file(args.file, args.pcm_rate)
+        return open_file(args.file, args.pcm_rate, args.pcm_format)
     if sys.stdin.isatty():
         raise ValueError("standard input is the keyboard; pipe WAV or raw PCM into it")
-    return open_pipe(sys.stdin.buffer, args.pcm_rate)
+    return open_pipe(sys.stdin.buffer, args.pcm_rate, args.pcm_format)
 
 
 if __name__ == "__main__":

@@ -1,113 +1,122 @@
 """Where a stream's audio comes from: a file, a pipe, a microphone; in small pieces."""
 
-import io
 import logging
 import queue
-import sys
 import time
-import wave
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import soundfile
 import soxr
 
-from espnet_smoe.data.audio import RAW_FORMAT, RAW_SUFFIX
+from espnet_smoe.data.audio import opened
+from espnet_smoe.data.container import open_sound, refused, spooled
 from espnet_smoe.data.downmix import Downmix
+from espnet_smoe.data.raw_pcm import DEFAULT_FORMAT, RawCheck, raw_format
+from espnet_smoe.data.sniff import HEAD_BYTES, WAV, kind_of
 from espnet_smoe.inference.audio import SAMPLE_RATE
+from espnet_smoe.inference.live_pcm import Peeked, blocks_of_pcm, read_wav_header
 
 PIECE_SECONDS = 0.1
-# bytes from which on a WAV's length says that its writer does not know it: ffmpeg has
-# 0xffffffff there, arecord 0x7fffff00, sox 0x7ffff000
-UNKNOWN_LENGTH = 0x7FFF0000
-WAVE_SUBTYPES = {1: "PCM_U8", 2: "PCM_16", 3: "PCM_24", 4: "PCM_32"}  # by bytes
-OTHER_FORMATS = {
-    b"fLaC": "FLAC",
-    b"OggS": "Ogg",
-    b"ID3": "MP3",
-    b"RIFX": "big-endian WAV",
-    b"RF64": "RF64",
-    b".snd": "AU",
-    b"FORM": "AIFF",
-}
+STDIN = "standard input"
 
 Pieces = Iterator[np.ndarray]
 
 
-def open_file(path: str | Path, pcm_rate: int = SAMPLE_RATE) -> Pieces:
+def open_file(
+    path: str | Path, pcm_rate: int = SAMPLE_RATE, pcm_format: str = DEFAULT_FORMAT
+) -> Pieces:
     """Read a file piece by piece; faults of the file show at once.
 
     Args:
-        path: Any file that soundfile reads, or headerless ``.pcm`` (signed 16 bit,
-            mono).
+        path: Any file that soundfile or FFmpeg reads, or headerless ``.pcm``, mono.
         pcm_rate: Hz of a headerless file.
+        pcm_format: Of a headerless file, see `espnet_smoe.data.raw_pcm.RAW_FORMATS`.
 
     Returns:
-        Pieces ``(n,)`` float32 at 16 kHz, channels averaged.
+        Pieces ``(n,)`` float32 at 16 kHz, channels mixed.
 
     Raises:
         ValueError: The file is missing, or no audio.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist; name an audio file, or - for stdin")
-    raw = path.suffix.lower() == RAW_SUFFIX
-    options = RAW_FORMAT | {"samplerate": pcm_rate} if raw else {}
-    try:
-        file = soundfile.SoundFile(path, **options)
-    except (soundfile.SoundFileError, OSError) as error:
-        raise ValueError(
-            f"{path} cannot be read as audio ({error}); convert it to WAV or FLAC"
-        ) from error
-    return _at_16khz(_blocks_of(file), file.samplerate)
+    raw_format(pcm_format)
+    stack = ExitStack()
+    sound = stack.enter_context(
+        opened(str(path), strict=False, raw=pcm_format, raw_rate=pcm_rate)
+    )
+
+    def blocks() -> Iterator[np.ndarray]:
+        with stack:
+            yield from sound.blocks(max(1, int(PIECE_SECONDS * sound.rate)))
+
+    return _at_16khz(blocks(), sound.rate)
 
 
-def open_pipe(pipe: BinaryIO, pcm_rate: int = SAMPLE_RATE) -> Pieces:
-    """Read WAV or headerless audio while it is being written.
+def open_pipe(
+    pipe: BinaryIO, pcm_rate: int = SAMPLE_RATE, pcm_format: str = DEFAULT_FORMAT
+) -> Pieces:
+    """Read audio while it is being written.
+
+    WAV is read to the length in its header, or to the end of the pipe where that is 0
+    or near 2 GB and more: its writer did not know it. What begins like another
+    container is read to its end before the first piece comes. What begins like none is
+    raw samples, mono, unless they look like something else.
 
     Args:
-        pipe: Such as ``sys.stdin.buffer``. What begins with ``RIFF`` is WAV of 8 to 32
-            bits, read to the length in its header, or to the end of the pipe where
-            that is 0 or near 2 GB and more: its writer did not know it. Else it is
-            signed 16 bit, little-endian, mono.
+        pipe: Such as ``sys.stdin.buffer``.
         pcm_rate: Hz of headerless audio.
+        pcm_format: Of headerless audio, see `espnet_smoe.data.raw_pcm.RAW_FORMATS`.
 
     Returns:
-        Pieces ``(n,)`` float32 at 16 kHz, channels averaged.
+        Pieces ``(n,)`` float32 at 16 kHz, channels mixed.
 
     Raises:
-        ValueError: There is no audio, the header of a WAV is broken, or it is audio of
-            another kind.
+        ValueError: There is no audio, or a header is broken. Raw samples that are none
+            are found out while they are read.
     """
-    head = pipe.read(4)
+    form = raw_format(pcm_format)
+    head = pipe.read(HEAD_BYTES)
     if not head:
-        raise ValueError("no audio came on standard input; pipe WAV or raw PCM into it")
-    for magic, name in OTHER_FORMATS.items():
-        if head.startswith(magic):
-            raise ValueError(
-                f"standard input is {name}; WAV or raw PCM is needed: name the file, "
-                "or convert it (ffmpeg -i FILE -f wav -)"
+        raise ValueError(f"no audio came on {STDIN}; pipe WAV or raw PCM into it")
+    kind = kind_of(head, complete=len(head) < HEAD_BYTES)
+    peeked = Peeked(head, pipe)
+    if kind is None:
+        checked = _Checked(peeked, pcm_format)
+        blocks = blocks_of_pcm(checked, form, 1, pcm_rate, PIECE_SECONDS)
+        return _at_16khz(blocks, pcm_rate)
+    if not kind.audio:
+        raise refused(STDIN, kind.name)
+    if kind == WAV:
+        header = read_wav_header(peeked)
+        if header is not None:
+            blocks = blocks_of_pcm(
+                peeked,
+                header.format,
+                header.channels,
+                header.rate,
+                PIECE_SECONDS,
+                header.length,
             )
-    pipe = _Peeked(head, pipe)
-    if head != b"RIFF":
-        return _at_16khz(_blocks_of_pcm(pipe, 1, 2, pcm_rate), pcm_rate)
-    try:
-        header = wave.open(pipe)
-    except (wave.Error, EOFError) as error:
-        raise ValueError(
-            f"the WAV header on standard input is broken ({error or 'it is cut off'}); "
-            "write it with: ffmpeg -i FILE -c:a pcm_s16le -f wav -"
-        ) from error
-    rate = header.getframerate()
-    if rate < 1:
-        raise ValueError(f"the WAV header on standard input tells a rate of {rate} Hz")
-    channels, width = header.getnchannels(), header.getsampwidth()
-    length = header.getnframes() * channels * width
-    if not 0 < length < UNKNOWN_LENGTH:
-        length = sys.maxsize
-    return _at_16khz(_blocks_of_pcm(pipe, channels, width, rate, length), rate)
+            return _at_16khz(blocks, header.rate)
+        peeked.rewind()
+    logging.warning(
+        "%s is %s, which is read to its end before the first word; pipe WAV or raw PCM "
+        "for words while they are spoken",
+        STDIN,
+        kind.name,
+    )
+    with ExitStack() as stack:
+        file = stack.enter_context(spooled(peeked))
+        sound = stack.enter_context(open_sound(file, STDIN, strict=False))
+        left = stack.pop_all()
+
+    def blocks_of_sound() -> Iterator[np.ndarray]:
+        with left:
+            yield from sound.blocks(max(1, int(PIECE_SECONDS * sound.rate)))
+
+    return _at_16khz(blocks_of_sound(), sound.rate)
 
 
 def open_microphone() -> Pieces:
@@ -156,33 +165,22 @@ def in_real_time(pieces: Iterable[np.ndarray]) -> Pieces:
         yield piece
 
 
-def _blocks_of(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
-    """``(n, channels)`` float32."""
-    size = max(1, int(PIECE_SECONDS * file.samplerate))
-    with file:
-        yield from file.blocks(size, dtype="float32", always_2d=True)
+class _Checked:
+    """A pipe of raw samples that must look like them."""
 
+    def __init__(self, pipe: Peeked, pcm_format: str):
+        self._pipe, self._check = pipe, RawCheck(pcm_format)
 
-def _blocks_of_pcm(
-    pipe: BinaryIO, channels: int, width: int, rate: int, length: int = sys.maxsize
-) -> Iterator[np.ndarray]:
-    """``(n, channels)`` float32 of ``width`` bytes a sample, ``length`` in all.
-
-    Fewer where the pipe ends before.
-    """
-    frame = channels * width
-    size = max(1, int(PIECE_SECONDS * rate)) * frame
-    layout = RAW_FORMAT | {
-        "subtype": WAVE_SUBTYPES[width],
-        "samplerate": rate,
-        "channels": channels,
-    }
-    while data := pipe.read(min(size, length)):
-        length -= len(data)
-        whole = data[: len(data) // frame * frame]
-        if whole:
-            options = {"dtype": "float32", "always_2d": True}
-            yield soundfile.read(io.BytesIO(whole), **layout, **options)[0]
+    def read(self, size: int) -> bytes:
+        """At most ``size`` bytes, fewer only at the end."""
+        data = self._pipe.read(size)
+        found = self._check(data, last=len(data) < size)
+        if found:
+            raise ValueError(
+                f"{STDIN} looks like {found}, not like raw {self._check.format} mono "
+                "samples; pipe WAV, or give --pcm-format"
+            )
+        return data
 
 
 def _at_16khz(blocks: Iterable[np.ndarray], rate: int) -> Pieces:
@@ -205,15 +203,3 @@ def _mixed(blocks: Iterable[np.ndarray], rate: int) -> Pieces:
     rest = mix(block[:0], last=True)
     if len(rest):
         yield rest
-
-
-class _Peeked:
-    """A pipe whose first bytes have been looked at."""
-
-    def __init__(self, head: bytes, pipe: BinaryIO):
-        self._head, self._pipe = head, pipe
-
-    def read(self, size: int) -> bytes:
-        """At most ``size`` bytes, fewer only at the end."""
-        head, self._head = self._head[:size], self._head[size:]
-        return head + self._pipe.read(size - len(head))

@@ -26,7 +26,8 @@ import json
 
 import numpy as np
 
-from espnet_smoe.data.audio import SAMPLE_RATE
+from espnet_smoe.data.raw_pcm import RawCheck
+from espnet_smoe.data.resample import SAMPLE_RATE
 from espnet_smoe.options import reject_unknown
 
 LOWEST_RATE, HIGHEST_RATE = 8000, 48000  # Hz
@@ -70,6 +71,7 @@ class Incoming:
         self.ended = False
         self._begun = False
         self._resampler = None
+        self._check = RawCheck(noise=True)
 
     def read(self, frame: str | bytes) -> np.ndarray:
         """Take the next frame.
@@ -102,11 +104,20 @@ class Incoming:
                 f"a binary frame of {len(frame)} bytes; audio is signed 16 bit, two "
                 "bytes a sample: cut between samples"
             )
+        self._look(frame)
         self._begun = True
         wave = np.frombuffer(frame, "<i2").astype(np.float32) / FULL_SCALE
         if self._resampler is None:
             return wave
         return self._resampler.resample_chunk(wave)
+
+    def _look(self, frame: bytes, last: bool = False) -> None:
+        """Refuse what is no raw audio, a container as well as another format."""
+        if found := self._check(frame, last):
+            raise SessionError(
+                f"binary frames of what looks like {found}; send raw audio: signed 16 "
+                "bit, little endian, mono, without a header"
+            )
 
     def _text(self, frame: str) -> np.ndarray:
         message = _message(frame)
@@ -115,6 +126,7 @@ class Incoming:
                 self._start(message)
             case "end":
                 reject(message, ["type"])
+                self._look(b"", last=True)
                 self.ended = True
                 if self._resampler is not None:  # what it still holds
                     return self._resampler.resample_chunk(_nothing(), last=True)

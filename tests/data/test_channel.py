@@ -214,3 +214,12 @@ def test_without_bandwidths_it_says_what_to_write(source):
     (source / "utt2bandwidth").unlink()
     with pytest.raises(SystemExit, match="Write a line 'utterance nb'"):
         run(source)
+
+
+@pytest.mark.parametrize("keep", [0, 44, 5000])
+def test_a_file_that_was_spoilt_is_made_again(source, keep):
+    made = Path(table(run(source, *ALL), "wav.scp")["a"])
+    whole = made.read_bytes()
+    made.write_bytes(whole[:keep])
+    run(source, *ALL)
+    assert made.read_bytes() == whole

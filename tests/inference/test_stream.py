@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -16,6 +17,8 @@ import pytest
 import soundfile
 
 from espnet_smoe.cli import main
+from espnet_smoe.data.codec import ffmpeg_path
+from espnet_smoe.data.raw_pcm import RAW_FORMATS
 from espnet_smoe.inference import stream as command
 from espnet_smoe.inference.stream_display import ERASE
 from espnet_smoe.inference.stream_sources import in_real_time, open_file, open_pipe
@@ -229,9 +232,12 @@ def test_interrupt_does_not_break_a_step():
         (b"", "no audio came on standard input"),
         (b"RIFF\x10\0\0", "WAV header on standard input is broken"),
         (as_wav(babble(0.1))[:30], "WAV header on standard input is broken"),
-        (b"RIFF\x24\0\0\0AVI LIST", "is broken.*pcm_s16le"),
-        (b"fLaC\0\0", "standard input is FLAC.*name the file"),
-        (b"ID3\4", "standard input is MP3"),
+        (b"RIFF\x24\0\0\0AVI LIST", "standard input cannot be read .*AVI"),
+        (b"fLaC\0\0", "standard input cannot be read .*FLAC"),
+        (b"<!DOCTYPE html><p>404</p>", "standard input .* it is an HTML page"),
+        (b'{"error": "no such recording"}', "standard input .* it is JSON"),
+        (b"\x1f\x8b\x08\0\0\0\0\0", "standard input .* it is a gzip archive"),
+        (b"PK\x03\x04\0\0\0\0", "standard input .* it is a zip archive"),
     ],
 )
 def test_what_is_no_audio_on_a_pipe_is_said(data, message):
@@ -239,11 +245,96 @@ def test_what_is_no_audio_on_a_pipe_is_said(data, message):
         open_pipe(Pipe(data))
 
 
-def test_a_float_wav_on_a_pipe_names_the_way_out():
+def heard(data, **options):
+    return np.concatenate(list(open_pipe(Pipe(data), **options)))
+
+
+def stored(samples, rate=16000, **options):
     file = io.BytesIO()
-    soundfile.write(file, babble(0.1), 16000, format="WAV", subtype="FLOAT")
-    with pytest.raises(ValueError, match="broken .unknown format: 3.*pcm_s16le"):
-        open_pipe(Pipe(file.getvalue()))
+    soundfile.write(file, samples, rate, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"format": "WAV", "subtype": "FLOAT"},
+        {"format": "WAV", "subtype": "DOUBLE"},
+        {"format": "WAV", "subtype": "ALAW"},
+        {"format": "WAV", "subtype": "IMA_ADPCM"},
+        {"format": "WAV", "subtype": "GSM610"},
+        {"format": "WAVEX", "subtype": "PCM_24"},
+        {"format": "WAV", "subtype": "PCM_16", "endian": "BIG"},
+        {"format": "RF64", "subtype": "PCM_16"},
+        {"format": "W64", "subtype": "PCM_16"},
+        {"format": "AIFF", "subtype": "PCM_16"},
+        {"format": "AU", "subtype": "PCM_16"},
+        {"format": "CAF", "subtype": "PCM_16"},
+        {"format": "NIST", "subtype": "PCM_16"},
+        {"format": "FLAC"},
+        {"format": "OGG"},
+        {"format": "MP3"},
+    ],
+    ids=lambda options: "-".join(options.values()),
+)
+def test_any_container_comes_through_a_pipe_as_from_a_file(options, tmp_path):
+    data = stored(babble(1.0), **options)
+    path = tmp_path / "named.wav"  # whatever its name says
+    path.write_bytes(data)
+    np.testing.assert_array_equal(heard(data), np.concatenate(list(open_file(path))))
+
+
+@pytest.mark.parametrize("kind", ["adts", "mp4", "webm", "matroska", "mp3", "amr"])
+def test_what_soundfile_does_not_read_comes_by_ffmpeg(kind, tmp_path):
+    pytest.importorskip("imageio_ffmpeg")
+    time_ = np.arange(24000) / 8000
+    tone = (0.3 * np.sin(2 * np.pi * 440 * time_)).astype(np.float32)
+    wav, path = tmp_path / "tone.wav", tmp_path / "tone"
+    soundfile.write(wav, tone, 8000)
+    command = [ffmpeg_path(), "-loglevel", "error", "-i", wav, "-id3v2_version", "0"]
+    subprocess.run([*command, "-f", kind, path], check=True)
+    wave = heard(path.read_bytes())
+    np.testing.assert_array_equal(wave, np.concatenate(list(open_file(path))))
+    assert len(wave) == pytest.approx(48000, abs=4000)
+    spectrum = np.abs(np.fft.rfft(wave[16000:32000]))
+    assert spectrum.argmax() == 440
+
+
+def test_without_ffmpeg_its_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(ValueError, match=r"it is MP4, .*espnet-smoe\[codec\]"):
+        open_pipe(Pipe(b"\0\0\0\x1cftypM4A " + bytes(500)))
+
+
+@pytest.mark.parametrize("name", RAW_FORMATS)
+def test_raw_samples_of_every_format_are_heard_when_it_is_told(name):
+    samples = np.round(babble(0.6) * 100) / 128
+    form = RAW_FORMATS[name]
+    options = {"subtype": form.subtype, "endian": form.endian, "format": "RAW"}
+    data = stored(samples, **options)
+    wave = heard(data, pcm_format=name)
+    np.testing.assert_allclose(wave, samples, atol=0.04)
+
+
+def test_raw_samples_of_another_format_are_named(tmp_path):
+    samples = babble(1.0).astype("<f4")
+    with pytest.raises(ValueError, match="32-bit floats.*--pcm-format"):
+        heard(samples.tobytes())
+    path = tmp_path / "a.pcm"
+    path.write_bytes(samples.tobytes())
+    with pytest.raises(ValueError, match="a.pcm looks like 32-bit floats"):
+        open_file(path)
+
+
+def test_a_wav_that_ends_too_early_is_heard_with_a_warning(caplog, tmp_path):
+    data = stored(babble(1.0), format="WAV")[:16044]
+    assert len(heard(data)) == 8000
+    assert "0.5 s before" in caplog.text
+    path = tmp_path / "half.wav"
+    path.write_bytes(data)
+    caplog.clear()
+    assert sum(map(len, open_file(path))) == 8000
+    assert "half.wav is cut off or damaged: 50% of" in caplog.text
 
 
 def test_faults_of_the_command_line_are_one_line(model, talk, tmp_path, capsys):

@@ -20,6 +20,7 @@ from espnet_smoe.data.archive import split_member
 from espnet_smoe.data.audio import (
     RAW_SUFFIX,
     SAMPLE_RATE,
+    check_end,
     read_audio,
     split_segment,
     version_of,
@@ -55,6 +56,7 @@ def measure(reference: str) -> Measure:
     """Read the audio of one utterance and measure it."""
     try:
         wave, rate = read_audio(reference)
+        check_end(reference, len(wave) / rate)
     except ValueError as error:
         cause, _, cure = str(error).rstrip(".").rpartition(". ")
         return Measure(cause=cause, cure=cure)

@@ -130,10 +130,10 @@ def unlike_pcm16(data: bytes) -> str:
     samples = np.frombuffer(data, "<i2") / 32768.0
     even, odd = samples[::2], samples[1::2]
     together = _correlation(even, odd)
-    if np.mean(np.abs(octets - 128.0) <= 32) > 0.95:
-        return "unsigned 8-bit samples (u8)"
     if len(np.unique(samples)) < FEWEST_VALUES:
         return ""
+    if np.mean(np.abs(octets - 128.0) <= 32) > 0.95:
+        return "unsigned 8-bit samples (u8)"
     loud = np.sqrt(np.mean(samples**2)) > LOUD
     if loud and together < SMOOTH and (floats := _floats(data)):
         return floats

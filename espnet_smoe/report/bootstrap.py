@@ -1,156 +1,333 @@
-"""How sure a score is: intervals and p-values by resampling utterances and seeds.
+"""How sure a score is: intervals and p-values by resampling clusters and seeds.
 
-A score may be a mean over strata (the mean over the narrowband conditions, say):
-utterances are then resampled inside each stratum, so that every resample keeps
-the test set's design. Where the same source utterance was heard through several
-conditions it is the sources that are resampled, each with all that was heard of it:
-its versions succeed and fail together. Where a system was trained with several seeds
-its score is the mean over them, and a resample draws seeds as well; a few seeds tell
-little about all seeds, so such an interval is rather too narrow than too wide.
+What is resampled decides what an interval speaks of. Utterances of one speaker fail
+together, as do the versions of one utterance that was heard through several conditions,
+so the units are clusters, each drawn with all of its rows: speakers where they are known,
+else utterances (`clusters.py`). A system that was trained with several seeds has the mean
+of its scores, and seeds are a second, crossed unit: each resample draws clusters and
+seeds. With one seed an interval is of this training alone.
+
+A resample of few units spreads too little: its variance is (n - 1) / n of the right one,
+and the normal quantiles are too near. Both are mended as in Hesterberg's expanded
+percentile interval ("What teachers should know about the bootstrap", 2015, section
+4.5), the degrees of freedom of clusters and seeds put together by Satterthwaite's
+formula. With eight units the 2.5 % quantile becomes that of 0.6 %. Below five units no
+resample reaches far enough, and the interval is Student's t around the score.
+
+A score may be a mean over strata (the mean over the narrowband conditions, say). Without
+clusters, rows are drawn inside each stratum. With clusters a resample may leave a stratum
+without a reference; it is drawn again, since the score is not defined there.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from scipy import stats
 
-from espnet_smoe.report.scores import Metric
+from espnet_smoe.report.scores import REFERENCE_SIZE, Metric
 
-RESAMPLES = 1000
+RESAMPLES = 10_000
+CHUNK = 500  # resamples drawn at once: bounds the memory
+ATTEMPTS = 200  # to draw a resample in which every stratum has a reference
 SEED = 1
+OUTSIDE = 0.05  # what a 95 % interval leaves out
+FEW = 4  # degrees of freedom: with fewer, no resample reaches as far as it should
+ROUNDING = 1e-9
+
+Strata = Sequence[np.ndarray]
 
 
 @dataclass(frozen=True)
 class Score:
-    """A score with its 95 % interval over ``n`` utterances."""
+    """A score with its 95 % interval.
 
-    value: float
-    low: float
-    high: float
+    Attributes:
+        value: None where all references are empty.
+        low: Lower end; None where nothing can be said (one unit, no value).
+        high: Upper end; None likewise.
+        n: Utterances.
+        units: Clusters that were resampled.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
     n: int
+    units: int
 
     def to_dict(self) -> dict:
         """The entry of ``scores.json``."""
-        return {k: round(v, 4) for k, v in asdict(self).items()}
+        entry = asdict(self)
+        return {k: v if v is None else round(v, 4) for k, v in entry.items()}
 
 
 def score_interval(
     metric: Metric,
-    strata: Sequence[np.ndarray],
+    strata: Strata,
     seed: int = SEED,
-    sources: Sequence[np.ndarray] | None = None,
+    clusters: Sequence[np.ndarray] | None = None,
 ) -> Score:
-    """Score of a metric, meaned over strata, with its percentile interval.
+    """Score of a metric, meaned over strata, with its interval.
 
     Args:
         metric: The metric that made the counts.
         strata: Counts (N_s, K) of each stratum, or (seeds, N_s, K); one stratum =
             the plain corpus score.
-        seed: Seed of the resampling.
-        sources: (N_s,) number of each row's source, from 0, for each stratum; None
-            where every row has its own.
+        seed: Of the resampling.
+        clusters: (N_s,) number of each row's cluster, from 0, for each stratum; None
+            where every row is one of its own.
 
     Returns:
-        The score and the 2.5 % and 97.5 % quantiles of 1,000 resamples.
+        The score and the quantiles of 10,000 resamples.
     """
-    low, high = np.quantile(_resampled(metric, strata, seed, sources), [0.025, 0.975])
-    return Score(
-        value=float(_value(metric, strata)),
-        low=float(low),
-        high=float(high),
-        n=sum(counts.shape[-2] for counts in strata),
-    )
+    plan = _Plan.of(strata, clusters)
+    rows = sum(counts.shape[-2] for counts in strata)
+    full = _full(metric, strata)  # (seeds,)
+    if not np.isfinite(full).all():
+        return Score(None, None, None, rows, plan.units)
+    value = float(full.mean())
+    (resampled,) = _resampled(metric, [plan.sums(strata)], plan, seed)
+    if plan.units < 2 or resampled.shape[1] < 2:
+        return Score(value, None, None, rows, plan.units)
+    spread = _Spread.of([full], [resampled], plan)
+    drawn = _draw_seeds(resampled, seed)
+    if spread.freedom < FEW:
+        reach = spread.reach(OUTSIDE / 2) * drawn.std()
+        low = max(0.0, value - reach)
+        high = min(100.0, value + reach) if metric.higher_is_better else value + reach
+    else:
+        tail = stats.norm.sf(spread.reach(OUTSIDE / 2))
+        low, high = np.quantile(drawn, [tail, 1 - tail])
+    return Score(value, float(low), float(high), rows, plan.units)
 
 
 def paired_p_value(
     metric: Metric,
-    first: Sequence[np.ndarray],
-    second: Sequence[np.ndarray],
+    first: Strata,
+    second: Strata,
     seed: int = SEED,
-    sources: Sequence[np.ndarray] | None = None,
-) -> float:
+    clusters: Sequence[np.ndarray] | None = None,
+) -> float | None:
     """Two-sided p-value of "both systems are equally good".
 
-    Both systems are scored on the same resampled utterances (and the same resampled
+    Both systems are scored on the same resampled clusters (and the same resampled
     seeds, where both have as many); the differences, shifted to mean zero, are the
     null distribution of the observed difference (Riezler and Maxwell 2005, the test
-    that sacrebleu calls paired bootstrap).
+    that sacrebleu calls paired bootstrap). For few clusters or seeds the p-value is
+    corrected as the interval is.
 
     Args:
         metric: The metric that made the counts.
         first: Counts (N_s, K) of each stratum, or (seeds, N_s, K), one system.
         second: The same utterances in the same order, the other system.
-        seed: Seed of the resampling.
-        sources: As for `score_interval`.
+        seed: Of the resampling.
+        clusters: As for `score_interval`.
 
     Returns:
-        p in (0, 1]; 1 for identical systems, at least 1 / 1,001.
+        p in (0, 1]: 1 for a tie, never less than 1 / 10,001; None where there is no
+        score or only one cluster.
 
     Raises:
         ValueError: The systems were not scored on the same utterances.
     """
-    sizes = [c.shape[-2] for c in first], [c.shape[-2] for c in second]
+    sizes = [[c.shape[-2] for c in strata] for strata in (first, second)]
     if sizes[0] != sizes[1]:
         raise ValueError(
             f"a paired test needs the same utterances: {sizes[0]} and {sizes[1]}"
         )
-    observed = abs(_value(metric, second) - _value(metric, first))
-    # One seed and equal sizes: both systems see the same draws.
-    difference = _resampled(metric, second, seed, sources) - _resampled(
-        metric, first, seed, sources
-    )
+    plan = _Plan.of(first, clusters)
+    full = [_full(metric, strata) for strata in (first, second)]
+    if plan.units < 2 or not np.isfinite(np.concatenate(full)).all():
+        return None
+    observed = abs(full[1].mean() - full[0].mean())
+    sums = [plan.sums(strata) for strata in (first, second)]
+    resampled = _resampled(metric, sums, plan, seed)
+    if resampled[0].shape[1] < 2:
+        return None
+    if len(full[0]) == len(full[1]):  # seeds in pairs: what they share cancels
+        full, resampled = [full[1] - full[0]], [resampled[1] - resampled[0]]
+        difference = _draw_seeds(resampled[0], seed)
+    else:
+        drawn = [_draw_seeds(s, seed, of) for of, s in enumerate(resampled)]
+        difference = drawn[1] - drawn[0]
     null = np.abs(difference - difference.mean())
-    return float((np.sum(null >= observed) + 1) / (RESAMPLES + 1))
+    as_far = np.sum(null >= observed - ROUNDING)
+    p = (as_far + 1) / (len(null) + 1)
+    return _Spread.of(full, resampled, plan).corrected(float(p))
 
 
-def _value(metric: Metric, strata: Sequence[np.ndarray]) -> float:
-    totals = [counts.sum(axis=-2) for counts in strata]  # (K) or (seeds, K) each
-    return np.mean([metric.formula(np.atleast_2d(t)) for t in totals])
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's adjustment of the p-values of one family, at most 1.
+
+    Args:
+        p_values: Those of all tests of the family; None where there was no test.
+
+    Example:
+        >>> holm([0.01, 0.04, None, 0.03])
+        [0.03, 0.06, None, 0.06]
+    """
+    known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, (p, place) in enumerate(known):
+        largest = max(largest, min(1.0, p * (len(known) - rank)))
+        adjusted[place] = largest
+    return adjusted
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is drawn, and what belongs to it.
+
+    Attributes:
+        rows: (N_s,) cluster of each row, for each stratum.
+        pools: Sizes of the sets of clusters that are drawn from, one after the other.
+        references: (C, strata) size of the references of each cluster.
+    """
+
+    rows: list[np.ndarray]
+    pools: list[int]
+    references: np.ndarray
+
+    @classmethod
+    def of(cls, strata: Strata, clusters: Sequence[np.ndarray] | None) -> "_Plan":
+        sizes = [counts.shape[-2] for counts in strata]
+        if clusters is None:
+            starts = np.cumsum([0, *sizes])
+            of = [start + np.arange(size) for start, size in zip(starts, sizes)]
+            pools = sizes
+        else:
+            of, pools = list(clusters), [1 + max(int(c.max()) for c in clusters)]
+        references = np.zeros((sum(pools), len(strata)))
+        for number, (counts, rows) in enumerate(zip(strata, of)):
+            one = counts.reshape(-1, *counts.shape[-2:])[0]  # the same for every seed
+            np.add.at(references[:, number], rows, one[:, REFERENCE_SIZE])
+        return cls(of, pools, references)
+
+    @property
+    def units(self) -> int:
+        return sum(self.pools)
+
+    def sums(self, strata: Strata) -> list[np.ndarray]:
+        """Counts of each cluster in each stratum, (seeds, C, K) each."""
+        summed = []
+        for counts, rows in zip(strata, self.rows):
+            runs = counts.reshape(-1, *counts.shape[-2:])
+            of_cluster = np.zeros((len(runs), self.units, runs.shape[-1]))
+            np.add.at(of_cluster, (slice(None), rows), runs)
+            summed.append(of_cluster)
+        return summed
+
+    def draw(self, number: int, rng: np.random.Generator) -> np.ndarray:
+        """How often each cluster is in a resample that has a score, (<= number, C)."""
+        times = self._draw(number, rng)
+        for _ in range(ATTEMPTS):
+            lost = ~self._scored(times)
+            if not lost.any():
+                break
+            times[lost] = self._draw(int(lost.sum()), rng)
+        return times[self._scored(times)]
+
+    def _scored(self, times: np.ndarray) -> np.ndarray:
+        return (times @ self.references > 0).all(axis=1)
+
+    def _draw(self, number: int, rng: np.random.Generator) -> np.ndarray:
+        return np.hstack([_draw(size, number, rng) for size in self.pools])
+
+
+def _draw(size: int, number: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each of ``size`` is drawn with replacement, (number, size)."""
+    drawn = rng.integers(size, size=(number, size))
+    # Offset each row so that one bincount counts all rows at once.
+    flat = (drawn + size * np.arange(number)[:, None]).ravel()
+    times = np.bincount(flat, minlength=number * size).reshape(number, size)
+    return times.astype(np.float64)
+
+
+def _full(metric: Metric, strata: Strata) -> np.ndarray:
+    """Score of the whole set with each seed, (seeds,)."""
+    totals = [np.atleast_2d(counts.sum(axis=-2)) for counts in strata]  # (seeds, K)
+    return np.mean([metric.formula(t) for t in totals], axis=0)
 
 
 def _resampled(
-    metric: Metric,
-    strata: Sequence[np.ndarray],
-    seed: int,
-    sources: Sequence[np.ndarray] | None,
-) -> np.ndarray:
-    """Scores of the resampled corpora, (RESAMPLES,)."""
+    metric: Metric, systems: Sequence[list[np.ndarray]], plan: _Plan, seed: int
+) -> list[np.ndarray]:
+    """Scores of each system on the same resampled clusters, (seeds, R) each."""
     rng = np.random.default_rng(seed)
-    runs = [counts.reshape(-1, *counts.shape[-2:]) for counts in strata]
-    if sources is None:
-        drawn = [_draw(counts.shape[1], rng) for counts in runs]
-    else:
-        times = _draw(1 + max(int(of.max()) for of in sources), rng)
-        drawn = [times[:, of] for of in sources]
-    scores = [_scores(metric, counts, times) for counts, times in zip(runs, drawn)]
-    return _draw_seeds(np.mean(scores, axis=0), seed)
+    scores: list[list[np.ndarray]] = [[] for _ in systems]
+    for _ in range(RESAMPLES // CHUNK):
+        times = plan.draw(CHUNK, rng)
+        for found, sums in zip(scores, systems):
+            of_strata = [_scores(metric, of_cluster, times) for of_cluster in sums]
+            found.append(np.mean(of_strata, axis=0))
+    return [np.concatenate(found, axis=1) for found in scores]
 
 
-def _draw_seeds(scores: np.ndarray, seed: int) -> np.ndarray:
-    """Mean of seeds drawn with replacement: (seeds, RESAMPLES) -> (RESAMPLES,)."""
-    drawn = np.random.default_rng(seed).integers(len(scores), size=scores.shape)
+def _scores(metric: Metric, of_cluster: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Scores of the resamples of one stratum: (seeds, C, K), (R, C) -> (seeds, R)."""
+    totals = times @ of_cluster  # (seeds, R, K)
+    return metric.formula(totals.reshape(-1, totals.shape[-1])).reshape(
+        len(of_cluster), -1
+    )
+
+
+def _draw_seeds(scores: np.ndarray, seed: int, system: int = 0) -> np.ndarray:
+    """Mean of seeds drawn with replacement: (seeds, R) -> (R,)."""
+    rng = np.random.default_rng([seed, 1 + system])  # not the stream of the clusters
+    drawn = rng.integers(len(scores), size=scores.shape)
     return np.take_along_axis(scores, drawn, axis=0).mean(axis=0)
 
 
-def _draw(number: int, rng: np.random.Generator) -> np.ndarray:
-    """How often each of ``number`` is drawn with replacement, (RESAMPLES, number)."""
-    drawn = rng.integers(number, size=(RESAMPLES, number))
-    # Offset each row so that one bincount counts all rows at once.
-    flat = (drawn + number * np.arange(RESAMPLES)[:, None]).ravel()
-    return np.bincount(flat, minlength=RESAMPLES * number).reshape(RESAMPLES, number)
+@dataclass(frozen=True)
+class _Spread:
+    """How a distribution of resamples compares with that of the score itself.
 
-
-def _scores(metric: Metric, counts: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Scores of the resamples of one stratum, the same draws for every seed.
-
-    Args:
-        metric: The metric that made the counts.
-        counts: (seeds, N, K).
-        times: (RESAMPLES, N) how often each row is drawn.
-
-    Returns:
-        (seeds, RESAMPLES).
+    Attributes:
+        ratio: Standard deviation that it should have over the one that it has.
+        freedom: Degrees of freedom behind it.
     """
-    totals = times.astype(np.float64) @ counts  # (seeds, RESAMPLES, K)
-    scores = metric.formula(totals.reshape(-1, totals.shape[-1]))
-    return scores.reshape(len(counts), -1)
+
+    ratio: float
+    freedom: float
+
+    @classmethod
+    def of(
+        cls, full: Sequence[np.ndarray], resampled: Sequence[np.ndarray], plan: _Plan
+    ) -> "_Spread":
+        """From the parts that clusters and seeds have in the variance.
+
+        Args:
+            full: (seeds,) scores of the whole set, for each system that draws its own
+                seeds.
+            resampled: (seeds, R) scores of the resampled clusters, likewise.
+            plan: What was drawn.
+        """
+        signs = (1, -1)  # the second of two systems is taken from the first
+        means = sum(
+            sign * scores.mean(axis=0) for sign, scores in zip(signs, resampled)
+        )
+        clusters = plan.units - len(plan.pools)
+        parts = [(float(np.var(means)), max(clusters, 1), plan.units)]
+        for scores in full:
+            if len(scores) > 1:
+                variance = float(np.var(scores)) / len(scores)
+                parts.append((variance, len(scores) - 1, len(scores)))
+        spread = sum(variance for variance, _, _ in parts)
+        if spread <= ROUNDING**2:  # all clusters agree: what is left is their number
+            _, freedom, number = parts[0]
+            return cls((number / freedom) ** 0.5, freedom)
+        right = [(v * number / freedom, freedom) for v, freedom, number in parts]
+        total = sum(v for v, _ in right)
+        freedom = total**2 / sum(v**2 / f for v, f in right)
+        return cls((total / spread) ** 0.5, freedom)
+
+    def reach(self, tail: float) -> float:
+        """Standard deviations of the resamples up to the ``tail`` of the score."""
+        return float(self.ratio * stats.t.isf(tail, self.freedom))
+
+    def corrected(self, p: float) -> float:
+        """The p-value that a two-sided p of the resamples stands for."""
+        distance = stats.norm.isf(p / 2) / self.ratio
+        return float(min(1.0, max(p, 2 * stats.t.sf(distance, self.freedom))))

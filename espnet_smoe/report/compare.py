@@ -5,7 +5,6 @@ one column, with the mean of its scores.
 """
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,42 +17,21 @@ from rich.text import Text
 
 from espnet_smoe.command import run_command
 from espnet_smoe.report import layout
-from espnet_smoe.report.bootstrap import Score, paired_p_value
-from espnet_smoe.report.experiment import (
-    decode_info,
-    multiply_accumulates,
-    parameters,
-    training_seconds,
-)
-from espnet_smoe.report.score import TASKS, TaskCounts, count_tasks
+from espnet_smoe.report.bootstrap import RESAMPLES, holm, paired_p_value
+from espnet_smoe.report.counts import TaskCounts
+from espnet_smoe.report.decoded import TASKS
 from espnet_smoe.report.scores import METRICS
+from espnet_smoe.report.system import (
+    System,
+    by_system,
+    explain_units,
+    find_data,
+    find_decode,
+    load_system,
+)
 
-_SEED = re.compile(r"_seed\d+$")
-
-
-@dataclass(frozen=True)
-class System:
-    """One system, decoded on the test set of the comparison.
-
-    Attributes:
-        name: Heading of its column.
-        seeds: How many times it was trained.
-        tasks: Task -> counts of every utterance.
-        scores: Task -> group -> metric -> score.
-        parameters: In all and active; None where unknown.
-        multiply_accumulates: Of the encoder for one second of speech.
-        rtf: Real-time factor of decoding: seconds a second of audio.
-        training: Seconds spent in training.
-    """
-
-    name: str
-    seeds: int
-    tasks: dict[str, TaskCounts]
-    scores: dict[str, dict[str, dict[str, Score]]]
-    parameters: tuple[int | None, int | None] = (None, None)
-    multiply_accumulates: int | None = None
-    rtf: float | None = None
-    training: float | None = None
+ONE_SEED = "one seed"
+Test = tuple[str, str, str, str]  # system, task, metric, group
 
 
 @dataclass(frozen=True)
@@ -74,75 +52,6 @@ class Row:
     cells: list[Cell]
 
 
-def load_system(
-    name: str, data: Path, experiments: Sequence[Path], decode_dirs: Sequence[Path]
-) -> System:
-    """Read and score a system's decodings of the test set, one a seed.
-
-    Raises:
-        ValueError: Its trainings were not decoded for the same tasks.
-    """
-    runs = [count_tasks(data, decode_dir) for decode_dir in decode_dirs]
-    for run, decode_dir in zip(runs, decode_dirs):
-        if list(run) != list(runs[0]):
-            raise ValueError(
-                f"{decode_dir} holds {', '.join(run)}, {decode_dirs[0]} "
-                f"{', '.join(runs[0])}: decode the same tasks of every seed"
-            )
-    tasks = {task: TaskCounts.of_seeds([run[task] for run in runs]) for task in runs[0]}
-    return System(
-        name=name,
-        seeds=len(runs),
-        tasks=tasks,
-        scores={task: counts.scores() for task, counts in tasks.items()},
-        parameters=parameters(experiments[0]),
-        multiply_accumulates=multiply_accumulates(experiments[0]),
-        rtf=_mean([decode_info(d).get("rtf") for d in decode_dirs]),
-        training=_mean([training_seconds(e) for e in experiments]),
-    )
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    return None if None in values else sum(values) / len(values)
-
-
-def by_system(experiments: Sequence[Path]) -> dict[str, list[Path]]:
-    """Trainings of each system, in the order given.
-
-    Example:
-        >>> list(by_system([Path("exp/base_seed1"), Path("exp/base_seed2")]))
-        ['base']
-    """
-    systems: dict[str, list[Path]] = {}
-    tags = [experiment.resolve().name for experiment in experiments]
-    for experiment, tag in zip(experiments, tags):
-        unclear = tags.count(tag) > 1  # the same name in two folders
-        name = str(experiment) if unclear else _SEED.sub("", tag)
-        systems.setdefault(name, []).append(experiment)
-    return systems
-
-
-def find_decode(experiment: Path, decode: str | None, test_set: str) -> Path:
-    """Directory of the decoding to compare.
-
-    Raises:
-        ValueError: No such experiment or decoding, or more than one fits.
-    """
-    if not experiment.is_dir():
-        raise ValueError(f"{experiment} does not exist: run stage 11 (train)")
-    if decode is not None:
-        return experiment / f"decode_{decode.removeprefix('decode_')}" / test_set
-    found = sorted(p for p in experiment.glob(f"decode_*/{test_set}") if p.is_dir())
-    if not found:
-        raise ValueError(
-            f"{experiment}/decode_*/{test_set} does not exist: run stage 12 (decode)"
-        )
-    if len(found) > 1:
-        names = ", ".join(p.parent.name for p in found)
-        raise ValueError(f"{experiment} has {names}: choose one with --decode")
-    return found[0]
-
-
 def compare(systems: Sequence[System], every_condition: bool = False) -> list[Row]:
     """Every line of the comparison, scores first, then costs.
 
@@ -150,6 +59,7 @@ def compare(systems: Sequence[System], every_condition: bool = False) -> list[Ro
         systems: The first is what the others are compared with.
         every_condition: A line for each condition, not only for their means.
     """
+    p_values = adjusted_p_values(systems, every_condition)
     rows = []
     for task in TASKS:
         having = [s for s in systems if task in s.tasks]
@@ -158,7 +68,7 @@ def compare(systems: Sequence[System], every_condition: bool = False) -> list[Ro
         counts = having[0].tasks[task]
         for metric in counts.counts:
             for group in groups_with_line(counts, every_condition):
-                rows.append(_score_row(systems, task, metric, group))
+                rows.append(_score_row(systems, task, metric, group, p_values))
             if any(s.seeds > 1 for s in having):
                 rows.append(_seeds_row(systems, task, metric))
     costs = {
@@ -174,6 +84,35 @@ def compare(systems: Sequence[System], every_condition: bool = False) -> list[Ro
     return rows + [Row("cost", k, [Cell(t) for t in v]) for k, v in costs.items()]
 
 
+def adjusted_p_values(
+    systems: Sequence[System], every_condition: bool = False
+) -> dict[Test, float | None]:
+    """p-values of every comparison with the first system, adjusted by Holm's method.
+
+    The family is the table: of many tests some would look significant by chance.
+    """
+    first = systems[0]
+    tests = [
+        (system.name, task, metric, group)
+        for system in systems[1:]
+        for task, counts in system.tasks.items()
+        if task in first.tasks
+        for metric in counts.counts
+        for group in groups_with_line(counts, every_condition)
+    ]
+    tasks = {system.name: system.tasks for system in systems}
+    alone = [
+        paired_p_value(
+            METRICS[metric],
+            first.tasks[task].strata(metric, group),
+            tasks[name][task].strata(metric, group),
+            clusters=first.tasks[task].clusters_of(group),
+        )
+        for name, task, metric, group in tests
+    ]
+    return dict(zip(tests, holm(alone)))
+
+
 def groups_with_line(counts: TaskCounts, every_condition: bool) -> list[str]:
     """Groups with a line; one that is the whole test set would repeat ``all``."""
     whole = len(counts.groups["all"][0])
@@ -186,24 +125,46 @@ def groups_with_line(counts: TaskCounts, every_condition: bool) -> list[str]:
     ]
 
 
-def _score_row(systems: Sequence[System], task: str, metric: str, group: str) -> Row:
+def _score_row(
+    systems: Sequence[System],
+    task: str,
+    metric: str,
+    group: str,
+    p_values: dict[Test, float | None],
+) -> Row:
     found = [s.scores.get(task, {}).get(group, {}).get(metric) for s in systems]
-    values = [round(s.value, 2) for s in found if s]
-    best = max(values) if METRICS[metric].higher_is_better else min(values)
+    values = [round(s.value, 2) for s in found if s and s.value is not None]
+    pick = max if METRICS[metric].higher_is_better else min
+    best = pick(values, default=None)
     tied = len(set(values)) == 1
     cells = []
     for system, score in zip(systems, found):
-        if score is None:
+        if score is None or score.value is None:
             cells.append(Cell("-"))
             continue
+        test = (system.name, task, metric, group)
+        note = ""
+        if test in p_values:
+            old = systems[0].scores[task][group][metric].value
+            note = _note(old, score.value, p_values[test], (systems[0], system))
         cells.append(
             Cell(
                 layout.with_interval(score.to_dict()),
-                _difference(systems[0], system, task, metric, group),
+                note,
                 best=not tied and round(score.value, 2) == best,
             )
         )
     return Row(task, f"{METRICS[metric].label}, {layout.group_label(group)}", cells)
+
+
+def _note(
+    old: float | None, new: float, p: float | None, systems: Sequence[System]
+) -> str:
+    """Relative change and p-value against the first system."""
+    if old is None:
+        return ""
+    mark = f" ({ONE_SEED})" if min(s.seeds for s in systems) == 1 else ""
+    return f"{layout.relative_change(old, new)}, {layout.p_value(p)}{mark}"
 
 
 def _seeds_row(systems: Sequence[System], task: str, metric: str) -> Row:
@@ -220,43 +181,42 @@ def _seeds_row(systems: Sequence[System], task: str, metric: str) -> Row:
     return Row(task, f"{METRICS[metric].label}, each seed", cells)
 
 
-def _difference(
-    first: System, system: System, task: str, metric: str, group: str
+def explanation(systems: Sequence[System], rows: Sequence[Row]) -> str:
+    """What the numbers of the table mean, in one paragraph.
+
+    Args:
+        systems: The systems compared.
+        rows: Lines of the table.
+    """
+    tests = sum(bool(cell.note) for row in rows for cell in row.cells)
+    seeds = [s.seeds for s in systems]
+    told = "Scores are means over the seeds. " if max(seeds) > 1 else ""
+    told += f"In brackets the 95 % bootstrap interval. Resampled: {explain_units(systems)}"
+    told += ", and seeds. " if max(seeds) > 1 else ". "
+    if tests:
+        told += (
+            f"Second line: relative change against {systems[0].name}, and the two-sided "
+            f"p-value of a paired bootstrap ({RESAMPLES:,} resamples), adjusted by Holm's "
+            f"method for the {tests} tests of this table. "
+        )
+        if min(seeds) == 1:
+            told += (
+                f"'{ONE_SEED}': of these very trainings; another seed may turn the result. "
+            )
+    return told + "Bold: the best of the line."
+
+
+def to_markdown(
+    rows: Sequence[Row], systems: Sequence[System], title: str, explained: str
 ) -> str:
-    """Relative change and p-value against the first; empty for the first itself."""
-    if system is first or task not in first.tasks:
-        return ""
-    p = paired_p_value(
-        METRICS[metric],
-        first.tasks[task].strata(metric, group),
-        system.tasks[task].strata(metric, group),
-        sources=system.tasks[task].sources(group),
-    )
-    old, new = (s.scores[task][group][metric].value for s in (first, system))
-    return f"{layout.relative_change(old, new)}, {layout.p_value(p)}"
-
-
-def explanation(systems: Sequence[System]) -> str:
-    """What the numbers of the table mean, in one paragraph."""
-    seeds = any(s.seeds > 1 for s in systems)
-    over = "utterances and seeds" if seeds else "utterances"
-    return (
-        ("Scores are means over the seeds. " if seeds else "")
-        + f"In brackets the 95 % bootstrap interval over {over}. Second line: "
-        f"relative change against {systems[0].name}, and the two-sided p-value of a "
-        "paired bootstrap (1,000 resamples). Bold: the best of the line."
-    )
-
-
-def to_markdown(rows: Sequence[Row], systems: Sequence[System], title: str) -> str:
-    """The comparison as a Markdown document."""
+    """The comparison as a Markdown document; ``explained`` goes below the table."""
     names = [s.name for s in systems]
     lines = [f"# {title}", "", "| | " + " | ".join(names) + " |"]
     lines.append("|---|" + "---:|" * len(names))
     for row in rows:
         label = row.label if row.section == "cost" else f"{row.section} {row.label}"
         lines.append(f"| {label} | " + " | ".join(map(_markdown, row.cells)) + " |")
-    return "\n".join([*lines, "", explanation(systems), ""])
+    return "\n".join([*lines, "", explained, ""])
 
 
 def _markdown(cell: Cell) -> str:
@@ -294,7 +254,8 @@ def get_parser() -> argparse.ArgumentParser:
         "exp",
         type=Path,
         nargs="+",
-        help="experiment directories; NAME_seed1, NAME_seed2 ... are one system",
+        help="experiment directories, of our recipes or of ESPnet's asr.sh; NAME_seed1, "
+        "NAME_seed2 ... are one system",
     )
     parser.add_argument(
         "--decode", help="NAME of decode_NAME (default: the only one there is)"
@@ -303,7 +264,9 @@ def get_parser() -> argparse.ArgumentParser:
         "--test-set", default="test", help="its name (default: %(default)s)"
     )
     parser.add_argument(
-        "--data", type=Path, help="its data directory (default: data/<test set>)"
+        "--data",
+        type=Path,
+        help="its data directory (default: data/<test set>, else dump/raw/<test set>)",
     )
     parser.add_argument(
         "--every-condition", action="store_true", help="a line for each condition"
@@ -327,7 +290,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Compare, write Markdown and PNG, print the table."""
     args = get_parser().parse_args(argv)
-    data = args.data or Path("data") / args.test_set
+    data = find_data(args.data, args.test_set)
     try:
         systems = [
             load_system(
@@ -346,11 +309,15 @@ def main(argv: list[str] | None = None) -> None:
     title = args.title or f"Comparison on {args.test_set}"
     names = [s.name for s in systems]
     rows = compare(systems, args.every_condition)
+    explained = explanation(systems, rows)
     for path in (args.out, args.png):
         path.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(to_markdown(rows, systems, title), encoding="utf-8")
-    draw_comparison(rows, systems, title, explanation(systems), args.png)
+    args.out.write_text(to_markdown(rows, systems, title, explained), encoding="utf-8")
+    draw_comparison(rows, systems, title, explained, args.png)
     print_rows(rows, names, title)
+    print(explained)
+    for note in dict.fromkeys(n for s in systems for t in s.tasks.values() for n in t.notes):
+        print(f"Note: {note}")
     print(f"Written to {args.out} and {args.png}")
 
 

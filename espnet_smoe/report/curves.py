@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_smoe.command import run_command
-from espnet_smoe.report.compare import by_system
+from espnet_smoe.report.system import by_system
 
 _EPOCH = re.compile(r" (\d+)epoch results: .*?\[valid\] (.*)")
 

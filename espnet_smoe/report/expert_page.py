@@ -9,9 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from espnet_smoe.report import layout
-from espnet_smoe.report.bootstrap import paired_p_value
 from espnet_smoe.report.compare import (
-    System,
+    adjusted_p_values,
     compare,
     explanation,
     print_rows,
@@ -20,6 +19,7 @@ from espnet_smoe.report.compare import (
 from espnet_smoe.report.expert_layers import apart
 from espnet_smoe.report.expert_similarity import mean_of_pairs
 from espnet_smoe.report.scores import METRICS
+from espnet_smoe.report.system import System
 
 SAME = 1e-4  # output distance below which experts are copies of each other
 UNITS = {"encoder": "frames", "decoder": "tokens"}
@@ -65,16 +65,14 @@ def summary(findings: Findings) -> list[str]:
         said = said_by_outputs(findings.similarity[part])
         lines.append(f"{part.capitalize()}: {said}.")
     right, *others = findings.systems
+    p_values = adjusted_p_values(findings.systems)
     for system in others:
         for task, counts in system.tasks.items():
             metric = next(iter(counts.counts))
             old, new = (s.scores[task]["all"][metric].value for s in (right, system))
-            p = paired_p_value(
-                METRICS[metric],
-                right.tasks[task].strata(metric, "all"),
-                counts.strata(metric, "all"),
-                sources=counts.sources("all"),
-            )
+            if old is None:
+                continue
+            p = p_values[system.name, task, metric, "all"]
             label = METRICS[metric].label.removesuffix(" %")
             name = f"{system.name.capitalize()}: {task} {label}"
             if np.array_equal(right.tasks[task].counts[metric], counts.counts[metric]):
@@ -248,7 +246,9 @@ def to_page(findings: Findings, picture: str) -> str:
     lines += ["", f"![experts of {findings.experiment}]({picture})"]
     for section in sections(findings):
         lines += section_lines(section)
-    scores = to_markdown(_score_rows(findings), findings.systems, SWAP_TITLE)
+    rows = _score_rows(findings)
+    explained = explanation(findings.systems, rows)
+    scores = to_markdown(rows, findings.systems, SWAP_TITLE, explained)
     heading, table = scores.split("\n", 1)
     return "\n".join([*lines, "", f"#{heading}", "", swap_meaning(findings), table])
 
@@ -273,8 +273,9 @@ def print_page(findings: Findings) -> None:
     for section in sections(findings):
         print_section(console, section)
     names = [s.name for s in findings.systems]
-    print_rows(_score_rows(findings), names, SWAP_TITLE)
-    console.print(explanation(findings.systems), style="dim")
+    rows = _score_rows(findings)
+    print_rows(rows, names, SWAP_TITLE)
+    console.print(explanation(findings.systems, rows), style="dim")
     for line in summary(findings):
         console.print(f"- {line}", highlight=False)
 

@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espnet_smoe.report import layout
-from espnet_smoe.report.bootstrap import paired_p_value
+from espnet_smoe.report.compare import adjusted_p_values, groups_with_line
 from espnet_smoe.report.expert_page import Findings, summary
 from espnet_smoe.report.expert_similarity import mean_of_pairs
-from espnet_smoe.report.picture import COLOURS, INK, QUIET, REFERENCE, RULE
+from espnet_smoe.report.picture import (
+    COLOURS,
+    INK,
+    QUIET,
+    REFERENCE,
+    RULE,
+    values_and_reach,
+)
 from espnet_smoe.report.scores import METRICS
 
 if TYPE_CHECKING:
@@ -180,7 +187,8 @@ def _draw_scores(axes: "Axes", findings: Findings, task: str) -> None:
     """Dots with intervals: groups along x, the ways of decoding beside each other."""
     systems = findings.systems
     right = systems[0]
-    groups = [g for g in right.tasks[task].groups if g == "all" or g[:5] == "mean_"]
+    groups = groups_with_line(right.tasks[task], every_condition=False)
+    p_values = adjusted_p_values(systems)
     name = next(iter(right.tasks[task].counts))
     metric = METRICS[name]
     step = 0.26
@@ -189,12 +197,7 @@ def _draw_scores(axes: "Axes", findings: Findings, task: str) -> None:
         x = [k + step * (i - (len(systems) - 1) / 2) for k in range(len(groups))]
         axes.errorbar(
             x,
-            [s.value for s in scores],
-            # A percentile interval of a skewed score may leave its value out.
-            yerr=[
-                [max(s.value - s.low, 0) for s in scores],
-                [max(s.high - s.value, 0) for s in scores],
-            ],
+            *values_and_reach(scores),
             fmt="o",
             markersize=5,
             linewidth=1.8,
@@ -205,15 +208,12 @@ def _draw_scores(axes: "Axes", findings: Findings, task: str) -> None:
         if system is right:
             continue
         for place, group, score in zip(x, groups, scores):
-            p = paired_p_value(
-                metric,
-                right.tasks[task].strata(name, group),
-                system.tasks[task].strata(name, group),
-                sources=system.tasks[task].sources(group),
-            )
+            if score.value is None:
+                continue
+            top = score.value if score.high is None else max(score.high, score.value)
             axes.annotate(
-                layout.p_value(p),
-                (place, max(score.high, score.value)),
+                layout.p_value(p_values[system.name, task, name, group]),
+                (place, top),
                 xytext=(0, 3),
                 textcoords="offset points",
                 ha="center",

@@ -15,11 +15,13 @@ from torch import nn
 from espnet_smoe.inference.audio import read_audio
 from espnet_smoe.inference.long import decode_long, joined
 from espnet_smoe.inference.speech_to_text import AUTO, SpeechToText
-from espnet_smoe.report.compare import System
+from espnet_smoe.report.counts import TaskCounts, clusters_in, group_utterances
+from espnet_smoe.report.decoded import TASKS
 from espnet_smoe.report.expert_data import Recording
 from espnet_smoe.report.expert_layers import mixtures
-from espnet_smoe.report.score import TASKS, TaskCounts, group_utterances, sources_of
+from espnet_smoe.report.pairing import in_one_form
 from espnet_smoe.report.scores import METRICS
+from espnet_smoe.report.system import System
 
 RIGHT = "right experts"
 GROUP_SIZE = 64  # recordings read at once: enough to find some of like length
@@ -115,10 +117,15 @@ def _count(
 ) -> TaskCounts:
     target, metrics = TASKS[task]
     scored = _having(recordings, task)
-    references = [r.texts[target] for r in scored]
-    hypotheses = [texts[r.name] for r in scored]
+    utts = [r.name for r in scored]
+    references, hypotheses, _ = in_one_form(
+        {r.name: r.texts[target] for r in scored}, {utt: texts[utt] for utt in utts}
+    )
+    refs, hyps = list(references.values()), list(hypotheses.values())
     return TaskCounts(
-        counts={m: METRICS[m].counts(references, hypotheses) for m in metrics[:1]},
-        groups=group_utterances(data, [r.name for r in scored]),
-        source=sources_of(data, [r.name for r in scored]),
+        counts={m: METRICS[m].counts(refs, hyps) for m in metrics[:1]},
+        groups=group_utterances(data, utts),
+        clusters=clusters_in(data, utts),
+        utts=utts,
+        texts=(refs, hyps),
     )

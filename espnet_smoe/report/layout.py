@@ -9,10 +9,11 @@ def group_label(group: str) -> str:
 
 
 def with_interval(score: dict | None) -> str:
-    """``3.93 [3.51–4.40]`` of a ``{value, low, high}``; ``-`` without one."""
-    if score is None:
+    """``3.93 [3.51–4.40]`` of a ``{value, low, high}``; ``-`` without a value."""
+    if score is None or score["value"] is None:
         return "-"
-    return f"{score['value']:.2f} [{score['low']:.2f}–{score['high']:.2f}]"
+    value, low, high = (score[key] for key in ("value", "low", "high"))
+    return f"{value:.2f}" + ("" if low is None else f" [{low:.2f}–{high:.2f}]")
 
 
 def relative_change(old: float, new: float) -> str:
@@ -23,8 +24,15 @@ def relative_change(old: float, new: float) -> str:
     return f"{change:+.1f} %".replace("-", MINUS)
 
 
-def p_value(p: float) -> str:
-    """``p=0.031``; the smallest that 1,000 resamples can tell is ``p<0.001``."""
+def percent(value: float | None) -> str:
+    """``12.3``; ``-`` if unknown."""
+    return "-" if value is None else f"{value:.1f}"
+
+
+def p_value(p: float | None) -> str:
+    """``p=0.031``, ``p<0.001``; ``p=-`` where there was no test."""
+    if p is None:
+        return "p=-"
     return "p<0.001" if p < 0.001 else f"p={p:.3f}"
 
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_smoe.command import run_command
-from espnet_smoe.report.compare import by_system
 from espnet_smoe.report.experiment import (
     decode_info,
     parameters,
@@ -27,6 +26,7 @@ from espnet_smoe.report.experiment import (
 )
 from espnet_smoe.report.layout import count, duration, factor
 from espnet_smoe.report.scores import METRICS
+from espnet_smoe.report.system import by_system
 
 DECODING = re.compile(r"decode_(.+)_(?:full|chunk(\d+))")
 ORDER = ("greedy", "prefix_beam", "attention", "rescoring")  # others follow by name

@@ -1,9 +1,11 @@
 """Pairing references with hypotheses."""
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from espnet_smoe.data.data_dir import NO_TRANSLATION, Problem, read_table
+from espnet_smoe.data.unicode_text import invisible_characters, normalize_unicode
 
 
 def read_text(path: Path, cure: str) -> dict[str, str]:
@@ -37,20 +39,15 @@ def pair(
 ) -> tuple[list[str], list[str], list[str]]:
     """Put references and hypotheses side by side, in the references' order.
 
-    Utterances whose reference is ``<na>`` are left out.
+    Utterances whose reference is ``<na>`` are left out. An empty reference stays: it
+    says that there is no speech, and what is heard there is wrong.
 
     Returns:
         Utterance ids, references, hypotheses.
 
     Raises:
-        ValueError: An empty reference, or an utterance in one file only.
+        ValueError: An utterance is in one file only.
     """
-    empty = [utt for utt, text in references.items() if not text]
-    if empty:
-        raise ValueError(
-            f"{reference_file}: empty reference of {name_some(empty)}: "
-            "remove the utterance or write its text"
-        )
     utts = [utt for utt, text in references.items() if text != NO_TRANSLATION]
     missing = [utt for utt in utts if utt not in hypotheses]
     if missing:
@@ -65,6 +62,42 @@ def pair(
             f"{hypothesis_file}: give the data directory that was decoded"
         )
     return utts, [references[u] for u in utts], [hypotheses[u] for u in utts]
+
+
+def in_one_form(
+    references: dict[str, str], hypotheses: dict[str, str]
+) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """References and hypotheses in the Unicode form that the package works with.
+
+    The same text can be written in several ways that look alike; none is an error.
+
+    Returns:
+        References, hypotheses, and what had to be changed, in words.
+    """
+    classes: Counter[str] = Counter()
+    changed, tables = {}, []
+    for name, texts in (("reference", references), ("hypothesis", hypotheses)):
+        plain = {u: normalize_unicode(text, classes) for u, text in texts.items()}
+        changed[name] = [u for u, text in texts.items() if plain[u] != text]
+        tables.append(plain)
+    notes = []
+    if any(changed.values()):
+        counts = [
+            f"{len(utts)} of {len(texts)} {plural}"
+            for utts, texts, plural in zip(
+                changed.values(), tables, ("references", "hypotheses")
+            )
+        ]
+        kinds = ", ".join(sorted(classes))
+        notes.append(f"brought into one Unicode form: {' and '.join(counts)} ({kinds})")
+    lost = [u for u in changed["reference"] if not tables[0][u]]
+    if lost:
+        signs = sorted({c for u in lost for c in invisible_characters(references[u])})
+        notes.append(
+            f"nothing to be seen in the reference of {name_some(lost)}, only "
+            f"{', '.join(signs)}: scored as empty"
+        )
+    return tables[0], tables[1], notes
 
 
 def look_up(table: dict[str, str], utts: Iterable[str], path: Path) -> list[str]:

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from espnet_smoe.report.compare import Cell, Row, System, groups_with_line
+from espnet_smoe.report.bootstrap import Score
+from espnet_smoe.report.compare import Cell, Row, groups_with_line
+from espnet_smoe.report.decoded import TASKS
 from espnet_smoe.report.layout import group_label
-from espnet_smoe.report.score import TASKS
 from espnet_smoe.report.scores import METRICS
+from espnet_smoe.report.system import System
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -174,6 +176,21 @@ def _draw_cell(axes: "Axes", right: float, top: float, cell: Cell) -> None:
         axes.text(right, y + LINE_HEIGHT, cell.note, fontsize=8, color=QUIET, **place)
 
 
+def values_and_reach(scores: Sequence[Score]) -> tuple[list[float], list[list[float]]]:
+    """Scores, and how far their intervals reach down and up, to draw error bars.
+
+    What is unknown is not drawn: NaN in place of a score, an interval of no length.
+    """
+    values = [float("nan") if s.value is None else s.value for s in scores]
+    ends = [
+        (v, v) if s.low is None else (s.low, s.high) for v, s in zip(values, scores)
+    ]
+    # A percentile interval of a skewed score may leave its value out.
+    down = [max(value - low, 0) for value, (low, _) in zip(values, ends)]
+    up = [max(high - value, 0) for value, (_, high) in zip(values, ends)]
+    return values, [down, up]
+
+
 def _draw_chart(
     axes: "Axes", systems: Sequence[System], task: str, colours: Sequence[str]
 ) -> None:
@@ -188,12 +205,7 @@ def _draw_chart(
         x = [k + step * (i - (len(having) - 1) / 2) for k in range(len(groups))]
         axes.errorbar(
             x,
-            [s.value for s in scores],
-            # A percentile interval of a skewed score may leave its value out.
-            yerr=[
-                [max(s.value - s.low, 0) for s in scores],
-                [max(s.high - s.value, 0) for s in scores],
-            ],
+            *values_and_reach(scores),
             fmt="o",
             markersize=5,
             capsize=0,

@@ -28,9 +28,10 @@ from espnet_smoe.report.layout import (
     duration,
     factor,
     group_label,
+    percent,
     with_interval,
 )
-from espnet_smoe.report.scores import METRICS
+from espnet_smoe.report.scores import EDITS, METRICS
 
 BEGIN = "<!-- results:begin -->"
 END = "<!-- results:end -->"
@@ -135,8 +136,9 @@ def _comparison(path: Path) -> str:
 
 def _scores(experiments: Sequence[Path]) -> list[str]:
     parts = [
-        "In brackets the 95 % bootstrap interval over utterances. "
-        "`mean of` rows: the mean over the conditions of that bandwidth."
+        "In brackets the 95 % bootstrap interval of this one training. Sub, Del and Ins "
+        "are the parts of the error rate before them, in percent. `mean of` rows: the "
+        "mean over the conditions of that bandwidth."
     ]
     for experiment in experiments:
         total, active = parameters(experiment)
@@ -148,9 +150,21 @@ def _scores(experiments: Sequence[Path]) -> list[str]:
         for decode in scored(experiment):
             rtf = factor(decode_info(decode).get("rtf"))
             parts.append(f"**{decode.parent.name}/{decode.name}**, RTF {rtf}")
-            cure = "run stage 13 (score) again"
-            parts.append(scores_table(read_json(decode / "scores.json", cure)))
+            scores = read_json(decode / "scores.json", "run stage 13 (score) again")
+            parts.append(scores_table(scores))
+            parts.append(_below(scores, decode))
     return parts
+
+
+def _below(scores: dict, decode: Path) -> str:
+    """What was resampled, and where the errors are told one by one."""
+    first = next(iter(scores.values()))["all"]
+    # scores.json of before 2026-11 does not say: utterances were
+    over = next(iter(first.values())).get("resampled", "utterances")
+    aligned = sorted(decode.glob("score_*/result.txt"))
+    where = ", ".join(f"`{'/'.join(path.parts[-4:])}`" for path in aligned)
+    told = f"Resampled: {over}."
+    return f"{told} The errors one by one: {where}." if aligned else told
 
 
 def scores_table(scores: dict) -> str:
@@ -158,17 +172,36 @@ def scores_table(scores: dict) -> str:
     columns = [(t, m) for t, groups in scores.items() for m in groups["all"]]
     groups = dict.fromkeys(g for task in scores.values() for g in task)
     # a set of one condition has the same scores three times
-    alike = [g for g in groups if all(s.get(g) == s["all"] for s in scores.values())]
+    alike = [g for g in groups if all(_alike(s, g) for s in scores.values())]
     groups = [g for g in groups if g == "all" or g not in alike]
-    heads = [f"{task} {METRICS[m].label}" for task, m in columns]
+    parted = {  # the error rates that are told in parts: the first of each task
+        (task, metric)
+        for task, of in scores.items()
+        for metric in list(of["all"])[:1]
+        if METRICS[metric].split is not None
+    }
+    heads = []
+    for task, metric in columns:
+        heads.append(f"{task} {METRICS[metric].label}")
+        heads += ["Sub", "Del", "Ins"] if (task, metric) in parted else []
     lines = ["| condition | n | " + " | ".join(heads) + " |"]
-    lines.append("|---|" + "---:|" * (len(columns) + 1))
+    lines.append("|---|" + "---:|" * (len(heads) + 1))
     for group in groups:
-        cells = [scores[t].get(group, {}).get(m) for t, m in columns]
-        sizes = dict.fromkeys(str(c["n"]) for c in cells if c)
-        row = [group_label(group), " / ".join(sizes), *map(with_interval, cells)]
-        lines.append("| " + " | ".join(row) + " |")
+        row, sizes = [], {}
+        for task, metric in columns:
+            score = scores[task].get(group, {}).get(metric)
+            row.append(with_interval(score))
+            if (task, metric) in parted:
+                row += [percent((score or {}).get(kind)) for kind in EDITS]
+            sizes |= {str(score["n"]): None} if score else {}
+        cells = [group_label(group), " / ".join(sizes), *row]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _alike(groups: dict, group: str) -> bool:
+    """Whether a group's scores are those of the whole set."""
+    return groups.get(group) == groups["all"]
 
 
 def replace_block(text: str, block: str, place: str) -> str:

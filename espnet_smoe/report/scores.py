@@ -16,13 +16,17 @@ import numpy as np
 from sacrebleu.metrics import BLEU
 from sacrebleu.metrics.helpers import extract_all_char_ngrams
 
+# Every metric counts the size of the reference (words, characters) in this column:
+# without any there is no score.
+REFERENCE_SIZE = 1
 BLEU_ORDER = 4
 CHRF_ORDER = 6
 CHRF_BETA = 2
 
-_CHARACTERS_WITHOUT_SPACES = jiwer.Compose(
-    [jiwer.RemoveWhiteSpace(), jiwer.ReduceToListOfListOfChars()]
-)
+EDITS = ("substitute", "delete", "insert")  # their counts follow the reference's size
+
+
+Splitter = Callable[[str], list[str]]
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,10 @@ class Metric:
         name: Key in ``scores.json``.
         label: Heading in tables.
         higher_is_better: True for BLEU and chrF.
-        count: (references, hypotheses) of N utterances -> counts (N, K).
-        formula: Summed counts (R, K) -> scores (R,).
+        count: (references, hypotheses) of N utterances -> counts (N, K); column
+            `REFERENCE_SIZE` is the size of the reference.
+        formula: Summed counts (R, K) -> scores (R,); NaN without a reference.
+        split: Of an error rate: makes of a text the units that it counts.
     """
 
     name: str
@@ -42,12 +48,14 @@ class Metric:
     higher_is_better: bool
     count: Callable[[Sequence[str], Sequence[str]], np.ndarray]
     formula: Callable[[np.ndarray], np.ndarray]
+    split: Splitter | None = None
 
     def counts(self, references: Sequence[str], hypotheses: Sequence[str]):
         """Sufficient statistics of each utterance.
 
         Args:
-            references: N reference texts.
+            references: N reference texts; with an empty one, as of silence, all words
+                of the hypothesis are insertions.
             hypotheses: N hypotheses in the same order; an empty one counts as
                 a deletion of its whole reference.
 
@@ -55,13 +63,13 @@ class Metric:
             Array (N, K) of float64 counts.
 
         Raises:
-            ValueError: No utterances, different lengths, or an empty reference.
+            ValueError: No utterances or different lengths.
         """
         check_parallel(references, hypotheses)
         return np.asarray(self.count(references, hypotheses), dtype=np.float64)
 
     def score(self, references: Sequence[str], hypotheses: Sequence[str]) -> float:
-        """Corpus-level score of parallel lists.
+        """Corpus-level score of parallel lists; NaN where all references are empty.
 
         Example:
             >>> METRICS["wer"].score(["a b c d"], ["a x c d"])
@@ -80,50 +88,64 @@ def check_parallel(references: Sequence[str], hypotheses: Sequence[str]) -> None
         )
     if not references:
         raise ValueError("no utterances to score")
-    empty = [i for i, text in enumerate(references) if not text.strip()]
-    if empty:
-        raise ValueError(f"empty reference at position(s) {empty[:5]}: remove it")
 
 
-def _edits(output: jiwer.WordOutput | jiwer.CharacterOutput) -> list[list[int]]:
-    """Edits and reference length of each utterance, (N, 2)."""
-    return [
-        [
-            sum(
-                max(c.ref_end_idx - c.ref_start_idx, c.hyp_end_idx - c.hyp_start_idx)
-                for c in chunks
-                if c.type != "equal"
-            ),
-            len(reference),
-        ]
-        for chunks, reference in zip(output.alignments, output.references)
-    ]
+def split_words(text: str) -> list[str]:
+    """Words, as WER counts them."""
+    return text.split()
 
 
-def _count_words(references: Sequence[str], hypotheses: Sequence[str]):
-    return _edits(jiwer.process_words(list(references), list(hypotheses)))
+def split_characters(text: str) -> list[str]:
+    """Characters with single spaces between words, as CER counts them."""
+    return list(" ".join(text.split()))
 
 
-def _count_characters(references: Sequence[str], hypotheses: Sequence[str]):
-    return _edits(jiwer.process_characters(list(references), list(hypotheses)))
+def split_characters_without_spaces(text: str) -> list[str]:
+    """Characters without spaces."""
+    return list("".join(text.split()))
 
 
-def _count_characters_without_spaces(
-    references: Sequence[str], hypotheses: Sequence[str]
-):
-    return _edits(
-        jiwer.process_characters(
-            list(references),
-            list(hypotheses),
-            reference_transform=_CHARACTERS_WITHOUT_SPACES,
-            hypothesis_transform=_CHARACTERS_WITHOUT_SPACES,
-        )
-    )
+def align_units(
+    references: Sequence[str], hypotheses: Sequence[str], split: Splitter
+) -> jiwer.WordOutput:
+    """Units of each utterance and the edits between them, as jiwer finds them.
+
+    Args:
+        references: N texts, which may be empty.
+        hypotheses: N texts.
+        split: Makes of a text the units that count.
+    """
+
+    def units(texts: list[str]) -> list[list[str]]:
+        return [split(text) for text in texts]
+
+    return jiwer.process_words(list(references), list(hypotheses), units, units)
+
+
+def _edit_counter(split: Splitter):
+    """Counts of an error rate: edits, reference size, then the edits by kind."""
+
+    def count(references: Sequence[str], hypotheses: Sequence[str]) -> list[list[int]]:
+        output = align_units(references, hypotheses, split)
+        rows = []
+        for chunks, reference in zip(output.alignments, output.references):
+            of = dict.fromkeys(EDITS, 0)
+            for c in chunks:
+                if c.type != "equal":
+                    of[c.type] += max(
+                        c.ref_end_idx - c.ref_start_idx, c.hyp_end_idx - c.hyp_start_idx
+                    )
+            rows.append([sum(of.values()), len(reference), *of.values()])
+        return rows
+
+    return count
 
 
 def _error_rate(totals: np.ndarray) -> np.ndarray:
-    """Edits over reference length; (R, 2) -> (R,)."""
-    return 100 * totals[:, 0] / totals[:, 1]
+    """Edits over reference size; (R, K) -> (R,), NaN where there is no reference."""
+    edits, size = totals[:, 0], totals[:, REFERENCE_SIZE]
+    unknown = np.full(len(totals), np.nan)
+    return np.divide(100 * edits, size, out=unknown, where=size > 0)
 
 
 def _count_word_ngrams(references: Sequence[str], hypotheses: Sequence[str]):
@@ -139,19 +161,23 @@ def _count_word_ngrams(references: Sequence[str], hypotheses: Sequence[str]):
 
 
 def _bleu(totals: np.ndarray) -> np.ndarray:
-    """Sacrebleu's own formula on each row; (R, 10) -> (R,)."""
-    return np.array(
-        [
-            BLEU.compute_bleu(
-                correct=row[2 : 2 + BLEU_ORDER],
-                total=row[2 + BLEU_ORDER :],
-                sys_len=row[0],
-                ref_len=row[1],
-                smooth_method="exp",  # the default of sacrebleu's corpus score
-            ).score
-            for row in totals.astype(int).tolist()  # it prints them as integers
-        ]
+    """BLEU with sacrebleu's default smoothing on each row; (R, 10) -> (R,).
+
+    Thousands of resamples are scored at once, so the formula is written for arrays.
+    """
+    sys_len, ref_len = totals[:, 0], totals[:, REFERENCE_SIZE]
+    correct, total = totals[:, 2 : 2 + BLEU_ORDER], totals[:, 2 + BLEU_ORDER :]
+    # "exp": the k-th order without a match counts as 1 / 2^k of one (Chen and Cherry
+    # 2014, method 3).
+    smoothed = np.where(correct > 0, correct, 0.5 ** np.cumsum(correct == 0, axis=1))
+    scored = correct.any(axis=1) & total.all(axis=1)
+    precision = np.divide(
+        smoothed, total, out=np.ones_like(total), where=scored[:, None]
     )
+    brevity = np.divide(ref_len, sys_len, out=np.ones_like(ref_len), where=scored)
+    penalty = np.exp(np.minimum(0, 1 - brevity))
+    bleu = 100 * penalty * np.exp(np.log(precision).mean(axis=1))
+    return np.where(scored, bleu, np.where(ref_len > 0, 0.0, np.nan))
 
 
 def _count_character_ngrams(references: Sequence[str], hypotheses: Sequence[str]):
@@ -182,24 +208,24 @@ def _chrf(totals: np.ndarray) -> np.ndarray:
     return np.divide(
         100 * (1 + weight) * precision * recall,
         weight * precision + recall,
-        out=np.zeros_like(precision),
+        out=np.where(ref[:, 0] > 0, 0.0, np.nan),
         where=precision + recall > 0,
     )
+
+
+def _error_metric(name: str, label: str, split: Splitter) -> Metric:
+    return Metric(name, label, False, _edit_counter(split), _error_rate, split)
 
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("wer", "WER %", False, _count_words, _error_rate),
+        _error_metric("wer", "WER %", split_words),
         # the error rate of modelling units, such as syllables
-        Metric("ser", "SER %", False, _count_words, _error_rate),
-        Metric("cer", "CER %", False, _count_characters, _error_rate),
-        Metric(
-            "cer_no_space",
-            "CER % without spaces",
-            False,
-            _count_characters_without_spaces,
-            _error_rate,
+        _error_metric("ser", "SER %", split_words),
+        _error_metric("cer", "CER %", split_characters),
+        _error_metric(
+            "cer_no_space", "CER % without spaces", split_characters_without_spaces
         ),
         Metric("bleu", "BLEU", True, _count_word_ngrams, _bleu),
         Metric("chrf", "chrF", True, _count_character_ngrams, _chrf),

@@ -113,7 +113,7 @@ def test_seeds_that_disagree_make_a_difference_less_certain():
 def test_versions_of_one_utterance_are_drawn_together():
     once = error_counts(50, 0.2)
     source = np.tile(np.arange(50), 4)
-    four = score_interval(WER, [np.tile(once, (4, 1))], sources=[source])
+    four = score_interval(WER, [np.tile(once, (4, 1))], clusters=[source])
     alone = score_interval(WER, [once])
     assert (four.value, four.low, four.high) == (alone.value, alone.low, alone.high)
     apart = score_interval(WER, [np.tile(once, (4, 1))])  # as if four times the data
@@ -123,9 +123,9 @@ def test_versions_of_one_utterance_are_drawn_together():
 
 def test_strata_of_the_same_sources_are_drawn_together():
     once, sources = error_counts(50, 0.2), [np.arange(50)] * 3
-    mean = score_interval(WER, [once] * 3, sources=sources)
+    mean = score_interval(WER, [once] * 3, clusters=sources)
     assert mean.low == score_interval(WER, [once]).low
     better = once.copy()
     better[:, 0] = np.maximum(better[:, 0] - 1, 0)
-    p = paired_p_value(WER, [once] * 3, [better] * 3, sources=sources)
+    p = paired_p_value(WER, [once] * 3, [better] * 3, clusters=sources)
     assert p == paired_p_value(WER, [once], [better])

@@ -16,8 +16,9 @@ COMMANDS = {
     "serve": ("espnet_smoe.serve.server", "speech to text for many, by websocket"),
     "stream": ("espnet_smoe.inference.stream", "words while they are spoken"),
     "prepare": ("espnet_smoe.data.prepare", "check and format a data directory"),
-    "score": ("espnet_smoe.report.score", "WER, CER, BLEU and chrF with intervals"),
+    "score": ("espnet_smoe.report.score", "WER, CER, BLEU with intervals; every error"),
     "compare": ("espnet_smoe.report.compare", "one table of several experiments"),
+    "curves": ("espnet_smoe.report.curves", "how trainings went, in one picture"),
     "check-config": ("espnet_smoe.check_config", "check a YAML file, count parameters"),
     "upcycle": ("espnet_smoe.upcycle", "a dense checkpoint as a mixture's beginning"),
     "experts": (

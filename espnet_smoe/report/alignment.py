@@ -1,8 +1,8 @@
 """Errors one by one: ``result.txt`` as sclite writes it, and the worst utterances.
 
-The summary has the columns of sclite's, so that tools that read its ``Sum/Avg`` line, as
-ESPnet's ``show_asr_result.sh`` does, read this one. Unlike sclite's, the utterances come
-from the most errors to the fewest.
+The summary has the columns of sclite's, so that tools that read its ``Sum/Avg`` line,
+as ESPnet's ``show_asr_result.sh`` does, read this one. Unlike sclite's, the utterances
+come from the most errors to the fewest.
 """
 
 from collections.abc import Iterator, Sequence
@@ -112,9 +112,10 @@ def _summary(counts: TaskCounts, of: np.ndarray) -> Iterator[str]:
     rows.append(["Sum/Avg", *edits_table(of)])
     table = [["SPKR", *HEADS], *rows]
     widths = [max(cell_len(line[i]) for line in table) for i in range(len(table[0]))]
-    for line in table:
-        cells = [_padded(c, w, left=i == 0) for i, (c, w) in enumerate(zip(line, widths))]
-        yield f"| {cells[0]} | {' '.join(cells[1:3])} | {'  '.join(cells[3:])} |"
+    for name, *numbers in table:
+        cells = [_padded(c, w, left=False) for c, w in zip(numbers, widths[1:])]
+        first = _padded(name, widths[0])
+        yield f"| {first} | {' '.join(cells[:2])} | {'  '.join(cells[2:])} |"
 
 
 def _aligned(output: jiwer.WordOutput) -> Iterator[str]:
@@ -125,7 +126,8 @@ def _aligned(output: jiwer.WordOutput) -> Iterator[str]:
         refs = reference[chunk.ref_start_idx : chunk.ref_end_idx]
         hyps = hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx]
         for i in range(max(len(refs), len(hyps))):
-            pair = [SPACE if u == " " else u for u in (*refs[i : i + 1], *hyps[i : i + 1])]
+            units = (*refs[i : i + 1], *hyps[i : i + 1])  # beside a gap only one
+            pair = [SPACE if unit == " " else unit for unit in units]
             if len(pair) == 1:
                 gap = GAP * cell_len(pair[0])
                 pair = [gap, *pair] if chunk.type == "insert" else [*pair, gap]

@@ -1,22 +1,22 @@
 """How sure a score is: intervals and p-values by resampling clusters and seeds.
 
 What is resampled decides what an interval speaks of. Utterances of one speaker fail
-together, as do the versions of one utterance that was heard through several conditions,
-so the units are clusters, each drawn with all of its rows: speakers where they are known,
-else utterances (`clusters.py`). A system that was trained with several seeds has the mean
-of its scores, and seeds are a second, crossed unit: each resample draws clusters and
-seeds. With one seed an interval is of this training alone.
+together, as do the versions of one utterance that was heard through several
+conditions, so the units are clusters, each drawn with all of its rows: speakers where
+they are known, else utterances (`clusters.py`). A system that was trained with several
+seeds has the mean of its scores, and seeds are a second, crossed unit: each resample
+draws clusters and seeds. With one seed an interval is of this training alone.
 
-A resample of few units spreads too little: its variance is (n - 1) / n of the right one,
-and the normal quantiles are too near. Both are mended as in Hesterberg's expanded
-percentile interval ("What teachers should know about the bootstrap", 2015, section
-4.5), the degrees of freedom of clusters and seeds put together by Satterthwaite's
-formula. With eight units the 2.5 % quantile becomes that of 0.6 %. Below five units no
-resample reaches far enough, and the interval is Student's t around the score.
+A resample of few units spreads too little: its variance is (n - 1) / n of the right
+one, and normal quantiles are nearer than Student's. Both are corrected as in the
+expanded percentile interval of Hesterberg ("What teachers should know about the
+bootstrap", 2015); the degrees of freedom of clusters and seeds are put together by
+Satterthwaite's formula. With eight units the 2.5 % quantile becomes that of 0.6 %.
+Below five units no resample reaches far enough, and the interval is Student's t.
 
-A score may be a mean over strata (the mean over the narrowband conditions, say). Without
-clusters, rows are drawn inside each stratum. With clusters a resample may leave a stratum
-without a reference; it is drawn again, since the score is not defined there.
+A score may be a mean over strata (the mean over the narrowband conditions, say).
+Without clusters, rows are drawn inside each stratum. With clusters a resample may leave
+a stratum without a reference; it is drawn again, since the score is not defined there.
 """
 
 from collections.abc import Sequence

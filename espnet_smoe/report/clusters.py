@@ -1,7 +1,7 @@
 """What fails and succeeds together in a test set: the units of the bootstrap.
 
-All utterances of a speaker, where ``utt2spk`` tells speakers apart; else all versions of
-an utterance that was heard through several conditions; else each utterance alone.
+All utterances of a speaker, where ``utt2spk`` tells speakers apart; else all versions
+of an utterance that was heard through several conditions; else each utterance alone.
 """
 
 from collections.abc import Sequence
@@ -65,7 +65,7 @@ def find_clusters(
 
 
 def _joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Rows that share either number, directly or through others, in one cluster: (N,)."""
+    """(N,) clusters of rows that share either number, directly or through others."""
     rows = np.arange(len(first))
     offset = len(rows) + 1 + first.max()
     links = np.concatenate([len(rows) + first, offset + second])

@@ -6,6 +6,7 @@ one column, with the mean of its scores.
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from espnet_smoe.report.system import (
     load_system,
 )
 
-ONE_SEED = "one seed"
+ONE_SEED = "1 seed"
 Test = tuple[str, str, str, str]  # system, task, metric, group
 
 
@@ -89,7 +90,12 @@ def adjusted_p_values(
 ) -> dict[Test, float | None]:
     """p-values of every comparison with the first system, adjusted by Holm's method.
 
-    The family is the table: of many tests some would look significant by chance.
+    Of many tests some would look significant by chance. A family is all tests of one
+    score of one task, over systems and conditions; WER and CER see the same errors, so
+    that to put them together would only ask twice.
+
+    Returns:
+        System, task, metric and group -> p-value.
     """
     first = systems[0]
     tests = [
@@ -110,7 +116,12 @@ def adjusted_p_values(
         )
         for name, task, metric, group in tests
     ]
-    return dict(zip(tests, holm(alone)))
+    adjusted = {}
+    for family in dict.fromkeys(test[1:3] for test in tests):
+        members = [i for i, test in enumerate(tests) if test[1:3] == family]
+        together = holm([alone[i] for i in members])
+        adjusted |= {tests[i]: p for i, p in zip(members, together)}
+    return adjusted
 
 
 def groups_with_line(counts: TaskCounts, every_condition: bool) -> list[str]:
@@ -188,22 +199,34 @@ def explanation(systems: Sequence[System], rows: Sequence[Row]) -> str:
         systems: The systems compared.
         rows: Lines of the table.
     """
-    tests = sum(bool(cell.note) for row in rows for cell in row.cells)
+    tests = _most_tests(rows)
     seeds = [s.seeds for s in systems]
-    told = "Scores are means over the seeds. " if max(seeds) > 1 else ""
-    told += f"In brackets the 95 % bootstrap interval. Resampled: {explain_units(systems)}"
-    told += ", and seeds. " if max(seeds) > 1 else ". "
+    units = explain_units(systems)
+    several = max(seeds) > 1
+    told = ["Scores are means over the seeds."] if several else []
+    told.append(
+        "In brackets the 95 % bootstrap interval. Resampled: "
+        + (f"seeds and {units}." if several else f"{units}.")
+    )
     if tests:
-        told += (
-            f"Second line: relative change against {systems[0].name}, and the two-sided "
-            f"p-value of a paired bootstrap ({RESAMPLES:,} resamples), adjusted by Holm's "
-            f"method for the {tests} tests of this table. "
+        told.append(
+            f"Second line: relative change against {systems[0].name}, and the "
+            f"two-sided p-value of a paired bootstrap ({RESAMPLES:,} resamples), "
+            "adjusted by Holm's method for all tests of the same score in this table "
+            f"({tests} of each)."
         )
-        if min(seeds) == 1:
-            told += (
-                f"'{ONE_SEED}': of these very trainings; another seed may turn the result. "
-            )
-    return told + "Bold: the best of the line."
+    if tests and min(seeds) == 1:
+        told.append(f"'{ONE_SEED}': of this training; another may turn the result.")
+    return " ".join([*told, "Bold: the best of the line."])
+
+
+def _most_tests(rows: Sequence[Row]) -> int:
+    """p-values of one score in the table; of that with the most."""
+    scores = Counter()
+    for row in rows:
+        score = row.section, row.label.partition(",")[0]
+        scores[score] += sum(bool(cell.note) for cell in row.cells)
+    return max(scores.values(), default=0)
 
 
 def to_markdown(
@@ -254,8 +277,8 @@ def get_parser() -> argparse.ArgumentParser:
         "exp",
         type=Path,
         nargs="+",
-        help="experiment directories, of our recipes or of ESPnet's asr.sh; NAME_seed1, "
-        "NAME_seed2 ... are one system",
+        help="experiment directories, of our recipes or of ESPnet's asr.sh; "
+        "NAME_seed1, NAME_seed2 ... are one system",
     )
     parser.add_argument(
         "--decode", help="NAME of decode_NAME (default: the only one there is)"
@@ -316,7 +339,8 @@ def main(argv: list[str] | None = None) -> None:
     draw_comparison(rows, systems, title, explained, args.png)
     print_rows(rows, names, title)
     print(explained)
-    for note in dict.fromkeys(n for s in systems for t in s.tasks.values() for n in t.notes):
+    notes = [note for s in systems for t in s.tasks.values() for note in t.notes]
+    for note in dict.fromkeys(notes):
         print(f"Note: {note}")
     print(f"Written to {args.out} and {args.png}")
 

@@ -1,8 +1,8 @@
 """The hypotheses of a decoding folder: of our recipes, or of ESPnet's own asr.sh.
 
 Ours holds ``hyp.<task>``. ESPnet's holds ``text`` and, once it is scored,
-``score_wer/{hyp,ref}.trn``, which tell the references too where the data directory is no
-longer there.
+``score_wer/{hyp,ref}.trn``, which tell the references too where the data directory is
+no longer there.
 """
 
 import re

@@ -21,6 +21,9 @@ _SECONDS = {
     "minute": 60,
     "second": 1,
 }
+_RTF = re.compile(r"^RTF: ([\d.]+)", re.MULTILINE)
+_PARAMETERS = re.compile(r"Total Number of model parameters: ([\d.]+) ([KMB]?)")
+_THOUSANDS = {"": 1, "K": 1e3, "M": 1e6, "B": 1e9}
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ \(")
 
 
@@ -68,15 +71,35 @@ def scored(experiment: Path, test_set: str = "*") -> list[Path]:
 
 
 def decode_info(decode_dir: Path) -> dict:
-    """``decode.json`` of a decoding directory; empty without one."""
+    """``decode.json`` of a decoding directory; empty without one.
+
+    Of a decoding of ESPnet's asr.sh the real-time factor, from its log.
+    """
     path = decode_dir / "decode.json"
-    return read_json(path, "run stage 12 (decode) again") if path.exists() else {}
+    if path.exists():
+        return read_json(path, "run stage 12 (decode) again")
+    rtf = _search(decode_dir / "logdir" / "calculate_rtf.log", _RTF)
+    return {} if rtf is None else {"rtf": float(rtf[1])}
 
 
 def parameters(experiment: Path) -> tuple[int | None, int | None]:
-    """Parameters in all and active, from ``params.json``; None if unknown."""
+    """Parameters in all and active, from ``params.json``; None if unknown.
+
+    ESPnet's ``train.log`` tells the first, to two digits.
+    """
     content = _size(experiment)
-    return content.get("total"), content.get("active")
+    total = content.get("total")
+    if total is None:
+        told = _search(experiment / "train.log", _PARAMETERS)
+        total = told and round(float(told[1]) * _THOUSANDS[told[2]])
+    return total, content.get("active")
+
+
+def _search(log: Path, pattern: re.Pattern[str]) -> re.Match[str] | None:
+    """The first match in a log, which need not be there."""
+    if not log.is_file():
+        return None
+    return pattern.search(log.read_text(encoding="utf-8", errors="replace"))
 
 
 def multiply_accumulates(experiment: Path) -> int | None:

@@ -136,9 +136,9 @@ def _comparison(path: Path) -> str:
 
 def _scores(experiments: Sequence[Path]) -> list[str]:
     parts = [
-        "In brackets the 95 % bootstrap interval of this one training. Sub, Del and Ins "
-        "are the parts of the error rate before them, in percent. `mean of` rows: the "
-        "mean over the conditions of that bandwidth."
+        "In brackets the 95 % bootstrap interval of this one training. Sub, Del and "
+        "Ins are the parts of the error rate before them, in percent. `mean of` rows: "
+        "the mean over the conditions of that bandwidth."
     ]
     for experiment in experiments:
         total, active = parameters(experiment)

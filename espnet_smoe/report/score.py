@@ -73,13 +73,18 @@ def print_scores(scores: dict, title: str, tasks: dict[str, TaskCounts]) -> None
             title=f"{title} · {task}",
             title_justify="left",
             box=box.SIMPLE_HEAD,
-            pad_edge=False,
+            show_edge=False,
+            padding=(0, 1, 0, 0),  # three columns fit into 80 characters
         )
         table.add_column("condition")
         table.add_column("n", justify="right")
         for name in metrics:
-            table.add_column(METRICS[name].label, justify="right")
+            # broken where three columns would not fit into a terminal
+            label = METRICS[name].label.replace(" without", "\nwithout")
+            table.add_column(label, justify="right")
         for group, row in groups.items():
+            if group != "all" and row == groups["all"]:
+                continue
             table.add_row(
                 group_label(group),
                 str(row[metrics[0]]["n"]),
@@ -107,8 +112,8 @@ def get_parser() -> argparse.ArgumentParser:
     """Options of ``espnet-smoe score``."""
     parser = argparse.ArgumentParser(
         prog="espnet-smoe score",
-        description="Score a decoded test set: WER and CER of hyp.asr, BLEU and chrF of "
-        "hyp.st, each with a 95 % bootstrap interval over speakers (utt2spk; over "
+        description="Score a decoded test set: WER and CER of hyp.asr, BLEU and chrF "
+        "of hyp.st, each with a 95 % bootstrap interval over speakers (utt2spk; over "
         "utterances where they are not known). Substitutions, deletions and "
         "insertions, aligned, go to score_wer/result.txt beside the hypotheses, as "
         "sclite writes them. Decodings of ESPnet's own asr.sh are read too.",
@@ -116,8 +121,8 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data",
         type=Path,
-        help="data directory of the test set (may be left out where ESPnet's asr.sh left "
-        "score_wer/ref.trn)",
+        help="data directory of the test set (may be left out where ESPnet's asr.sh "
+        "wrote score_wer/ref.trn)",
     )
     parser.add_argument(
         "--hyp",
@@ -157,10 +162,11 @@ def _score(data: Path | None, decode_dir: Path, out: Path, most: int) -> None:
     scores = entries(tasks)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
-    print_scores(scores, str(decode_dir), tasks)
     written = [out]
-    for task, counts in tasks.items():
+    for counts in tasks.values():
         written += write_alignments(out.parent, counts)
+    print_scores(scores, str(decode_dir), tasks)
+    for task, counts in tasks.items():
         lines = tell_worst(counts, most)
         if lines:
             print(f"{task}: the worst utterances", *lines, sep="\n", end="\n\n")

@@ -19,7 +19,6 @@ from espnet_smoe.report.experiment import (
 _SEED = re.compile(r"_seed\d+$")
 
 
-
 @dataclass(frozen=True)
 class System:
     """One system, decoded on the test set of the comparison.
@@ -46,7 +45,10 @@ class System:
 
 
 def load_system(
-    name: str, data: Path | None, experiments: Sequence[Path], decode_dirs: Sequence[Path]
+    name: str,
+    data: Path | None,
+    experiments: Sequence[Path],
+    decode_dirs: Sequence[Path],
 ) -> System:
     """Read and score a system's decodings of the test set, one a seed.
 
@@ -97,8 +99,8 @@ def find_decode(experiment: Path, decode: str | None, test_set: str) -> Path:
     """Directory of the decoding to compare.
 
     Args:
-        experiment: Of a recipe of ours, with ``decode_<name>/<test set>``, or of ESPnet's
-            asr.sh, with ``<inference_tag>/<test set>``.
+        experiment: Of a recipe of ours, with ``decode_<name>/<test set>``, or of
+            ESPnet's asr.sh, with ``<inference_tag>/<test set>``.
         decode: Name of the decoding, with or without ``decode_``; the only one when
             None.
         test_set: Its name.
@@ -113,8 +115,12 @@ def find_decode(experiment: Path, decode: str | None, test_set: str) -> Path:
         if as_it_is.is_dir():
             return as_it_is
         return experiment / f"decode_{decode.removeprefix('decode_')}" / test_set
-    folders = experiment.glob(f"*/{test_set}")
-    found = sorted(folder for folder in folders if is_decoded(folder))
+    found = sorted(
+        folder
+        for folder in experiment.glob(f"*/{test_set}")
+        if folder.is_dir()
+        and (is_decoded(folder) or folder.match(f"decode_*/{test_set}"))
+    )
     if not found:
         raise ValueError(
             f"{experiment}/decode_*/{test_set} does not exist or holds no hypotheses: "

@@ -1,7 +1,11 @@
+import random
+
 import numpy as np
 import pytest
+from scipy import stats
 
-from espnet_smoe.report.bootstrap import paired_p_value, score_interval
+from espnet_smoe.report import bootstrap
+from espnet_smoe.report.bootstrap import holm, paired_p_value, score_interval
 from espnet_smoe.report.scores import METRICS
 
 WER = METRICS["wer"]
@@ -129,3 +133,191 @@ def test_strata_of_the_same_sources_are_drawn_together():
     better[:, 0] = np.maximum(better[:, 0] - 1, 0)
     p = paired_p_value(WER, [once] * 3, [better] * 3, clusters=sources)
     assert p == paired_p_value(WER, [once], [better])
+
+
+# -- against other computations --------------------------------------------------------
+
+
+def rates(counts, clusters):
+    """Error rate of each cluster, where all utterances are equally long."""
+    return np.array([100 * counts[clusters == c, 0].mean() / 10 for c in set(clusters)])
+
+
+def spoken(speakers, utterances, spread, seed, base=0.25):
+    """Counts and clusters of speakers who differ, (N, 2) and (N,)."""
+    rng = np.random.default_rng(seed)
+    clusters = np.repeat(np.arange(speakers), utterances)
+    rate = np.clip(base + rng.normal(0, spread, speakers), 0.01, 0.9)[clusters]
+    edits = rng.binomial(10, rate)
+    return np.stack([edits, np.full(len(edits), 10)], axis=1).astype(float), clusters
+
+
+def test_interval_of_many_utterances_is_the_normal_one_at_95_percent():
+    counts = error_counts(3000, 0.2)
+    score = score_interval(WER, [counts])
+    reach = 1.96 * 10 * counts[:, 0].std() / 3000**0.5
+    assert score.high - score.value == pytest.approx(reach, rel=0.05)
+    assert score.value - score.low == pytest.approx(reach, rel=0.05)
+
+
+def test_interval_of_clusters_equals_a_plain_loop_over_speakers():
+    counts, clusters = spoken(12, 5, 0.1, seed=3)
+    edits = [counts[clusters == speaker, 0].sum() for speaker in range(12)]
+    rng = random.Random(0)
+    drawn = [100 * sum(rng.choices(edits, k=12)) / (12 * 5 * 10) for _ in range(20_000)]
+    # Hesterberg's expansion for twelve units
+    tail = stats.norm.cdf(-((12 / 11) ** 0.5) * stats.t.ppf(0.975, 11))
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    score = score_interval(WER, [counts], clusters=[clusters])
+    width = high - low
+    assert score.low == pytest.approx(low, abs=0.04 * width)
+    assert score.high == pytest.approx(high, abs=0.04 * width)
+    assert score.units == 12 and score.n == 60
+
+
+def test_below_five_clusters_the_interval_is_students():
+    counts, clusters = spoken(3, 30, 0.05, seed=1)
+    of = rates(counts, clusters)
+    reach = stats.t.ppf(0.975, 2) * of.std(ddof=1) / 3**0.5
+    score = score_interval(WER, [counts], clusters=[clusters])
+    assert score.high == pytest.approx(of.mean() + reach, rel=0.03)
+    assert score.low == pytest.approx(max(0, of.mean() - reach), rel=0.1, abs=0.5)
+
+
+@pytest.mark.parametrize("speakers", [12, 40])
+def test_p_value_is_near_that_of_the_paired_t_test_over_speakers(speakers):
+    for seed in range(4):
+        first, clusters = spoken(speakers, 20, 0.1, seed)
+        second = first.copy()
+        better = np.random.default_rng(seed).binomial(1, 0.3, len(first))
+        worse = np.random.default_rng(seed + 99).binomial(1, 0.2, len(first))
+        second[:, 0] = np.clip(first[:, 0] - better + worse, 0, 10)
+        expected = stats.ttest_rel(rates(first, clusters), rates(second, clusters))
+        p = paired_p_value(WER, [first], [second], clusters=[clusters])
+        # in standard deviations, where p-values of any size compare
+        far, near = stats.norm.isf([p / 2, expected.pvalue / 2])
+        assert far == pytest.approx(near, abs=0.25)
+
+
+def test_smallest_p_value_counts_the_observation_itself():
+    good, bad = [error_counts(500, 0.05, 1)], [error_counts(500, 0.4, 2)]
+    raw = 1 / (bootstrap.RESAMPLES + 1)
+    widened = stats.norm.isf(raw / 2) / (500 / 499) ** 0.5
+    p = paired_p_value(WER, good, bad)
+    assert p == pytest.approx(2 * stats.t.sf(widened, 499))
+    assert p > raw
+
+
+def test_intervals_of_eight_voices_cover_the_truth_where_those_of_utterances_do_not(
+    monkeypatch,
+):
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 1000)
+    hits = {"voices": 0, "utterances": 0}
+    for seed in range(200):
+        counts, clusters = spoken(8, 20, 0.08, seed)
+        for unit, of in (("voices", [clusters]), ("utterances", None)):
+            score = score_interval(WER, [counts], clusters=of)
+            hits[unit] += score.low <= 25 <= score.high
+    assert 0.91 <= hits["voices"] / 200 <= 0.99
+    assert hits["utterances"] / 200 < 0.7
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_intervals_over_voices_and_seeds_cover_the_truth(monkeypatch, seeds):
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 1000)
+    hits = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        clusters = np.repeat(np.arange(12), 10)
+        voice, training = rng.normal(0, 0.04, 12), rng.normal(0, 0.03, (seeds, 1))
+        rate = np.clip(0.25 + voice[clusters] + training, 0.01, 0.9)
+        edits = rng.binomial(10, rate)  # (seeds, N)
+        counts = np.stack([edits, np.full_like(edits, 10)], axis=-1).astype(float)
+        score = score_interval(WER, [counts], clusters=[clusters])
+        hits += score.low <= 25 <= score.high
+    assert 0.86 <= hits / 200 <= 0.99
+
+
+def test_equally_good_systems_are_rarely_called_different_over_voices(monkeypatch):
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 1000)
+    called = 0
+    for seed in range(200):
+        first, clusters = spoken(8, 20, 0.05, seed)
+        # a voice that one system finds hard the other may find easy
+        second, _ = spoken(8, 20, 0.05, seed + 1000)
+        p = paired_p_value(WER, [first], [second], clusters=[clusters])
+        called += p < 0.05
+    assert called <= 20  # 10 expected; over utterances 90
+
+
+# -- what cannot be said ---------------------------------------------------------------
+
+
+def test_a_resample_without_a_stratum_is_drawn_again():
+    strata = [error_counts(20, 0.1), error_counts(20, 0.3, 1)]
+    clusters = [np.zeros(20, int), np.arange(1, 21)]  # one voice has all of a stratum
+    score = score_interval(WER, strata, clusters=clusters)
+    assert score.low < score.value < score.high
+    better = [np.maximum(s - [1, 0], 0) for s in strata]
+    assert 0 < paired_p_value(WER, strata, better, clusters=clusters) < 0.05
+    assert paired_p_value(WER, strata, strata, clusters=clusters) == 1
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_stratum_that_a_resample_misses_does_not_count_as_zero(name):
+    metric = METRICS[name]
+    texts = ["a b c d e f"] * 8
+    counts = metric.counts(texts, ["a b c d e x"] * 8)
+    # two voices, each with one stratum; both score the same
+    clusters = [np.zeros(8, int), np.ones(8, int)]
+    score = score_interval(metric, [counts, counts], clusters=clusters)
+    assert score.low == pytest.approx(score.value) == pytest.approx(score.high)
+
+
+def test_one_cluster_has_no_interval_and_no_p_value():
+    counts = error_counts(30, 0.2)
+    one = [np.zeros(30, int)]
+    score = score_interval(WER, [counts], clusters=one)
+    assert score.value == METRICS["wer"].formula(counts.sum(0, keepdims=True))[0]
+    assert (score.low, score.high) == (None, None)
+    assert paired_p_value(WER, [counts], [counts / 2], clusters=one) is None
+    assert score_interval(WER, [counts[:1]]).low is None
+
+
+def test_without_any_reference_there_is_neither_score_nor_p_value():
+    silent = np.array([[1.0, 0.0], [0.0, 0.0]])
+    score = score_interval(WER, [silent])
+    assert (score.value, score.low, score.high, score.n) == (None, None, None, 2)
+    assert paired_p_value(WER, [silent], [silent]) is None
+
+
+def test_a_tie_of_systems_that_differ_has_p_of_one():
+    first = error_counts(40, 0.3)
+    second = first[::-1].copy()  # the same errors in other utterances
+    assert paired_p_value(WER, [first], [second]) == 1
+
+
+def test_a_few_voices_that_agree_do_not_prove_much():
+    first, clusters = spoken(3, 30, 0.0, seed=0)
+    second = first + [1, 0]
+    p = paired_p_value(WER, [first], [second], clusters=[clusters])
+    assert p > 0.05
+    many = np.repeat(np.arange(30), 3)
+    assert paired_p_value(WER, [first], [second], clusters=[many]) < 0.01
+
+
+def test_systems_with_other_numbers_of_seeds_can_be_compared():
+    one = [error_counts(200, 0.3, 1)]
+    three = [np.stack([error_counts(200, 0.1, s) for s in (2, 3, 4)])]
+    assert paired_p_value(WER, one, three) < 0.05
+    apart = [np.stack([error_counts(200, r, 5) for r in (0.05, 0.3, 0.6)])]
+    assert paired_p_value(WER, one, apart) > 0.5
+
+
+# -- many tests ------------------------------------------------------------------------
+
+
+def test_holm_multiplies_by_what_is_left_and_keeps_the_order():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, None, 0.7]) == [1, None, 1]
+    assert holm([0.02]) == [0.02] and holm([]) == []

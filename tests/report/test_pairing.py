@@ -1,8 +1,9 @@
+import unicodedata
 from pathlib import Path
 
 import pytest
 
-from espnet_smoe.report.pairing import look_up, pair, read_text
+from espnet_smoe.report.pairing import in_one_form, look_up, pair, read_text
 
 REF, HYP = Path("data/test/text"), Path("decode/hyp.asr")
 
@@ -27,10 +28,27 @@ def test_hypothesis_without_reference_names_utterance_and_file():
         pair({"a": "1"}, {"a": "1", "b": "2"}, REF, HYP)
 
 
-def test_empty_references_are_named_up_to_five():
-    references = {f"u{i}": "" for i in range(8)}
-    with pytest.raises(ValueError, match=r"text: empty .* u0, u1, .*u4 and 3 more"):
-        pair(references, references, REF, HYP)
+def test_empty_references_stay():
+    utts, refs, hyps = pair({"a": "", "b": "x"}, {"a": "y", "b": "x"}, REF, HYP)
+    assert (utts, refs, hyps) == (["a", "b"], ["", "x"], ["y", "x"])
+
+
+def test_texts_that_look_alike_become_alike_and_are_counted():
+    decomposed = unicodedata.normalize("NFD", "오늘 날씨")
+    references = {"a": decomposed, "b": "１２０원", "c": "nice"}
+    hypotheses = {"a": "오늘\u200b 날씨", "b": "120원", "c": "nice"}
+    refs, hyps, notes = in_one_form(references, hypotheses)
+    assert refs == hyps == {"a": "오늘 날씨", "b": "120원", "c": "nice"}
+    (note,) = notes
+    assert "2 of 3 references and 1 of 3 hypotheses" in note
+    assert "decomposed characters" in note and "invisible characters" in note
+    assert in_one_form(refs, hyps) == (refs, hyps, [])
+
+
+def test_a_reference_in_which_nothing_is_seen_is_named():
+    refs, _, notes = in_one_form({"a": "\u200b\ufeff", "b": ""}, {"a": "", "b": ""})
+    assert refs == {"a": "", "b": ""}
+    assert "utterance(s) a, only U+200B, U+FEFF: scored as empty" in notes[1]
 
 
 def test_missing_file_tells_the_cure(tmp_path):

@@ -1,4 +1,6 @@
 import json
+import re
+import unicodedata
 
 import jiwer
 import numpy as np
@@ -6,6 +8,8 @@ import pytest
 import sacrebleu
 
 from espnet_smoe.report import score
+from espnet_smoe.report.clusters import Clusters
+from espnet_smoe.report.counts import TaskCounts
 from tests.report.conftest import write_table
 
 
@@ -99,19 +103,167 @@ def test_hypothesis_lost_for_one_utterance_is_named(recipe):
         run(recipe)
 
 
-def test_versions_of_an_utterance_are_known_by_their_ids(tmp_path):
-    utts = [f"{name}-{c}" for name in ("b-1", "a") for c in ("nb", "amr_nb")]
-    lines = "".join(f"{utt} {utt.split('-')[-1]}\n" for utt in utts)
-    (tmp_path / "utt2condition").write_text(lines)
-    assert score.sources_of(tmp_path, utts).tolist() == [1, 1, 0, 0]
-    (tmp_path / "utt2condition").write_text(lines.replace("a-nb nb", "a-nb wb"))
-    assert score.sources_of(tmp_path, utts) is None
-
-
-def test_sources_follow_the_rows_of_a_group():
+def test_clusters_follow_the_rows_of_a_group():
     rows = [np.array([1, 3]), np.array([0, 2])]
-    counts = score.TaskCounts({}, {"mean_nb": rows}, np.array([7, 7, 9, 9, 8]))
-    assert [of.tolist() for of in counts.sources("mean_nb")] == [[0, 1], [0, 1]]
+    clusters = Clusters(np.array([7, 7, 9, 9, 8]), "speakers")
+    counts = TaskCounts({}, {"mean_nb": rows}, clusters)
+    assert [of.tolist() for of in counts.clusters_of("mean_nb")] == [[0, 1], [0, 1]]
+
+
+def test_voices_are_resampled_where_utt2spk_tells_them_apart(recipe):
+    recipe.experiment("base", error=0.2)
+    by_utterance = run(recipe)["asr"]["all"]["wer"]
+    assert by_utterance["units"] == 60 and "no utt2spk" in by_utterance["resampled"]
+    voices = {u: f"voice{i % 6}" for i, u in enumerate(recipe.text)}
+    write_table(recipe.data / "utt2spk", voices)
+    by_voice = run(recipe)["asr"]["all"]["wer"]
+    assert by_voice["units"] == 6 and by_voice["resampled"].startswith("6 speakers")
+    assert by_voice["value"] == by_utterance["value"]
+    assert (by_voice["low"], by_voice["high"]) != (
+        by_utterance["low"],
+        by_utterance["high"],
+    )
+    # its groups are smaller, and some voices are not in them
+    assert run(recipe)["asr"]["nb"]["wer"]["units"] == 3
+
+
+def test_versions_of_an_utterance_are_resampled_together(recipe):
+    names = {
+        u: f"{'abcde'[i // 12]}{i // 4}-{recipe.condition[u]}"
+        for i, u in enumerate(recipe.text)
+    }
+    for table in ("text", "text_st", "utt2condition", "utt2bandwidth"):
+        lines = (recipe.data / table).read_text().splitlines()
+        pairs = (line.split(" ", 1) for line in lines)
+        write_table(recipe.data / table, {names[u]: text for u, text in pairs})
+    recipe.text = {names[u]: words for u, words in recipe.text.items()}
+    recipe.text_st = {names[u]: words for u, words in recipe.text_st.items()}
+    recipe.experiment("base", error=0.2)
+    scores = run(recipe)["asr"]
+    assert scores["all"]["wer"]["units"] == scores["nb"]["wer"]["units"] == 15
+
+
+def test_texts_that_only_look_alike_are_no_errors(recipe, capsys):
+    recipe.experiment("base", error=0.0)
+    lines = (recipe.data / "text").read_text().splitlines()
+    text = unicodedata.normalize("NFD", "\n".join(lines[1:]) + "\n")
+    (recipe.data / "text").write_text(f"{lines[0]}\u200b\n{text}", encoding="utf-8")
+    assert run(recipe)["asr"]["all"]["wer"]["value"] == 0
+    assert "60 of 60 references and 0 of 60 hypotheses" in capsys.readouterr().out
+
+
+def test_speech_heard_in_silence_counts_as_inserted(recipe, capsys):
+    recipe.experiment("base", error=0.0)
+    lines = (recipe.data / "text").read_text().splitlines()
+    said = {line.split()[0]: line.split()[1:] for line in lines}
+    said["utt000"], heard = [], len(said["utt000"])
+    write_table(recipe.data / "text", {u: " ".join(w) for u, w in said.items()})
+    wer = run(recipe)["asr"]["all"]["wer"]
+    rate = 100 * heard / sum(map(len, said.values()))
+    assert wer["value"] == wer["insert"] == pytest.approx(rate, abs=1e-3)
+    assert wer["substitute"] == wer["delete"] == 0
+    assert f"utt000: what was heard there counts as inserted ({heard})" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_set_of_silence_has_errors_but_no_rate(recipe, capsys):
+    recipe.experiment("base", error=0.0)
+    (recipe.data / "text_st").unlink()
+    (recipe.data / "text").write_text("".join(f"{u}\n" for u in recipe.text))
+    wer = run(recipe)["asr"]["all"]["wer"]
+    assert wer["value"] is wer["low"] is wer["high"] is None
+    out = capsys.readouterr().out
+    words = sum(map(len, recipe.text.values()))
+    assert f"every reference is empty: there is no score, and {words} words" in out
+    assert "nan" not in out
+
+
+def test_errors_are_told_one_by_one_from_the_most_to_the_fewest(recipe, capsys):
+    recipe.experiment("base", error=0.2)
+    write_table(recipe.data / "utt2spk", {u: f"s{u[-1]}" for u in recipe.text})
+    wer = run(recipe)["asr"]["all"]["wer"]
+    result = (recipe.decode("base") / "score_wer" / "result.txt").read_text()
+    (total,) = [line for line in result.splitlines() if "Sum/Avg" in line]
+    cells = total.replace("|", " ").split()
+    assert cells[:3] == ["Sum/Avg", "60", str(sum(map(len, recipe.text.values())))]
+    parts = [wer["substitute"], wer["delete"], wer["insert"], wer["value"]]
+    assert [float(c) for c in cells[4:8]] == pytest.approx(parts, abs=0.05)
+    assert float(cells[3]) == pytest.approx(100 - sum(parts[:2]), abs=0.05)
+    scored = re.findall(r"Scores: \(#C #S #D #I\) (\d+) (\d+) (\d+) (\d+)", result)
+    errors = [sum(map(int, row[1:])) for row in scored]
+    assert len(errors) == 60 and errors == sorted(errors, reverse=True)
+    assert sum(errors) == round(wer["value"] * int(cells[2]) / 100)
+    first = re.search(r"id: \((utt\d+)\)", result)[1]
+    out = capsys.readouterr().out
+    assert f"asr: the worst utterances\n  {first}  {errors[0]} errors in" in out
+
+
+def test_an_alignment_has_gaps_where_words_are_missing_or_too_many(tmp_path):
+    write_table(tmp_path / "data/text", {"u": "오늘 날씨 좋네요 정말", "v": "a b"})
+    write_table(tmp_path / "dec/hyp.asr", {"u": "오늘 날 씨 정말", "v": "a b c"})
+    data, hyp = tmp_path / "data", tmp_path / "dec"
+    score.main(["--data", str(data), "--hyp", str(hyp)])
+    result = (hyp / "score_wer/result.txt").read_text(encoding="utf-8")
+    assert "Scores: (#C #S #D #I) 2 2 0 0\nREF:  오늘 날씨 좋네요 정말\n" in result
+    assert "REF:  a b *\nHYP:  a b c\nEval:     I\n" in result
+    characters = (hyp / "score_cer/result.txt").read_text(encoding="utf-8")
+    assert "<space>" in characters
+
+
+def test_worst_utterances_can_be_left_out(recipe, capsys):
+    recipe.experiment("base", error=0.2)
+    run(recipe, worst=0)
+    assert "the worst utterances" not in capsys.readouterr().out
+
+
+@pytest.fixture
+def espnet(recipe):
+    """A decoding as ESPnet's asr.sh leaves it after stage 13."""
+    folder = recipe.decode("base").with_name("dev")
+    recipe.experiment("base", error=0.2)
+    hyps = hypotheses(recipe, "asr")
+    speaker = {u: f"spk{i % 12}" for i, u in enumerate(hyps)}
+    names = {u: f"{speaker[u]}-{u}" for u in hyps}
+    write_table(folder / "text", {names[u]: text for u, text in hyps.items()})
+    refs = {u: " ".join(words) for u, words in recipe.text.items()}
+    for name, texts in (("ref", refs), ("hyp", hyps)):
+        lines = [f"{texts[u]}\t({speaker[u]}-{names[u]})\n" for u in texts]
+        path = folder / "score_wer" / f"{name}.trn"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join(lines), encoding="utf-8")
+    (folder / "score_wer/result.txt").write_text("of sclite\n")
+    data = recipe.root / "dump/raw/dev"
+    write_table(data / "text", {names[u]: text for u, text in refs.items()})
+    write_table(data / "utt2spk", {names[u]: speaker[u] for u in refs})
+    return folder, data
+
+
+def test_decodings_of_espnets_own_script_are_scored(recipe, espnet):
+    folder, data = espnet
+    ours = run(recipe)["asr"]["all"]["wer"]
+    for more in (["--data", str(data)], []):  # with the data, and by the .trn alone
+        score.main(["--hyp", str(folder), *more])
+        theirs = json.loads((folder / "scores.json").read_text())["asr"]["all"]["wer"]
+        assert theirs["value"] == ours["value"] and theirs["units"] == 12
+        assert theirs["resampled"].startswith("12 speakers")
+    assert (folder / "score_wer/result.txt").read_text() == "of sclite\n"
+    assert "Sum/Avg" in (folder / "score_wer/alignment.txt").read_text()
+
+
+def test_a_decoding_without_references_asks_for_the_data(recipe, espnet):
+    folder, _ = espnet
+    (folder / "score_wer/ref.trn").unlink()
+    with pytest.raises(SystemExit, match="give the data directory with --data"):
+        score.main(["--hyp", str(folder)])
+
+
+def test_a_broken_trn_file_is_named_with_its_line(espnet):
+    folder, _ = espnet
+    path = folder / "score_wer/ref.trn"
+    path.write_text("one (a-a1)\nno id\n")
+    with pytest.raises(SystemExit, match=r"ref.trn:2: no \(id\) at the end"):
+        score.main(["--hyp", str(folder)])
 
 
 def test_mandarin_words_and_units_have_character_and_syllable_error_rates(tmp_path):

@@ -8,12 +8,14 @@ def group_label(group: str) -> str:
     return f"mean of {group[5:].upper()}" if group.startswith("mean_") else group
 
 
-def with_interval(score: dict | None) -> str:
+def with_interval(score: dict | None, digits: int = 2) -> str:
     """``3.93 [3.51–4.40]`` of a ``{value, low, high}``; ``-`` without a value."""
     if score is None or score["value"] is None:
         return "-"
     value, low, high = (score[key] for key in ("value", "low", "high"))
-    return f"{value:.2f}" + ("" if low is None else f" [{low:.2f}–{high:.2f}]")
+    if low is None:
+        return f"{value:.{digits}f}"
+    return f"{value:.{digits}f} [{low:.{digits}f}–{high:.{digits}f}]"
 
 
 def relative_change(old: float, new: float) -> str:

@@ -12,13 +12,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from espnet_smoe.command import run_command
 from espnet_smoe.report.experiment import (
     decode_info,
     parameters,
     read_json,
     training_seconds,
 )
-from espnet_smoe.report.layout import count, duration, group_label
+from espnet_smoe.report.layout import count, duration, group_label, with_interval
 from espnet_smoe.report.pairing import read_text
 
 # Of many scores the ones that say most: task, metric, head of the column.
@@ -57,15 +58,9 @@ def table(scores: dict[str, dict]) -> str:
                 continue  # a set of one condition has the same scores three times
             label = name if group == "all" else f"  {group_label(group)}"
             size = next(value["n"] for value in values if value)
-            cells = "".join(f"{_cell(value):>20}" for value in values)
+            cells = "".join(f"{with_interval(value, digits=1):>20}" for value in values)
             lines.append(f"{label:{width}}{size:>6}{cells}")
     return "\n".join(lines)
-
-
-def _cell(score: dict | None) -> str:
-    if score is None:
-        return "-"
-    return f"{score['value']:.1f} [{score['low']:.1f}–{score['high']:.1f}]"
 
 
 def chosen(data: Path, most: int) -> dict[str, Path]:
@@ -141,6 +136,14 @@ def commands(args: argparse.Namespace, has_experts: bool) -> list[str]:
     return found
 
 
+def _intervals(tasks: dict) -> str:
+    """What is in brackets, in a line."""
+    first = next(iter(next(iter(tasks.values()))["all"].values()))
+    over = first.get("resampled", "utterances")  # of an earlier version
+    units = over.partition(",")[0].partition(" (")[0]
+    return f"(in brackets: 95 % intervals over {units})"
+
+
 def _quoted(path: Path) -> str:
     return shlex.quote(str(path.absolute()))
 
@@ -171,7 +174,7 @@ def overview(args: argparse.Namespace) -> str:
     parts = [
         f"{args.exp.name}: {count(total)} parameters, {count(active)} active; "
         f"trained in {duration(training_seconds(args.exp))}",
-        f"{table(scores)}\n(in brackets: 95 % intervals)",
+        f"{table(scores)}\n{_intervals(scores[first])}",
         f"{len(shown)} sentences of {first}:\n\n" + "\n".join(shown),
         "\n".join(
             f"{what + ':':14}{path.absolute()}"
@@ -217,4 +220,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -270,7 +270,7 @@ def test_mandarin_words_and_units_have_character_and_syllable_error_rates(tmp_pa
     data, hyp = tmp_path / "data", tmp_path / "decode"
     write_table(data / "text", {"a": "我有2个ＡＰＰ。", "b": "你好"})
     write_table(data / "text_syllable", {"a": "wo3 you3 er4 ge4", "b": "ni3 hao3"})
-    write_table(hyp / "hyp.words", {"a": "我 有 二 个 app", "b": "你 号"})
+    write_table(hyp / "hyp.words", {"a": "我 有 两 个 app", "b": "你 号"})
     write_table(hyp / "hyp.units", {"a": "wo3 you3 er4", "b": "ni3 hao3"})
     scores = score.score_decode(data, hyp)
     assert list(scores) == ["words", "units"]

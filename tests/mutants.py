@@ -1,0 +1,311 @@
+"""Change the code on purpose and see whether a test notices: `make mutants`.
+
+    python tests/mutants.py --count 150 --seed 1
+    python tests/mutants.py --files espnet_smoe/moe/loss.py --count 0   # all of a file
+
+A mutant is one small mistake: + for -, < for <=, a constant that is one too large, a
+statement left out. Each runs the tests of its folder, the file of the same name first,
+until one fails. What passes them all has survived and is printed; a mutant that cannot
+be told from the original stands in tests/mutants_equivalent.txt with the reason.
+
+The interpreter with torch, ESPnet and pytest is started once and forked for each
+mutant, which is why this is no call of an existing tool: theirs import both anew.
+"""
+
+import argparse
+import ast
+import copy
+import importlib.abc
+import importlib.machinery
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+EQUIVALENT = ROOT / "tests/mutants_equivalent.txt"
+FOLDERS = {  # of the package, with the tests that answer for it
+    "moe": ["tests/moe"],
+    "model": ["tests/model"],
+    "encoder": ["tests/encoder"],
+    "decoder": ["tests/decoder"],
+    "report": ["tests/report"],
+}
+SLOWEST = 300  # seconds; a mutant that takes longer runs for ever and is noticed
+
+BINARY = {
+    **{ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult},
+    **{ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult, ast.Pow: ast.Mult},
+    **{ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd},
+}
+COMPARED = {
+    **{ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt},
+    **{ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.In: ast.NotIn, ast.NotIn: ast.In},
+    **{ast.Is: ast.IsNot, ast.IsNot: ast.Is},
+}
+NAMES = {
+    **{"sum": "mean", "mean": "sum", "min": "max", "max": "min", "any": "all"},
+    **{"all": "any", "argmax": "argmin", "argmin": "argmax", "floor": "ceil"},
+}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One mistake.
+
+    Attributes:
+        path: Source file, relative to the checkout.
+        node: Index of the changed node in `ast.walk`.
+        change: Index among the changes of that node.
+        line: Of the source.
+        text: The source line, without indentation.
+        what: What is done to it.
+    """
+
+    path: str
+    node: int
+    change: int
+    line: int
+    text: str
+    what: str
+
+    @property
+    def key(self) -> str:
+        """As in the list of equivalent mutants."""
+        return f"{self.path} | {self.text} | {self.what}"
+
+
+def changes(node: ast.AST) -> Iterator[tuple[str, ast.AST | None]]:
+    """What can be done to a node: a description, and what takes its place."""
+    if isinstance(node, (ast.BinOp, ast.AugAssign)) and type(node.op) in BINARY:
+        new = copy.deepcopy(node)
+        new.op = BINARY[type(node.op)]()
+        yield f"{type(node.op).__name__} -> {type(new.op).__name__}", new
+    elif isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARED:
+        new = copy.deepcopy(node)
+        new.ops[0] = COMPARED[type(node.ops[0])]()
+        yield f"{type(node.ops[0]).__name__} -> {type(new.ops[0]).__name__}", new
+    elif isinstance(node, ast.BoolOp):
+        new = copy.deepcopy(node)
+        new.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
+        yield f"{type(node.op).__name__} -> {type(new.op).__name__}", new
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.USub)):
+        yield f"{type(node.op).__name__} removed", node.operand
+    elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        yield f"{node.value} -> {not node.value}", ast.Constant(not node.value)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
+        more = node.value + 1 if isinstance(node.value, int) else node.value * 2 or 1.0
+        yield f"{node.value} -> {more}", ast.Constant(more)
+    elif isinstance(node, ast.IfExp):
+        yield "branches swapped", ast.IfExp(node.test, node.orelse, node.body)
+    elif isinstance(node, ast.Attribute) and node.attr in NAMES:
+        new = ast.Attribute(node.value, NAMES[node.attr], node.ctx)
+        yield f"{node.attr} -> {new.attr}", new
+    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        yield "call left out", ast.Pass()
+    elif isinstance(node, ast.If):
+        new = copy.deepcopy(node)
+        new.test = ast.UnaryOp(ast.Not(), new.test)
+        yield "condition negated", new
+
+
+def may_change(tree: ast.Module) -> set[int]:
+    """Ids of the nodes that may be changed: no annotation, message or option."""
+    spared: set[int] = set()
+    for node in ast.walk(tree):
+        parts: list[ast.AST | None] = []
+        if isinstance(node, (ast.Raise, ast.Assert, ast.JoinedStr, ast.AnnAssign)):
+            parts = [node]
+        elif isinstance(node, ast.FunctionDef):
+            of = node.args
+            parts = [node.returns, *node.decorator_list]
+            parts += [arg.annotation for arg in [*of.args, *of.kwonlyargs]]
+            if node.name in ("get_parser", "main"):
+                parts.append(node)
+        elif isinstance(node, ast.ClassDef):
+            parts = list(node.decorator_list)
+        elif isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if name in ("warning", "warn", "info", "print", "Field", "TypeVar"):
+                parts = [node]
+        for part in parts:
+            if part is not None:
+                spared |= {id(inner) for inner in ast.walk(part)}
+    return {id(node) for node in ast.walk(tree)} - spared
+
+
+def mutants_of(path: Path) -> list[Mutant]:
+    """Every mutant of a file."""
+    source = path.read_text(encoding="utf-8")
+    tree, lines = ast.parse(source), source.splitlines()
+    allowed = may_change(tree)
+    return [
+        Mutant(
+            str(path.relative_to(ROOT)),
+            index,
+            number,
+            node.lineno,
+            lines[node.lineno - 1].strip(),
+            what,
+        )
+        for index, node in enumerate(ast.walk(tree))
+        if id(node) in allowed
+        for number, (what, _) in enumerate(changes(node))
+    ]
+
+
+def mutated(mutant: Mutant) -> ast.Module:
+    """The file with the mistake in it."""
+    tree = ast.parse((ROOT / mutant.path).read_text(encoding="utf-8"))
+    target = list(ast.walk(tree))[mutant.node]
+    _, new = list(changes(target))[mutant.change]
+
+    class Replace(ast.NodeTransformer):
+        def visit(self, node: ast.AST) -> ast.AST:
+            return new if node is target else self.generic_visit(node)
+
+    return ast.fix_missing_locations(Replace().visit(tree))
+
+
+class Importer(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
+    """Hands out the mutated file in place of the module."""
+
+    def __init__(self, mutant: Mutant):
+        self.path = ROOT / mutant.path
+        self.name = mutant.path.removesuffix(".py").replace("/", ".")
+        self.code = compile(mutated(mutant), str(self.path), "exec")
+
+    def find_spec(self, name: str, path: object, target: object = None) -> object:
+        if name != self.name:
+            return None
+        return importlib.machinery.ModuleSpec(name, self, origin=str(self.path))
+
+    def get_code(self, name: str) -> object:
+        return self.code
+
+    def get_filename(self, name: str) -> str:
+        return str(self.path)
+
+    def get_data(self, path: str) -> bytes:
+        return Path(path).read_bytes()
+
+
+def tests_of(path: str) -> list[str]:
+    """The tests that answer for a file, the likeliest first."""
+    room, stem = path.split("/")[1], Path(path).stem
+    files = [p for folder in FOLDERS[room] for p in sorted(ROOT.glob(f"{folder}/*.py"))]
+    files = [p for p in files if p.name.startswith("test_")]
+    return [str(p) for p in sorted(files, key=lambda p: stem not in p.stem)]
+
+
+def run(tests: list[str], mutant: Mutant | None) -> bool:
+    """Whether the tests pass, in a process of their own."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.setsid()
+            signal.alarm(SLOWEST)
+            nothing = os.open(os.devnull, os.O_RDWR)
+            for stream in (0, 1, 2):
+                os.dup2(nothing, stream)
+            if mutant:
+                sys.meta_path.insert(0, Importer(mutant))
+            import pytest
+
+            options = ["-x", "-q", "-p", "no:cacheprovider", "--import-mode=importlib"]
+            status = int(pytest.main([*options, *tests]))
+        except BaseException:
+            status = 1
+        os._exit(status)
+    _, status = os.waitpid(child, 0)
+    return status == 0
+
+
+def known_equivalents() -> set[str]:
+    """Keys of the mutants that behave as the original does."""
+    lines = EQUIVALENT.read_text(encoding="utf-8").splitlines()
+    return {line for line in lines if line and not line.startswith("#")}
+
+
+def chosen(args: argparse.Namespace) -> list[Mutant]:
+    """The mutants that are tried."""
+    paths = [ROOT / file for file in args.files] or [
+        path
+        for room in FOLDERS
+        for path in sorted(ROOT.glob(f"espnet_smoe/{room}/*.py"))
+    ]
+    every = [mutant for path in paths for mutant in mutants_of(path)]
+    equivalent = known_equivalents()
+    every = [mutant for mutant in every if mutant.key not in equivalent]
+    if not args.count or args.count >= len(every):
+        return every
+    picked = random.Random(args.seed).sample(every, args.count)
+    return sorted(picked, key=lambda mutant: (mutant.path, mutant.line))
+
+
+def preload() -> None:
+    """What every process needs and no mutant is part of."""
+    import espnet2.tasks.asr  # noqa: F401
+    import hypothesis  # noqa: F401
+    import jiwer  # noqa: F401
+    import matplotlib.pyplot  # noqa: F401
+    import pytest  # noqa: F401
+    import sacrebleu  # noqa: F401
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of the script."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--count", type=int, default=150, help="mutants, 0 for all")
+    parser.add_argument("--seed", type=int, default=1, help="which of them")
+    parser.add_argument("--files", nargs="*", default=[], help="source files")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="at a time")
+    parser.add_argument("--at-least", type=float, default=97, help="percent noticed")
+    return parser
+
+
+def main() -> int:
+    """Returns 1 where too many mutants survive."""
+    args = get_parser().parse_args()
+    os.chdir(ROOT)
+    sys.path.insert(0, str(ROOT))
+    mutants = chosen(args)
+    preload()
+    begun = time.monotonic()
+    with ThreadPoolExecutor(args.jobs) as pool:
+        rooms = sorted({mutant.path.split("/")[1] for mutant in mutants})
+        suites = [tests_of(f"espnet_smoe/{room}/x.py") for room in rooms]
+        for room, passed in zip(rooms, pool.map(lambda t: run(t, None), suites)):
+            if not passed:
+                print(f"the tests of {room} fail without a mutant; mend them first")
+                return 1
+        print(
+            f"{len(mutants)} mutants; the tests take {time.monotonic() - begun:.0f} s"
+        )
+        survived = []
+        tries = pool.map(lambda m: run(tests_of(m.path), m), mutants)
+        for number, (mutant, passed) in enumerate(zip(mutants, tries), 1):
+            if passed:
+                survived.append(mutant)
+                print(f"survived: {mutant.path}:{mutant.line}: {mutant.key}")
+            if number % 20 == 0:
+                seconds = time.monotonic() - begun
+                print(f"{number} tried, {len(survived)} survived, {seconds:.0f} s")
+    noticed = 100 * (1 - len(survived) / max(1, len(mutants)))
+    print(f"{len(mutants) - len(survived)} of {len(mutants)} noticed: {noticed:.1f} %")
+    return 0 if noticed >= args.at_least else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -30,12 +30,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 EQUIVALENT = ROOT / "tests/mutants_equivalent.txt"
 FOLDERS = {  # of the package, with the tests that answer for it
-    "moe": ["tests/moe"],
-    "model": ["tests/model"],
-    "encoder": ["tests/encoder"],
-    "decoder": ["tests/decoder"],
-    "report": ["tests/report"],
+    "moe": ["moe", "encoder", "decoder", "model"],
+    "model": ["model"],
+    "encoder": ["encoder", "model"],
+    "decoder": ["decoder", "model"],
+    "report": ["report"],
 }
+EVERYWHERE = ["tests/test_defaults.py"]
 SLOWEST = 300  # seconds; a mutant that takes longer runs for ever and is noticed
 
 BINARY = {
@@ -196,11 +197,15 @@ class Importer(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
 
 
 def tests_of(path: str) -> list[str]:
-    """The tests that answer for a file, the likeliest first."""
+    """The tests that answer for a file, the likeliest first; its examples, too."""
     room, stem = path.split("/")[1], Path(path).stem
-    files = [p for folder in FOLDERS[room] for p in sorted(ROOT.glob(f"{folder}/*.py"))]
-    files = [p for p in files if p.name.startswith("test_")]
-    return [str(p) for p in sorted(files, key=lambda p: stem not in p.stem)]
+    files = [
+        file
+        for folder in FOLDERS[room]
+        for file in sorted(ROOT.glob(f"tests/{folder}/test_*.py"))
+    ]
+    files.sort(key=lambda file: stem not in file.stem)
+    return [path, *map(str, files), *EVERYWHERE]
 
 
 def run(tests: list[str], mutant: Mutant | None) -> bool:
@@ -218,7 +223,7 @@ def run(tests: list[str], mutant: Mutant | None) -> bool:
                 sys.meta_path.insert(0, Importer(mutant))
             import pytest
 
-            options = ["-x", "-q", "-p", "no:cacheprovider", "--import-mode=importlib"]
+            options = ["-x", "-q", "-p", "no:cacheprovider"]
             status = int(pytest.main([*options, *tests]))
         except BaseException:
             status = 1
@@ -285,7 +290,7 @@ def main() -> int:
     begun = time.monotonic()
     with ThreadPoolExecutor(args.jobs) as pool:
         rooms = sorted({mutant.path.split("/")[1] for mutant in mutants})
-        suites = [tests_of(f"espnet_smoe/{room}/x.py") for room in rooms]
+        suites = [tests_of(f"espnet_smoe/{room}/__init__.py") for room in rooms]
         for room, passed in zip(rooms, pool.map(lambda t: run(t, None), suites)):
             if not passed:
                 print(f"the tests of {room} fail without a mutant; mend them first")

@@ -93,6 +93,37 @@ def test_the_statistics_tell_what_the_experts_do():
     assert {"acc", "acc_l2r", "acc_r2l", "cer_ctc", "wer_ctc"} <= set(stats)
 
 
+def test_every_token_of_a_text_and_its_end_visits_its_experts_once():
+    model, given = make().train(), batch()
+    with torch.no_grad():
+        _, stats, _ = model(**given)
+    loads = []
+    hook = model.decoder.register_forward_hook(
+        lambda module, args, kwargs, out: loads.append(kwargs["routing"].loads),
+        with_kwargs=True,
+    )
+    with torch.no_grad():
+        model(**given)
+    hook.remove()
+    assert [int(load.sum()) for load in loads[0].values()] == [(5 + 3) * 2]  # k = 2
+    assert not [key for key in stats if "_layer" in key]  # of validation alone
+
+
+def test_no_weight_may_lie_on_the_second_decoder():
+    model = make(model_conf={"reverse_weight": 0.0}).eval()
+    _, stats, _ = model(**batch())
+    torch.testing.assert_close(stats["loss_att"], stats["loss_l2r"])
+
+
+def test_marks_in_what_ctc_says_are_no_characters():
+    model = make().eval()
+    encoded, lengths = torch.zeros(1, 4, 16), torch.tensor([4])
+    text = torch.tensor([[2, 3]])
+    model.ctc.argmax = lambda _: torch.tensor([[2, 1, 3, 3]])
+    rates = model._error_rates(encoded, lengths, text)
+    assert rates == {"cer_ctc": 0.0, "wer_ctc": 0.0}
+
+
 def test_without_a_second_decoder_only_the_first_counts():
     model = make(decoder_conf={"r_num_blocks": 0}).eval()
     _, stats, _ = model(**batch())

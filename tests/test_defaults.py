@@ -1,0 +1,81 @@
+"""An option that ESPnet has too has ESPnet's default, or one that is named here."""
+
+import inspect
+
+import pytest
+from espnet2.asr.decoder.transformer_decoder import TransformerDecoder
+from espnet2.asr.encoder.conformer_encoder import ConformerEncoder
+from espnet2.asr.encoder.transformer_encoder import TransformerEncoder
+from espnet2.asr.espnet_model import ESPnetASRModel
+
+from espnet_smoe.decoder.bidirectional import U2PPTransformerDecoder
+from espnet_smoe.decoder.transformer import SMoETransformerDecoder
+from espnet_smoe.encoder.conformer import U2PPConformerEncoder
+from espnet_smoe.encoder.speech_moe import SpeechMoEEncoder
+from espnet_smoe.encoder.transformer import SMoETransformerEncoder
+from espnet_smoe.model.smoe import ESPnetSMoEModel
+from espnet_smoe.model.speech_moe import ESPnetSpeechMoEModel
+from espnet_smoe.model.u2pp import ESPnetU2PPModel
+
+# WeNet's, where the model is WeNet's; the paper's sizes in SpeechMoE
+CONFORMER = {
+    "activation_type": "swish",
+    "macaron_style": True,
+    "cnn_module_kernel": 15,
+    "num_blocks": 12,
+}
+PAPER = {
+    "output_size": 512,
+    "attention_heads": 8,
+    "linear_units": 1024,
+    "num_blocks": 30,
+    "use_sdpa": True,
+}
+U2PP = {"ctc_weight": 0.3, "lsm_weight": 0.1}
+PAIRS = {
+    "smoe_transformer encoder": (SMoETransformerEncoder, TransformerEncoder, {}),
+    "u2pp_conformer": (U2PPConformerEncoder, ConformerEncoder, CONFORMER),
+    "speech_moe encoder": (SpeechMoEEncoder, TransformerEncoder, PAPER),
+    "smoe_transformer decoder": (SMoETransformerDecoder, TransformerDecoder, {}),
+    "u2pp_transformer": (
+        U2PPTransformerDecoder,
+        TransformerDecoder,
+        {"num_blocks": 3},
+    ),
+    "smoe": (ESPnetSMoEModel, ESPnetASRModel, {"ctc_weight": 0.3}),
+    "speech_moe": (ESPnetSpeechMoEModel, ESPnetASRModel, {"ctc_weight": 1.0}),
+    "u2pp": (ESPnetU2PPModel, ESPnetASRModel, U2PP),
+}
+OURS = {  # options that ESPnet's classes lack
+    "u2pp_conformer": {
+        "causal": True,
+        "use_dynamic_chunk": True,
+        "use_dynamic_left_chunk": False,
+        "static_chunk_size": 0,
+        "num_left_chunks": -1,
+        "moe_every": 1,
+    },
+    "u2pp_transformer": {"r_num_blocks": 3},
+    "u2pp": {"reverse_weight": 0.3},
+    "smoe": {"schedule": "joint", "ctc_task": "asr"},
+}
+
+
+def defaults(cls: type) -> dict:
+    parameters = inspect.signature(cls.__init__).parameters.values()
+    return {  # an empty tuple for an empty list: a default that cannot be changed
+        p.name: [] if p.default == () else p.default
+        for p in parameters
+        if p.default is not p.empty
+    }
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_defaults_are_espnets_or_named(name):
+    cls, espnets, named = PAIRS[name]
+    ours, theirs = defaults(cls), defaults(espnets)
+    differ = {k: v for k, v in ours.items() if k in theirs and v != theirs[k]}
+    assert {k: v for k, v in named.items() if ours.get(k, v) != v} == {}
+    assert set(differ) <= set(named), differ
+    own = OURS.get(name, {})
+    assert {k: ours[k] for k in own} == own

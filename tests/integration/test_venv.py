@@ -10,7 +10,7 @@ import pytest
 
 REPO = Path(__file__).parents[2]
 FILES = (".ci/venv", "setup.py", "pyproject.toml", "espnet_smoe/__init__.py")
-TOOLS = "bash cat cksum dirname awk flock grep tee tail mkdir ln env".split()
+TOOLS = "bash cat cksum dirname awk flock grep tee tail mkdir ln env rm".split()
 
 
 class Machine:
@@ -97,24 +97,32 @@ def test_an_unreachable_index_is_told_and_leaves_no_stamp(machine: Machine):
     assert not (machine.clone / ".venv/installed").exists()
 
 
-def test_a_finished_environment_is_reused_and_a_changed_setup_rebuilds_it(
+def test_a_finished_environment_is_reused_and_a_changed_setup_updates_it(
     machine: Machine,
 ):
-    machine.command(  # its venv is a link to itself, its pip counts its calls
+    machine.command(  # its venv is a link to itself, all its calls are noted
         "python3",
         """case "$*" in
             *platform*) echo 3.12.9 ;;
-            *"-m venv"*) mkdir -p .venv/bin && ln -sf "$0" .venv/bin/python ;;
-            *"-m pip"*) echo pip >>pip_calls ;;
+            *"-m venv"*) echo venv >>calls && mkdir -p .venv/bin
+                ln -sf "$0" .venv/bin/python && echo "$PWD/.venv" >.venv/bin/activate ;;
+            *"-m pip"*) echo pip >>calls && [ ! -e fails ] ;;
         esac""",
     )
-    calls = machine.clone / "pip_calls"
+    calls = machine.clone / "calls"
 
     assert machine.run().returncode == 0
     again = machine.run()
     assert (again.returncode, again.stdout) == (0, "")
-    assert calls.read_text() == "pip\n"
+    assert calls.read_text() == "venv\npip\n"
 
     (machine.clone / "setup.py").write_text("changed")
     assert machine.run().returncode == 0
-    assert calls.read_text() == "pip\npip\n"
+    assert calls.read_text() == "venv\npip\npip\n"
+
+    (machine.clone / "setup.py").write_text("changed again")
+    (machine.clone / "fails").touch()
+    assert machine.run().returncode != 0
+    (machine.clone / "fails").unlink()
+    assert machine.run().returncode == 0  # anew, after an update that was not finished
+    assert calls.read_text() == "venv\npip\npip\npip\nvenv\npip\n"

@@ -1,6 +1,6 @@
-# The package of this checkout, installed or not.
+# Within a checkout its package, installed or not; elsewhere the installed one.
 root=$(cd ../../.. && pwd)
-export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+[ ! -d "$root/espnet_smoe" ] || export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
 export LC_ALL=C.UTF-8
 export PYTHONIOENCODING=UTF-8
 # On a busy machine a thread that spins takes the core from the one it waits for. One

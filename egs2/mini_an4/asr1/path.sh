@@ -1,8 +1,8 @@
 # Sourced by ESPnet's scripts: where its tools lie and what its sorting expects.
 
-# The package of this checkout, installed or not.
+# Within a checkout its package, installed or not; elsewhere the installed one.
 root=$(cd ../../.. && pwd)
-export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+[ ! -d "$root/espnet_smoe" ] || export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
 
 export PATH=$PWD/utils:$PWD/downloads/espnet/tools/sentencepiece_commands:$PATH
 # Debian's sctk keeps sclite off PATH.

@@ -30,7 +30,8 @@ BATCHES = re.compile(r"\[train\] Batch sampler: \w+\(N-batch=(\d+)")
 STARTED = re.compile(r"INFO: (\d+)/(\d+)epoch started")
 STEP = re.compile(r"INFO: (\d+)epoch:train:\d+-(\d+)batch: (.*)")
 RESULTS = re.compile(r"INFO: (\d+)epoch results: \[train\] (.*?), \[valid\] (.*)")
-VALUE = re.compile(r"(\w+)=(-?[\d.]+(?:e[-+]\d+)?|-?inf|nan)\b")
+# ESPnet leaves the comma between two values out at times: 'load=0.554loss=100.8'
+VALUE = re.compile(r"([A-Za-z_]\w*)=(-?[\d.]+(?:e[-+]\d+)?|-?inf|nan)")
 STATISTICS = re.compile(r"INFO: Niter: (\d+)")
 BAR = re.compile(r"\d+%\|.*?\| *([\d.]+\w*/[\d.]+\w*) \[[^<]*<([\d:?]+)")  # of tqdm
 ENDED = re.compile(r"# ended with status \d+")
@@ -60,6 +61,7 @@ class Progress:
     _first: int = 0
     _begun: float = 0.0
     _now: float = 0.0
+    _last: bool = False  # the last epoch is done
 
     def read(self, line: str) -> str:
         """Take the next line of the log.
@@ -93,7 +95,7 @@ class Progress:
     @property
     def status(self) -> str:
         """One line about now; empty where nothing is known."""
-        if not self.epochs:
+        if not self.epochs or self._last:
             return self.work
         parts = [f"epoch {self.epoch}/{self.epochs}"]
         if self.batch:
@@ -111,6 +113,7 @@ class Progress:
         self.batch, self.loss = 0, ""
 
     def _results(self, train: str, valid: str) -> str:
+        self._last = self.epoch == self.epochs
         learnt, heard = dict(VALUE.findall(train)), dict(VALUE.findall(valid))
         parts = [f"epoch {self.epoch}/{self.epochs}"]
         if "loss" in learnt:

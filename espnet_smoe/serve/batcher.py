@@ -3,11 +3,15 @@
 Audio waits in a `Feed` a session. Between two steps the event loop hands it to the
 streams; a step of all that then have a chunk runs in a thread of its own, so the loop
 stays free. Whatever came meanwhile makes the next batch: batches are small, and answers
-quick, while there is little to do, and grow when there is much.
+quick, while there is little to do, and grow when there is much. When the model falls
+behind for good, sessions are ended until it keeps up: those that send faster than
+speech first, then those that came last.
 """
 
 import asyncio
 import logging
+import math
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,12 +21,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espnet_smoe.data.audio import SAMPLE_RATE
-from espnet_smoe.serve.protocol import BROKEN, SessionError
+from espnet_smoe.serve.lag import Lag
+from espnet_smoe.serve.protocol import BROKEN, FULL, SessionError
 
 if TYPE_CHECKING:
     from espnet_smoe.inference.streaming import Event, Stream, StreamingRecogniser
 
 MOST_EVENTS = 64  # unread by the client: its stream then waits
+PORTION = 1600  # samples, at least, handed to a stream at once where there are as many
+AHEAD = 1.0  # seconds of audio before its time that make a client faster than speech
+SHED_PART = 0.25  # of the sessions that are ended at once
+BUSY = (
+    "the server is too busy; what came before is recognised, try again later with the "
+    "rest"
+)
 type Outcome = list[Event] | Exception
 
 
@@ -33,23 +45,36 @@ class Feed:
         stream: Of the recogniser.
         backlog: Seconds of audio that may wait; who puts more waits too.
         wake: Called when there is something to do.
+        clock: Tells seconds.
 
     Attributes:
         received: Samples taken in.
+        due: When the audio of the chunk that is now ready was all there.
     """
 
-    def __init__(self, stream: "Stream", backlog: float, wake: Callable[[], None]):
+    def __init__(
+        self,
+        stream: "Stream",
+        backlog: float,
+        wake: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ):
         self.stream = stream
         self.received = 0
+        self.due = 0.0
+        self._clock = clock
+        self._begun: float | None = None
         self._backlog = backlog * SAMPLE_RATE  # samples; may be infinite
         self._wake = wake
-        self._audio: deque[np.ndarray] = deque()
+        self._audio: deque[tuple[np.ndarray, float]] = deque()  # and when it came
         self._waiting = 0  # samples
         self._room = asyncio.Event()
         self._events: deque[Event] = deque()
         self._news = asyncio.Event()
         self._ended = self._finished = self._over = False
         self._error: Exception | None = None
+        self._ended_at = 0.0
+        self._stalled = False  # by events that the client does not read
 
     # -- the session's side ---------------------------------------------------------
 
@@ -57,6 +82,24 @@ class Feed:
     def ended(self) -> bool:
         """Whether more audio would be dropped."""
         return self._ended
+
+    @property
+    def over(self) -> bool:
+        """Whether no more steps will be made."""
+        return self._over
+
+    @property
+    def fast(self) -> bool:
+        """Whether the client sends faster than anybody speaks."""
+        if self._begun is None:
+            return False
+        spoken = self._clock() - self._begun
+        return self.received / SAMPLE_RATE > spoken + AHEAD
+
+    @property
+    def late(self) -> float | None:
+        """Seconds since its chunk was due; None if it waits for its own client."""
+        return None if self.fast or self._stalled else self._clock() - self.due
 
     async def put(self, samples: np.ndarray) -> None:
         """Add audio, as soon as there is room.
@@ -70,7 +113,9 @@ class Feed:
         if len(samples) and not self._ended:
             self.received += len(samples)
             self._waiting += len(samples)
-            self._audio.append(samples)
+            now = self._clock()
+            self._begun = now if self._begun is None else self._begun
+            self._audio.append((samples, now))
             self._wake()
 
     def end(self, error: Exception | None = None) -> None:
@@ -83,6 +128,7 @@ class Feed:
         self._error = self._error or error
         if not self._ended:
             self._ended = True
+            self._ended_at = self._clock()
             self._room.set()
             self._wake()
 
@@ -121,24 +167,38 @@ class Feed:
         Returns:
             Whether it has, and its events have room.
         """
-        if self._over or len(self._events) >= MOST_EVENTS:
+        if self._over:
+            return False
+        if len(self._events) >= MOST_EVENTS:
+            self._stalled = True
             return False
         try:
             while self._audio and not self.stream.ready:
-                samples = self._audio.popleft()
-                self._waiting -= len(samples)
-                self.stream.accept(samples)
+                self.stream.accept(self._portion())
             if self._ended and not self._audio and not self._finished:
                 self._finished = True
+                self.due = self._ended_at
                 self.stream.finish()
         except Exception as error:  # of any type: it must end this stream only
             self.deliver(error)
             return False
         if self._waiting < self._backlog:
             self._room.set()
-        if self._finished and not self.stream.ready:
-            self._close()
+        if not self.stream.ready:
+            self._stalled = False
+            if self._finished:
+                self._close()
         return not self._over and self.stream.ready
+
+    def _portion(self) -> np.ndarray:
+        """Take some audio that waits: many small pieces as one."""
+        pieces, size = [], 0
+        while self._audio and size < PORTION:
+            samples, self.due = self._audio.popleft()
+            pieces.append(samples)
+            size += len(samples)
+        self._waiting -= size
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def deliver(self, outcome: Outcome) -> None:
         """Take what a step has brought."""
@@ -163,14 +223,23 @@ class Batcher:
 
     Args:
         recogniser: The model.
+        longest_lag: Seconds, see `Lag`.
+        clock: Tells seconds.
 
     Attributes:
-        feeds: Those that are open.
+        feeds: Those that are open, in the order in which they came.
     """
 
-    def __init__(self, recogniser: "StreamingRecogniser"):
+    def __init__(
+        self,
+        recogniser: "StreamingRecogniser",
+        longest_lag: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         self.recogniser = recogniser
-        self.feeds: set[Feed] = set()
+        self.feeds: dict[Feed, None] = {}
+        self._lag, self._clock = Lag(longest_lag), clock
+        self._leaving: list[Feed] = []  # for the others' sake
         self._work = asyncio.Event()
 
     @contextmanager
@@ -180,12 +249,18 @@ class Batcher:
         Args:
             backlog: Seconds of audio that may wait.
         """
-        feed = Feed(self.recogniser.open(), backlog, self._work.set)
-        self.feeds.add(feed)
+        feed = Feed(self.recogniser.open(), backlog, self._work.set, self._clock)
+        self.feeds[feed] = None
         try:
             yield feed
         finally:
-            self.feeds.remove(feed)
+            del self.feeds[feed]
+
+    @property
+    def behind(self) -> float:
+        """Seconds that the model is late, where that is too much for more sessions."""
+        now = self._clock()
+        return self._lag.at(now) if self._lag.too_much(now) else 0.0
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -201,12 +276,28 @@ class Batcher:
         self, loop: asyncio.AbstractEventLoop, worker: ThreadPoolExecutor
     ) -> bool:
         """Bring the streams that are ready on by a chunk; tell whether one was."""
+        begun = self._clock()
         ready = [feed for feed in self.feeds if feed.advance()]
         if ready:
             outcomes = await loop.run_in_executor(worker, self._step, ready)
             for feed, outcome in zip(ready, outcomes):
                 feed.deliver(outcome)
+            self._measure(ready, begun)
         return bool(ready)
+
+    def _measure(self, stepped: Sequence[Feed], begun: float) -> None:
+        """How late the events of a round were; sheds load where that is hopeless."""
+        now = self._clock()
+        late = [feed.late for feed in stepped]
+        # where audio may wait, the round alone tells
+        behind = self._lag.measured(max([now - begun, *filter(None, late)]), now)
+        self._leaving = [feed for feed in self._leaving if not feed.over]
+        if behind and not self._leaving:
+            open_ones = [feed for feed in self.feeds if not feed.ended]
+            newest = sorted(reversed(open_ones), key=lambda feed: not feed.fast)
+            self._leaving = newest[: math.ceil(SHED_PART * len(newest))]
+            for feed in self._leaving:
+                feed.end(SessionError(BUSY, FULL))
 
     def _step(self, feeds: Sequence[Feed]) -> list[Outcome]:
         """Events of each stream; where a batch fails, stream by stream."""

@@ -1,12 +1,7 @@
-"""One session as a client sees it, with the time at which each thing happened.
-
-Also the clients that no server likes: those that leave in the middle of a word, and
-those that send something else than the protocol says.
-"""
+"""One session as a client sees it, with the time at which each thing happened."""
 
 import asyncio
 import json
-import os
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,22 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espnet_smoe.data.audio import SAMPLE_RATE
-from espnet_smoe.serve.protocol import DONE, FULL_SCALE, LARGEST_FRAME
+from espnet_smoe.serve.misbehave import END, misbehave
+from espnet_smoe.serve.protocol import DONE, FULL_SCALE
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
 FRAME_SECONDS = 0.1  # of audio in a frame
-END = json.dumps({"type": "end"})
-GARBAGE: dict[str, str | bytes] = {
-    "odd bytes": b"\0" * 321,
-    "no JSON": "hello?",
-    "unknown type": json.dumps({"type": "stop"}),
-    "text as audio": END.encode(),
-    "too large": b"\0" * (LARGEST_FRAME + 2),
-    "far too large": b"\0" * (8 * LARGEST_FRAME),
-}
-MISBEHAVIOURS = ("cut off", *GARBAGE, "no frames")
 
 
 @dataclass
@@ -114,7 +100,8 @@ async def _speak(
     result.begun = time.perf_counter()
     for number, frame in enumerate(frames):
         if misbehaviour and number == len(frames) // 2:
-            await _misbehave(client, misbehaviour)
+            rest = (len(frames) - number) * FRAME_SECONDS
+            await misbehave(client, misbehaviour, rest if realtime else None)
         if realtime:  # a frame is there when its last sample has been spoken
             spoken = result.begun + (number + 1) * FRAME_SECONDS
             await asyncio.sleep(max(0.0, spoken - time.perf_counter()))
@@ -124,15 +111,6 @@ async def _speak(
             result.late = max(result.late, time.perf_counter() - spoken)
     await client.send(END)
     result.ended = time.perf_counter()
-
-
-async def _misbehave(client: "ClientConnection", how: str) -> None:
-    if how == "cut off":
-        client.transport.abort()
-    elif how == "no frames":
-        client.transport.write(b"\xff" + os.urandom(1000))
-    else:
-        await client.send(GARBAGE[how])
 
 
 async def _listen(client: "ClientConnection", result: Talk) -> None:

@@ -6,8 +6,9 @@
 
 With ``--model`` it starts a server on this machine and measures its processor time too.
 Sessions take the files in turn and speak at the pace of real time. ``--misbehave K``:
-K of them are cut off in the middle or send garbage; the others must not notice. The
-exit status is 1 where a session that behaved well did not get its finals.
+K of them are cut off in the middle, send garbage, or flood the server with frames that
+carry nothing (``--how`` names one way for all); the others must not notice. The exit
+status is 1 where a session that behaved well did not get its finals.
 
 First partial: from the first audio sent to the first event. Final: from ``end`` sent to
 ``done``, thus all that the server was behind.
@@ -30,7 +31,8 @@ import numpy as np
 
 from espnet_smoe.command import run_command
 from espnet_smoe.inference.audio import SAMPLE_RATE, read_audio
-from espnet_smoe.serve.client import MISBEHAVIOURS, Talk, talk
+from espnet_smoe.serve.client import Talk, talk
+from espnet_smoe.serve.misbehave import MISBEHAVIOURS
 from espnet_smoe.serve.server import LISTENING
 
 MANY = 10_000  # sessions that a server started here lets in
@@ -117,6 +119,7 @@ async def run_load(
     realtime: bool = True,
     spread: float = 1.0,
     clock: "CpuClock | None" = None,
+    ways: Sequence[str] = MISBEHAVIOURS,
 ) -> Load:
     """Hold sessions at the same time.
 
@@ -128,6 +131,7 @@ async def run_load(
         realtime: Pace; else as quick as the server takes it.
         spread: Seconds over which they begin, so that chunks do not fall together.
         clock: Of the server's processor time, if it runs here.
+        ways: To misbehave, taken in turn.
 
     Raises:
         ValueError: More misbehave than there are sessions.
@@ -136,7 +140,7 @@ async def run_load(
         raise ValueError(f"{misbehaving} of {sessions} sessions cannot misbehave")
     begun, used = time.perf_counter(), clock() if clock else 0.0
     bad = [n * sessions // misbehaving for n in range(misbehaving)]
-    how = {n: MISBEHAVIOURS[i % len(MISBEHAVIOURS)] for i, n in enumerate(bad)}
+    how = {n: ways[i % len(ways)] for i, n in enumerate(bad)}
 
     async def one(number: int) -> Talk:
         await asyncio.sleep(number * spread / sessions)
@@ -277,6 +281,7 @@ def get_parser() -> argparse.ArgumentParser:
         metavar="K",
         help="so many of them; a search leaves one at least that behaves well",
     )
+    add("--how", choices=MISBEHAVIOURS, help="they misbehave (default: in all ways)")
     add("--fast", action="store_true", help="not at the pace of real time")
     add("--seconds", type=float, help="use so much of each file")
     add(
@@ -329,12 +334,14 @@ async def _run(
     waves: list[np.ndarray],
     clock: CpuClock | None,
 ) -> list[Load]:
+    ways = MISBEHAVIOURS if args.how is None else [args.how]
+
     async def run(sessions: int) -> Load:
         bad = args.misbehave
         if args.search:  # few sessions: one must be left to measure
             bad = min(bad, sessions - 1)
         load = await run_load(
-            url, waves, sessions, bad, not args.fast, args.spread, clock
+            url, waves, sessions, bad, not args.fast, args.spread, clock, ways
         )
         _print(load, args.bound)
         return load

@@ -16,10 +16,12 @@ A frame after ``end`` is such an error too, but told after the last event. The c
 | 1000 | all has been said |
 | 1001 | the server stops |
 | 1003 | a frame that the protocol does not know |
-| 1008 | too much audio, or silence on the line |
+| 1008 | too much audio, no audio for too long, or a session that lasts too long |
 | 1009 | a frame too large |
 | 1011 | the model failed on this stream |
-| 1013 | too many sessions: try again later |
+| 1013 | too many sessions, or the server is behind: try again later |
+
+A client whose frames are more than the server reads in a second is read more slowly.
 """
 
 import json
@@ -44,13 +46,26 @@ class SessionError(ValueError):
     """Ends one session; nobody else's.
 
     Args:
-        message: Cause and cure, for the client.
+        message: Cause and cure, for the client; what it quotes of a frame may hold
+            anything.
         code: Of the close frame.
     """
 
     def __init__(self, message: str, code: int = UNKNOWN):
-        super().__init__(message)
+        super().__init__(printable(message))
         self.code = code
+
+
+def printable(text: str) -> str:
+    """Escape what cannot be sent, or would begin a line of its own in a log.
+
+    Example:
+        >>> printable("clé\\n\\ud800")
+        'clé\\\\n\\\\ud800'
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )
 
 
 class Incoming:

@@ -15,7 +15,11 @@ A client sends audio and hears events; `espnet_smoe.serve.protocol` tells the fr
 What a client does wrong ends its own session, with an error that names the cure. A
 client that sends faster than the model works is read more slowly, and TCP makes it
 wait. Ctrl-C or SIGTERM: no new sessions, those that run get their last texts; a second
-one cuts them off. For encryption or passwords put a proxy such as nginx before it.
+one cuts them off.
+
+A server that is behind lets nobody in, and ends sessions rather than serve all of them
+late. Web pages may use it where --allow-origin names them. It has no encryption and no
+passwords: a proxy such as nginx before it brings both, see espnet_smoe/serve/README.md.
 """
 
 import argparse
@@ -23,6 +27,7 @@ import asyncio
 import logging
 import signal
 import sys
+import time
 import weakref
 from collections.abc import Callable
 from dataclasses import fields
@@ -31,9 +36,11 @@ from typing import TYPE_CHECKING
 
 from espnet_smoe.command import run_command
 from espnet_smoe.inference.stream_options import add_options, given_options
+from espnet_smoe.serve.access import Access
 from espnet_smoe.serve.batcher import Batcher
 from espnet_smoe.serve.protocol import LARGEST_FRAME, STOPS, SessionError
 from espnet_smoe.serve.session import CLOSE_SECONDS, Limits, Session
+from espnet_smoe.serve.traffic import fair_connection
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import Server as Listener
@@ -48,7 +55,12 @@ LIMITS_HELP = {
     "sessions": "at the same time",
     "seconds": "seconds of audio a session; inf: no limit",
     "backlog": "seconds of audio a session that may wait for the model",
-    "idle": "seconds that a client may be silent, or not read",
+    "duration": "seconds that a session may last; inf: no limit",
+    "idle": "seconds that a client may send no audio, or not read",
+    "frames": "frames a second that are read of a client, pings included",
+    "bytes": "bytes a second that are read of a client",
+    "lag": "seconds that the model may be late and sessions still be let in; at twice "
+    "as much sessions are ended; inf: never",
     "grace": "seconds that sessions have to finish in when the server stops",
 }
 
@@ -59,11 +71,20 @@ class Server:
     Args:
         recogniser: The model.
         limits: What to bear.
+        access: Who may come; by default whoever is no web page.
+        clock: Tells seconds, by which the server measures how late it is.
     """
 
-    def __init__(self, recogniser: "StreamingRecogniser", limits: Limits = Limits()):
+    def __init__(
+        self,
+        recogniser: "StreamingRecogniser",
+        limits: Limits = Limits(),
+        access: Access | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         self.limits = limits
-        self.batcher = Batcher(recogniser)
+        self._access = access or Access()
+        self.batcher = Batcher(recogniser, limits.lag, clock)
         # of any state: websockets tells only those that are open
         self._connections: weakref.WeakSet[ServerConnection] = weakref.WeakSet()
         self._stop, self._now = asyncio.Event(), asyncio.Event()
@@ -86,10 +107,13 @@ class Server:
             OSError: The port is taken.
             ImportError: websockets is missing.
         """
-        listener = websocket_server().serve(
+        server = websocket_server()
+        self._kind = fair_connection(server, self.limits)
+        listener = server.serve(
             self._session,
             host,
             port,
+            process_request=self._access,
             compression=None,  # audio hardly shrinks
             max_size=4 * LARGEST_FRAME,  # what is smaller gets a clear error
             max_queue=1,  # frames wait in the socket, not here
@@ -132,16 +156,18 @@ class Server:
             await asyncio.wait([ended], timeout=CUT_SECONDS)
 
     def _connection(self, *args: object, **options: object) -> "ServerConnection":
-        connection = websocket_server().ServerConnection(*args, **options)
+        connection = self._kind(*args, **options)
         self._connections.add(connection)
         return connection
 
     async def _session(self, connection: "ServerConnection") -> None:
         session = Session(connection, self.limits)
-        if len(self.batcher.feeds) < self.limits.sessions:
-            await session.run(self.batcher)
+        if len(self.batcher.feeds) >= self.limits.sessions:
+            await session.refuse(f"all {self.limits.sessions} sessions are taken")
+        elif behind := self.batcher.behind:
+            await session.refuse(f"the server is {behind:.1f} s behind")
         else:
-            await session.refuse()
+            await session.run(self.batcher)
 
 
 def websocket_server() -> ModuleType:
@@ -170,6 +196,22 @@ def get_parser() -> argparse.ArgumentParser:
     add("--model", required=True, help="packed zip file, or an experiment's folder")
     add("--host", default="127.0.0.1", help="0.0.0.0 for all (default: %(default)s)")
     add("--port", type=int, default=PORT, help="0: any free (default: %(default)s)")
+    add(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="web pages that may use the server, such as https://example.org; once for "
+        "each (default: none)",
+    )
+    add(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name by which clients call the server, besides its addresses and the "
+        "machine's own name; once for each",
+    )
     add("--device", default="cpu", help="such as cuda (default: %(default)s)")
     add("--threads", type=int, default=1, help="of PyTorch (default: %(default)s)")
     add("--quiet", action="store_true", help="log faults, not each session")
@@ -194,6 +236,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     args = get_parser().parse_args(argv)
     limits = Limits(**{f.name: getattr(args, f"max_{f.name}") for f in fields(Limits)})
+    access = Access(args.allow_origin, [args.host, *args.allow_host])
     options = given_options(args)
     websocket_server()  # missing, it shall be told before the model takes its time
     level = logging.WARNING if args.quiet else logging.INFO
@@ -206,12 +249,16 @@ def main(argv: list[str] | None = None) -> int:
 
     torch.set_num_threads(args.threads)
     recogniser = StreamingRecogniser.load(args.model, options, args.device)
-    asyncio.run(serve(recogniser, limits, args.host, args.port))
+    asyncio.run(serve(recogniser, limits, args.host, args.port, access))
     return 0
 
 
 async def serve(
-    recogniser: "StreamingRecogniser", limits: Limits, host: str, port: int
+    recogniser: "StreamingRecogniser",
+    limits: Limits,
+    host: str,
+    port: int,
+    access: Access | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; tell the address on standard output.
 
@@ -220,8 +267,9 @@ async def serve(
         limits: What to bear.
         host: Name or address to listen at.
         port: Number; 0 for any that is free.
+        access: Who may come; by default whoever is no web page.
     """
-    server = Server(recogniser, limits)
+    server = Server(recogniser, limits, access)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, server.stop)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CLOSE_SECONDS = 5  # that a client may take to answer a close
 LONGEST_REASON = 120  # bytes in a close frame
+SIGN_OF_LIFE = SAMPLE_RATE // 10  # samples that end a silence; fewer add up
 LOG = logging.getLogger(__name__)
 
 
@@ -30,7 +31,12 @@ class Limits:
         seconds: Of audio a session; infinite: no limit.
         backlog: Seconds of audio of a session that may wait for the model; infinite:
             no limit.
-        idle: Seconds that a client may be silent, or not read what it is sent.
+        duration: Seconds that a session may last, whatever is sent; infinite: no limit.
+        idle: Seconds that a client may send no audio, or not read what it is sent.
+        frames: A second that are read of a client, pings included.
+        bytes: A second that are read of a client.
+        lag: Seconds that the model may be late and sessions still be let in; at twice
+            as much sessions are ended. Infinite: never.
         grace: Seconds that sessions have to finish in when the server stops.
 
     Raises:
@@ -40,7 +46,11 @@ class Limits:
     sessions: int = 100
     seconds: float = 3600.0
     backlog: float = 5.0
+    duration: float = 7200.0
     idle: float = 60.0
+    frames: float = 1000.0
+    bytes: float = 4e6
+    lag: float = 1.0
     grace: float = 10.0
 
     def __post_init__(self) -> None:
@@ -80,9 +90,13 @@ class Session:
             await self._close(code, reason)
             listening.cancel()
 
-    async def refuse(self) -> None:
-        """Tell the client that there is no place for it."""
-        reason = f"all {self.limits.sessions} sessions are taken; try again later"
+    async def refuse(self, reason: str) -> None:
+        """Tell the client that there is no place for it.
+
+        Args:
+            reason: Why; it is told to try again later.
+        """
+        reason = f"{reason}; try again later"
         await self._farewell(SessionError(reason, FULL))
         await self._close(FULL, reason)
 
@@ -102,19 +116,44 @@ class Session:
     async def _hear(self, feed: Feed) -> None:
         incoming = Incoming()
         try:
-            while not feed.ended or incoming.ended:
-                patience = None if incoming.ended else self.limits.idle
-                async with asyncio.timeout(patience):
-                    frame = await self.connection.recv()
-                await self._put(feed, incoming.read(frame))
-                if incoming.ended:
-                    feed.end()
+            async with asyncio.timeout(self.limits.duration) as deadline:
+                await self._hear_frames(feed, incoming, deadline)
         except SessionError as error:
             # after the client's 'end' all its audio is good: its finals come first
             (feed.end if incoming.ended else feed.fail)(error)
         except TimeoutError:
-            reason = f"nothing heard for {self.limits.idle:g} s; send 'end' to end"
-            feed.fail(SessionError(reason, LIMIT))
+            reason = (
+                f"a session lasts {self.limits.duration:g} s at most; what came before "
+                "is recognised, open another connection for the rest"
+            )
+            feed.end(SessionError(reason, LIMIT))
+
+    async def _hear_frames(
+        self, feed: Feed, incoming: Incoming, deadline: asyncio.Timeout
+    ) -> None:
+        """Read frames until the feed has ended, and any that comes after 'end'."""
+        clock = asyncio.get_running_loop().time
+        silent, heard = 0.0, 0  # seconds without audio; samples since they began
+        while not feed.ended or incoming.ended:
+            asked = clock()
+            patience = None if incoming.ended else self.limits.idle - silent
+            try:
+                async with asyncio.timeout(patience):
+                    frame = await self.connection.recv()
+            except TimeoutError:
+                if deadline.expired():
+                    raise
+                reason = f"no audio for {self.limits.idle:g} s; send 'end' to end"
+                raise SessionError(reason, LIMIT) from None
+            silent += clock() - asked
+            samples = incoming.read(frame)
+            heard += len(samples)
+            if heard >= SIGN_OF_LIFE:
+                silent, heard = 0.0, 0
+            await self._put(feed, samples)
+            if incoming.ended:
+                feed.end()
+                deadline.reschedule(None)
 
     async def _put(self, feed: Feed, samples: np.ndarray) -> None:
         most = self.limits.seconds * SAMPLE_RATE

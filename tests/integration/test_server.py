@@ -9,7 +9,8 @@ import torch
 
 from espnet_smoe.inference.stream_options import StreamOptions
 from espnet_smoe.inference.streaming import StreamingRecogniser
-from espnet_smoe.serve.client import MISBEHAVIOURS, talk
+from espnet_smoe.serve.client import talk
+from espnet_smoe.serve.misbehave import MISBEHAVIOURS
 from espnet_smoe.serve.server import Server
 from espnet_smoe.serve.session import Limits
 from tests.tiny import save_experiment

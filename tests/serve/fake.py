@@ -81,9 +81,10 @@ START, END = json.dumps({"type": "start"}), json.dumps({"type": "end"})
 
 
 @asynccontextmanager
-async def running(recogniser=None, **limits):
+async def running(recogniser=None, access=None, clock=time.monotonic, **limits):
     """A server and its address."""
-    server = Server(recogniser or FakeRecogniser(), Limits(**limits))
+    fake = recogniser or FakeRecogniser()
+    server = Server(fake, Limits(**limits), access, clock)
     port = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(server.run("127.0.0.1", 0, port.set_result))
     await asyncio.wait([task, port], return_when=asyncio.FIRST_COMPLETED)

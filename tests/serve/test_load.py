@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_smoe.serve.client import GARBAGE, MISBEHAVIOURS, talk
+from espnet_smoe.serve.client import talk
 from espnet_smoe.serve.load import (
     CpuClock,
     Load,
@@ -24,6 +24,7 @@ from espnet_smoe.serve.load import (
     run_load,
     search,
 )
+from espnet_smoe.serve.misbehave import GARBAGE, MISBEHAVIOURS
 from tests.serve.fake import FakeRecogniser, running
 
 ROOT = Path(__file__).parents[2]

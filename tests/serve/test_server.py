@@ -201,7 +201,7 @@ def test_a_frame_after_the_end_costs_no_final(late):
 def test_a_silent_client_is_sent_away():
     async def test(server, url):
         messages, code = await talk(url, pcm(0.05))
-        assert "nothing heard for 0.1 s" in messages[-1]["message"]
+        assert "no audio for 0.1 s" in messages[-1]["message"]
         assert code == 1008
 
     serve(test, idle=0.1)

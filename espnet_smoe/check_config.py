@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import nn
 
 from espnet_smoe import register
 from espnet_smoe.command import run_command
 from espnet_smoe.cost import cost_lines
-from espnet_smoe.data.random_channel import RandomChannel
 from espnet_smoe.moe import MoEFeedForward
-from espnet_smoe.options import nearest, option_names, reject_unknown
+from espnet_smoe.yaml_file import read_yaml
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -73,8 +71,9 @@ def build_model(
     register()
     from espnet2.tasks.asr import ASRTask
 
-    options = read_yaml(config)
-    check_keys(options)
+    from espnet_smoe.training_options import build, check_training
+
+    options = check_training(ASRTask, read_yaml(config))
     parser = ASRTask.get_parser()
     parser.set_defaults(**options)
     args = parser.parse_args(["--output_dir", "unused"])
@@ -84,57 +83,7 @@ def build_model(
     args.normalize_conf = {}
     args.init = None
     with torch.device("meta"):
-        return ASRTask.build_model(args)
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a mapping from a YAML file.
-
-    Raises:
-        ValueError: The file is missing, is no YAML, or holds no mapping.
-    """
-    if not Path(path).is_file():
-        raise ValueError(f"{path}: no such file")
-    try:
-        options = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not YAML: {error}") from error
-    if not isinstance(options, dict):
-        raise ValueError(f"{path}: expected 'key: value' lines")
-    return options
-
-
-def check_keys(options: Mapping[str, Any]) -> None:
-    """Hold a training configuration against what reads it.
-
-    Args:
-        options: The YAML file's content.
-
-    Raises:
-        ValueError: A key that nothing reads, or a class that does not exist.
-    """
-    from espnet2.tasks.asr import ASRTask
-
-    known = [action.dest for action in ASRTask.get_parser()._actions]
-    reject_unknown(options, known, "configuration")
-    for choices in ASRTask.class_choices_list:
-        name = options.get(choices.name, choices.default)
-        where = f"{choices.name}_conf"
-        conf = options.get(where) or {}
-        if name is None:
-            reject_unknown(conf, (), f"{where} without a {choices.name}")
-            continue
-        if name not in choices.classes:
-            raise ValueError(
-                f"{choices.name}: '{name}' is not one of {', '.join(choices.classes)}"
-                f"{nearest(name, choices.classes)}"
-            )
-        names = option_names(choices.classes[name].__init__, where)
-        if "kwargs" not in names:
-            reject_unknown(conf, names, where)
-    channel = (options.get("preprocessor_conf") or {}).get("channel")
-    if channel is not None:
-        RandomChannel.from_options(channel, "preprocessor_conf.channel")
+        return build(ASRTask, args)
 
 
 def count_parameters(model: nn.Module) -> dict[str, int]:

@@ -21,6 +21,7 @@ from typing import Any
 from espnet_smoe import provenance, register
 from espnet_smoe.command import run_command
 from espnet_smoe.compat import AbsTask
+from espnet_smoe.training_args import training_args
 
 ALLOW = "ESPNET_SMOE_ALLOW_CHANGES"  # the driver's --allow_changes
 # What the checkpoint brings along: other values would be written and never used.
@@ -39,8 +40,7 @@ def check_before_training() -> None:
         args: argparse.Namespace | None = None,
         cmd: list[str] | None = None,
     ) -> Any:
-        if args is None:
-            args = cls.get_parser().parse_args(cmd)
+        args = training_args(cls, args, cmd)
         if args.output_dir is not None and not (args.print_config or args.dry_run):
             try:
                 begin(cls, args)
@@ -242,9 +242,9 @@ def main(argv: list[str] | None = None) -> None:
         raise SystemExit("usage: python3 -m espnet_smoe.training_start -m MODULE ...")
     register()
     module = importlib.import_module(argv[1])
-    args = module.get_parser().parse_args(argv[2:])
     tasks = [t for t in vars(module).values() if isinstance(t, type)]
     task = next(t for t in tasks if issubclass(t, AbsTask))
+    args = training_args(task, cmd=argv[2:])
     try:
         check(task, args, provenance.of_training(args))
     except ValueError as error:  # of several lines, each of which is one to read

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import torch
 
-from espnet_smoe.check_config import build_model, parameter_table, read_yaml
+from espnet_smoe.check_config import build_model, parameter_table
 from espnet_smoe.command import run_command
 from espnet_smoe.inference.model_files import find_checkpoint
 from espnet_smoe.moe.upcycle import upcycle
+from espnet_smoe.yaml_file import read_yaml
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -1,16 +1,17 @@
 """Which condition an utterance is heard through, by chance."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from espnet_smoe.data.codec import BANDWIDTH_OF, CONDITIONS, Condition, ffmpeg_path
-from espnet_smoe.options import nearest, reject_unknown
+from espnet_smoe.options import make, options_of
+from espnet_smoe.typed import OneOf, Share
 
-MODES = ("random", "default")
 PLAIN = {"nb", "wb"}  # conditions without a codec
 
 
+@options_of("")
 @dataclass(frozen=True)
 class RandomChannel:
     """A share of the utterances, and what they may be heard through.
@@ -32,24 +33,11 @@ class RandomChannel:
         AmrNb(bit_rate=4750)
     """
 
-    share: float = 0.15
-    conditions: tuple[str, ...] = tuple(CONDITIONS)
-    modes: str = "random"
+    share: Share = 0.15
+    conditions: tuple[Annotated[str, OneOf(CONDITIONS)], ...] = tuple(CONDITIONS)
+    modes: Literal["random", "default"] = "random"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.share, (int, float)) or not 0 <= self.share <= 1:
-            raise ValueError(f"share {self.share!r}: give a number from 0 to 1")
-        if self.modes not in MODES:
-            raise ValueError(
-                f"modes {self.modes!r}{nearest(str(self.modes), MODES)} "
-                f"(known: {', '.join(MODES)})"
-            )
-        for name in self.conditions:
-            if name not in CONDITIONS:
-                raise ValueError(
-                    f"unknown condition {name!r}{nearest(str(name), CONDITIONS)} "
-                    f"(known: {', '.join(CONDITIONS)})"
-                )
         if not self.conditions or len(set(self.conditions)) < len(self.conditions):
             raise ValueError(
                 f"conditions {list(self.conditions)}: name at least one, each once"
@@ -58,17 +46,7 @@ class RandomChannel:
     @staticmethod
     def from_options(options: Mapping[str, Any], where: str) -> "RandomChannel":
         """Read what a user wrote in YAML at the place `where`."""
-        reject_unknown(options, [field.name for field in fields(RandomChannel)], where)
-        values = dict(options)
-        conditions = values.get("conditions", list(CONDITIONS))
-        if not isinstance(conditions, (list, tuple)):
-            raise ValueError(
-                f"{where}: conditions {conditions!r}: give a list of names"
-            )
-        try:
-            return RandomChannel(**values | {"conditions": tuple(conditions)})
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from error
+        return make(RandomChannel, options, where)
 
     def require_codecs(self) -> None:
         """Fail now and not at the first coded utterance.

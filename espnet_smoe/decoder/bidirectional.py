@@ -10,6 +10,7 @@ from typing import Any
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.moe.gate import topk_section
 from espnet_smoe.options import options_of
+from espnet_smoe.typed import Count, Natural, Rate
 
 
 class U2PPTransformerDecoder(SMoETransformerDecoder):
@@ -50,14 +51,14 @@ class U2PPTransformerDecoder(SMoETransformerDecoder):
         self,
         vocab_size: int,
         encoder_output_size: int,
-        attention_heads: int = 4,
-        linear_units: int = 2048,
-        num_blocks: int = 3,
-        r_num_blocks: int = 3,
-        dropout_rate: float = 0.1,
-        positional_dropout_rate: float = 0.1,
-        self_attention_dropout_rate: float = 0.0,
-        src_attention_dropout_rate: float = 0.0,
+        attention_heads: Count = 4,
+        linear_units: Count = 2048,
+        num_blocks: Count = 3,
+        r_num_blocks: Natural = 3,
+        dropout_rate: Rate = 0.1,
+        positional_dropout_rate: Rate = 0.1,
+        self_attention_dropout_rate: Rate = 0.0,
+        src_attention_dropout_rate: Rate = 0.0,
         moe: Mapping[str, Any] | None = None,
     ):
         sizes: dict[str, Any] = {

@@ -8,7 +8,7 @@ keeps the keys and values of what it has seen.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -32,7 +32,8 @@ from espnet_smoe.moe import (
     build_labels,
     build_router,
 )
-from espnet_smoe.options import options_of
+from espnet_smoe.options import options_of, require_multiple
+from espnet_smoe.typed import Count, Rate
 
 TASK_LABELS = ("<translate>", "<transcribe>")  # E0, E1 (S-MoE, Eq. 3)
 
@@ -136,24 +137,26 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface):
         self,
         vocab_size: int,
         encoder_output_size: int,
-        attention_heads: int = 4,
-        linear_units: int = 2048,
-        num_blocks: int = 6,
-        dropout_rate: float = 0.1,
-        positional_dropout_rate: float = 0.1,
-        self_attention_dropout_rate: float = 0.0,
-        src_attention_dropout_rate: float = 0.0,
-        input_layer: str = "embed",
+        attention_heads: Count = 4,
+        linear_units: Count = 2048,
+        num_blocks: Count = 6,
+        dropout_rate: Rate = 0.1,
+        positional_dropout_rate: Rate = 0.1,
+        self_attention_dropout_rate: Rate = 0.0,
+        src_attention_dropout_rate: Rate = 0.0,
+        input_layer: Literal["embed", "linear"] = "embed",
         use_output_layer: bool = True,
         pos_enc_class: type = PositionalEncoding,
         normalize_before: bool = True,
         concat_after: bool = False,
-        gradient_checkpoint_layers: Sequence[int] = (),
+        gradient_checkpoint_layers: Sequence[Count] = (),
         qk_norm: bool = False,
         moe: Mapping[str, Any] | None = None,
     ):
         super().__init__()
         size = encoder_output_size
+        named = "the encoder's output size"
+        require_multiple("decoder_conf", size, attention_heads, named)
         self.vocab_size = vocab_size
         self.embed = nn.Sequential(
             *_input_layer(input_layer, vocab_size, size, dropout_rate),
@@ -383,11 +386,9 @@ def _input_layer(
 ) -> list[nn.Module]:
     if kind == "embed":
         return [nn.Embedding(vocab_size, size)]
-    if kind == "linear":
-        return [
-            nn.Linear(vocab_size, size),
-            nn.LayerNorm(size),
-            nn.Dropout(dropout_rate),
-            nn.ReLU(),
-        ]
-    raise ValueError(f"decoder_conf.input_layer: '{kind}' is not embed or linear")
+    return [
+        nn.Linear(vocab_size, size),
+        nn.LayerNorm(size),
+        nn.Dropout(dropout_rate),
+        nn.ReLU(),
+    ]

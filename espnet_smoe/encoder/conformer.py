@@ -10,14 +10,14 @@ convolutions look back, attention sees its chunk and the left ones.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from espnet_smoe.compat import CTC, AbsEncoder, LayerNorm
-from espnet_smoe.encoder.causal_subsampling import CausalConv2dSubsampling
+from espnet_smoe.encoder.causal_subsampling import INPUT_LAYERS, CausalConv2dSubsampling
 from espnet_smoe.encoder.chunk_attention import ATTENTIONS
 from espnet_smoe.encoder.chunk_cache import (
     EncoderCache,
@@ -32,7 +32,8 @@ from espnet_smoe.encoder.conformer_layer import (
 )
 from espnet_smoe.moe import MoEOptions, Routing, build_feed_forward, build_router
 from espnet_smoe.moe.gate import topk_section
-from espnet_smoe.options import nearest, options_of
+from espnet_smoe.options import options_of, require_multiple
+from espnet_smoe.typed import Count, Natural, OneOf, Range, Rate
 
 
 class U2PPConformerEncoder(AbsEncoder):
@@ -91,45 +92,37 @@ class U2PPConformerEncoder(AbsEncoder):
     def __init__(
         self,
         input_size: int,
-        output_size: int = 256,
-        attention_heads: int = 4,
-        linear_units: int = 2048,
-        num_blocks: int = 12,
-        dropout_rate: float = 0.1,
-        positional_dropout_rate: float = 0.1,
-        attention_dropout_rate: float = 0.0,
-        input_layer: str = "conv2d",
-        pos_enc_layer_type: str = "rel_pos",
-        activation_type: str = "swish",
+        output_size: Count = 256,
+        attention_heads: Count = 4,
+        linear_units: Count = 2048,
+        num_blocks: Count = 12,
+        dropout_rate: Rate = 0.1,
+        positional_dropout_rate: Rate = 0.1,
+        attention_dropout_rate: Rate = 0.0,
+        input_layer: Annotated[str, OneOf(INPUT_LAYERS)] = "conv2d",
+        pos_enc_layer_type: Annotated[str, OneOf(ATTENTIONS)] = "rel_pos",
+        activation_type: Annotated[str, OneOf(ACTIVATIONS)] = "swish",
         macaron_style: bool = True,
         use_cnn_module: bool = True,
-        cnn_module_kernel: int = 15,
+        cnn_module_kernel: Count = 15,
         causal: bool = True,
         qk_norm: bool = False,
         use_dynamic_chunk: bool = True,
         use_dynamic_left_chunk: bool = False,
-        static_chunk_size: int = 0,
-        num_left_chunks: int = -1,
-        gradient_checkpoint_layers: Sequence[int] = (),
+        static_chunk_size: Natural = 0,
+        num_left_chunks: Annotated[int, Range(-1)] = -1,
+        gradient_checkpoint_layers: Sequence[Count] = (),
         moe: Mapping[str, Any] | None = None,
-        moe_every: int = 1,
+        moe_every: Count = 1,
     ):
         super().__init__()
-        _known("pos_enc_layer_type", pos_enc_layer_type, ATTENTIONS)
-        _known("activation_type", activation_type, ACTIVATIONS)
+        require_multiple("encoder_conf", output_size, attention_heads)
         if not causal and (use_dynamic_chunk or static_chunk_size):
             raise ValueError(
                 "encoder_conf.causal: convolutions that look ahead cannot stream; "
                 "write 'causal: true', or 'use_dynamic_chunk: false' and no "
                 "static_chunk_size"
             )
-        if static_chunk_size < 0:
-            raise ValueError(
-                "encoder_conf.static_chunk_size: write 0 for the whole utterance, got "
-                f"{static_chunk_size}"
-            )
-        if moe_every < 1:
-            raise ValueError(f"encoder_conf.moe_every must be positive: {moe_every}")
         section = topk_section(moe, "encoder_conf.moe")
         options = MoEOptions.parse(section, "encoder_conf.moe", ())
         self.labels = None
@@ -358,11 +351,3 @@ class U2PPConformerEncoder(AbsEncoder):
         """Positions prepared by every layer, for a stream."""
         table = self._distances(queries, keys, self.after_norm.weight)
         return [layer.self_attn.prepare(table) for layer in self.encoders]
-
-
-def _known(key: str, value: str, known: Mapping[str, Any]) -> None:
-    if value not in known:
-        raise ValueError(
-            f"encoder_conf.{key}: '{value}' is not one of {', '.join(known)}"
-            f"{nearest(value, known)}"
-        )

@@ -9,8 +9,11 @@ from torch import nn
 from espnet_smoe.compat import MultiHeadedAttention
 from espnet_smoe.encoder.memory import SequentialMemory
 from espnet_smoe.moe import Routing
+from espnet_smoe.options import options_of, require_multiple
+from espnet_smoe.typed import Count, Natural, Rate
 
 
+@options_of("encoder_conf")
 @dataclass(frozen=True)
 class MemoryNetworkOptions:
     """Sizes of a network, those of the paper by default.
@@ -34,19 +37,19 @@ class MemoryNetworkOptions:
         use_sdpa: PyTorch's fused attention.
     """
 
-    output_size: int = 512
-    linear_units: int = 1024
-    num_blocks: int = 30
-    attention_every: int = 10
-    attention_heads: int = 8
-    attention_window: Sequence[int] | None = None
-    look_back_order: int = 5
-    look_back_stride: int = 2
-    look_ahead_order: int = 1
-    look_ahead_stride: int = 1
+    output_size: Count = 512
+    linear_units: Count = 1024
+    num_blocks: Count = 30
+    attention_every: Natural = 10
+    attention_heads: Count = 8
+    attention_window: tuple[Natural, Natural] | None = None
+    look_back_order: Natural = 5
+    look_back_stride: Count = 2
+    look_ahead_order: Natural = 1
+    look_ahead_stride: Count = 1
     layer_norm: bool = True
-    dropout_rate: float = 0.1
-    attention_dropout_rate: float = 0.0
+    dropout_rate: Rate = 0.1
+    attention_dropout_rate: Rate = 0.0
     use_sdpa: bool = True
 
     def check(self, where: str) -> None:
@@ -58,26 +61,7 @@ class MemoryNetworkOptions:
         Raises:
             ValueError: Names the key, what it is and what it may be.
         """
-        least = {"output_size": 1, "linear_units": 1, "num_blocks": 1}
-        least |= {"attention_every": 0, "attention_heads": 1}
-        least |= {"look_back_order": 0, "look_ahead_order": 0}
-        least |= {"look_back_stride": 1, "look_ahead_stride": 1}
-        for key, smallest in least.items():
-            if getattr(self, key) < smallest:
-                raise ValueError(
-                    f"{where}.{key} is {getattr(self, key)}; choose {smallest} or more"
-                )
-        if self.output_size % self.attention_heads:
-            raise ValueError(
-                f"{where}: output_size {self.output_size} is no multiple of "
-                f"attention_heads {self.attention_heads}"
-            )
-        window = self.attention_window
-        if window is not None and (len(window) != 2 or min(window) < 0):
-            raise ValueError(
-                f"{where}.attention_window is {window}; write [left, right], the "
-                "frames on either side, or null for the whole utterance"
-            )
+        require_multiple(where, self.output_size, self.attention_heads)
 
     @property
     def num_attentions(self) -> int:

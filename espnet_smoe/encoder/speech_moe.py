@@ -13,8 +13,8 @@ router, so its look-ahead adds to that of the backbone. `SpeechMoEEncoder.look_a
 has the sum; the pre-encoder's comes on top.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -28,7 +28,8 @@ from espnet_smoe.moe import (
     build_feed_forward,
     build_router,
 )
-from espnet_smoe.options import options_of, reject_unknown
+from espnet_smoe.options import check_options, options_of, section
+from espnet_smoe.typed import Count, Natural, Rate
 
 
 class SpeechMoEEncoder(AbsEncoder):
@@ -79,19 +80,19 @@ class SpeechMoEEncoder(AbsEncoder):
     def __init__(
         self,
         input_size: int,
-        output_size: int = 512,
-        linear_units: int = 1024,
-        num_blocks: int = 30,
-        attention_every: int = 10,
-        attention_heads: int = 8,
-        attention_window: Sequence[int] | None = None,
-        look_back_order: int = 5,
-        look_back_stride: int = 2,
-        look_ahead_order: int = 1,
-        look_ahead_stride: int = 1,
+        output_size: Count = 512,
+        linear_units: Count = 1024,
+        num_blocks: Count = 30,
+        attention_every: Natural = 10,
+        attention_heads: Count = 8,
+        attention_window: tuple[Natural, Natural] | None = None,
+        look_back_order: Natural = 5,
+        look_back_stride: Count = 2,
+        look_ahead_order: Natural = 1,
+        look_ahead_stride: Count = 1,
         layer_norm: bool = True,
-        dropout_rate: float = 0.1,
-        attention_dropout_rate: float = 0.0,
+        dropout_rate: Rate = 0.1,
+        attention_dropout_rate: Rate = 0.0,
         use_sdpa: bool = True,
         moe: Mapping[str, Any] | None = None,
         embedding: Mapping[str, Any] | None = None,
@@ -218,8 +219,7 @@ def build_embedding(
         ValueError: Unknown option or value.
     """
     where = "encoder_conf.embedding"
-    reject_unknown(embedding, [f.name for f in fields(sizes)], where)
-    own = replace(sizes, **embedding)
+    own = replace(sizes, **check_options(MemoryNetworkOptions, embedding, where))
     own.check(where)
 
     def feed_forward(number: int, width: int) -> nn.Module:
@@ -246,7 +246,7 @@ def read_moe(
     """
     if moe is not None:
         gate = "topk" if embedding is None else "shared_embedding"
-        moe = {"gate": gate, **moe}
+        moe = {"gate": gate, **section(moe, "encoder_conf.moe")}
         if "labels" in moe or moe["gate"] in ("label", "label_topk"):
             raise ValueError(
                 "encoder_conf.moe: speech_moe chooses experts by frame, not by label; "

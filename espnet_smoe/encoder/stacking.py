@@ -5,6 +5,7 @@ from torch.nn import functional
 
 from espnet_smoe.compat import AbsPreEncoder
 from espnet_smoe.options import options_of
+from espnet_smoe.typed import Count, Natural
 
 
 class StackedDeltas(AbsPreEncoder):
@@ -38,19 +39,13 @@ class StackedDeltas(AbsPreEncoder):
     @options_of("preencoder_conf")
     def __init__(
         self,
-        input_size: int = 40,
-        delta_order: int = 2,
-        delta_window: int = 2,
-        stack: int = 8,
-        skip: int = 3,
+        input_size: Count = 40,
+        delta_order: Natural = 2,
+        delta_window: Count = 2,
+        stack: Count = 8,
+        skip: Count = 3,
     ):
         super().__init__()
-        if delta_order < 0 or min(input_size, delta_window, stack, skip) < 1:
-            raise ValueError(
-                "preencoder_conf: input_size, delta_window, stack and skip are at "
-                f"least 1, delta_order at least 0; got {input_size}, {delta_window}, "
-                f"{stack}, {skip} and {delta_order}"
-            )
         if skip > stack:
             raise ValueError(
                 f"preencoder_conf: skip {skip} is more than stack {stack}; frames "

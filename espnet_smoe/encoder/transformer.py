@@ -7,7 +7,7 @@ names.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -32,8 +32,11 @@ from espnet_smoe.moe import (
     build_labels,
     build_router,
 )
-from espnet_smoe.options import options_of
+from espnet_smoe.options import options_of, require_multiple
+from espnet_smoe.typed import Count, OneOf, Rate
 
+INPUT_LAYERS = ("conv1d_glu", "conv1d2", "conv2d", "conv2d1", "conv2d2", "conv2d6")
+INPUT_LAYERS += ("conv2d8", "embed", "linear")
 BANDWIDTH_LABELS = ("<wb>", "<nb>")  # E0, E1 (S-MoE, Eq. 2)
 
 
@@ -98,27 +101,28 @@ class SMoETransformerEncoder(TransformerEncoder):
     def __init__(
         self,
         input_size: int,
-        output_size: int = 256,
-        attention_heads: int = 4,
-        linear_units: int = 2048,
-        num_blocks: int = 6,
-        dropout_rate: float = 0.1,
-        positional_dropout_rate: float = 0.1,
-        attention_dropout_rate: float = 0.0,
-        input_layer: str | None = "conv2d",
-        subsampling_channels: int = 1024,
+        output_size: Count = 256,
+        attention_heads: Count = 4,
+        linear_units: Count = 2048,
+        num_blocks: Count = 6,
+        dropout_rate: Rate = 0.1,
+        positional_dropout_rate: Rate = 0.1,
+        attention_dropout_rate: Rate = 0.0,
+        input_layer: Annotated[str, OneOf(INPUT_LAYERS)] | None = "conv2d",
+        subsampling_channels: Count = 1024,
         pos_enc_class: type = PositionalEncoding,
-        pos_enc_layer_type: str = "abs_pos",
+        pos_enc_layer_type: Literal["abs_pos", "conv"] = "abs_pos",
         normalize_before: bool = True,
         concat_after: bool = False,
         padding_idx: int = -1,
-        interctc_layer_idx: Sequence[int] = (),
+        interctc_layer_idx: Sequence[Count] = (),
         interctc_use_conditioning: bool = False,
-        gradient_checkpoint_layers: Sequence[int] = (),
+        gradient_checkpoint_layers: Sequence[Count] = (),
         qk_norm: bool = False,
         use_sdpa: bool = False,
         moe: Mapping[str, Any] | None = None,
     ):
+        require_multiple("encoder_conf", output_size, attention_heads)
         ours = input_layer == "conv1d_glu"
         super().__init__(  # input layer, positions and norm; the layers are ours
             input_size,

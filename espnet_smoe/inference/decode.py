@@ -13,10 +13,8 @@ thread; ``wall_seconds`` from start to end; beam size and the other options.
 import argparse
 import sys
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import yaml
 
 from espnet_smoe.command import run_command
 from espnet_smoe.inference.audio import bandwidth_of
@@ -30,10 +28,13 @@ from espnet_smoe.inference.shares import (
     write_results,
 )
 from espnet_smoe.inference.speech_to_text import AUTO, SpeechToText
-from espnet_smoe.options import reject_unknown
+from espnet_smoe.options import make, options_of
 from espnet_smoe.provenance import of_decoding
+from espnet_smoe.typed import Count, Finite, Rate
+from espnet_smoe.yaml_file import read_yaml
 
 
+@options_of("")
 @dataclass(frozen=True)
 class DecodeOptions:
     """What ``conf/decode.yaml`` may hold.
@@ -48,11 +49,11 @@ class DecodeOptions:
         bandwidth: For utterances without a line in ``utt2bandwidth``.
     """
 
-    beam_size: int = 5
-    ctc_weight: float = 0.0
-    maxlenratio: float = 0.0
-    minlenratio: float = 0.0
-    batch_size: int = 8
+    beam_size: Count = 5
+    ctc_weight: Rate = 0.0
+    maxlenratio: Finite = 0.0
+    minlenratio: Finite = 0.0
+    batch_size: Count = 8
     tasks: list[str] | None = None
     bandwidth: str = AUTO
 
@@ -61,15 +62,11 @@ class DecodeOptions:
         """Read a YAML file; the defaults where there is none.
 
         Raises:
-            ValueError: The file is missing, or a key unknown.
+            ValueError: The file is missing, a key unknown or a value impossible.
         """
         if path is None:
             return cls()
-        if not Path(path).is_file():
-            raise ValueError(f"{path} does not exist; name a file with --config")
-        options = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-        reject_unknown(options, [f.name for f in fields(cls)], path)
-        return cls(**options)
+        return make(cls, read_yaml(path, empty=True), str(path))
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
-import yaml
 
 from espnet_smoe.command import run_command
 from espnet_smoe.inference.batch_encoder import BatchEncoder
@@ -34,8 +34,10 @@ from espnet_smoe.inference.shares import (
     utterances_of,
     write_results,
 )
-from espnet_smoe.options import nearest, reject_unknown
+from espnet_smoe.options import make, options_of
 from espnet_smoe.provenance import of_decoding
+from espnet_smoe.typed import Above0, Count, OneOf
+from espnet_smoe.yaml_file import read_yaml
 
 SEARCHES = ("wfst", "prefix_beam", "greedy")
 
@@ -43,6 +45,7 @@ Found = tuple[Sequence[str], Sequence[str], bool]  # units, words, whether compl
 NOTHING: Found = ([], [], False)
 
 
+@options_of("")
 @dataclass(frozen=True)
 class CtcDecodeOptions:
     """What a decoding configuration of ctc.sh may hold.
@@ -57,32 +60,22 @@ class CtcDecodeOptions:
         batch_size: Utterances encoded together.
     """
 
-    search: str = "wfst"
-    beam_size: int = 8
-    beam: float = 15.0
-    max_active: int = 7000
-    lattice_beam: float = 6.0
-    acoustic_scale: float = 1.0
-    batch_size: int = 16
+    search: Annotated[str, OneOf(SEARCHES)] = "wfst"
+    beam_size: Count = 8
+    beam: Above0 = 15.0
+    max_active: Count = 7000
+    lattice_beam: Above0 = 6.0
+    acoustic_scale: Above0 = 1.0
+    batch_size: Count = 16
 
     @classmethod
     def read(cls, path: str | Path) -> "CtcDecodeOptions":
         """Read a YAML file.
 
         Raises:
-            ValueError: The file is missing, a key or the search unknown.
+            ValueError: The file is missing, a key unknown or a value impossible.
         """
-        if not Path(path).is_file():
-            raise ValueError(f"{path} does not exist; name a file with --config")
-        given = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-        reject_unknown(given, [f.name for f in fields(cls)], str(path))
-        options = cls(**given)
-        if options.search not in SEARCHES:
-            raise ValueError(
-                f"{path}: search: '{options.search}' is not one of "
-                f"{', '.join(SEARCHES)}{nearest(options.search, SEARCHES)}"
-            )
-        return options
+        return make(cls, read_yaml(path, empty=True), str(path))
 
 
 @dataclass(frozen=True)

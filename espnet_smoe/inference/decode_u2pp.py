@@ -127,9 +127,10 @@ def decodings_of(
         options = U2PPDecodeOptions.read(config)
         sizes = [options.chunk_size] if chunk_sizes is None else chunk_sizes
         for size in dict.fromkeys(sizes):
-            sized = replace(options, chunk_size=size)
-            if fault := sized.fault():
-                raise ValueError(f"--chunk-size: {fault}")
+            try:
+                sized = replace(options, chunk_size=size)
+            except ValueError as error:
+                raise ValueError(f"--chunk-size: {error}") from error
             name = decoding_name(config, size)
             if name in decodings:
                 raise ValueError(

@@ -3,7 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from espnet_smoe.options import options_of
+from espnet_smoe.typed import Count, Finite, Rate
 
+
+@options_of("")
 @dataclass(frozen=True)
 class SearchOptions:
     """Beam size, weights and lengths.
@@ -18,19 +22,10 @@ class SearchOptions:
             tokens.
     """
 
-    beam_size: int = 5
-    ctc_weight: float = 0.0
-    maxlenratio: float = 0.0
-    minlenratio: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Refuse what no search can do."""
-        if self.beam_size < 1:
-            raise ValueError(f"beam_size must be at least 1, got {self.beam_size}")
-        if not 0 <= self.ctc_weight < 1:
-            raise ValueError(
-                f"ctc_weight must be in 0..1, without 1, got {self.ctc_weight}"
-            )
+    beam_size: Count = 5
+    ctc_weight: Rate = 0.0
+    maxlenratio: Finite = 0.0
+    minlenratio: Finite = 0.0
 
     def bounds(self, frames: Sequence[int]) -> tuple[list[int], list[int]]:
         """Longest and shortest outputs of utterances with so many encoder frames."""

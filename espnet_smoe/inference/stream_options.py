@@ -2,6 +2,10 @@
 
 import argparse
 from dataclasses import dataclass, fields
+from typing import Annotated
+
+from espnet_smoe.options import options_of
+from espnet_smoe.typed import Above0, Count, Range, Share, Weight
 
 HELP = {
     "chunk_size": "encoder frames computed together",
@@ -16,6 +20,7 @@ HELP = {
 INT8_HELP = "experts in int8: a quarter of the memory to read, on a CPU"
 
 
+@options_of("")
 @dataclass(frozen=True)
 class StreamOptions:
     """How streams are recognised.
@@ -41,32 +46,16 @@ class StreamOptions:
         ValueError: An option has no sense; names it.
     """
 
-    chunk_size: int = 16
-    left_chunks: int = 4
-    beam_size: int = 8
+    chunk_size: Count = 16
+    left_chunks: Annotated[int, Range(-1)] = 4
+    beam_size: Count = 8
     rescore: bool = True
-    ctc_weight: float = 0.5
-    reverse_weight: float | None = None
-    silence_seconds: float = 0.8
-    start_seconds: float = 5.0
-    longest_seconds: float = 20.0
+    ctc_weight: Weight = 0.5
+    reverse_weight: Share | None = None
+    silence_seconds: Above0 = 0.8
+    start_seconds: Above0 = 5.0
+    longest_seconds: Above0 = 20.0
     int8: bool = False
-
-    def __post_init__(self) -> None:
-        reverse = 0.0 if self.reverse_weight is None else self.reverse_weight
-        limits = (
-            ("chunk_size", self.chunk_size >= 1, "at least 1"),
-            ("left_chunks", self.left_chunks >= -1, "at least 0, or -1 for all"),
-            ("beam_size", self.beam_size >= 1, "at least 1"),
-            ("ctc_weight", self.ctc_weight >= 0, "at least 0"),
-            ("reverse_weight", 0 <= reverse <= 1, "in 0..1"),
-            ("silence_seconds", self.silence_seconds > 0, "above 0"),
-            ("start_seconds", self.start_seconds > 0, "above 0"),
-            ("longest_seconds", self.longest_seconds > 0, "above 0"),
-        )
-        for name, holds, wanted in limits:
-            if not holds:
-                raise ValueError(f"{name} must be {wanted}, got {getattr(self, name)}")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

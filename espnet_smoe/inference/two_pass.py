@@ -1,13 +1,12 @@
 """Four ways to decode a U2++ model: two by CTC alone, two with its decoders."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-import yaml
 from torch import nn
 
 from espnet_smoe.inference.attention_search import attention_search
@@ -15,12 +14,14 @@ from espnet_smoe.inference.batch_encoder import BatchEncoder
 from espnet_smoe.inference.ctc_search import greedy, prefix_beam
 from espnet_smoe.inference.hypotheses import Hypothesis
 from espnet_smoe.inference.rescoring import rescore
-from espnet_smoe.options import nearest, reject_unknown
+from espnet_smoe.options import make, options_of
+from espnet_smoe.typed import Count, Natural, OneOf, Range, Share, Weight
+from espnet_smoe.yaml_file import read_yaml
 
-KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 SEARCHES = ("greedy", "prefix_beam", "attention", "rescoring")
 
 
+@options_of("")
 @dataclass(frozen=True)
 class U2PPDecodeOptions:
     """What a decoding configuration of u2pp.sh may hold.
@@ -38,14 +39,21 @@ class U2PPDecodeOptions:
         int8: Experts and feed-forward blocks in int8, on a CPU.
     """
 
-    search: str = "rescoring"
-    beam_size: int = 8
-    ctc_weight: float = 0.5
-    reverse_weight: float | None = None
-    chunk_size: int = 0
-    left_chunks: int = -1
-    batch_size: int = 16
+    search: Annotated[str, OneOf(SEARCHES)] = "rescoring"
+    beam_size: Count = 8
+    ctc_weight: Weight = 0.5
+    reverse_weight: Share | None = None
+    chunk_size: Natural = 0
+    left_chunks: Annotated[int, Range(-1)] = -1
+    batch_size: Count = 16
     int8: bool = False
+
+    def __post_init__(self) -> None:
+        if self.search == "attention" and self.ctc_weight >= 1:
+            raise ValueError(
+                f"ctc_weight: {self.ctc_weight} leaves the decoder no say in "
+                "'search: attention'; write less than 1, or 'search: prefix_beam'"
+            )
 
     @classmethod
     def read(cls, path: str | Path) -> "U2PPDecodeOptions":
@@ -54,12 +62,7 @@ class U2PPDecodeOptions:
         Raises:
             ValueError: The file is missing, a key unknown or a value impossible.
         """
-        if not Path(path).is_file():
-            raise ValueError(f"{path} does not exist; name a file with --config")
-        given = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-        if not isinstance(given, Mapping):
-            raise ValueError(f"{path}: write options, such as 'beam_size: 8'")
-        return cls.of(given, str(path))
+        return cls.of(read_yaml(path, empty=True), str(path))
 
     @classmethod
     def of(cls, given: Mapping[str, Any], where: str) -> "U2PPDecodeOptions":
@@ -72,38 +75,7 @@ class U2PPDecodeOptions:
         Raises:
             ValueError: A name is unknown or a value impossible.
         """
-        reject_unknown(given, [f.name for f in fields(cls)], where)
-        options = cls(**given)
-        if fault := options.fault():
-            raise ValueError(f"{where}: {fault}")
-        return options
-
-    def fault(self) -> str:
-        """What is wrong with the values; empty if nothing is."""
-        for name, kind in get_type_hints(type(self)).items():
-            value, kinds = getattr(self, name), get_args(kind) or (kind,)
-            whole = type(value) is int and float in kinds
-            if type(value) not in kinds and not whole:
-                return f"{name}: {value!r} is not {KINDS[kinds[0]]}"
-        if self.search not in SEARCHES:
-            return (
-                f"search: '{self.search}' is not one of "
-                f"{', '.join(SEARCHES)}{nearest(self.search, SEARCHES)}"
-            )
-        for name, least in (
-            *(("beam_size", 1), ("batch_size", 1)),
-            *(("chunk_size", 0), ("left_chunks", -1)),
-        ):
-            value = getattr(self, name)
-            if value < least:
-                return f"{name}: {value} is too small, it is {least} at least"
-        if self.ctc_weight < 0 or self.search == "attention" and self.ctc_weight >= 1:
-            return (
-                f"ctc_weight: {self.ctc_weight} must be 0 or more, in attention under 1"
-            )
-        if not 0 <= (self.reverse_weight or 0) <= 1:
-            return f"reverse_weight: {self.reverse_weight} is not in 0..1"
-        return ""
+        return make(cls, given, where)
 
 
 @torch.inference_mode()

@@ -7,7 +7,7 @@ input is the task's prompt and the target's text; its experts follow the prompt
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
@@ -29,6 +29,7 @@ from espnet_smoe.model.routed import RoutedASRModel
 from espnet_smoe.model.tasks import Task, read_tasks
 from espnet_smoe.moe import Labels, Routing
 from espnet_smoe.options import nearest, options_of
+from espnet_smoe.typed import OneOf, Rate
 
 SCHEDULES = ("joint", "alternate")
 
@@ -84,15 +85,15 @@ class ESPnetSMoEModel(RoutedASRModel):
         decoder: AbsDecoder,
         ctc: CTC,
         joint_network: None,
-        tasks: Mapping[str, Mapping[str, Any]] | None = None,
-        schedule: str = "joint",
-        ctc_weight: float = 0.3,
+        tasks: Mapping[str, Any] | None = None,
+        schedule: Annotated[str, OneOf(SCHEDULES)] = "joint",
+        ctc_weight: Rate = 0.3,
         ctc_task: str = "asr",
-        interctc_weight: float = 0.0,
+        interctc_weight: Rate = 0.0,
         label_field: str = "bandwidth",
         bf16_on_cpu: bool = False,
         ignore_id: int = -1,
-        lsm_weight: float = 0.0,
+        lsm_weight: Rate = 0.0,
         length_normalized_loss: bool = False,
         report_cer: bool = True,
         report_wer: bool = True,
@@ -119,16 +120,16 @@ class ESPnetSMoEModel(RoutedASRModel):
             report_wer=False,
             extract_feats_in_collect_stats=extract_feats_in_collect_stats,
         )
-        if schedule not in SCHEDULES:
+        if decoder is None:
             raise ValueError(
-                f"model_conf.schedule: '{schedule}' is not one of "
-                f"{', '.join(SCHEDULES)}{nearest(schedule, SCHEDULES)}"
+                "model: smoe writes texts with a decoder; add 'decoder: "
+                "smoe_transformer' and its decoder_conf"
             )
         self.tasks = read_tasks(tasks, self.token_list)
         if ctc_weight > 0 and ctc_task not in self.tasks:
             raise ValueError(
                 f"model_conf.ctc_task: '{ctc_task}' is not one of the tasks "
-                f"{', '.join(self.tasks)}"
+                f"{', '.join(self.tasks)}{nearest(ctc_task, self.tasks)}"
             )
         self.schedule = schedule
         self.ctc_task = ctc_task

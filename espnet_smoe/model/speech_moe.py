@@ -16,6 +16,7 @@ from espnet_smoe.compat import CTC, AbsEncoder, force_gatherable
 from espnet_smoe.model.metrics import auxiliary_loss, greedy_ctc, routing_statistics
 from espnet_smoe.model.routed import RoutedASRModel
 from espnet_smoe.options import options_of
+from espnet_smoe.typed import Weight
 
 
 class ESPnetSpeechMoEModel(RoutedASRModel):
@@ -59,7 +60,7 @@ class ESPnetSpeechMoEModel(RoutedASRModel):
         decoder: None,
         ctc: CTC,
         joint_network: None,
-        embedding_ctc_weight: float = 0.01,
+        embedding_ctc_weight: Weight = 0.01,
         bf16_on_cpu: bool = False,
         ignore_id: int = -1,
         extract_feats_in_collect_stats: bool = True,

@@ -7,12 +7,26 @@ from typing import Any
 import torch
 
 from espnet_smoe.data.tokens import BEGIN
-from espnet_smoe.options import reject_unknown
+from espnet_smoe.options import make, section
+from espnet_smoe.typed import convert
 
 DEFAULT_TASKS = {
     "asr": {"target": "text", "prompt": ["<transcribe>", "<ko>"]},
     "st": {"target": "text_st", "prompt": ["<translate>", "<en>"]},
 }
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """A task as it is written in ``model_conf.tasks``.
+
+    Attributes:
+        target: The field with its text.
+        prompt: Special tokens.
+    """
+
+    target: str = ""
+    prompt: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -70,12 +84,13 @@ def read_tasks(
             the token list.
     """
     read = {}
-    for name, options in (tasks or DEFAULT_TASKS).items():
+    for name, options in (section(tasks, "model_conf.tasks") or DEFAULT_TASKS).items():
         where = f"model_conf.tasks.{name}"
-        reject_unknown(options, ("target", "prompt"), where)
-        if not options.get("target") or not options.get("prompt"):
+        convert(name, str, "model_conf.tasks")
+        options = make(TaskOptions, options, where)
+        if not options.target or not options.prompt:
             raise ValueError(f"{where}: needs a target and a prompt")
-        prompt = [*options["prompt"], BEGIN]
+        prompt = [*options.prompt, BEGIN]
         missing = [t for t in prompt if t not in token_list]
         if missing:
             known = [t for t in token_list if t[:1] == "<" and t[-1:] == ">"]
@@ -84,5 +99,5 @@ def read_tasks(
                 f"tokens: {' '.join(known)}"
             )
         ids = tuple(token_list.index(token) for token in prompt)
-        read[name] = Task(name, options["target"], ids)
+        read[name] = Task(name, options.target, ids)
     return read

@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
@@ -21,6 +21,7 @@ from espnet_smoe.model.metrics import (
 )
 from espnet_smoe.model.routed import RoutedASRModel
 from espnet_smoe.options import options_of
+from espnet_smoe.typed import Range, Rate
 
 
 class ESPnetU2PPModel(RoutedASRModel):
@@ -66,10 +67,10 @@ class ESPnetU2PPModel(RoutedASRModel):
         decoder: U2PPTransformerDecoder,
         ctc: CTC,
         joint_network: None,
-        ctc_weight: float = 0.3,
-        reverse_weight: float = 0.3,
+        ctc_weight: Annotated[float, Range(above=0, below=1)] = 0.3,
+        reverse_weight: Rate = 0.3,
         ignore_id: int = -1,
-        lsm_weight: float = 0.1,
+        lsm_weight: Rate = 0.1,
         length_normalized_loss: bool = False,
         bf16_on_cpu: bool = False,
         report_cer: bool = True,
@@ -97,15 +98,6 @@ class ESPnetU2PPModel(RoutedASRModel):
             report_wer=False,
             extract_feats_in_collect_stats=extract_feats_in_collect_stats,
         )
-        if not 0 < ctc_weight < 1:
-            raise ValueError(
-                f"model_conf.ctc_weight must be between 0 and 1, got {ctc_weight}"
-            )
-        if not 0 <= reverse_weight < 1:
-            raise ValueError(
-                f"model_conf.reverse_weight must be in 0..1, without 1, got "
-                f"{reverse_weight}"
-            )
         self.reverse_weight = reverse_weight if decoder.right is not None else 0.0
         self.use_bf16_on_cpu(bf16_on_cpu)
         self.reports = {"cer": report_cer, "wer": report_wer}
@@ -271,5 +263,5 @@ def check_parts(
     if not isinstance(decoder, U2PPTransformerDecoder):
         raise ValueError(
             f"model: u2pp needs 'decoder: u2pp_transformer', got "
-            f"{type(decoder).__name__}"
+            f"{'none' if decoder is None else type(decoder).__name__}"
         )

@@ -8,8 +8,8 @@ experts of a label (DLG-MoE). A further kind is a class here with a line in `GAT
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import torch
 from torch import nn
@@ -19,9 +19,13 @@ from espnet_smoe.moe.labels import Labels
 from espnet_smoe.moe.loss import LOSSES
 from espnet_smoe.moe.routing import Routing
 from espnet_smoe.moe.static import traced
-from espnet_smoe.options import nearest, reject_unknown
+from espnet_smoe.options import make, options_of, section
+from espnet_smoe.typed import Count, OneOf, Rate, Weight, convert
+
+GATE_NAMES = ("label", "topk", "shared_embedding", "label_topk")
 
 
+@options_of("")
 @dataclass(frozen=True)
 class MoEOptions:
     """What a user may write under ``moe`` in ``encoder_conf`` or ``decoder_conf``.
@@ -44,17 +48,17 @@ class MoEOptions:
         z_weight: Weight of the z-loss.
     """
 
-    gate: str = "label"
-    num_experts: int | None = None
+    gate: Annotated[str, OneOf(GATE_NAMES)] = "label"
+    num_experts: Count | None = None
     labels: Sequence[str] = ()
-    top_k: int = 1
+    top_k: Count = 1
     label_embedding: bool = False
     shared_router: bool = False
-    jitter: float = 0.0
-    balance_weight: float = 0.0
-    importance_weight: float = 0.0
-    sparsity_weight: float = 0.0
-    z_weight: float = 0.0
+    jitter: Rate = 0.0
+    balance_weight: Weight = 0.0
+    importance_weight: Weight = 0.0
+    sparsity_weight: Weight = 0.0
+    z_weight: Weight = 0.0
 
     @classmethod
     def parse(
@@ -72,12 +76,10 @@ class MoEOptions:
         """
         if moe is None:
             return None
-        reject_unknown(moe, [f.name for f in fields(cls)], where)
-        options = cls(**{"labels": tuple(labels), **moe})
-        if options.gate not in GATES:
+        options = make(cls, {"labels": tuple(labels), **section(moe, where)}, where)
+        if len(set(options.labels)) < len(options.labels):
             raise ValueError(
-                f"{where}.gate: '{options.gate}' is not one of {', '.join(GATES)}"
-                f"{nearest(options.gate, GATES)}"
+                f"{where}.labels: {', '.join(options.labels)}: write each label once"
             )
         problem = GATES[options.gate].fault_of(options)
         if problem:
@@ -217,12 +219,10 @@ class TopKGate(Gate):
         """At least as many experts as are chosen."""
         if options.num_experts is None:
             return f"'gate: {options.gate}' needs num_experts"
-        if not 1 <= options.top_k <= options.num_experts:
+        if options.top_k > options.num_experts:
             return f"top_k is {options.top_k}; choose 1 to {options.num_experts}"
         if options.label_embedding and not options.labels:
             return "label_embedding needs labels"
-        if not 0 <= options.jitter < 1:
-            return f"jitter is {options.jitter}; choose 0 to less than 1"
         return ""
 
     @classmethod
@@ -391,10 +391,11 @@ def topk_section(moe: Mapping[str, Any] | None, where: str) -> dict[str, Any] | 
     """
     if moe is None:
         return None
-    section = {"gate": "topk", "num_experts": 8, "top_k": 2, **moe}
-    if section["gate"] != "topk" or section.get("label_embedding"):
+    options = {"gate": "topk", "num_experts": 8, "top_k": 2, **section(moe, where)}
+    gate = convert(options["gate"], Annotated[str, OneOf(GATE_NAMES)], f"{where}.gate")
+    if gate != "topk" or options.get("label_embedding"):
         raise ValueError(
             f"{where}: U2++ chooses experts by the frame alone; write 'gate: topk' "
             "without labels"
         )
-    return section
+    return options

@@ -190,10 +190,10 @@ def test_the_channel_is_reached_through_espnets_options(tokens, tmp_path):
     "channel, said",
     [
         ({"condition": ["nb"]}, "did you mean 'conditions'"),
-        ({"conditions": ["amr"]}, "channel: unknown condition 'amr'"),
+        ({"conditions": ["amr"]}, "'amr' is not one of .* did you mean 'amr_"),
         ({"conditions": []}, "name at least one"),
         ({"share": 50}, "from 0 to 1"),
-        ({"share": "half"}, "share 'half'"),
+        ({"share": "half"}, "channel.share: 'half' is not a number from 0 to 1"),
         ({"conditions": "nb"}, "a list"),
         ({"modes": "defualt"}, "did you mean 'default'"),
     ],

@@ -12,7 +12,8 @@ from espnet2.samplers.build_batch_sampler import build_batch_sampler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espnet_smoe.check_config import build_model, count_parameters, read_yaml
+from espnet_smoe.check_config import build_model, count_parameters
+from espnet_smoe.yaml_file import read_yaml
 
 RECIPE = Path(__file__).resolve().parents[2] / "egs2" / "aihub_koen" / "smoe1"
 TUNING = RECIPE / "conf" / "tuning"

@@ -9,16 +9,13 @@ from espnet2.tasks.abs_task import scheduler_classes
 from espnet2.tasks.asr import ASRTask
 
 from espnet_smoe import register
-from espnet_smoe.check_config import (
-    build_model,
-    check_keys,
-    count_parameters,
-    read_yaml,
-)
+from espnet_smoe.check_config import build_model, count_parameters
 from espnet_smoe.data.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
 from espnet_smoe.inference.decode import DecodeOptions
 from espnet_smoe.inference.decode_ctc import CtcDecodeOptions
 from espnet_smoe.inference.two_pass import U2PPDecodeOptions
+from espnet_smoe.training_options import check_training
+from espnet_smoe.yaml_file import read_yaml
 
 EGS2 = Path(__file__).resolve().parents[2] / "egs2"
 TRAIN = sorted(EGS2.glob("*/*/conf/**/train*.yaml"))
@@ -104,7 +101,7 @@ def test_the_recipes_have_configurations():
 @pytest.mark.parametrize("path", TRAIN, ids=name)
 def test_one_training_step_moves_every_parameter(path):
     options = read_yaml(path)
-    check_keys(options)
+    check_training(ASRTask, options)
     args = arguments(path)
     torch.manual_seed(0)
     model = ASRTask.build_model(args).train()

@@ -252,7 +252,7 @@ def test_training_draws_chunks_and_validation_does_not():
 
 
 def test_a_negative_chunk_size_is_refused():
-    with pytest.raises(ValueError, match="static_chunk_size: write 0 for the whole"):
+    with pytest.raises(ValueError, match="static_chunk_size: -1 is not a whole number"):
         make(static_chunk_size=-1)
     features, lengths = torch.randn(1, 16, 20), torch.tensor([16])
     with pytest.raises(ValueError, match="chunk_size: write 0 for the whole"):
@@ -315,7 +315,7 @@ def test_gradients_in_float64():
         ({"input_layer": "linear"}, "is not one of conv2d2, conv2d"),
         ({"causal": False}, "cannot stream"),
         ({"cnn_module_kernel": 4}, "must be odd, got 4"),
-        ({"moe_every": 0}, "must be positive"),
+        ({"moe_every": 0}, "moe_every: 0 is not a whole number of at least 1"),
         ({"moe": {"gate": "label"}}, "'gate: topk'"),
         ({"moe": {"top_k": 9}}, "top_k is 9; choose 1 to 8"),
         ({"moe": {"expert": 2}}, "unknown key 'expert'"),

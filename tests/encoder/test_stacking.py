@@ -116,7 +116,7 @@ def test_features_of_another_size_name_the_options():
     ("options", "message"),
     [
         ({"stack": 2, "skip": 3}, "skip 3 is more than stack 2"),
-        ({"delta_order": -1}, "delta_order at least 0"),
+        ({"delta_order": -1}, "delta_order: -1 is not .* at least 0"),
         ({"skip": 0}, "at least 1"),
         ({"stak": 8}, "did you mean 'stack'"),
     ],

@@ -156,14 +156,22 @@ def test_batches_make_no_difference(experiment, data):
     [
         ("search: gredy\n", (), "'gredy' is not one of .* 'greedy'"),
         ("beem_size: 3\n", (), "unknown key 'beem_size', did you mean 'beam_size'"),
-        ("- beam_size\n", (), "decode_greedy.yaml: write options, such as"),
-        ("beam_size: '8'\n", (), "beam_size: '8' is not a whole number"),
+        ("- beam_size\n", (), "decode_greedy.yaml: expected 'key: value' lines"),
+        ("beam_size: eight\n", (), "beam_size: 'eight' is not a whole number"),
         ("int8: 'no'\n", (), "int8: 'no' is not true or false"),
-        ("search:\n", (), "search: None is not a word"),
-        ("reverse_weight: 3\n", (), "reverse_weight: 3 is not in 0..1"),
-        ("search: attention\nctc_weight: 1\n", (), "ctc_weight: 1 must be 0 or more"),
-        ("beam_size: 0\n", (), "beam_size: 0 is too small, it is 1 at least"),
-        ("", ("--chunk-size", "-1"), "--chunk-size: chunk_size: -1 is too small"),
+        ("search:\n", (), "search: None is not one of"),
+        ("reverse_weight: 3\n", (), "reverse_weight: 3 is not a number from 0 to 1"),
+        (
+            "search: attention\nctc_weight: 1\n",
+            (),
+            "ctc_weight: 1.0 leaves the decoder no say",
+        ),
+        ("beam_size: 0\n", (), "beam_size: 0 is not a whole number of at least 1"),
+        (
+            "",
+            ("--chunk-size", "-1"),
+            "--chunk-size: chunk_size: -1 is not a whole number",
+        ),
     ],
 )
 def test_what_is_misspelt_or_impossible_is_named(experiment, data, conf, more, said):

@@ -183,9 +183,15 @@ def test_espnets_plots_of_attention_find_nothing_and_do_not_fail():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"decoder": None}, "needs .decoder: u2pp_transformer., got NoneType"),
-        ({"model_conf": {"ctc_weight": 0.0}}, "ctc_weight must be between 0 and 1"),
-        ({"model_conf": {"reverse_weight": 1.0}}, "reverse_weight must be in 0..1"),
+        ({"decoder": None}, "needs .decoder: u2pp_transformer., got none"),
+        (
+            {"model_conf": {"ctc_weight": 0.0}},
+            "ctc_weight: 0.0 is not a number above 0",
+        ),
+        (
+            {"model_conf": {"reverse_weight": 1.0}},
+            "reverse_weight: 1.0 is not a number from 0 to less",
+        ),
         ({"model_conf": {"ctc_weigth": 0.1}}, "did you mean 'ctc_weight'"),
         ({"preencoder": "stacked_deltas"}, "no preencoder"),
     ],

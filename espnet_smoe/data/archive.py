@@ -19,6 +19,8 @@ from typing import BinaryIO
 MARK = re.compile(r"(?<=.)\.zip!", re.IGNORECASE | re.DOTALL)
 MOST_ARCHIVES_OPEN = 8
 LARGEST_IN_MEMORY = 256 * 2**20  # bytes; a larger member is unpacked to a scratch file
+# Digital silence packs 1000 to 1, no recording of hours does.
+LARGEST_UNDOUBTED, LARGEST_RATIO = 2**30, 100  # bytes, unpacked over packed
 UTF8_FLAG = 0x800
 
 
@@ -51,20 +53,23 @@ def members(archive: Path | str) -> list[str]:
     return list(_open_archive(str(archive))[1])
 
 
-def read_bytes(reference: str) -> bytes:
+def read_bytes(reference: str, most: int | None = None) -> bytes:
     """Read a whole file, plain or in an archive.
 
     Args:
         reference: ``PATH`` or ``ARCHIVE.zip!MEMBER``.
+        most: Bytes; a larger file is refused before it is read.
 
     Raises:
-        ValueError: It does not exist or cannot be read.
+        ValueError: It does not exist, cannot be read or is too large.
     """
     archive, member = split_member(reference)
     if member:
-        with open_member(archive, member) as file:
+        with open_member(archive, member, most) as file:
             return file.read()
     try:
+        if most is not None:
+            _check_size(reference, os.path.getsize(reference), most)
         return Path(reference).read_bytes()
     except OSError as error:
         raise ValueError(
@@ -72,15 +77,29 @@ def read_bytes(reference: str) -> bytes:
         ) from error
 
 
-def open_member(archive: str, member: str) -> BinaryIO:
+def open_member(archive: str, member: str, most: int | None = None) -> BinaryIO:
     """A member of an archive as a file of its own, unpacked and seekable.
 
+    Args:
+        archive: The zip file.
+        member: Its name there.
+        most: Bytes; a larger one is refused before it is unpacked.
+
     Raises:
-        ValueError: The archive or its member does not exist or is damaged.
+        ValueError: The archive or its member does not exist, is damaged or too large.
     """
     zipped, contents = _open_archive(archive)
     if member not in contents:
         raise ValueError(f"{archive} holds no {member}. Correct the path.")
+    info, name = contents[member], f"{archive}!{member}"
+    if most is not None:
+        _check_size(name, info.file_size, most)
+    ratio = info.file_size / max(1, info.compress_size)
+    if info.file_size > LARGEST_UNDOUBTED and ratio > LARGEST_RATIO:
+        raise ValueError(
+            f"{name} unpacks from {info.compress_size:,} to {info.file_size:,} bytes, "
+            "as no recording does. Take it out of the archive, or unpack it by hand."
+        )
     unpacked = SpooledTemporaryFile(max_size=LARGEST_IN_MEMORY)
     try:
         with zipped.open(contents[member]) as packed:
@@ -96,6 +115,14 @@ def open_member(archive: str, member: str) -> BinaryIO:
         ) from error
     unpacked.seek(0)
     return unpacked
+
+
+def _check_size(name: str, size: int, most: int) -> None:
+    if size > most:
+        raise ValueError(
+            f"{name} is too large: {size:,} bytes, at most {most:,} are read. Split it "
+            "or take it out."
+        )
 
 
 def _open_archive(path: str) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:

@@ -167,6 +167,10 @@ def pass_through(args: argparse.Namespace) -> int:
         ValueError: A table is missing, an option is wrong, or nothing is left.
         ImportError: A codec is needed and imageio-ffmpeg is not installed.
     """
+    if args.share == 0 and not args.every:
+        raise ValueError(
+            "--share 0 takes no utterance: leave this step out, or give a share above 0."
+        )
     modes = args.modes or ("default" if args.every else "random")
     channel = RandomChannel(args.share, tuple(args.conditions), modes)
     channel.require_codecs()

@@ -223,3 +223,9 @@ def test_a_file_that_was_spoilt_is_made_again(source, keep):
     made.write_bytes(whole[:keep])
     run(source, *ALL)
     assert made.read_bytes() == whole
+
+
+def test_a_share_of_nothing_is_said_before_anything_is_read(source):
+    with pytest.raises(SystemExit, match="--share 0 takes no utterance: leave this"):
+        run(source, "--share", "0")
+    assert not (source.parent / "out").exists()

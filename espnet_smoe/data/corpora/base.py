@@ -84,7 +84,10 @@ class Ledger:
     def __enter__(self) -> Ledger:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.partial = self.path.with_name(self.path.name + ".part")
-        self.lines = open(self.partial, "w", encoding="utf-8")
+        # names of files need not be UTF-8
+        self.lines = open(
+            self.partial, "w", encoding="utf-8", errors="backslashreplace"
+        )
         return self
 
     def __exit__(

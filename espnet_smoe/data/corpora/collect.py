@@ -11,7 +11,7 @@ from espnet_smoe.data.corpora import fleurs, labels
 from espnet_smoe.data.corpora.base import Entry, Ledger
 from espnet_smoe.data.corpora.config import Config, CorpusRules
 from espnet_smoe.data.corpora.corpus import Corpus, one_word
-from espnet_smoe.data.corpora.tree import find_corpora, list_tree, nfc
+from espnet_smoe.data.corpora.tree import find_corpora, is_unicode, list_tree, nfc
 from espnet_smoe.data.korean import KoreanOptions, normalise
 from espnet_smoe.data.parallel_text import Translations
 from espnet_smoe.data.unicode_text import normalize_unicode
@@ -101,9 +101,16 @@ def _complete(entry: Entry, source: str, ids: set[str], ledger: Ledger) -> bool:
         reason = "nothing left of the transcription"
         cause = f"only marks in '{source}'"
         cure = "Nothing to do, or choose other options of normalisation"
-    elif "  " in entry.audio or entry.audio != entry.audio.strip():
-        reason, cause = "unusable path", "two spaces in a row in the path of the audio"
+    elif any(c in entry.audio for c in "\r\n") or entry.audio.endswith("|"):
+        # a line of wav.scp ends there, or becomes a command if the file goes
+        reason, cause = "unusable path", "the path of the audio holds a newline or |"
         cure = "Rename the folder or file"
+    elif not all(map(is_unicode, (entry.id, entry.text, entry.speaker))):
+        reason, cause = (
+            "not Unicode",
+            "half a character (a surrogate) in the label",
+        )
+        cure = "Correct the label"
     elif entry.id in ids:
         reason, cause = "doubled id", "an utterance of that id was read before"
         cure = "Remove one of the two labels"

@@ -16,6 +16,7 @@ from espnet_smoe.data.corpora.tree import Tree
 
 ENCODINGS = ("utf-8-sig", "cp949")
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+LARGEST_LABEL = 256 * 2**20  # bytes; in memory it takes ten times as much
 LONGEST_LOCAL_SPEAKER = 3  # characters; such ids number the speakers of one dialogue
 
 
@@ -97,7 +98,7 @@ class Corpus:
     def read_text(self, file: str) -> str | None:
         """The text of a label file in UTF-8, UTF-16 or CP949; None where unreadable."""
         try:
-            raw = read_bytes(file)
+            raw = read_bytes(file, LARGEST_LABEL)
         except ValueError as error:
             cause, _, cure = str(error).rstrip(".").rpartition(". ")
             self.drop("unreadable label", file, "-", cause, cure)
@@ -135,11 +136,17 @@ class Corpus:
         if text is None:
             return None
         try:
-            return json.loads(text, strict=False)  # bare tabs and newlines in strings
+            content = json.loads(
+                text, strict=False
+            )  # bare tabs and newlines in strings
+            cause = "it holds nothing but null" if content is None else ""
         except ValueError as error:
-            cause = f"not JSON ({error})"
+            content, cause = None, f"not JSON ({error})"
+        except RecursionError:
+            content, cause = None, "JSON nested too deeply"
+        if cause:
             self.drop("unreadable JSON", file, "-", cause, "Download it again")
-            return None
+        return content
 
 
 def one_word(name: str) -> str:

@@ -39,8 +39,7 @@ def entries(
         content: What is in it.
         taken: Receives the .txt files that it names.
     """
-    turns = next(filter(None, (lookup(content, path) for path in TURNS)), [])
-    speakers = next(filter(None, (lookup(content, path) for path in SPEAKERS)), [])
+    turns, speakers = _list_at(content, TURNS), _list_at(content, SPEAKERS)
     genders = {words(lookup(s, "id")): gender_of(lookup(s, "gender")) for s in speakers}
     for turn in turns:
         audio_path = words(lookup(turn, "audioPath"))
@@ -69,6 +68,12 @@ def entries(
         entry.gender = genders.get(speaker, "")
         entry.rate = rate_of(first(RATES, "rate", content))
         yield entry
+
+
+def _list_at(content: object, paths: tuple[str, ...]) -> list:
+    """The first list that is not empty."""
+    found = (lookup(content, path) for path in paths)
+    return next((value for value in found if isinstance(value, list) and value), [])
 
 
 def entries_of_texts(corpus: Corpus, taken: set[str]) -> Iterator[Entry]:

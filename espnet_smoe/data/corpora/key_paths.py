@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import islice
 
 from espnet_smoe.data.corpora.base import Entry, gender_of
 from espnet_smoe.data.corpora.corpus import Corpus, one_word
@@ -14,7 +16,7 @@ Keys = Mapping[str, tuple[str, ...]]
 NUMBER = re.compile(r"\d+[._]")  # 71627 numbers its keys: 06_transcription
 RATE = re.compile(r"(\d+(?:[.,]\d+)?)\s*(k?)", re.IGNORECASE)
 LISTS = ("utterances", "speakers")
-MOST_KEYS_SHOWN = 12
+MOST_KEYS_SHOWN, DEEPEST_SHOWN, LONGEST_PATH_SHOWN = 12, 8, 100
 
 
 def lookup(content: object, path: str) -> object:
@@ -115,7 +117,7 @@ def _entry(
     times = [first(keys, field, contents[0]) for field in ("start", "end")]
     if any(time is not None for time in times):
         start, end = map(seconds, times)
-        if start is None or end is None or not 0 <= start < end:
+        if start is None or end is None or not 0 <= start < end < math.inf:
             cause = f"start {times[0]!r}, end {times[1]!r}"
             cure = "Correct the times in seconds"
             corpus.drop("wrong times", label, entry.id, cause, cure)
@@ -173,17 +175,17 @@ def report_unknown(corpus: Corpus, label: str, utterance: str, content: object) 
 
 
 def _describe(content: object) -> str:
-    paths = list(_paths(content, ""))
-    more = len(paths) - MOST_KEYS_SHOWN
-    shown = paths[:MOST_KEYS_SHOWN] + [f"and {more} more"] * (more > 0)
-    return ", ".join(shown)
+    paths = list(islice(_paths(content, ""), MOST_KEYS_SHOWN + 1))
+    shown = [path[:LONGEST_PATH_SHOWN] for path in paths[:MOST_KEYS_SHOWN]]
+    return ", ".join(shown + ["and more"] * (len(paths) > MOST_KEYS_SHOWN))
 
 
-def _paths(content: object, prefix: str) -> Iterator[str]:
-    if isinstance(content, dict):
+def _paths(content: object, prefix: str, depth: int = 0) -> Iterator[str]:
+    below = depth + 1
+    if isinstance(content, dict) and content and depth < DEEPEST_SHOWN:
         for key, value in content.items():
-            yield from _paths(value, f"{prefix}.{key}" if prefix else str(key))
+            yield from _paths(value, f"{prefix}.{key}" if prefix else str(key), below)
     elif isinstance(content, list) and content and isinstance(content[0], dict):
-        yield from _paths(content[0], f"{prefix}.0" if prefix else "0")
+        yield from _paths(content[0], f"{prefix}.0" if prefix else "0", below)
     else:
         yield prefix or type(content).__name__

@@ -63,9 +63,8 @@ def list_tree(root: Path, ledger: Ledger) -> Tree:
     one, is not listed again.
     """
     tree = Tree(root, Files(root), Files(root))
-    for folder, folders, files in os.walk(root, followlinks=True):
-        folders.sort()
-        for file in sorted(files):
+    for folder, files in walk(root, ledger):
+        for file in files:
             path = os.path.join(folder, file)
             if not file.lower().endswith(".zip"):
                 _add(tree, path, ledger)
@@ -80,7 +79,57 @@ def list_tree(root: Path, ledger: Ledger) -> Tree:
     return tree
 
 
+def walk(root: Path, ledger: Ledger | None = None) -> Iterator[tuple[str, list[str]]]:
+    """Yield each folder below a folder with its files, both in order.
+
+    A folder that several links lead to, or a link to a folder above it, is listed once;
+    what is neither a file nor a folder never.
+
+    Args:
+        root: Where to begin.
+        ledger: Receives what is not listed.
+    """
+    seen: set[tuple[int, int]] = set()
+    waiting = [os.fspath(root)]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            stat = os.stat(folder)
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            cure = "Give the right to read it"
+            _note(ledger, root, "unreadable folder", folder, str(error.strerror), cure)
+            continue
+        if (stat.st_dev, stat.st_ino) in seen:
+            cause = "a link to a folder that is listed already"
+            _note(ledger, root, "folder linked twice", folder, cause, "Remove the link")
+            continue
+        seen.add((stat.st_dev, stat.st_ino))
+        files = []
+        for entry in entries:
+            if entry.is_dir():
+                continue
+            if entry.is_file():
+                files.append(entry.name)
+            else:
+                cause = "a pipe or device, or a link to nothing"
+                _note(ledger, root, "no file", entry.path, cause, "Remove it")
+        yield folder, files
+        waiting += reversed([entry.path for entry in entries if entry.is_dir()])
+
+
+def _note(ledger: Ledger | None, root: Path, reason: str, *what: str) -> None:
+    if ledger is not None:
+        file, cause, cure = what
+        ledger.drop(nfc(root), reason, file, "-", cause, cure)
+
+
 def _add(tree: Tree, reference: str, ledger: Ledger) -> None:
+    if not is_unicode(reference):
+        cause = "a name that is not UTF-8"
+        cure = "Rename it: convmv -r -f cp949 -t utf8 --notest FOLDER"
+        _note(ledger, tree.root, "name not UTF-8", reference, cause, cure)
+        return
     lower = reference.lower()
     suffix = os.path.splitext(lower)[1]
     if os.path.basename(reference).startswith("."):  # ._x.wav of a Mac
@@ -163,6 +212,15 @@ def _corpora_below(folder: Path, named: set[str], depth: int) -> list[Path]:
     return found
 
 
+def is_unicode(name: str) -> bool:
+    """Whether a name or text can be written in UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def nfc(path: Path) -> str:
     """Name of a file or folder, Hangul composed."""
     return unicodedata.normalize("NFC", path.name)
@@ -171,7 +229,7 @@ def nfc(path: Path) -> str:
 def _holds_speech(folder: Path) -> bool:
     """Whether there are audio and labels, or an archive, anywhere in a folder."""
     suffixes: set[str] = set()
-    for _, _, files in os.walk(folder, followlinks=True):
+    for _, files in walk(folder):
         suffixes |= {Path(file).suffix.lower() for file in files}
         if ".zip" in suffixes or (suffixes & AUDIO and suffixes & LABELS):
             return True

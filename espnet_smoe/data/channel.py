@@ -169,7 +169,8 @@ def pass_through(args: argparse.Namespace) -> int:
     """
     if args.share == 0 and not args.every:
         raise ValueError(
-            "--share 0 takes no utterance: leave this step out, or give a share above 0."
+            "--share 0: no utterance is left. Leave this step out, or give a share "
+            "above 0."
         )
     modes = args.modes or ("default" if args.every else "random")
     channel = RandomChannel(args.share, tuple(args.conditions), modes)

@@ -30,11 +30,6 @@ if TYPE_CHECKING:
 MOST_EVENTS = 64  # unread by the client: its stream then waits
 PORTION = 1600  # samples, at least, handed to a stream at once where there are as many
 AHEAD = 1.0  # seconds of audio before its time that make a client faster than speech
-SHED_PART = 0.25  # of the sessions that are ended at once
-BUSY = (
-    "the server is too busy; what came before is recognised, try again later with the "
-    "rest"
-)
 type Outcome = list[Event] | Exception
 
 
@@ -84,9 +79,13 @@ class Feed:
         return self._ended
 
     @property
-    def over(self) -> bool:
-        """Whether no more steps will be made."""
-        return self._over
+    def farewell(self) -> str:
+        """Why a session is ended that did nothing wrong, and where to go on."""
+        seconds = (self.received - self._waiting) / SAMPLE_RATE
+        return (
+            f"the server is too busy and has dropped what came after {seconds:.1f} s "
+            "of audio; try again later with the rest"
+        )
 
     @property
     def fast(self) -> bool:
@@ -239,7 +238,6 @@ class Batcher:
         self.recogniser = recogniser
         self.feeds: dict[Feed, None] = {}
         self._lag, self._clock = Lag(longest_lag), clock
-        self._leaving: list[Feed] = []  # for the others' sake
         self._work = asyncio.Event()
 
     @contextmanager
@@ -290,14 +288,12 @@ class Batcher:
         now = self._clock()
         late = [feed.late for feed in stepped]
         # where audio may wait, the round alone tells
-        behind = self._lag.measured(max([now - begun, *filter(None, late)]), now)
-        self._leaving = [feed for feed in self._leaving if not feed.over]
-        if behind and not self._leaving:
+        part = self._lag.measured(max([now - begun, *filter(None, late)]), now)
+        if part:
             open_ones = [feed for feed in self.feeds if not feed.ended]
             newest = sorted(reversed(open_ones), key=lambda feed: not feed.fast)
-            self._leaving = newest[: math.ceil(SHED_PART * len(newest))]
-            for feed in self._leaving:
-                feed.end(SessionError(BUSY, FULL))
+            for feed in newest[: math.ceil(part * len(newest))]:
+                feed.fail(SessionError(feed.farewell, FULL))
 
     def _step(self, feeds: Sequence[Feed]) -> list[Outcome]:
         """Events of each stream; where a batch fails, stream by stream."""

@@ -4,7 +4,8 @@ import math
 
 HALF_LIFE = 2.0  # seconds in which what was measured counts half
 SHED_FACTOR = 2.0  # times the limit at which sessions are ended
-PATIENCE = 2.0  # seconds in which a server that is behind may catch up by itself
+PATIENCE = 1.0  # seconds in which a server that is behind may catch up by itself
+LEAST_PART, MOST_PART = 0.25, 0.5  # of the sessions that are ended at once
 CATCHES_UP = 0.9  # of what it was behind, at most, after that time
 
 
@@ -17,7 +18,7 @@ class Lag:
     Example:
         >>> lag = Lag(limit=1.0)
         >>> lag.measured(1.5, now=10.0)
-        False
+        0.0
         >>> lag.at(10.0), lag.at(12.0), lag.too_much(10.0), lag.too_much(12.0)
         (1.5, 0.75, True, False)
     """
@@ -27,7 +28,7 @@ class Lag:
         self._seconds, self._when = 0.0, -math.inf
         self._behind: tuple[float, float] | None = None  # when, by how much
 
-    def measured(self, seconds: float, now: float) -> bool:
+    def measured(self, seconds: float, now: float) -> float:
         """Take a measurement.
 
         Args:
@@ -35,20 +36,23 @@ class Lag:
             now: Seconds of any clock, the same in all calls.
 
         Returns:
-            Whether it is so far behind, and does not catch up, that some sessions
-            have to go for the others' sake.
+            The part of the sessions that has to go for the others' sake: 0 unless it
+            is far behind and does not catch up.
         """
         self._seconds = max(seconds, self.at(now))
         self._when = now
-        if seconds <= SHED_FACTOR * self.limit:
+        bearable = SHED_FACTOR * self.limit
+        if seconds <= bearable:
             self._behind = None
-            return False
+            return 0.0
         since, before = self._behind or (now, seconds)
         if now - since < PATIENCE:
             self._behind = since, before
-            return False
+            return 0.0
         self._behind = now, seconds
-        return seconds > CATCHES_UP * before
+        if seconds <= CATCHES_UP * before:
+            return 0.0
+        return min(MOST_PART, max(LEAST_PART, 1 - bearable / seconds))
 
     def at(self, now: float) -> float:
         """Seconds: the largest of late, as it fades."""

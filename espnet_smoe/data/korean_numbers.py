@@ -55,7 +55,7 @@ COUNTERS = (
     "움큼|접시|배(?!럴)|시간(?=[^가-힣]|$|[이을은의에만도째])"
 )
 AT_MOST = {"시간": 12, "배": 10}  # beyond them Sino-Korean
-BOTH_WAYS = "번(?!째)|대(?!로|한)|팀|편|회차|줄기|건"  # 세 번, 삼 번
+BOTH_WAYS = r"번(?!째|지|호)|대(?!로|한|\s[0-9])|팀|편|회차|줄기|건"  # 세 번, 삼 번
 NATIVE_ONES = ("", "한", "두", "세", "네", "다섯", "여섯", "일곱", "여덟", "아홉")
 NATIVE_TENS = ("", "열", "스물", "서른", "마흔", "쉰", "예순", "일흔", "여든", "아흔")
 MONTHS = {6: "유", 10: "시"}
@@ -71,6 +71,7 @@ NUMBERS = re.compile(NUMBER)
 BESIDE_LATIN = re.compile(r"[A-Za-z][0-9]+|[0-9]+[A-Za-z]+")
 ROMAN = re.compile(r"(?<=제)([IVX]+)(?=\s?[장절부편권기회차])")
 ENGLISH_ORDINALS = {"1st": "퍼스트", "2nd": "세컨드", "3rd": "서드"}
+SAID_TWICE = re.compile(r"([시초분]속)\s*\1")  # 시속 60km/h
 PER_TIME = {"h": "시", "hr": "시", "s": "초", "sec": "초", "min": "분"}
 LENGTHS = frozenset({"km", "m", "cm", "mm", "mile", "ft"})
 SINGLE_SIGNS = {"%p": " 퍼센트포인트", "%": " 퍼센트", "‰": " 퍼밀"}
@@ -126,6 +127,10 @@ class Korean(Speech):
             words.append(f"{int(second)}{gap}초")
         return " ".join([*({"a": ["오전"], "p": ["오후"]}.get(half, [])), *words])
 
+    def angle(self, minutes: str, seconds: str | None) -> str:
+        """``30분 15초``."""
+        return f" {minutes}분" + (f" {seconds}초" if seconds else "")
+
     def ratio(self, parts: list[str]) -> str:
         """``3 대 2``."""
         return " 대 ".join(parts)
@@ -171,6 +176,7 @@ def read_signs(text: str, spell: bool, doubts: Doubts | None = None) -> str:
         typed_powers(text), lambda *rate: _rate(*rate, gap=" " if spell else "")
     )
     text = read_forms(text, Korean(spell), doubts)
+    text = SAID_TWICE.sub(r"\1", text)
     return re.sub(
         r"([0-9])은/는",
         lambda m: m[1] + ("은" if _ends_in_consonant(m[1]) else "는"),
@@ -217,6 +223,7 @@ def spell_numbers(text: str, doubts: Doubts | None = None) -> str:
     text = superscripts(text, lambda exponent: f"의 {_power(exponent)}제곱")
     text = ORDINAL.sub(_ordinal, text)
     text = HOUR.sub(lambda m: f"{_gap(m)}{_native(int(m[1]))} 시", text)
+    text = re.sub("(?<= 시)(?=[0-9])", " ", text)  # 3시30분
     text = COUNTED.sub(_counted, text)
     text = MONTH.sub(lambda m: f"{MONTHS[int(m[1])]}월", text)
     return NUMBERS.sub(lambda match: _sino(match[0].replace(",", "")), text)

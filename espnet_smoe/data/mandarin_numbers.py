@@ -95,7 +95,7 @@ class Mandarin(Speech):
         rf"\s?(?:(?:{UNIT}|[%‰{''.join(s for s in CURRENCIES if len(s) == 1)}])"
         rf"(?![A-Za-z])|{MEASURES}|[年月日号时分秒层楼届级度后前成毛角句页]|百|折|公|平方|"
         r"立方|厘米|毫米|英寸|美元|星|集|场|期|项|篇|批|代|环|轮|步|门|份|支|线|幅|段|口|"
-        r"起|例|所|排|根|颗|粒|片|滴|艘|架|栋|幢|户|村|县|省|城|克|升|瓦)"
+        r"章|节|回|起|例|所|排|根|颗|粒|片|滴|艘|架|栋|幢|户|村|县|省|城|克|升|瓦)"
     )
 
     def date(self, year: str, month: str, day: str | None) -> str:
@@ -108,6 +108,10 @@ class Mandarin(Speech):
         if second:
             return f"{said}{int(minute)}分{int(second)}秒"
         return said + ("" if minute == "00" else minute)
+
+    def angle(self, minutes: str, seconds: str | None) -> str:
+        """``30分15秒``."""
+        return f"{minutes}分" + (f"{seconds}秒" if seconds else "")
 
     def ratio(self, parts: list[str]) -> str:
         """``3比2``."""
@@ -147,6 +151,8 @@ def read_numbers(text: str, doubts: Doubts | None = None) -> str:
     text = PERCENT_RANGE.sub(lambda m: f"{m[1]}{m[3]}到{m[2]}{m[3]}", text)
     text = PERCENT.sub(lambda m: SHARES[m[2]] + m[1], text)
     text = read_amounts(text, MANDARIN, "")
+    for sign in "℃℉°":
+        text = text.replace(sign, UNITS[sign][MANDARIN])
     text = ALONE_UNIT.sub(lambda m: UNITS.get(m[1], ("", "公里每小时"))[MANDARIN], text)
     text = superscripts(text, lambda exponent: f"的{exponent}次方")
     text = YEAR.sub(lambda match: match[1].translate(ONE_BY_ONE), text)

@@ -29,8 +29,18 @@ CURRENCY_SIGNS = "$₩€£¥₹₽₺₫฿₱₪¢₿"
 SILENT = frozenset("※★☆●○■□◆◇▲△▼▽▶◀►◄♥♡♪♬♩♭♯™®©✓✔✖✗❤☞→←↑↓⇒`^~¨´¯˙˚|¦_\u20e3")
 
 HYPHENS = re.compile(
-    rf"(?<![0-9A-Za-z.,)\-])(\+?)({NUMBER}(?:\s?-\s?{NUMBER})+)(?![\-0-9])"
+    rf"(?<![0-9A-Za-z.,:/)\-])(\+?)({NUMBER}(?:\s?-\s?{NUMBER})+)(?![\-0-9:/])"
 )
+# Telephone numbers in brackets, with dots or with spaces, as with hyphens.
+AREA = re.compile(r"\((0[0-9]{1,3})\)[\s-]?(?=[0-9]{3,4}[\s-]?[0-9]{4}(?![0-9]))")
+SPACED_CODE = re.compile(
+    r"(?<![0-9.-])(0[0-9]{1,3}|1[3-9][0-9])([ .-])([0-9]{3,4})\2([0-9]{4})(?![0-9])"
+)
+TIME_RANGE = re.compile(
+    r"(?<![0-9:])([0-9]{1,2}:[0-5][0-9])\s?-\s?(?=[0-9]{1,2}:[0-5])"
+)
+BELOW_TWICE = re.compile(r"(?<=영하|零下)(\s?)-(?=[0-9])")
+ANGLE = re.compile(r"(?<=[0-9]°)\s?([0-9.]+)\s?[′'](?:\s?([0-9.]+)\s?[″\"])?")
 DATE = re.compile(
     r"(?<![0-9./])([12][0-9]{3})\s?([./])\s?(0?[1-9]|1[0-2])\s?\2\s?"
     r"(0?[1-9]|[12][0-9]|3[01])(?![0-9/])\.?(?![0-9])"
@@ -66,12 +76,16 @@ BOUND = re.compile(rf"(?<![0-9A-Za-z]\s)(?<![0-9A-Za-z])([≥≤]|[<>]=?)\s?({NU
 OPERATOR = re.compile(
     r"(?<=[0-9%)²³])\s?([+×*÷=≠≈≒]|(?<=\s)-(?=\s)|[xX](?=\s?[0-9]))\s?"
     r"(?=[-(√]?[0-9]|[a-z](?![A-Za-z])|\?)"
+    r"|(?<=[A-Za-z])\s?(×|(?<=\s)x(?=\s)|=)\s?(?=-?[0-9])"
 )
+ABOUT = re.compile(rf"[≈≒]\s?(?={NUMBER})")
+LEADING_ZERO = re.compile(r"(?<![0-9.,])0[0-9]+\.[0-9]+(?![0-9.])")
 ENGLISH_ORDINAL = re.compile(r"(?<![A-Za-z0-9])[0-9]+(?:st|nd|rd|th)(?![A-Za-z])")
 ROOT = re.compile(rf"√\s?(?={NUMBER}|[A-Za-z])")
 BESIDE_DIGIT = "-~/:+*=<>^#@&"
 LEFT_OVER = re.compile(
     rf"(?<=[0-9])\s?[{re.escape(BESIDE_DIGIT)}]|[{re.escape(BESIDE_DIGIT)}]\s?(?=[0-9])"
+    r"|(?<=[0-9])[·・‧](?=[0-9])|(?<=[A-Za-z0-9])\s?[+=<>]\s?(?=[A-Za-z0-9])"
 )
 CONTEXT = 8  # characters about a doubt
 
@@ -95,6 +109,10 @@ class Speech(ABC):
     @abstractmethod
     def time(self, hour: str, minute: str, second: str | None, half: str) -> str:
         """A time of day; ``half`` is ``a`` (morning), ``p`` or empty."""
+
+    @abstractmethod
+    def angle(self, minutes: str, seconds: str | None) -> str:
+        """Minutes and seconds of a degree."""
 
     @abstractmethod
     def ratio(self, parts: list[str]) -> str:
@@ -127,7 +145,12 @@ def read_forms(text: str, speech: Speech, doubts: Doubts | None = None) -> str:
     doubts = [] if doubts is None else doubts
     text = plain_numbers(text.translate(SAME_SIGN), speech)
     text = SIGN_AFTER_CURRENCY.sub(r"-\1", text)
-    text = BARE_DECIMALS.sub("0.", text)
+    text = BELOW_TWICE.sub(r"\1", BARE_DECIMALS.sub("0.", text))
+    text = SPACED_CODE.sub(
+        lambda m: speech.code([m[1], m[3], m[4]]), AREA.sub(r"\1-", text)
+    )
+    text = ANGLE.sub(lambda m: speech.angle(m[1], m[2]), text)
+    text = TIME_RANGE.sub(r"\1~", text)
     amount = rf"{NUMBER}(?:{speech.unit_after.pattern})"
     text = re.sub(rf"({amount})-(?={amount})", r"\1~", text)  # 10%-20%
     text = HYPHENS.sub(lambda match: _hyphens(match, speech, doubts), text)
@@ -141,11 +164,10 @@ def read_forms(text: str, speech: Speech, doubts: Doubts | None = None) -> str:
     text = SIGNED.sub(lambda match: _sign(match, speech), text)
     text = MINUS_AFTER_WORD.sub(lambda match: _sign(match, speech), text)
     text = BOUND.sub(lambda m: speech.bounds[m[1]].format(m[2]), text)
-    text = OPERATOR.sub(
-        lambda m: speech.operators[m[1]] if m[1] in speech.operators else m[0], text
-    )
+    text = OPERATOR.sub(lambda m: speech.operators.get(m[1] or m[2], m[0]), text)
+    text = ABOUT.sub(speech.operators["≈"].lstrip(), text)
     text = ROOT.sub(speech.root, text)
-    doubts += ENGLISH_ORDINAL.findall(text)
+    doubts += ENGLISH_ORDINAL.findall(text) + LEADING_ZERO.findall(text)
     places = {match.start() for match in LEFT_OVER.finditer(text)}
     if not speech.keeps_symbols:
         places |= {at for at, char in enumerate(text) if is_unread(char)}
@@ -217,7 +239,7 @@ def _hyphens(match: re.Match[str], speech: Speech, doubts: Doubts) -> str:
     if not spaced and (found := _date_of(groups)):
         return speech.date(*found)
     zero = any(len(g) > 1 and g[0] == "0" and "." not in g for g in groups)
-    if match[1] or len(groups) > 2 or zero:
+    if match[1] or len(groups) > 2 or zero or len(groups[1]) in (7, 8):
         return (speech.code_plus if match[1] else "") + speech.code(groups)
     low, high = (float(group.replace(",", "")) for group in groups)
     unit = speech.unit_after.match(rest)

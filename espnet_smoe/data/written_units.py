@@ -156,6 +156,9 @@ MAGNITUDE = "(?:[십백천十百千]?[만억조万亿兆]|[백천百千])"  # 5�
 AMOUNT = f"{NUMBER}{MAGNITUDE}?"
 AFTER_NUMBER = re.compile(rf"({AMOUNT})\s?({UNIT})(?![A-Za-z0-9/²³μΩ])")
 RATE = re.compile(rf"({AMOUNT})\s?({UNIT})/({NUMBER}?)\s?({UNIT})(?![A-Za-z0-9/²³])")
+ALONE_RATE = re.compile(
+    rf"(?<![A-Za-z0-9/])(?=[^\s/]*[a-zμ²³]{{2}})({UNIT})/({UNIT})(?![A-Za-z0-9/²³])"
+)
 ALONE_UNIT = re.compile(rf"(?<![A-Za-z0-9/])({one_of(ALONE)})(?![A-Za-z0-9/²³])")
 BEFORE_AMOUNT = re.compile(rf"(?<![A-Za-z])({CURRENCY})\s?(-?)({AMOUNT})")
 AFTER_AMOUNT = re.compile(rf"({AMOUNT})\s?({CURRENCY})(?![A-Za-z])")
@@ -178,7 +181,8 @@ def read_rates(text: str, say: Callable[[str, str, str, str], str]) -> str:
         text: Its numbers are in digits.
         say: Gets the amount and its unit, the number below, often empty, and its unit.
     """
-    return RATE.sub(lambda m: say(m[1], m[2], m[3], m[4]), text)
+    text = RATE.sub(lambda m: say(m[1], m[2], m[3], m[4]), text)
+    return ALONE_RATE.sub(lambda m: say("", m[1], "", m[2]), text)
 
 
 def read_amounts(text: str, language: int, gap: str) -> str:

@@ -30,6 +30,22 @@ def test_pieces_become_the_words_they_were_cut_from(tmp_path):
     assert joiner(config)(pieces) == TEXTS[0]
 
 
+def test_a_text_that_grows_by_bytes_never_shows_half_a_character(tmp_path):
+    from espnet_smoe.data.tokenizer import load_tokenizer
+
+    config = tiny_config(tmp_path)
+    text = "새 👋 말"  # its characters were in no training text: a token for each byte
+    pieces = load_tokenizer(config["bpemodel"]).encode(text)
+    shown = [joiner(config)(pieces[:n]) for n in range(len(pieces) + 1)]
+    assert all(text.startswith(one) for one in shown)
+    assert shown[-1] == text and len(set(shown)) < len(shown)
+
+
+def test_a_text_has_the_one_unicode_form():
+    jamo = ["\u1112", "\u1161", "\u11ab", "\u200b", "<space>", "Ａ", "\ufffd"]
+    assert joiner({"token_type": "char"})(jamo) == "한 A"
+
+
 @pytest.mark.parametrize(
     "config, message",
     [

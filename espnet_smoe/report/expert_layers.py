@@ -142,8 +142,13 @@ def noting(
     group: str,
     share: int,
     random: Random,
-) -> Iterator[None]:
-    """Note one pass through a part: loads of ``group``, and ``share`` inputs."""
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Note one pass through a part: loads of ``group``, and ``share`` inputs.
+
+    Yields:
+        Receives the pass' router logits: layer -> ``(N, E)``; of learned gates only.
+    """
+    logits: dict[str, torch.Tensor] = {}
 
     def note(mixture: MoEFeedForward, inputs: tuple, _: torch.Tensor) -> None:
         x, routing = inputs
@@ -153,10 +158,12 @@ def noting(
         frames = x[routing.frames(x)]  # (N, D)
         chosen = random.sample(range(len(frames)), min(share, len(frames)))
         layer.frames.append(frames[chosen])
+        if mixture.name in routing.logits:
+            logits[mixture.name] = routing.logits[mixture.name]
 
     hooks = [m.register_forward_hook(note) for m in found.get(part, ())]
     try:
-        yield
+        yield logits
     finally:
         for hook in hooks:
             hook.remove()

@@ -3,10 +3,11 @@
     espnet-smoe experts exp/decsmoe --data dump/raw/test --limit 200
 
 Writes ``EXP/experts.md`` and ``EXP/experts.png``: the load of each expert by label, the
-similarity of the experts, and the scores when labels are swapped. Of the encoder of a
-model `speech_moe` or `u2pp`, whose routers choose frame by frame: loads by layer, by
-initial, final and tone of the syllable and by silence, what these tell about the
-expert, the similarity of the experts, and the routing of one utterance over time.
+similarity of the experts, and the scores when labels are swapped. Of the encoder of any
+other model, `speech_moe`, `u2pp` or ESPnet's own with our encoder, whose routers choose
+frame by frame: loads by layer, by modelling unit (a syllable's initial, final and tone)
+and by silence, what these tell about the expert, the similarity of the experts, and the
+routing of one utterance over time.
 """
 
 import argparse
@@ -31,8 +32,7 @@ from espnet_smoe.report.routing_data import read_spoken
 from espnet_smoe.report.routing_page import print_page as print_routing
 from espnet_smoe.report.routing_page import to_page as to_routing_page
 
-LEARNED = ("speech_moe", "u2pp")  # the models whose routers choose frame by frame
-UNITS = ("word", "phn")  # the types of tokens that may be syllables or phones
+BY_LABEL = "smoe"  # the model that is asked for labels; others choose frame by frame
 
 
 def look_at_experts(args: argparse.Namespace, config: dict[str, Any]) -> Findings:
@@ -75,7 +75,7 @@ def look_at_experts(args: argparse.Namespace, config: dict[str, Any]) -> Finding
 def look_at_routers(
     args: argparse.Namespace, config: dict[str, Any]
 ) -> RoutingFindings:
-    """See what the routers of the encoder go by, in a model of `LEARNED`.
+    """See what the routers of the encoder go by, where they choose frame by frame.
 
     Args:
         args: Of `get_parser`.
@@ -85,22 +85,19 @@ def look_at_routers(
         ValueError: The model has no experts, the utterance is unknown, or a file is
             missing or faulty.
     """
-    kind = config.get("token_type")
-    if kind not in UNITS:
-        raise ValueError(
-            f"{args.exp}: its tokens are of type {kind}; what the routers know is told "
-            "of syllables: train with '--token_type syllable' (u2pp.sh)"
-        )
     model = load_model(config, args.exp / args.model, args.device)
     try:
         mixtures(model)
     except ValueError as error:
         raise ValueError(f"{args.exp}: {error}") from error
-    spoken = read_spoken(args.data, args.limit, args.utt)
+    spoken = read_spoken(args.data, config, args.limit, args.utt)
     drawn = "" if args.limit is None else ", drawn by chance"
     source = f"Checkpoint {args.model}; {len(spoken)} utterances of {args.data}{drawn}."
     name = args.exp.resolve().name
-    return look_at_routing(model, spoken, config, name, source, args.utt)
+    try:
+        return look_at_routing(model, spoken, config, name, source, args.utt)
+    except ValueError as error:
+        raise ValueError(f"{args.exp}: {error}") from error
 
 
 def _similarities(model: nn.Module, seen: dict[str, dict[str, Seen]]) -> dict:
@@ -151,7 +148,8 @@ def get_parser() -> argparse.ArgumentParser:
     add("--beam-size", type=int, default=5, help="of smoe (default: %(default)s)")
     add("--ctc-weight", type=float, default=0.0, help="of smoe (default: %(default)s)")
     add(
-        "--utt", help="utterance to show over time (speech_moe; default: the first fit)"
+        "--utt",
+        help="utterance to show over time (not smoe; default: the first fit)",
     )
     add("--out", type=Path, help="Markdown file (default: EXP/experts.md)")
     add("--png", type=Path, help="picture (default: EXP/experts.png)")
@@ -174,7 +172,7 @@ def main(argv: list[str] | None = None) -> None:
     config = read_config(args.exp / "config.yaml")
     if args.model is None:
         args.model = find_checkpoint(args.exp, "--model").name
-    learned = config.get("model") in LEARNED
+    learned = config.get("model") != BY_LABEL
     if args.utt is not None and not learned:
         raise ValueError(
             f"--utt: the model of {args.exp} is routed by label, the same for a whole "

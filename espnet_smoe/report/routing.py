@@ -15,17 +15,17 @@ from torch import nn
 
 from espnet_smoe.report.expert_layers import Seen, mixtures
 from espnet_smoe.report.expert_similarity import similarity
-from espnet_smoe.report.routing_data import Heard, Spoken, hear, seconds_of
+from espnet_smoe.report.routing_data import Heard, Spoken, ctc_of, hear, seconds_of
 from espnet_smoe.report.routing_measure import (
     count_pairs,
     entropy,
     mutual_information,
     shuffled,
 )
-from espnet_smoe.report.routing_units import FACTORS, classes_of
+from espnet_smoe.report.routing_units import Factors, factors_of
 
 SILENCE = "silence"
-CLASSES = {**FACTORS, SILENCE: ("speech", "silence")}
+SILENT_OR_NOT = ("speech", "silence")
 SHORTEST, LONGEST = 2.0, 8.0  # seconds that make a readable picture
 
 
@@ -106,7 +106,10 @@ class RoutingFindings:
         source: What was listened to.
         layers: By name, the lowest first.
         similarity: Part -> layer -> measure -> ``(E, E)``.
-        spike_probability: Mean probability of the texts' units at their spikes.
+        classes: Factor -> its classes, in the order of `Layer.counts`.
+        spike_probability: Mean probability of the texts' units at their spikes; NaN
+            where no text was aligned.
+        has_ctc: Whether the model has a CTC head, by which texts are aligned.
         unaligned: Utterances whose text does not fit their frames.
         shown: The utterance of the picture.
     """
@@ -115,7 +118,9 @@ class RoutingFindings:
     source: str
     layers: dict[str, Layer]
     similarity: dict[str, dict[str, dict[str, np.ndarray]]]
+    classes: dict[str, tuple[str, ...]]
     spike_probability: float
+    has_ctc: bool
     unaligned: list[str]
     shown: Shown
 
@@ -124,12 +129,9 @@ class RoutingFindings:
 class _Gathered:
     """Frames of all utterances, one after the other."""
 
-    classes: dict[str, list[np.ndarray]] = field(
-        default_factory=lambda: {factor: [] for factor in CLASSES}
-    )
-    runs: dict[str, list[np.ndarray]] = field(
-        default_factory=lambda: {factor: [] for factor in CLASSES}
-    )
+    factors: Factors
+    classes: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    runs: dict[str, list[np.ndarray]] = field(default_factory=dict)
     experts: dict[str, list[np.ndarray]] = field(default_factory=dict)
     entropy: dict[str, float] = field(default_factory=dict)
     top: dict[str, float] = field(default_factory=dict)
@@ -148,9 +150,10 @@ class _Gathered:
         size = len(heard.silence)
         runs = np.cumsum(np.diff(heard.silence, prepend=heard.silence[:1]))
         self._label(SILENCE, heard.silence.astype(int), runs)
-        of_unit = [classes_of(unit) for unit in heard.spoken.units]
-        for factor, names in FACTORS.items():
-            numbers = [names.index(of[factor]) if of else -1 for of in of_unit]
+        of_unit = [self.factors.classes_of(unit) for unit in heard.spoken.units]
+        for factor, names in self.factors.names.items():
+            place = {name: number for number, name in enumerate(names)}
+            numbers = [place[of[factor]] if of else -1 for of in of_unit]
             classes, runs = np.full(size, -1), np.zeros(size, int)
             if heard.units is not None:
                 classes, runs = np.array(numbers)[heard.units], heard.units
@@ -163,8 +166,9 @@ class _Gathered:
             self.spikes.append(heard.spike_probability)
 
     def _label(self, factor: str, classes: np.ndarray, runs: np.ndarray) -> None:
-        self.classes[factor].append(classes)
-        self.runs[factor].append(runs + self.frames)  # no number is used twice
+        self.classes.setdefault(factor, []).append(classes)
+        # no number is used twice
+        self.runs.setdefault(factor, []).append(runs + self.frames)
 
 
 def look_at_routing(
@@ -178,7 +182,7 @@ def look_at_routing(
     """Let a model hear utterances and see what its routers go by.
 
     Args:
-        model: A model ``speech_moe`` or ``u2pp``, ready for inference.
+        model: A model whose encoder has learned routing, ready for inference.
         spoken: From `routing_data.read_spoken`.
         config: Its training configuration.
         experiment: Its name.
@@ -192,7 +196,7 @@ def look_at_routing(
     from tqdm import tqdm
 
     seen: dict[str, Seen] = {}
-    gathered = _Gathered()
+    gathered = _Gathered(factors_of(one.units for one in spoken))
     utterances = hear(model, spoken, config, seen)
     for heard in tqdm(utterances, total=len(spoken), unit="utt", mininterval=10):
         gathered.add(heard)
@@ -205,11 +209,14 @@ def look_at_routing(
         name: similarity(of_name[name], torch.cat(seen[name].frames))
         for name in gathered.experts
     }
+    classes = {**gathered.factors.names, SILENCE: SILENT_OR_NOT}
     return RoutingFindings(
         experiment=experiment,
         source=source,
-        layers=_layers(gathered, seen),
+        layers=_layers(gathered, seen, classes),
         similarity={"encoder": alike},
+        classes=classes,
+        has_ctc=ctc_of(model) is not None,
         spike_probability=float(np.mean(gathered.spikes or [np.nan])),
         unaligned=gathered.unaligned,
         shown=_shown(model, heard),
@@ -225,9 +232,11 @@ def _readable(seconds: dict[str, float]) -> str:
     return min(seconds, key=outside)
 
 
-def _layers(gathered: _Gathered, seen: dict[str, Seen]) -> dict[str, Layer]:
-    classes = {f: np.concatenate(parts) for f, parts in gathered.classes.items()}
-    runs = {f: np.concatenate(parts) for f, parts in gathered.runs.items()}
+def _layers(
+    gathered: _Gathered, seen: dict[str, Seen], names: dict[str, tuple[str, ...]]
+) -> dict[str, Layer]:
+    classes = {f: np.concatenate(gathered.classes[f]) for f in names}
+    runs = {f: np.concatenate(gathered.runs[f]) for f in names}
     baselines = {f: shuffled(of, runs[f]) for f, of in classes.items()}
     layers = {}
     for name, parts in gathered.experts.items():
@@ -235,7 +244,7 @@ def _layers(gathered: _Gathered, seen: dict[str, Seen]) -> dict[str, Layer]:
         loads = seen[name].loads["all"]
         counts, told = {}, {}
         for factor, of in classes.items():
-            shape = len(CLASSES[factor]), len(loads)
+            shape = len(names[factor]), len(loads)
             counts[factor] = count_pairs(of, experts, shape)
             by_chance = [
                 mutual_information(count_pairs(dealt, experts, shape))

@@ -1,6 +1,7 @@
 """What a model with learned routing does with recordings, frame by frame."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import argparse
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -16,7 +17,6 @@ from espnet_smoe.data.text_syllable import TEXT_SYLLABLE
 from espnet_smoe.data.tokens import UNKNOWN
 from espnet_smoe.encoder.stacking import StackedDeltas
 from espnet_smoe.inference.audio import SAMPLE_RATE, read_audio
-from espnet_smoe.moe import Routing
 from espnet_smoe.report.expert_data import sample
 from espnet_smoe.report.expert_layers import (
     BATCH_SIZE,
@@ -29,6 +29,7 @@ from espnet_smoe.report.expert_layers import (
 from espnet_smoe.report.pairing import look_up, read_text
 from espnet_smoe.report.routing_align import align, nearest_unit
 
+UNITS = ("word", "phn")  # types of tokens whose texts are written in units
 SILENCE_DB = 30.0  # below the loud frames of the utterance
 LOUD = 95  # percentile of its frames
 
@@ -67,12 +68,16 @@ class Heard:
 
 
 def read_spoken(
-    data: Path, limit: int | None = None, wanted: str | None = None
+    data: Path,
+    config: Mapping[str, Any],
+    limit: int | None = None,
+    wanted: str | None = None,
 ) -> list[Spoken]:
     """Read a data directory.
 
     Args:
-        data: ``wav.scp``, ``text`` and ``text_syllable``.
+        data: ``wav.scp`` and the text that the model has learned.
+        config: The model's training configuration.
         limit: Utterances to take, drawn by chance with a fixed seed; all when None.
         wanted: An utterance to take in any case.
 
@@ -90,13 +95,47 @@ def read_spoken(
             f"--utt: '{wanted}' is not in {data / 'wav.scp'}; give an id from there, "
             f"such as {next(iter(waves))}"
         )
-    path = data / TEXT_SYLLABLE
+    path = data / text_file(config)
     texts = read_text(path, "stage 5 of the recipe writes the text in modelling units")
     names = sample(list(waves), limit)
     if wanted is not None and wanted not in names:
         names.append(wanted)
-    units = look_up(texts, names, path)
-    return [Spoken(n, waves[n], tuple(u.split())) for n, u in zip(names, units)]
+    split = splitter(config)
+    spoken = zip(names, look_up(texts, names, path))
+    return [Spoken(name, waves[name], split(text)) for name, text in spoken]
+
+
+def text_file(config: Mapping[str, Any]) -> str:
+    """Name of the file that a model has learned its text from.
+
+    As its training configuration names it; else by the type of its tokens.
+    """
+    for path, name, *_ in config.get("train_data_path_and_name_and_type") or ():
+        if name == "text":
+            return Path(path).name
+    return TEXT_SYLLABLE if config.get("token_type") in UNITS else "text"
+
+
+def splitter(config: Mapping[str, Any]) -> Callable[[str], tuple[str, ...]]:
+    """What makes modelling units of a text, as the model's training did.
+
+    Raises:
+        ValueError: The model's tokens need a file or a package that is not there.
+    """
+    kind = config.get("token_type")
+    if kind in UNITS and not config.get("g2p"):
+        return lambda text: tuple(text.split())
+    from espnet2.tasks.asr import ASRTask
+
+    # as ESPnet builds it for this model: type of the tokens, their files, cleaner
+    preprocess = ASRTask.build_preprocess_fn(argparse.Namespace(**config), False)
+    tokenizer = getattr(preprocess, "tokenizer", None)
+    if tokenizer is None:
+        raise ValueError(
+            f"token_type {kind}: ESPnet makes no tokens of it that experts can be "
+            "compared by"
+        )
+    return lambda text: tuple(tokenizer.text2tokens(preprocess.text_cleaner(text)))
 
 
 @torch.inference_mode()
@@ -111,7 +150,8 @@ def hear(
     Each wave passes the front-end alone, then some are encoded together.
 
     Args:
-        model: A model ``speech_moe`` or ``u2pp`` on any device, ready for inference.
+        model: A model on any device, ready for inference: of ours, or of ESPnet's
+            with our encoder.
         spoken: Utterances.
         config: Its training configuration.
         seen: Receives loads and sample inputs of each layer, where given.
@@ -123,8 +163,14 @@ def hear(
         ValueError: The model has no experts, or none whose routing is learned.
     """
     found = mixtures(model)
+    if "encoder" not in found:
+        raise ValueError(
+            "its encoder has no experts, and only what routers hear can be told of; "
+            "give an experiment whose encoder_conf has a 'moe' section"
+        )
     device = next(model.parameters()).device
     ids = {unit: i for i, unit in enumerate(config["token_list"])}
+    unknown = ids.get(UNKNOWN, 0)
     random = Random(SEED)
     share = -(-MOST_FRAMES // -(-len(spoken) // BATCH_SIZE))
     noted = {"encoder": {} if seen is None else seen}
@@ -135,23 +181,27 @@ def hear(
         mels = [log_mel(model, s.path) for s in batch]
         lengths = torch.tensor([len(m) for m in mels], device=device)
         padded = pad_sequence(mels, batch_first=True)  # (B, frames, mels)
-        routing = Routing(lengths)
-        with noting(found, noted, "encoder", "all", share, random):
-            encoded, lengths = _encode(model, padded, lengths, routing)
-        if not routing.logits:
+        with noting(found, noted, "encoder", "all", share, random) as logits:
+            encoded, lengths = _encode(model, padded, lengths)
+        if not logits:
             raise ValueError(
                 "the experts are chosen by label, not by a router; there is no routing "
                 "to look at"
             )
-        log_probs = model.ctc.log_softmax(encoded).float().cpu()  # (B, T, V)
+        ctc = ctc_of(model)
+        log_probs = None
+        if ctc is not None:
+            log_probs = ctc.log_softmax(encoded).float().cpu()  # (B, T, V)
         sizes = lengths.tolist()
         log_p = {
-            name: logits.float().log_softmax(1).cpu().split(sizes)
-            for name, logits in routing.logits.items()
+            name: of_layer.float().log_softmax(1).cpu().split(sizes)
+            for name, of_layer in logits.items()
         }
         for i, (one, mel, size) in enumerate(zip(batch, mels, sizes)):
-            text = [ids.get(unit, ids[UNKNOWN]) for unit in one.units]
-            aligned = _units(log_probs[i, :size], text, model.blank_id)
+            text = [ids.get(unit, unknown) for unit in one.units]
+            aligned = None, float("nan")
+            if log_probs is not None:
+                aligned = _units(log_probs[i, :size], text, model.blank_id)
             of_layers = {name: of[i].numpy() for name, of in log_p.items()}
             centres = centres_of(model, size, len(mel))
             yield _heard(one, mel.cpu().numpy(), centres, aligned, of_layers)
@@ -175,15 +225,22 @@ def log_mel(model: nn.Module, path: str) -> torch.Tensor:
     return model.frontend(wave, torch.tensor([wave.size(1)], device=device))[0][0]
 
 
+def ctc_of(model: nn.Module) -> nn.Module | None:
+    """The CTC head of a model; None without one, or where it was not trained."""
+    return model.ctc if getattr(model, "ctc_weight", 1.0) > 0 else None
+
+
 def _encode(
-    model: nn.Module, feats: torch.Tensor, lengths: torch.Tensor, routing: Routing
+    model: nn.Module, feats: torch.Tensor, lengths: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Encode features of the front-end, which is out of the way meanwhile."""
     frontend, model.frontend = model.frontend, None
     try:
-        return model.encode_routed(feats, lengths, routing)[:2]
+        encoded, lengths = model.encode(feats, lengths)[:2]
     finally:
         model.frontend = frontend
+    # ESPnet's model puts the layers of an intermediate CTC beside the last one
+    return (encoded[0] if isinstance(encoded, tuple) else encoded), lengths
 
 
 def _units(

@@ -13,13 +13,15 @@ from espnet_smoe.report.expert_page import (
     similarity_sections,
     two_digits,
 )
-from espnet_smoe.report.routing import CLASSES, SILENCE, Layer, RoutingFindings
+from espnet_smoe.report.routing import SILENCE, Layer, RoutingFindings
 from espnet_smoe.report.routing_data import LOUD, SILENCE_DB
 from espnet_smoe.report.routing_measure import SHUFFLES
+from espnet_smoe.report.routing_units import UNIT
 
 DEAD = 0.01  # of a fair share
 POOR = 0.5  # mean probability of a unit at its spike
 MANY = 5  # names in a sentence
+MOST = 12  # classes that are told one by one
 
 
 def dead_experts(loads: np.ndarray) -> int:
@@ -58,9 +60,15 @@ def summary(findings: RoutingFindings) -> list[str]:
         f"{_span([layer.top for layer in layers.values()], 2)} in the mean; its "
         f"entropy is {_span([layer.entropy for layer in layers.values()], 2)} nats, "
         f"{np.log(size):.2f} where it knows nothing.",
-        _said_of_classes(layers),
+        _said_of_classes(findings),
         f"Experts: {said_by_outputs(findings.similarity['encoder'])}.",
     ]
+    if not findings.has_ctc:
+        lines.append(
+            "The model has no CTC head, so that nobody knows where in time the units "
+            "of a text are: nothing is told of units."
+        )
+        return lines
     if findings.spike_probability < POOR:
         lines.append(
             "The model is unsure of the texts (mean probability of a unit at its spike "
@@ -77,9 +85,10 @@ def summary(findings: RoutingFindings) -> list[str]:
     return lines
 
 
-def _said_of_classes(layers: Mapping[str, Layer]) -> str:
+def _said_of_classes(findings: RoutingFindings) -> str:
+    layers = findings.layers
     said = []
-    for factor in CLASSES:
+    for factor in findings.classes:
         told = {n: of.told[factor] for n, of in layers.items()}
         told = {n: of for n, of in told.items() if of.entropy}
         if not told:
@@ -113,8 +122,8 @@ def sections(findings: RoutingFindings, brief: bool = False) -> list[Section]:
     names = [most_told(findings)] if brief else list(findings.layers)
     return [
         _loads(findings.layers),
-        _told(findings.layers),
-        *(_by_class(findings, factor, names) for factor in CLASSES),
+        _told(findings),
+        *(_by_class(findings, factor, names) for factor in findings.classes),
         *similarity_sections(findings.similarity),
     ]
 
@@ -142,9 +151,23 @@ def _loads(layers: Mapping[str, Layer]) -> Section:
     )
 
 
-def _told(layers: Mapping[str, Layer]) -> Section:
+def most_frequent(counts: np.ndarray) -> list[int]:
+    """Classes that are shown one by one: those with frames, the rarest left out.
+
+    Args:
+        counts: ``(C, E)`` frames.
+
+    Returns:
+        Numbers of at most `MOST` classes, in their order.
+    """
+    totals = counts.sum(axis=1)
+    fullest = np.argsort(-totals, kind="stable")[:MOST]
+    return sorted(int(k) for k in fullest if totals[k])
+
+
+def _told(findings: RoutingFindings) -> Section:
     rows = []
-    for name, layer in layers.items():
+    for name, layer in findings.layers.items():
         cells = [
             f"{two_digits(of.share)} ({two_digits(of.share_by_chance)})"
             for of in layer.told.values()
@@ -161,7 +184,7 @@ def _told(layers: Mapping[str, Layer]) -> Section:
         "the earlier one), so borders are halfway between spikes and not exact. "
         f"Silent is a frame whose energy is more than {SILENCE_DB:g} dB below the "
         f"loud frames of its utterance ({LOUD}th percentile); it counts for no unit.",
-        ["layer", "entropy", *(f"{factor} %" for factor in CLASSES)],
+        ["layer", "entropy", *(f"{factor} %" for factor in findings.classes)],
         rows,
     )
 
@@ -170,15 +193,17 @@ def _by_class(findings: RoutingFindings, factor: str, names: Sequence[str]) -> S
     rows = []
     for name in names:
         counts = findings.layers[name].counts[factor]
-        for label, of_class in zip(CLASSES[factor], counts):
-            total = of_class.sum()
-            if total:
-                shares = [f"{100 * n / total:.1f} %" for n in of_class]
-                rows.append([name, label, f"{total:,}", *shares])
+        for k in most_frequent(counts):
+            total = counts[k].sum()
+            shares = [f"{100 * n / total:.1f} %" for n in counts[k]]
+            label = findings.classes[factor][k]
+            rows.append([name, _in_a_cell(label), f"{total:,}", *shares])
     experts = _experts(findings.layers[names[0]])
     what = "silence and speech" if factor == SILENCE else factor
     where = f" in layer {names[0]}" if len(names) == 1 else ""
     meaning = "Of the frames of a class, the share of each expert."
+    if factor == UNIT:
+        meaning += f" The {MOST} units with the most frames."
     if factor == "final":
         meaning += " The classes are endings: `-n` is any final that ends so."
     return Section(
@@ -187,6 +212,11 @@ def _by_class(findings: RoutingFindings, factor: str, names: Sequence[str]) -> S
         ["layer", factor, "frames", *experts],
         rows,
     )
+
+
+def _in_a_cell(label: str) -> str:
+    """A unit may be the sign that ends a cell of Markdown."""
+    return label.replace("|", "\\|")
 
 
 def source(findings: RoutingFindings) -> str:

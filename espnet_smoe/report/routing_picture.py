@@ -19,9 +19,10 @@ from espnet_smoe.report.expert_picture import (
     name_layers,
     tidy,
 )
+from espnet_smoe.report.fonts import drawable, families_for
 from espnet_smoe.report.picture import COLOURS, INK, QUIET, REFERENCE, RULE
-from espnet_smoe.report.routing import CLASSES, SILENCE, RoutingFindings, Shown
-from espnet_smoe.report.routing_page import most_told, summary
+from espnet_smoe.report.routing import SILENCE, RoutingFindings, Shown
+from espnet_smoe.report.routing_page import most_frequent, most_told, summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,12 +45,6 @@ SECONDS = 0.25  # the time below these
 UPRIGHT = 0.36  # a unit that has less room along the time is turned
 
 UNBROKEN = "\N{NO-BREAK SPACE}"
-FACTOR_COLOURS = {
-    "initial": COLOURS[0],
-    "final": COLOURS[1],
-    "tone": COLOURS[2],
-    SILENCE: REFERENCE,
-}
 
 
 @dataclass
@@ -103,6 +98,16 @@ def draw_routing(findings: RoutingFindings, path: Path) -> None:
         findings: What to show.
         path: PNG file to write.
     """
+    from matplotlib import rc_context
+
+    units = [unit for unit, _, _ in findings.shown.units]
+    labels = [label for names in findings.classes.values() for label in names]
+    # the labels of an axis are drawn when the figure is saved
+    with rc_context({"font.family": families_for(units + labels)}):
+        _draw_sheet(findings).savefig(path, metadata={"Software": None})
+
+
+def _draw_sheet(findings: RoutingFindings) -> "Figure":
     from matplotlib.figure import Figure
 
     said = [
@@ -116,7 +121,8 @@ def draw_routing(findings: RoutingFindings, path: Path) -> None:
         )
     ]
     top = 0.5 + 0.21 * len(said)
-    of_classes = BAR * max(map(len, CLASSES.values()))
+    of_told = findings.layers[most_told(findings)].counts.values()
+    of_classes = BAR * max(len(most_frequent(counts)) for counts in of_told)
     strip = min(STRIP, STRIPS / len(findings.layers))
     over_time = MELS + strip * len(findings.layers) + UNITS
     rows = (CHART, CHART, of_classes, over_time)
@@ -151,7 +157,7 @@ def draw_routing(findings: RoutingFindings, path: Path) -> None:
     _draw_classes(sheet, y, findings)
     y += HEADING + of_classes + FOOT
     _draw_over_time(sheet, y, findings.shown, strip)
-    figure.savefig(path, metadata={"Software": None})
+    return figure
 
 
 def _draw_pair(
@@ -220,7 +226,8 @@ def _draw_certainty(axes: "Axes", findings: RoutingFindings) -> None:
 def _draw_told(axes: "Axes", findings: RoutingFindings) -> None:
     """A line a factor, dotted what chance would give."""
     layers = findings.layers.values()
-    for factor, colour in FACTOR_COLOURS.items():
+    for factor, colour in zip(findings.classes, COLOURS):
+        colour = REFERENCE if factor == SILENCE else colour
         told = [of.told[factor] for of in layers]
         style = dict(color=colour, clip_on=False)
         axes.plot(
@@ -244,11 +251,11 @@ def _draw_classes(sheet: _Sheet, y: float, findings: RoutingFindings) -> None:
     """A stacked bar a class, in the layer about which units tell the most."""
     name = most_told(findings)
     sheet.heading(y, f"Who hears what: experts of layer {name} by class of the frame")
-    room = (WIDTH - 2 * MARGIN) / len(CLASSES)
+    room = (WIDTH - 2 * MARGIN) / max(len(findings.classes), 3)
     label = 0.95  # room for the names of the classes
-    for i, (factor, labels) in enumerate(CLASSES.items()):
+    for i, (factor, labels) in enumerate(findings.classes.items()):
         counts = findings.layers[name].counts[factor]
-        there = [k for k in range(len(labels)) if counts[k].sum()]
+        there = most_frequent(counts)
         left = MARGIN + room * i + label
         size = BAR * max(len(there), 1)
         axes = sheet.axes(left, y + HEADING - 0.15, room - label - 0.1, size)
@@ -260,7 +267,7 @@ def _draw_classes(sheet: _Sheet, y: float, findings: RoutingFindings) -> None:
                 if place == 0:
                     shown["label"] = f"E{expert}"
                 axes.barh(place, shares[expert], 0.78, below, **shown)
-        axes.set_yticks(range(len(there)), [labels[k] for k in there])
+        axes.set_yticks(range(len(there)), [drawable(labels[k]) for k in there])
         axes.set_xticks((0, 50, 100), ("0 %", "50 %", "100 %"))
         tidy(axes)
         axes.tick_params(axis="y", labelcolor=INK)
@@ -359,7 +366,7 @@ def _draw_units(axes: "Axes", shown: Shown, width: float) -> None:
         axes.text(
             middle,
             0.18,
-            named[middle],
+            drawable(named[middle]),
             fontsize=8,
             color=INK,
             ha="center",

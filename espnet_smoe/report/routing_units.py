@@ -1,10 +1,15 @@
-"""Classes of modelling units: initial, final and tone of a Mandarin syllable.
+"""Classes of modelling units, whatever the units are.
 
-Initials are put together by manner, finals by how they end; classes, not single
-sounds, so that a test set of some minutes holds enough of each.
+Of Mandarin syllables: initial, final and tone. Initials are put together by manner,
+finals by how they end; classes, not single sounds, so that a test set of some minutes
+holds enough of each. Of any other units (characters, pieces of words, phones) the class
+is the unit itself.
 """
 
 import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 SYLLABLE = re.compile(r"([a-zêü]*(?:[aeiouvêümnr]|ng))([1-5])")
 INITIAL = re.compile(r"zh|ch|sh|[bpmfdtnlgkhjqxrzcs]")
@@ -38,6 +43,57 @@ FACTORS = {
 }
 
 
+UNIT = "unit"
+
+
+@dataclass(frozen=True)
+class Factors:
+    """How units are put into classes.
+
+    Attributes:
+        names: Factor -> its classes.
+        classes_of: A unit -> its class by factor; empty for a unit that has none.
+    """
+
+    names: dict[str, tuple[str, ...]]
+    classes_of: Callable[[str], dict[str, str]]
+
+
+def factors_of(texts: Iterable[Sequence[str]]) -> Factors:
+    """What units of these texts can be told by.
+
+    Args:
+        texts: In modelling units.
+
+    Returns:
+        Initial, final and tone where most units are Mandarin syllables; else the unit
+        itself, the most frequent first.
+
+    Example:
+        >>> factors_of([["ni3", "hao3"]]).names["tone"]
+        ('1', '2', '3', '4', 'neutral', 'English')
+        >>> factors_of([["l", "o", "l"]]).names
+        {'unit': ('l', 'o')}
+    """
+    counts = Counter(unit for text in texts for unit in text if not _is_special(unit))
+    syllables = sum(n for unit, n in counts.items() if SYLLABLE.fullmatch(unit))
+    phones = sum(n for unit, n in counts.items() if _is_phone(unit))
+    # a phone alone says nothing: characters may be capitals, too
+    if syllables > 0 and syllables + phones > counts.total() / 2:
+        return Factors(FACTORS, classes_of)
+    units = tuple(unit for unit, _ in counts.most_common())
+    known = set(units)
+    return Factors({UNIT: units}, lambda u: {UNIT: u} if u in known else {})
+
+
+def _is_special(unit: str) -> bool:
+    return len(unit) > 2 and unit[0] == "<" and unit[-1] == ">" and unit != "<space>"
+
+
+def _is_phone(unit: str) -> bool:
+    return unit.isascii() and unit.isalpha() and unit.isupper()
+
+
 def classes_of(unit: str) -> dict[str, str]:
     """The classes of a modelling unit.
 
@@ -55,7 +111,7 @@ def classes_of(unit: str) -> dict[str, str]:
         >>> classes_of("HH")
         {'initial': 'English', 'final': 'English', 'tone': 'English'}
     """
-    if unit.isascii() and unit.isalpha() and unit.isupper():
+    if _is_phone(unit):
         return dict.fromkeys(FACTORS, ENGLISH)
     syllable = SYLLABLE.fullmatch(unit)
     if syllable is None:

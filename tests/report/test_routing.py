@@ -9,8 +9,9 @@ from espnet_smoe import cli
 from espnet_smoe.inference.model_files import load_model
 from espnet_smoe.moe import Routing
 from espnet_smoe.report import experts
-from espnet_smoe.report.routing import CLASSES, look_at_routing
+from espnet_smoe.report.routing import look_at_routing
 from espnet_smoe.report.routing_data import centres_of, hear, read_spoken, silent
+from espnet_smoe.report.routing_measure import mutual_information
 from espnet_smoe.report.routing_page import dead_experts, to_page
 from tests.inference.tiny_u2pp import tiny_u2pp_config
 from tests.tiny import noise, save_experiment, tiny_ctc_config
@@ -80,7 +81,7 @@ def rows_of(page, heading):
 
 
 def test_frames_of_a_batch_are_those_of_each_utterance_alone(model, config, data):
-    spoken = read_spoken(data)
+    spoken = read_spoken(data, config)
     for together, one in zip(hear(model, spoken, config), spoken, strict=True):
         wave = torch.from_numpy(soundfile.read(one.path, dtype="float32")[0])[None]
         routing = Routing(torch.tensor([wave.size(1)]))
@@ -97,7 +98,7 @@ def test_frames_of_a_batch_are_those_of_each_utterance_alone(model, config, data
 
 
 def test_silence_is_what_lies_far_below_the_loud_frames(model, config, data):
-    for heard in hear(model, read_spoken(data), config):
+    for heard in hear(model, read_spoken(data, config), config):
         size = len(heard.silence)
         assert heard.silence[: size // 4].all()
         assert not heard.silence[size // 2 :].any()
@@ -113,7 +114,7 @@ def test_an_encoder_frame_lies_in_the_middle_of_its_stack(model):
 
 
 def test_counts_are_frames_without_padding(model, config, data):
-    spoken = read_spoken(data)
+    spoken = read_spoken(data, config)
     found = look_at_routing(model, spoken, config, "exp", "source")
     heard = list(hear(model, spoken, config))
     frames = sum(len(h.silence) for h in heard)
@@ -129,7 +130,7 @@ def test_counts_are_frames_without_padding(model, config, data):
         of_frames = -(np.exp(log_p) * log_p).sum(axis=1)
         assert layer.entropy == pytest.approx(of_frames.mean(), rel=1e-5)
         assert layer.top == pytest.approx(np.exp(log_p).max(axis=1).mean(), rel=1e-5)
-    english = CLASSES["tone"].index("English")
+    english = found.classes["tone"].index("English")
     (third,) = (h for h in heard if h.spoken.name == "utt2")
     expected = int(((third.units < 2) & ~third.silence).sum())
     assert layer.counts["tone"].sum(axis=1)[english] == expected
@@ -144,7 +145,7 @@ def test_a_router_that_hears_silence_is_found_out(exp, config, data):
         static = router.weight[0, -24 * 8 :].unflatten(0, (8, 24))[:, :8]
         static.fill_(1.0)  # expert 0 where the features are high
         router.weight[1] = -router.weight[0]
-    found = look_at_routing(model, read_spoken(data), config, "exp", "source")
+    found = look_at_routing(model, read_spoken(data, config), config, "exp", "source")
     told = found.layers["1"].told["silence"]
     assert told.share > 60 > 20 > told.share_by_chance
     silence = found.layers["1"].counts["silence"]
@@ -157,7 +158,7 @@ def test_an_utterance_too_short_for_its_text_tells_nothing_of_units(
     long = " ".join(["ni3 hao3"] * 60)
     lines = [f"{u} {long if u == 'utt1' else t}\n" for u, t in TEXTS.items()]
     (data / "text_syllable").write_text("".join(lines))
-    found = look_at_routing(model, read_spoken(data), config, "e", "s", "utt1")
+    found = look_at_routing(model, read_spoken(data, config), config, "e", "s", "utt1")
     assert found.unaligned == ["utt1"] and found.shown.units == []
     layer = found.layers["1"]
     assert layer.counts["tone"].sum() < layer.counts["silence"][0].sum()
@@ -172,7 +173,7 @@ def test_one_expert_for_all_frames_leaves_nothing_to_tell(exp, config, data):
     model = load_model(config, exp / "model.pth")
     for block in model.encoder.backbone.blocks:
         block.feed_forward.gate.router.weight.data.zero_()  # a tie: the first of all
-    found = look_at_routing(model, read_spoken(data), config, "exp", "source")
+    found = look_at_routing(model, read_spoken(data, config), config, "exp", "source")
     for layer in found.layers.values():
         assert layer.entropy == pytest.approx(np.log(3))
         assert dead_experts(layer.loads) == 2
@@ -205,15 +206,15 @@ def test_page_and_picture_are_written(exp, data, capsys):
     assert "Experts by initial in layer" in capsys.readouterr().out
 
 
-def test_the_utterance_to_show_can_be_chosen(exp, data, tmp_path):
-    spoken = read_spoken(data, limit=1, wanted="utt3")
+def test_the_utterance_to_show_can_be_chosen(exp, config, data, tmp_path):
+    spoken = read_spoken(data, config, limit=1, wanted="utt3")
     assert [s.name for s in spoken][-1] == "utt3"
     page = run(exp, data, "--utt", "utt3", "--png", str(tmp_path / "a" / "p.png"))
     assert (tmp_path / "a" / "p.png").is_file() and "a/p.png)" in page
 
 
 def test_utterance_of_a_readable_length_is_shown(model, config, data):
-    found = look_at_routing(model, read_spoken(data), config, "e", "s")
+    found = look_at_routing(model, read_spoken(data, config), config, "e", "s")
     assert found.shown.name == "utt4"  # all are shorter than 2 s: the longest
     units = found.shown.units
     assert [u for u, _, _ in units] == ["ma5"]
@@ -258,9 +259,96 @@ def test_routers_of_u2pp_are_told_of_in_the_order_of_the_layers(tmp_path, data):
     assert alike[: len(layers)] == [f"encoder {name}" for name in layers]
 
 
-def test_a_model_that_spells_in_characters_tells_nothing_of_syllables(tmp_path, data):
-    save_experiment(tmp_path, tiny_u2pp_config())
-    with pytest.raises(
-        ValueError, match="tokens are of type char; .* '--token_type syllable'"
-    ):
-        run(tmp_path, data)
+HANGUL = ["<blank>", "<unk>", "나", "가", "다", "|", "<space>", "<sos/eos>"]
+
+
+@pytest.fixture
+def spelled(data):
+    """The same recordings with texts in characters."""
+    (data / "text_syllable").unlink()
+    table = {u: "가나 다|나가" for u in TEXTS} | {"utt0": "가가 x"}  # x is unknown
+    lines = [f"{utt} {text}\n" for utt, text in table.items()]
+    (data / "text").write_text("".join(lines), encoding="utf-8")
+    return data
+
+
+def test_a_model_that_spells_in_characters_is_told_of_by_its_characters(
+    tmp_path, spelled, recwarn
+):
+    config = tiny_u2pp_config(token_list=HANGUL, token_type="char")
+    save_experiment(tmp_path, config)
+    page = run(tmp_path, spelled)
+    units = [row[1] for row in rows_of(page, "Experts by unit") if row[0] == "0"]
+    assert set(units) <= {"가", "나", "다", "\\", "x", "<space>"} and "가" in units
+    header = page.partition("## What the class of a frame tells")[2].splitlines()
+    assert "| layer | entropy | unit % | silence % |" in header
+    # a font without Hangul draws no empty boxes
+    assert not [w for w in recwarn if "missing from" in str(w.message)]
+
+
+def test_units_are_made_as_the_training_made_them(tmp_path, spelled):
+    config = tiny_u2pp_config(token_list=HANGUL, token_type="char")
+    first = read_spoken(spelled, config)[0]
+    assert first.units == ("가", "가", "<space>", "x")
+    (spelled / "text_plain").write_text("".join(f"{u} 다다\n" for u in TEXTS))
+    named = [["dump/raw/train/text_plain", "text", "text"]]
+    config |= {"train_data_path_and_name_and_type": named}
+    assert read_spoken(spelled, config)[0].units == ("다", "다")
+
+
+def test_what_units_tell_is_counted_over_the_frames_that_are_not_silent(
+    tmp_path, spelled
+):
+    config = tiny_u2pp_config(token_list=HANGUL, token_type="char")
+    save_experiment(tmp_path, config)
+    model = load_model(config, tmp_path / "model.pth")
+    found = look_at_routing(model, read_spoken(spelled, config), config, "e", "s")
+    layer = found.layers["0"]
+    counts, units = layer.counts["unit"], found.classes["unit"]
+    assert counts.shape[0] == len(units) == len(set(units))
+    assert layer.told["unit"].bits == pytest.approx(mutual_information(counts))
+    assert layer.told["unit"].by_chance > 0
+    quiet = layer.counts["silence"].sum(axis=1)[1]
+    assert counts.sum() <= layer.counts["silence"].sum() - quiet
+
+
+def test_experts_in_espnets_own_model_are_looked_at(tmp_path, spelled):
+    config = stock_config()
+    save_experiment(tmp_path, config)
+    page = run(tmp_path, spelled)
+    assert rows_of(page, "Load of the experts") and rows_of(page, "Experts by unit")
+    config["model_conf"] = {"ctc_weight": 0.0}
+    save_experiment(tmp_path / "attention", config)
+    page = run(tmp_path / "attention", spelled)
+    assert "no CTC head" in page and "unit nothing, silence" in page
+
+
+def stock_config():
+    """`model: espnet` with our encoder."""
+    encoder_conf = {
+        "output_size": 16,
+        "attention_heads": 2,
+        "linear_units": 24,
+        "num_blocks": 2,
+        "moe": {"gate": "topk", "num_experts": 3, "top_k": 1},
+    }
+    return tiny_u2pp_config(
+        token_list=HANGUL,
+        token_type="char",
+        model="espnet",
+        model_conf={"ctc_weight": 0.5},
+        encoder="smoe_transformer",
+        encoder_conf=encoder_conf,
+        decoder="transformer",
+        decoder_conf={"attention_heads": 2, "linear_units": 24, "num_blocks": 1},
+    )
+
+
+def test_experts_of_a_decoder_alone_are_refused_in_a_line(tmp_path, spelled):
+    config = stock_config()
+    moe = config["encoder_conf"].pop("moe")
+    config |= {"decoder": "smoe_transformer", "encoder": "smoe_transformer"}
+    config["decoder_conf"] = config["decoder_conf"] | {"moe": moe}
+    save_experiment(tmp_path / "dec", config)
+    with pytest.raises(ValueError, match="dec: its encoder has no experts"):
+        run(tmp_path / "dec", spelled)

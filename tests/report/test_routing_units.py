@@ -2,7 +2,7 @@
 
 import pytest
 
-from espnet_smoe.report.routing_units import ENGLISH, FACTORS, classes_of
+from espnet_smoe.report.routing_units import ENGLISH, FACTORS, classes_of, factors_of
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,13 @@ def test_every_syllable_of_pypinyin_has_a_known_class():
         classes = classes_of(syllable)
         assert set(classes) == set(FACTORS), syllable
         assert all(classes[factor] in FACTORS[factor] for factor in FACTORS)
+
+
+def test_syllables_are_told_by_their_parts_and_other_units_by_themselves():
+    assert factors_of([["ni3", "HH", "OW"], ["<unk>", "shi4"]]).names == FACTORS
+    letters = factors_of([["A", "B"], ["B", "<space>", "<unk>"]])  # capitals, no phones
+    assert letters.names == {"unit": ("B", "A", "<space>")}
+    assert letters.classes_of("A") == {"unit": "A"}
+    assert letters.classes_of("Z") == letters.classes_of("<unk>") == {}
+    pieces = factors_of([["▁the", "s3", "▁cat"]])  # one that looks like a syllable
+    assert set(pieces.names) == {"unit"}

@@ -74,11 +74,14 @@ class Ledger:
         path: The file, columns file, utterance, cause, cure, reason.
         dropped: (corpus, reason) to the number of things that were left out for it.
         kept: The same for utterances that were taken all the same.
+        changed: (corpus, class of characters) to the number of texts that were not in
+            the one Unicode form; they have no lines of their own.
     """
 
     path: Path
     dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
     kept: Counter[tuple[str, str]] = field(default_factory=Counter)
+    changed: Counter[tuple[str, str]] = field(default_factory=Counter)
     shown: int = 0
 
     def __enter__(self) -> Ledger:

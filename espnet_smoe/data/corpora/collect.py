@@ -14,7 +14,7 @@ from espnet_smoe.data.corpora.corpus import Corpus, one_word
 from espnet_smoe.data.corpora.tree import find_corpora, is_unicode, list_tree, nfc
 from espnet_smoe.data.korean import KoreanOptions, normalise
 from espnet_smoe.data.parallel_text import Translations
-from espnet_smoe.data.unicode_text import normalize_unicode
+from espnet_smoe.data.unicode_text import LOST, normalize_unicode
 
 
 def collect(
@@ -54,7 +54,9 @@ def collect(
     ids: set[str] = set()
     raw = _all_entries(roots, fleurs_root, config, ledger)
     for entry in raw:
-        source = entry.text
+        changes: Counter[str] = Counter()
+        source = normalize_unicode(entry.text, changes)
+        ledger.changed.update((entry.corpus, kind) for kind in changes)
         doubts: list[str] = []
         entry.text = normalise(source, options, entry.spoken_first, doubts)
         if _complete(entry, source, ids, ledger):
@@ -94,7 +96,10 @@ def _prefixes(names: list[str]) -> list[str]:
 def _complete(entry: Entry, source: str, ids: set[str], ledger: Ledger) -> bool:
     """Whether an utterance can be used; if not, the ledger says why."""
     where = (entry.label, entry.id)
-    if not normalize_unicode(source):
+    if LOST in source:
+        reason, cause = "lost characters", f"U+FFFD stands for some in '{source}'"
+        cure = "Take the label from its source again"
+    elif not source:
         cure = "Transcribe it or leave it out"
         reason = cause = "empty transcription"
     elif not entry.text:

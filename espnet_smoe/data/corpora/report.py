@@ -24,6 +24,9 @@ def report(sets: dict[str, list[Entry]], ledger: Ledger) -> str:
     lines += ["", "## Left out", "", *_counts(ledger.dropped)]
     lines += ["", "## Taken, but odd", "", *_counts(ledger.kept)]
     lines += ["", f"One line each in {ledger.path}."]
+    if ledger.changed:
+        lines += ["", "## Texts brought to the one Unicode form", ""]
+        lines += _counts(ledger.changed)
     return "\n".join(lines)
 
 

@@ -4,6 +4,7 @@ import copy
 import itertools
 import json
 import os
+import unicodedata
 import zipfile
 
 import numpy as np
@@ -70,6 +71,16 @@ def empty_text(corpus):
     return label(corpus, 2)
 
 
+def unseen_text(corpus):
+    rewrite(label(corpus, 2), lambda c: c["script"].update(scriptTN="\u200b\u3164"))
+    return label(corpus, 2)
+
+
+def lost_characters(corpus):
+    rewrite(label(corpus, 2), lambda c: c["script"].update(scriptTN="안\ufffd하세요"))
+    return label(corpus, 2)
+
+
 def only_marks(corpus):
     rewrite(label(corpus, 2), lambda c: c["script"].update(scriptTN="b/ n/ ."))
     return label(corpus, 2)
@@ -107,6 +118,8 @@ def silence(corpus):
         (no_audio, "label without audio", "no recording fits the label"),
         (no_label, "audio without label", "no label fits the recording"),
         (empty_text, "empty transcription", "empty transcription"),
+        (unseen_text, "empty transcription", "empty transcription"),
+        (lost_characters, "lost characters", "U+FFFD stands for some in '안"),
         (only_marks, "nothing left of the transcription", "only marks in 'b/ n/ .'"),
         (half_json, "unreadable JSON", "not JSON"),
         (no_encoding, "unreadable label", "neither UTF-8 nor CP949"),
@@ -130,6 +143,21 @@ def test_fault_is_named_counted_and_costs_one_utterance(
     assert str(path) in shown.err
     assert f"| 484.금융상담 | {reason} | 1 |" in shown.out
     assert shown.out.strip() == (out / "report.md").read_text(encoding="utf-8").strip()
+
+
+def test_doubtful_readings_are_named_and_unicode_forms_counted(
+    corpus, tmp_path, capsys
+):
+    written = unicodedata.normalize("NFD", "24/7 영업은 3:30 부터")
+    rewrite(label(corpus, 2), lambda c: c["script"].update(scriptTN=written))
+    out = run(tmp_path, *SETS)
+    assert tables(out, "train")["text"]["484-train_0002"] == "24 7 영업은 3시 30분 부터"
+    ((_, utt, cause, _, why),) = problems(out)
+    assert (utt, why) == ("484-train_0002", "doubtful reading")
+    assert cause.endswith("24/7")
+    shown = capsys.readouterr().out
+    assert "| 484.금융상담 | doubtful reading | 1 |" in shown
+    assert "| 484.금융상담 | decomposed characters | 1 |" in shown
 
 
 def test_second_label_of_an_utterance_is_named(tmp_path):

@@ -52,15 +52,16 @@ EXTRAS["test"] = EXTRAS["dev"]
 
 
 class BuildWithRecipes(build_py):
-    """Puts the recipes into the package, for those who have no checkout."""
+    """Puts recipes and changes into the package, for those without a checkout."""
 
     def run(self) -> None:
-        """Build, then copy ``egs2`` without what its stages have made."""
+        """Build, then copy ``egs2`` without what its stages made, and the changes."""
         super().run()
         if not self.editable_mode:
             recipes = runpy.run_path(str(HERE / "espnet_smoe/recipes.py"))
             target = Path(self.build_lib) / "espnet_smoe" / "egs2"
             recipes["copy_clean"](HERE / "egs2", target)
+            self.copy_file(str(HERE / "CHANGELOG.md"), str(target.parent))
 
 
 def read_page() -> str:

@@ -97,7 +97,7 @@ def test_the_source_distribution_is_whole(sdist):
 
 def test_the_wheel_has_types_licence_recipes_and_no_experiments(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert "espnet_smoe/py.typed" in names
+    assert {"espnet_smoe/py.typed", "espnet_smoe/CHANGELOG.md"} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert "espnet_smoe/egs2/mini_koen/smoe1/run.sh" in names
     assert not [name for name in names if "/exp/" in name or name.startswith("tests")]

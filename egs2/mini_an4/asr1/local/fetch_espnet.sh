@@ -8,8 +8,8 @@ set -euo pipefail
 archive=${1:-}
 version=$(python3 -c 'from importlib.metadata import version; print(version("espnet"))' \
     2>/dev/null) || {
-    echo "error: python3 ($(command -v python3)) has no espnet; run 'make venv' and" \
-        "'source .venv/bin/activate' in the root of the repository" >&2
+    echo "error: python3 ($(command -v python3)) has no espnet; activate the environment" \
+        "of the package (in a checkout: make venv && source .venv/bin/activate)" >&2
     exit 1
 }
 root=downloads/espnet-$version

@@ -258,7 +258,8 @@ class Batcher:
     def behind(self) -> float:
         """Seconds that the model is late, where that is too much for more sessions."""
         now = self._clock()
-        return self._lag.at(now) if self._lag.too_much(now) else 0.0
+        too_much = self.feeds and self._lag.too_much(now)
+        return self._lag.at(now) if too_much else 0.0
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -292,7 +293,8 @@ class Batcher:
         if part:
             open_ones = [feed for feed in self.feeds if not feed.ended]
             newest = sorted(reversed(open_ones), key=lambda feed: not feed.fast)
-            for feed in newest[: math.ceil(part * len(newest))]:
+            # one stays: with a model slower than speech it is late, but served
+            for feed in newest[: min(math.ceil(part * len(newest)), len(newest) - 1)]:
                 feed.fail(SessionError(feed.farewell, FULL))
 
     def _step(self, feeds: Sequence[Feed]) -> list[Outcome]:

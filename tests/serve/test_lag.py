@@ -5,11 +5,12 @@ import math
 
 import numpy as np
 import pytest
+from websockets.asyncio.client import connect
 
 from espnet_smoe.serve.batcher import MOST_EVENTS, Batcher
 from espnet_smoe.serve.lag import HALF_LIFE, PATIENCE, Lag
 from espnet_smoe.serve.protocol import SessionError
-from tests.serve.fake import CHUNK, END, RATE, FakeRecogniser, pcm, running, talk
+from tests.serve.fake import CHUNK, END, RATE, FakeRecogniser, hear, pcm, running, talk
 
 QUIET = np.full(CHUNK, 0.25, dtype=np.float32)
 
@@ -60,13 +61,18 @@ def test_a_server_that_is_behind_refuses_until_it_is_not():
 
     async def run():
         async with running(recogniser, clock=recogniser.clock, lag=2.0) as (_, url):
-            assert (await talk(url, pcm(0.1), END))[1] == 1000
-            messages, code = await talk(url)
-            assert code == 1013
-            assert messages[0]["message"].endswith("s behind; try again later")
-            assert len(messages) == 1
-            recogniser.now += 60
-            assert (await talk(url, END))[1] == 1000
+            async with connect(url) as first:
+                await first.send(pcm(0.1))
+                await first.recv()
+                messages, code = await talk(url)
+                assert code == 1013
+                assert messages[0]["message"].endswith("s behind; try again later")
+                assert len(messages) == 1
+                recogniser.now += 60
+                assert (await talk(url, END))[1] == 1000
+                await first.send(END)
+                assert (await hear(first))[1] == 1000
+            assert (await talk(url, END))[1] == 1000  # behind, but nobody is there
 
     asyncio.run(run())
 
@@ -135,6 +141,11 @@ def test_the_newest_sessions_go_until_the_model_keeps_up():
 
 def test_a_model_that_keeps_up_ends_nobody():
     assert set(outcomes(seconds=0.2).values()) == {None}
+
+
+def test_the_last_session_stays_however_slow_the_model_is():
+    ended = outcomes(seconds=5.0)
+    assert [n for n in range(8) if ended[n] is None] == [0]
 
 
 def test_who_sends_faster_than_speech_goes_first():

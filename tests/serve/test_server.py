@@ -177,7 +177,9 @@ def test_what_fits_the_limit_of_audio_is_still_recognised():
     serve(test, seconds=0.3)
 
 
-@pytest.mark.parametrize("limit", ["seconds", "backlog", "idle", "grace"])
+@pytest.mark.parametrize(
+    "limit", "seconds backlog duration idle frames bytes lag grace".split()
+)
 def test_a_limit_may_be_infinite(limit):
     async def test(server, url):
         messages, code = await talk(url, *GOOD)

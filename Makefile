@@ -22,7 +22,8 @@ ifneq ($(filter -h --help,$(ARGS)),)
 	@$(RUN) $(ARGS)
 else
 	@$(RUN) $(ARGS) --stop_stage 0 >/dev/null
-	@start=$$(date +%s) && .ci/venv && PATH="$(BIN):$$PATH" $(RUN) $(ARGS) \
+	@start=$$(date +%s) && .ci/venv || exit; PATH="$(BIN):$$PATH" $(RUN) $(ARGS) & \
+	trap "kill -TERM $$!; wait $$!; exit 143" TERM INT HUP; wait $$! \
 	&& echo "make demo took $$(( ($$(date +%s) - start) / 60 )) min" \
 	"$$(( ($$(date +%s) - start) % 60 )) s"
 endif

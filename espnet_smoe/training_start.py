@@ -21,6 +21,7 @@ from typing import Any
 from espnet_smoe import provenance, register
 from espnet_smoe.command import run_command
 from espnet_smoe.compat import AbsTask
+from espnet_smoe.processes import hold, is_first
 from espnet_smoe.training_args import training_args
 
 ALLOW = "ESPNET_SMOE_ALLOW_CHANGES"  # the driver's --allow_changes
@@ -61,13 +62,15 @@ def begin(task: type[AbsTask], args: argparse.Namespace) -> None:
         args: Its options.
 
     Raises:
-        ValueError: As `check`.
+        ValueError: As `check`, or another process trains in the folder.
     """
     folder = Path(args.output_dir)
     record = provenance.of_training(args)
     if args.collect_stats:
         provenance.write(folder, record)
         return
+    if is_first():
+        hold(folder)
     history = check(task, args, record)
     old = provenance.read(folder)
     if trained(folder) and old is not None and not history:

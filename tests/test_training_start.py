@@ -1,6 +1,7 @@
 """A checkpoint goes on only with what it was made from; nothing is written before."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import yaml
 from espnet2.tasks.abs_task import AbsTask
 from espnet2.tasks.asr import ASRTask
 
-from espnet_smoe import provenance, register, training_start
+from espnet_smoe import processes, provenance, register, training_start
 from tests.tiny import tiny_config
 
 TABLES = ("wav.scp", "text")
@@ -65,9 +66,13 @@ def words(*more):
 
 
 def start(folder, *more):
-    """What a training does first."""
+    """What a training does first, which then ends."""
     args = ASRTask.get_parser().parse_args(words("--output_dir", str(folder), *more))
-    training_start.begin(ASRTask, args)
+    try:
+        training_start.begin(ASRTask, args)
+    finally:
+        while processes._held:
+            processes._held.pop().close()
 
 
 @pytest.fixture
@@ -79,12 +84,17 @@ def trained(recipe):
     return folder
 
 
+def contents(folder):
+    files = [p for p in folder.rglob("*") if p.is_file() and p.name != processes.LOCK]
+    return {path: path.read_bytes() for path in files}
+
+
 def refused(folder, *more):
     """What is said; nothing may have been written."""
-    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    before = contents(folder)
     with pytest.raises(ValueError) as refusal:
         start(folder, *more)
-    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
+    assert contents(folder) == before
     return str(refusal.value)
 
 
@@ -221,10 +231,12 @@ def test_a_refused_training_never_begins(trained, recipe, monkeypatch, capsys):
     training_start.check_before_training()
     ASRTask.main(cmd=words("--output_dir", str(trained)))
     assert len(started) == 1
+    processes._held.pop().close()
     edit(recipe, model_conf={"ctc_weight": 0.7})
     with pytest.raises(SystemExit, match="1"):
         ASRTask.main(cmd=words("--output_dir", str(trained)))
     assert len(started) == 1
+    processes._held.pop().close()
     assert "error: " in capsys.readouterr().err
 
 
@@ -237,3 +249,23 @@ def test_the_check_alone_is_a_command(trained, recipe):
     assert "Traceback" not in done.stderr
     assert "  model_conf.ctc_weight: 0.3 -> 0.7\n" in done.stderr
     assert json.loads((trained / provenance.RECORD).read_text())
+
+
+def test_two_trainings_never_share_a_folder(recipe):
+    holder = "import sys; from pathlib import Path; from espnet_smoe.processes import *"
+    holder += "; hold(Path('exp')); print('held', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", holder]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as other:
+        assert other.stdout.readline() == "held\n"
+        said = refused(recipe / "exp")
+        assert f"exp is being trained by host {os.uname().nodename}" in said
+        assert f"process {other.pid}, since 2" in said
+        other.stdin.close()
+    start(recipe / "exp")  # the lock died with its process
+
+
+def test_other_ranks_of_a_training_take_no_lock(recipe, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    start(recipe / "exp")
+    assert not (recipe / "exp" / processes.LOCK).exists()

@@ -2,6 +2,8 @@
 # A driver declares its options between two marks, names the stages in `stages`, its
 # whole numbers in `whole` and its switches in `switches`, then sources this file.
 
+. "$(dirname "$(readlink -f "$0")")/../supervise.sh"
+
 me=$0
 command=$(printf '%q ' "$me" "$@")
 
@@ -54,6 +56,23 @@ need() { # need STAGE FILE...
         [ -e "$file" ] || die "$file does not exist; stage $maker makes it (--stage $maker)"
     done
 }
+declare -A locked=()
+lock() { # lock FOLDER: nobody else writes there until this and its jobs have ended
+    local fd status=0
+    [ -z "${locked[$1]:-}" ] || return 0
+    mkdir -p "$1" && : >>"$1/.lock" || die "cannot write to $1; see above"
+    command -v flock >/dev/null || return 0
+    exec {fd}<>"$1/.lock"
+    flock --nonblock --conflict-exit-code 75 "$fd" 2>/dev/null || status=$?
+    if [ "$status" = 75 ]; then
+        die "$1 is in use by $(cat "$1/.lock"); this is host $(uname -n)." \
+            "Wait for it, stop it, or take another folder (--asr_tag, --expdir, --dumpdir)"
+    elif [ "$status" != 0 ]; then
+        log "the disk of $1 has no locks: see to it that nothing else writes there"
+    fi
+    echo "host $(uname -n), process $SUPERVISED_BY, since $(date '+%Y-%m-%dT%H:%M:%S')" >"$1/.lock"
+    locked[$1]=1
+}
 stem() { local name; name=$(basename "$1"); echo "${name%.*}"; }
 
 decoding() { # conf/decode_greedy.yaml: greedy; conf/decode.yaml: default
@@ -66,6 +85,7 @@ decoding() { # conf/decode_greedy.yaml: greedy; conf/decode.yaml: default
 
 local_data() { # stage 1
     log "Stage 1: data"
+    lock "$dumpdir"
     [ -x local/data.sh ] || die "local/data.sh does not exist; it has to write data/{$train_set,$valid_set,$test_sets}"
     # shellcheck disable=SC2086
     PYTHON=$python local/data.sh $local_data_opts
@@ -74,6 +94,7 @@ local_data() { # stage 1
 speed_perturb() { # stage 2
     log "Stage 2: speed perturbation of $train_set with $speed_perturb_factors"
     need 1 "data/$train_set/wav.scp"
+    lock "$dumpdir"
     # shellcheck disable=SC2086
     $python -m espnet_smoe.data.speed_perturb --in "data/$train_set" \
         --out "data/$perturbed" --factors $speed_perturb_factors
@@ -85,6 +106,7 @@ format_audio() { # stage 3
     log "Stage 3: format: check every utterance, audio to 16 kHz mono 16-bit"
     [ -z "$speed_perturb_factors" ] || need 2 "data/$perturbed/wav.scp"
     failed=()
+    lock "$dumpdir"
     for set in $perturbed $valid_set $test_sets; do
         need 1 "data/$set/wav.scp"
         $python -m espnet_smoe.data.prepare --in "data/$set" --out "$org/$set" \
@@ -96,6 +118,7 @@ format_audio() { # stage 3
 
 filter_by_length() { # stage 4
     log "Stage 4: filter by length"
+    lock "$dumpdir"
     for set in $perturbed $valid_set $test_sets; do
         need 3 "$org/$set/wav.scp"
         limits=(--min-seconds "$min_seconds" --max-seconds "$max_seconds")
@@ -114,6 +137,7 @@ collect_statistics() { # stage 10
     # shellcheck disable=SC2086
     need 5 $token_files
     [ -f "$asr_config" ] || die "--asr_config $asr_config does not exist"
+    lock "$stats_dir"
     logdir=$stats_dir/logdir
     # Nothing of earlier statistics stays, or a stop half-way would leave a mixture.
     rm -rf "$logdir" "$stats_dir"/{train,valid,provenance.json}
@@ -167,6 +191,7 @@ train() { # stage 11
     # shellcheck disable=SC2086
     need 5 $token_files
     [ -f "$asr_config" ] || die "--asr_config $asr_config does not exist"
+    lock "$asr_exp"
     launch=()
     distributed=(--multiprocessing_distributed true)
     if [ "$num_nodes" -gt 1 ]; then
@@ -192,9 +217,10 @@ train() { # stage 11
         --output_dir "$asr_exp" $asr_args)
     export ESPNET_SMOE_ALLOW_CHANGES=$allow_changes
     # A checkpoint goes on only with what it was made from; before a log is written.
+    local checker=$python
+    [[ $python != *torchrun* ]] || checker=${python##* } # one process is enough
     ! compgen -G "$asr_exp/*.pth" >/dev/null ||
-        $python -m espnet_smoe.training_start "${training[@]}" || exit 1
-    mkdir -p "$asr_exp"
+        $checker -m espnet_smoe.training_start "${training[@]}" || exit 1
     # shellcheck disable=SC2086
     $cuda_cmd --gpu "$ngpu" --num_nodes "$num_nodes" "$asr_exp/train.log" "${launch[@]}" \
         $python -m espnet_smoe "${training[@]}"
@@ -205,6 +231,7 @@ train() { # stage 11
 pack() { # stage 14
     log "Stage 14: pack"
     need 11 "$asr_exp/config.yaml" "$asr_exp/$inference_model"
+    lock "$asr_exp"
     $python -m espnet_smoe.inference.pack --exp "$asr_exp" --model "$inference_model" \
         --out "$asr_exp/$asr_tag.zip"
 }

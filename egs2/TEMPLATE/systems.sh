@@ -3,6 +3,8 @@
 # system, the defaults of $systems and of the other options that it reads itself, these
 # named in $own; then it sources this file.
 
+. "$(dirname "$(readlink -f run_all.sh)")/../supervise.sh"
+
 command=$(printf '%q ' "$0" "$@")
 seeds=1
 jobs=1

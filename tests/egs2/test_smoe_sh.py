@@ -364,6 +364,14 @@ def test_slurm_submits_an_array_and_reports_the_failing_job(tmp_path, slurm):
     assert "--array=1-3 --partition=small" in submitted
 
 
+def test_output_without_a_last_newline_is_no_failure(tmp_path, slurm):
+    assert slurm("x.log", "printf", "no newline").returncode == 0
+    assert run_job(tmp_path, "local", "y.log", "printf", "no newline").returncode == 0
+    for name in "xy":
+        text = (tmp_path / f"{name}.log").read_text()
+        assert text.endswith("no newline\n# ended with status 0\n")
+
+
 def test_slurm_gets_gpus_and_nodes(tmp_path, slurm):
     result = slurm("--gpu", "4", "--num_nodes", "2", "x.log", "echo", "two words")
     assert result.returncode == 0, result.stderr

@@ -80,6 +80,7 @@ skip=()
 
 if runs 5; then
     log "Stage 5: syllables, words and their readings"
+    lock "$dumpdir"
     sets=()
     for set in $valid_set $test_sets; do
         need 4 "$dumpdir/raw/$set/text"
@@ -92,6 +93,7 @@ fi
 
 if runs 6 && [ -z "$arpa" ]; then
     log "Stage 6: $lm_order-gram language model"
+    lock "$dumpdir"
     need 5 "$langdir/lm_train.txt" "$langdir/words.txt"
     $python -m espnet_smoe.lm.train --text "$langdir/lm_train.txt" --order "$lm_order" \
         --vocab "$langdir/words.txt" --prune "$lm_prune" --out "$lm"
@@ -108,6 +110,7 @@ fi
 
 if runs 8; then
     log "Stage 8: decoding graph $graph"
+    lock "$dumpdir"
     need 5 "$langdir/tokens.txt" "$langdir/lexicon.txt"
     need 6 "$lm"
     $python -m espnet_smoe.inference.graph --tokens "$langdir/tokens.txt" \
@@ -126,6 +129,7 @@ decode_dir() {
 if runs 12; then
     log "Stage 12: decode $test_sets"
     need 11 "$asr_exp/config.yaml" "$asr_exp/$inference_model"
+    lock "$asr_exp"
     for config in $inference_configs; do
         [ -f "$config" ] || die "--inference_configs: $config does not exist"
         for set in $test_sets; do
@@ -143,6 +147,7 @@ fi
 
 if runs 13; then
     log "Stage 13: score $asr_exp"
+    lock "$asr_exp"
     for config in $inference_configs; do
         for set in $test_sets; do
             out=$(decode_dir "$config")/$set

@@ -7,6 +7,7 @@
 # run.sh. A system whose RESULTS.md exists is not made again.
 set -euo pipefail
 cd "$(dirname "$0")"
+. "$(dirname "$(readlink -f run_all.sh)")/../supervise.sh"
 . ./path.sh
 
 command=$(printf '%q ' "$0" "$@")

@@ -99,6 +99,7 @@ model_options() {
 
 if runs 3; then
     log "Stage 3: format: check every utterance, audio to 16 kHz mono 16-bit"
+    lock "$dumpdir"
     [ -z "$speed_perturb_factors" ] || need 2 "data/$perturbed/wav.scp"
     skip=()
     ! "$skip_bad" || skip=(--skip-bad)
@@ -141,6 +142,7 @@ filter() { # filter SET [more options]
 
 if runs 4; then
     log "Stage 4: filter by length"
+    lock "$dumpdir"
     for set in $train_sets; do
         need 3 "$org/$set/wav.scp"
         filter "$set"
@@ -153,6 +155,7 @@ fi
 
 if runs 5; then
     log "Stage 5: $nbpe $bpe_type tokens from the transcripts and translations"
+    lock "$dumpdir"
     texts=$dumpdir/raw/$perturbed
     need 4 "$texts/text" "$valid_dir/text"
     # shellcheck disable=SC2086
@@ -172,6 +175,7 @@ if runs 12; then
     where=(--nj "$nj")
     [ "$ngpu" -eq 0 ] || where=(--device cuda) # one process keeps a GPU busy
     need 11 "$asr_exp/config.yaml" "$asr_exp/$inference_model"
+    lock "$asr_exp"
     [ -f "$inference_config" ] || die "--inference_config $inference_config does not exist"
     for set in $decoded_sets; do
         need 4 "$dumpdir/raw/$set/wav.scp"
@@ -197,6 +201,7 @@ score() { # stage 13
 
 if runs 13; then
     log "Stage 13: score $decode_dir"
+    lock "$asr_exp"
     if runs 14; then # the recipe ends with one table of everything
         need 12 "$decode_dir"
         score >"$decode_dir/score.log"

@@ -100,6 +100,7 @@ skip=()
 
 if runs 5; then
     log "Stage 5: tokens of type $token_type"
+    lock "$dumpdir"
     need 4 "$train_dir/text" "$valid_dir/text"
     if [ "$token_type" = syllable ]; then
         sets=("$valid_dir")
@@ -126,6 +127,7 @@ fi
 if runs 12; then
     log "Stage 12: decode $test_sets"
     need 11 "$asr_exp/config.yaml" "$asr_exp/$inference_model"
+    lock "$asr_exp"
     for config in $inference_configs; do
         [ -f "$config" ] || die "--inference_configs: $config does not exist"
     done
@@ -146,6 +148,7 @@ fi
 
 if runs 13; then
     log "Stage 13: score $asr_exp"
+    lock "$asr_exp"
     tables=()
     for set in $test_sets; do
         decoded=()

@@ -19,10 +19,12 @@ stages() { # stages FIRST LAST [OPTION VALUE]...: those of them that were asked 
     shift 2
     first=$((first > stage ? first : stage))
     last=$((last < stop_stage ? last : stop_stage))
-    [ "$first" -gt "$last" ] ||
-        ./smoe.sh --nbpe 40000 --nbwb_share 0.15 "${arguments[@]}" "$@" \
-            --stage "$first" --stop_stage "$last"
+    [ "$first" -le "$last" ] || return 0
+    ./smoe.sh --nbpe 40000 --nbwb_share 0.15 "${arguments[@]}" "$@" \
+        --stage "$first" --stop_stage "$last" &
+    wait $! # which a signal interrupts
 }
+trap 'kill -TERM $! 2>/dev/null; wait $!; exit 143' TERM INT HUP
 
 ((${#arguments[@]} % 2 == 0)) || exec ./smoe.sh "$@" # --help, or it says what is wrong
 stage=$(given stage 1)

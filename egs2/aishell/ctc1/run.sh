@@ -5,5 +5,5 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-./ctc.sh --speed_perturb_factors '0.9 1.0 1.1' --lang_opts '--inventory full' \
+exec ./ctc.sh --speed_perturb_factors '0.9 1.0 1.1' --lang_opts '--inventory full' \
     --inference_configs 'conf/decode.yaml conf/decode_greedy.yaml' --stop_stage 13 "$@"

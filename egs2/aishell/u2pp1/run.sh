@@ -8,5 +8,5 @@ cd "$(dirname "$0")"
 
 configs='conf/decode_greedy.yaml conf/decode_prefix_beam.yaml'
 configs+=' conf/decode_attention.yaml conf/decode_rescoring.yaml'
-./u2pp.sh --mandarin true --speed_perturb_factors '0.9 1.0 1.1' \
+exec ./u2pp.sh --mandarin true --speed_perturb_factors '0.9 1.0 1.1' \
     --inference_configs "$configs" --chunk_sizes '0 16 8 4' --stop_stage 13 "$@"

@@ -4,4 +4,4 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-./run_all.sh --jobs 2 --lm_text data/lm_text "$@"
+exec ./run_all.sh --jobs 2 --lm_text data/lm_text "$@"

@@ -3,4 +3,4 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-./run_all.sh --jobs 2 --mandarin true "$@"
+exec ./run_all.sh --jobs 2 --mandarin true "$@"

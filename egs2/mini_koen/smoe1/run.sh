@@ -5,5 +5,5 @@ cd "$(dirname "$0")"
 
 # what the driver calls this, where it tells what to try next
 export RECIPE_COMMAND="./run.sh$([ $# -eq 0 ] || printf ' %q' "$@")"
-./smoe.sh --nbpe 500 --test_sets test --nbwb_share 0.3 --asr_config conf/train.yaml \
+exec ./smoe.sh --nbpe 500 --test_sets test --nbwb_share 0.3 --asr_config conf/train.yaml \
     --inference_config conf/decode.yaml "$@"

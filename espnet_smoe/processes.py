@@ -1,0 +1,56 @@
+"""Processes that end with the one that started them, and folders with one writer."""
+
+import ctypes
+import fcntl
+import os
+import signal
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TextIO
+
+LOCK = ".training.lock"
+PR_SET_PDEATHSIG = 1
+_held: list[TextIO] = []  # as long as this process lives
+
+
+def end_with_parent() -> None:
+    """Let the kernel kill this process when its parent has ended; only on Linux."""
+    try:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    except (OSError, AttributeError):
+        pass
+
+
+def is_first() -> bool:
+    """Whether this is the first process of a training, of all machines."""
+    ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID"))
+    return next((rank for rank in ranks if rank), "0") == "0"
+
+
+def hold(folder: Path) -> None:
+    """Keep other trainings out of a folder until this process has ended.
+
+    Args:
+        folder: Made where it is missing.
+
+    Raises:
+        ValueError: Another process trains there; names its host, process and time.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = open(folder / LOCK, "a+", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        raise ValueError(
+            f"{folder} is being trained by {lock.read().strip()}; this is host "
+            f"{os.uname().nodename}. Wait for it, stop it, or take another --output_dir"
+        ) from None
+    except OSError as error:
+        print(f"{folder}: no lock on this disk ({error.strerror})", file=sys.stderr)
+    lock.truncate(0)
+    now = datetime.now().isoformat(timespec="seconds")
+    lock.write(f"host {os.uname().nodename}, process {os.getpid()}, since {now}\n")
+    lock.flush()
+    _held.append(lock)

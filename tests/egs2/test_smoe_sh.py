@@ -1,6 +1,7 @@
 """smoe.sh and run_job: options, errors that name the cure, jobs and their logs."""
 
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -409,3 +410,14 @@ def test_the_whole_recipe_ends_with_one_table_of_everything(recipe):
     (recipe / "calls").unlink()
     assert smoe(recipe, "--stage", "13", "--stop_stage", "13").returncode == 0
     assert "overview" not in (recipe / "calls").read_text()
+
+
+def test_a_slurm_job_that_is_given_up_is_cancelled(tmp_path, slurm):
+    bin_ = tmp_path / "bin"
+    executable(bin_ / "sbatch", 'echo "$@" >sbatch_calls; kill -TERM $PPID; sleep 60\n')
+    executable(bin_ / "scancel", 'echo "$@" >scancel_calls\n')
+    assert slurm("x.log", "true").returncode == 143
+    (name,) = re.findall(
+        r"--job-name=(x\.log-\d+) ", (tmp_path / "sbatch_calls").read_text()
+    )
+    assert (tmp_path / "scancel_calls").read_text() == f"--me --name={name}\n"

@@ -241,7 +241,8 @@ def main(argv: list[str] | None = None) -> int:
     websocket_server()  # missing, it shall be told before the model takes its time
     level = logging.WARNING if args.quiet else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(message)s")
-    logging.getLogger("websockets").setLevel(logging.ERROR)
+    for library in ("asyncio", "websockets"):  # a line for each write to who has gone
+        logging.getLogger(library).setLevel(logging.ERROR)
 
     import torch
 

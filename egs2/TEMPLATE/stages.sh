@@ -166,7 +166,10 @@ collect_statistics() { # stage 10
     for job in $(seq "$jobs"); do
         inputs+=(--input_dir "$logdir/stats.$job")
     done
-    $python -m espnet2.bin.aggregate_stats_dirs "${inputs[@]}" --output_dir "$stats_dir"
+    # its command line, all that it says when it succeeds, is of no use on a terminal
+    $python -m espnet2.bin.aggregate_stats_dirs "${inputs[@]}" \
+        --output_dir "$stats_dir" 2>"$logdir/aggregate.log" ||
+        { cat "$logdir/aggregate.log" >&2; die "stage 10 could not sum up the statistics"; }
     ! [ -f "$logdir/stats.1/provenance.json" ] ||
         cp "$logdir/stats.1/provenance.json" "$stats_dir"
 }

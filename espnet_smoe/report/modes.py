@@ -38,14 +38,14 @@ class Decoding:
     """One mode at one chunk size, the mean over a system's trainings.
 
     Attributes:
-        scores: Metric -> percent, of the whole test set.
+        scores: Metric -> percent, of the whole test set; None where it has no words.
         rtf: Computing seconds a second of audio; None where unknown.
         latency: Seconds from the end of an utterance to its text, median and 95th
             percentile; None where unknown.
         chunk_seconds: Speech in a chunk; 0 without chunks, None where unknown.
     """
 
-    scores: dict[str, float]
+    scores: dict[str, float | None]
     rtf: float | None
     latency: tuple[float, float] | None
     chunk_seconds: float | None
@@ -105,11 +105,15 @@ def _mean(folders: Sequence[Path]) -> Decoding:
     rtfs = [info.get("rtf") for info in infos]
     waits = [info.get("latency_seconds") for info in infos]
     return Decoding(
-        {m: sum(s[m] for s in scores) / len(scores) for m in list(scores[0])[:2]},
+        {m: _score([s[m] for s in scores]) for m in list(scores[0])[:2]},
         None if None in rtfs else sum(rtfs) / len(rtfs),
         None if None in waits else (_average(waits, "p50"), _average(waits, "p95")),
         infos[0].get("chunk_seconds"),
     )
+
+
+def _score(values: Sequence[float | None]) -> float | None:
+    return None if None in values else sum(values) / len(values)
 
 
 def _average(waits: Sequence[dict[str, float]], key: str) -> float:
@@ -163,7 +167,8 @@ def _head(size: int, decodings: Decodings) -> str:
 def _cell(decoding: Decoding | None) -> str:
     if decoding is None:
         return "-"
-    scores = " / ".join(f"{value:.2f}" for value in decoding.scores.values())
+    values = decoding.scores.values()
+    scores = " / ".join("-" if v is None else f"{v:.2f}" for v in values)
     lines = [scores, f"RTF {factor(decoding.rtf)}"]
     if decoding.latency:
         lines.append(" / ".join(f"{1000 * s:.0f}" for s in decoding.latency) + " ms")

@@ -3,12 +3,17 @@ from pathlib import Path
 
 import pytest
 
-from espnet_smoe.report import compare
+from espnet_smoe.report import bootstrap, compare
 from espnet_smoe.report.bootstrap import holm, paired_p_value
 from espnet_smoe.report.layout import duration, p_value, relative_change
 from espnet_smoe.report.scores import METRICS
 from espnet_smoe.report.system import find_data
 from tests.report.conftest import write_table
+
+
+@pytest.fixture(autouse=True)
+def fewer_resamples(monkeypatch):
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 2000)
 
 
 def run(recipe, *tags, **options):

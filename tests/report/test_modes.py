@@ -76,6 +76,16 @@ def test_seeds_of_a_system_are_averaged(tmp_path):
     assert "| greedy | 11.00<br>RTF 0.040<br>6 / 2250 ms |" in text
 
 
+def test_a_set_without_words_has_no_scores(tmp_path):
+    folder = experiment(tmp_path, "dense", SCORES)
+    for path in folder.glob("*/test/scores.json"):
+        found = json.loads(path.read_text())
+        found["words"]["all"]["cer_no_space"] |= dict.fromkeys(("value", "low", "high"))
+        path.write_text(json.dumps(found))
+    text = tables(tmp_path, folder)
+    assert "| rescoring | -<br>RTF 0.020 | - |" in text
+
+
 def test_a_latency_that_one_seed_lacks_is_not_shown(tmp_path):
     seeds = [experiment(tmp_path, f"moe_seed{i}", SCORES) for i in (1, 2)]
     path = seeds[1] / "decode_greedy_full/test/decode.json"

@@ -1,8 +1,8 @@
 """The hypotheses of a decoding folder: of our recipes, or of ESPnet's own asr.sh.
 
-Ours holds ``hyp.<task>``. ESPnet's holds ``text`` and, once it is scored,
-``score_wer/{hyp,ref}.trn``, which tell the references too where the data directory is
-no longer there.
+Ours holds ``hyp.<task>``. ESPnet's holds ``text``, put together from those of the jobs
+in ``logdir``, and, once it is scored, ``score_wer/{hyp,ref}.trn``, which tell the
+references too where the data directory is no longer there.
 """
 
 import re
@@ -20,7 +20,8 @@ TASKS = {
     "words": ("text", ("cer_no_space",)),
     "units": ("text_syllable", ("ser",)),
 }
-ESPNET_TEXT = "text"
+# Of asr.sh after stage 12 and before its end, and of espnet2.bin.asr_inference alone.
+ESPNET_TEXTS = ("text", "logdir/output.*/1best_recog/text", "1best_recog/text")
 TRN = ("score_wer", ".")  # where hyp.trn and ref.trn may be
 # sclite's id is (speaker-utterance), and in Kaldi's data utterances begin with speakers
 TRN_LINE = re.compile(r"(?P<text>.*?)\s*\((?P<id>[^()\s]+)\)\s*")
@@ -46,8 +47,8 @@ class Decoded:
 
 def is_decoded(folder: Path) -> bool:
     """Whether a folder holds hypotheses."""
-    names = [*(f"hyp.{task}" for task in TASKS), ESPNET_TEXT]
-    return any((folder / name).is_file() for name in names) or bool(_trn(folder))
+    ours = any((folder / f"hyp.{task}").is_file() for task in TASKS)
+    return ours or bool(_texts(folder)) or bool(_trn(folder))
 
 
 def read_decoded(folder: Path, data: Path | None) -> tuple[dict[str, Decoded], list]:
@@ -76,13 +77,24 @@ def read_decoded(folder: Path, data: Path | None) -> tuple[dict[str, Decoded], l
         decoded = {t: Decoded(read_text(path, cure), path) for t, path in paths.items()}
         return decoded, [task for task in tasks if task not in TASKS]
     has_references = data is not None and (data / TASKS["asr"][0]).is_file()
-    text, trn = folder / ESPNET_TEXT, _trn(folder)
-    if text.is_file() and (has_references or trn is None):
-        return {"asr": Decoded(read_text(text, cure), text)}, []
+    texts, trn = _texts(folder), _trn(folder)
+    if texts and (has_references or trn is None):
+        hypotheses: dict[str, str] = {}
+        for path in texts:
+            hypotheses |= read_text(path, cure)
+        return {"asr": Decoded(hypotheses, texts[0])}, []
     if trn is not None:
         return {"asr": _read_trn_pair(trn)}, []
-    files = ", ".join([*(f"hyp.{task}" for task in TASKS), ESPNET_TEXT])
+    files = ", ".join([*(f"hyp.{task}" for task in TASKS), *ESPNET_TEXTS])
     raise ValueError(f"{folder} holds none of {files}: {cure}")
+
+
+def _texts(folder: Path) -> list[Path]:
+    """Files of hypotheses that ESPnet wrote: one, or one a job."""
+    for pattern in ESPNET_TEXTS:
+        if found := sorted(folder.glob(pattern)):
+            return found
+    return []
 
 
 def _trn(folder: Path) -> Path | None:

@@ -251,6 +251,22 @@ def test_decodings_of_espnets_own_script_are_scored(recipe, espnet):
     assert "Sum/Avg" in (folder / "score_wer/alignment.txt").read_text()
 
 
+def test_a_decoding_that_lies_in_the_logs_of_its_jobs_is_scored(recipe, espnet):
+    folder, data = espnet
+    lines = (folder / "text").read_text().splitlines(keepends=True)
+    (folder / "text").unlink()
+    for job, some in ((1, lines[:20]), (2, lines[20:])):
+        path = folder / f"logdir/output.{job}/1best_recog/text"
+        path.parent.mkdir(parents=True)
+        path.write_text("".join(some))
+    score.main(["--hyp", str(folder), "--data", str(data)])
+    wer = json.loads((folder / "scores.json").read_text())["asr"]["all"]["wer"]
+    assert wer["value"] == run(recipe)["asr"]["all"]["wer"]["value"]
+    path.write_text("".join(lines[21:]))  # an utterance that was not decoded
+    with pytest.raises(SystemExit, match="no hypothesis for .* spk8-utt020"):
+        score.main(["--hyp", str(folder), "--data", str(data)])
+
+
 def test_a_decoding_without_references_asks_for_the_data(recipe, espnet):
     folder, _ = espnet
     (folder / "score_wer/ref.trn").unlink()

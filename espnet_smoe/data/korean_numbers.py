@@ -71,6 +71,8 @@ NUMBERS = re.compile(NUMBER)
 BESIDE_LATIN = re.compile(r"[A-Za-z][0-9]+|[0-9]+[A-Za-z]+")
 ROMAN = re.compile(r"(?<=제)([IVX]+)(?=\s?[장절부편권기회차])")
 ENGLISH_ORDINALS = {"1st": "퍼스트", "2nd": "세컨드", "3rd": "서드"}
+QUARTER = re.compile(r"(?<![0-9])([1-4])[/·]4\s?분기")  # 일사분기
+NUMERO = re.compile(r"(?<![A-Za-z])[Nn]o\.\s?(?=[0-9])")
 SAID_TWICE = re.compile(r"([시초분]속)\s*\1")  # 시속 60km/h
 PER_TIME = {"h": "시", "hr": "시", "s": "초", "sec": "초", "min": "분"}
 LENGTHS = frozenset({"km", "m", "cm", "mm", "mile", "ft"})
@@ -172,6 +174,7 @@ def read_signs(text: str, spell: bool, doubts: Doubts | None = None) -> str:
     """
     text = ROMAN.sub(lambda match: str(roman(match[1])), text)
     text = text.replace("㈜", " 주식회사 ").replace("№", " 넘버 ")
+    text = NUMERO.sub("넘버 ", QUARTER.sub(r"\1사분기", text))
     text = read_rates(
         typed_powers(text), lambda *rate: _rate(*rate, gap=" " if spell else "")
     )

@@ -58,7 +58,8 @@ DOTTED = re.compile(r"(?<![0-9.])[0-9]+(?:\.[0-9]+){2,}(?![0-9])")
 SIGN_AFTER_CURRENCY = re.compile(rf"([{CURRENCY_SIGNS}])\s?-(?=[0-9])")
 BARE_DECIMALS = re.compile(r"(?<![\w.])\.(?=[0-9])")  # .5
 WAVE = re.compile(
-    rf"({NUMBER}\s?[^\s0-9~]{{0,5}})\s?~\s?(?=-?[{CURRENCY_SIGNS}]?[0-9])"
+    rf"({NUMBER}\s?[^\s0-9~]{{0,5}})\s?~\s?"
+    rf"(?=(?:오전|오후|새벽|밤|上午|下午|晚上|早上|凌晨|次日)?\s?-?[{CURRENCY_SIGNS}]?[0-9])"
 )
 DEGREES = "(?:℃|°C|℉|°F|°|도|度|摄氏度)"
 SIGNED = re.compile(
@@ -87,6 +88,9 @@ LEFT_OVER = re.compile(
     rf"(?<=[0-9])\s?[{re.escape(BESIDE_DIGIT)}]|[{re.escape(BESIDE_DIGIT)}]\s?(?=[0-9])"
     r"|(?<=[0-9])[·・‧](?=[0-9])|(?<=[A-Za-z0-9])\s?[+=<>]\s?(?=[A-Za-z0-9])"
 )
+# Without digits: signs that may stand for a word, but often for none.
+JOINING_WORDS = re.compile(rf"(?<=[{HANGUL_OR_HANZI}])[~-](?=[{HANGUL_OR_HANZI}])")
+ALONE = re.compile(r"[@#=]|(?<![A-Za-z])&|&(?![A-Za-z])|(?<=[A-Za-z])\+")
 CONTEXT = 8  # characters about a doubt
 
 
@@ -168,7 +172,10 @@ def read_forms(text: str, speech: Speech, doubts: Doubts | None = None) -> str:
     text = ABOUT.sub(speech.operators["≈"].lstrip(), text)
     text = ROOT.sub(speech.root, text)
     doubts += ENGLISH_ORDINAL.findall(text) + LEADING_ZERO.findall(text)
-    places = {match.start() for match in LEFT_OVER.finditer(text)}
+    found = [*LEFT_OVER.finditer(text), *JOINING_WORDS.finditer(text)]
+    if not speech.keeps_symbols:
+        found += ALONE.finditer(text)
+    places = {match.start() for match in found}
     if not speech.keeps_symbols:
         places |= {at for at, char in enumerate(text) if is_unread(char)}
     for at in sorted(places):

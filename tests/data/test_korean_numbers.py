@@ -49,6 +49,8 @@ SPELL = KoreanOptions(dual="written", numbers="spell")
         ("37°30′", "37° 30분", "삼십칠 도 삼십분"),
         ("영하 -5도", "영하 5도", "영하 오도"),
         ("≒3.14", "약 3.14", "약 삼 점 일사"),
+        ("오전 10:00~오후 3:00", "오전 10시에서 오후 3시", "오전 열 시에서 오후 세 시"),
+        ("1/4분기 No.5", "1사분기 넘버 5", "일사분기 넘버 오"),
         ("٣ H₂O", "3 H2O", "삼 H이O"),
     ],
 )
@@ -57,7 +59,7 @@ def test_a_form_is_written_as_it_is_read(written, kept, spelled):
     assert normalise(written, SPELL) == spelled
 
 
-@pytest.mark.parametrize("text", ["5㎏, 3:30", "3번째 2024-10-03 아", "말"])
+@pytest.mark.parametrize("text", ["5㎏, 3:30", "3번째 2024-10-03 아", "말", "네~ AT&T"])
 def test_what_has_one_reading_is_no_doubt(text):
     doubts = []
     normalise(text, SPELL, doubts=doubts)
@@ -77,6 +79,10 @@ def test_what_has_one_reading_is_no_doubt(text):
         ("5 # 6", "5 # 6"),
         ("5·18", "5·18"),
         ("a+b", "a+b"),
+        ("월~금", "월~금"),
+        ("A+ 받음", "A+ 받음"),
+        ("낮&밤", "낮&밤"),
+        ("a@b.kr", "a@b.kr"),
         ("4th", "4th"),
     ],
 )

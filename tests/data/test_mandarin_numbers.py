@@ -53,7 +53,13 @@ def test_a_form_is_written_as_it_is_read(written, read):
 
 @pytest.mark.parametrize(
     "text, doubt",
-    [("24/7", "24/7"), ("图-154", "图-154"), ("比分5-3", "5-3"), ("5#", "5#")],
+    [
+        ("24/7", "24/7"),
+        ("图-154", "图-154"),
+        ("比分5-3", "5-3"),
+        ("5#", "5#"),
+        ("周一~周五", "周一~周五"),
+    ],
 )
 def test_what_may_be_read_otherwise_or_not_at_all_is_told(text, doubt):
     doubts = []

@@ -1,46 +1,114 @@
-"""Long recordings in pieces that a model can take, cut where it is quietest."""
+"""A recording in pieces that a model can take, cut in the pauses of the speech."""
 
-import numpy as np
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from espnet_smoe.inference.audio import SAMPLE_RATE
+from espnet_smoe.inference.speech_activity import Span, SpeechActivity
 
-LONGEST_SECONDS = 30.0  # longest audio in training (S-MoE, Section 3.2)
-SEARCH_SECONDS = 10.0  # a cut lies within the last ten seconds of a piece
-FRAME_SECONDS = 0.05
+LONGEST_SECONDS = 30.0  # where the training does not tell (S-MoE, Section 3.2)
+SHORTEST_LONGEST = 1.0  # seconds; less is no piece to recognise
+PAUSE_SECONDS = 0.4  # parts sentences, though both would fit into one piece
+MARGIN_SECONDS = 0.2  # of pause kept on both sides of a piece
 
 
-def split_audio(
-    wave: np.ndarray, longest_seconds: float = LONGEST_SECONDS
-) -> list[tuple[int, int]]:
-    """Cut a recording into pieces.
+@dataclass(frozen=True)
+class Cut(Span):
+    """A piece of a recording.
+
+    Attributes:
+        in_speech: It begins in the middle of speech that has no pause.
+    """
+
+    in_speech: bool = False
+
+
+def cut_at_pauses(
+    activity: SpeechActivity, longest_seconds: float = LONGEST_SECONDS
+) -> list[Cut]:
+    """Cut what has been heard into pieces of speech.
 
     Args:
-        wave: ``(samples,)`` at 16 kHz.
+        activity: Has heard the whole recording.
         longest_seconds: Longest piece.
 
     Returns:
-        First sample, and the sample behind the last, of each piece. They join without
-        gaps.
+        Pieces in their order, none overlaps another. All speech is in one of them;
+        what is between them is pause or noise.
+
+    Raises:
+        ValueError: The longest piece is shorter than a second.
 
     Example:
-        >>> split_audio(np.zeros(16000))
-        [(0, 16000)]
+        >>> cut_at_pauses(SpeechActivity())
+        []
     """
+    check_longest(longest_seconds)
     longest = int(longest_seconds * SAMPLE_RATE)
-    window = min(int(SEARCH_SECONDS * SAMPLE_RATE), longest // 2)
-    pieces, start = [], 0
-    while len(wave) - start > longest:
-        # the rest must not become a piece too short to be recognised
-        stop = min(start + longest, len(wave) - SAMPLE_RATE // 2)
-        cut = stop - window + _quietest(wave[stop - window : stop])
-        pieces.append((start, cut))
+    pieces: list[Cut] = []
+    for sentence in _parted(activity.spans(), int(PAUSE_SECONDS * SAMPLE_RATE)):
+        for together in _at_longest_pauses(sentence, longest):
+            pieces += _in_speech(activity, together[0].start, together[-1].end, longest)
+    return _with_margins(pieces, activity.samples, longest)
+
+
+def check_longest(seconds: float) -> None:
+    """Refuse pieces too short to be recognised."""
+    if not seconds >= SHORTEST_LONGEST:
+        raise ValueError(
+            f"the longest piece must be at least {SHORTEST_LONGEST:g} s, got {seconds}"
+        )
+
+
+def _parted(spans: Sequence[Span], pause: int) -> list[list[Span]]:
+    """Spans with shorter pauses between them together."""
+    groups: list[list[Span]] = []
+    for span in spans:
+        if groups and span.start - groups[-1][-1].end < pause:
+            groups[-1].append(span)
+        else:
+            groups.append([span])
+    return groups
+
+
+def _at_longest_pauses(spans: list[Span], longest: int) -> list[list[Span]]:
+    """Halve at the longest pause until every group fits, or has no pause."""
+    if len(spans) == 1 or spans[-1].end - spans[0].start <= longest:
+        return [spans]
+    pauses = [after.start - before.end for before, after in zip(spans, spans[1:])]
+    here = pauses.index(max(pauses)) + 1
+    halves = spans[:here], spans[here:]
+    return [group for half in halves for group in _at_longest_pauses(half, longest)]
+
+
+def _in_speech(
+    activity: SpeechActivity, start: int, end: int, longest: int
+) -> list[Cut]:
+    """Speech without a pause in parts of about one length, cut where it is quietest."""
+    parts = []
+    while end - start > longest:
+        count = math.ceil((end - start) / longest)
+        ideal = (end - start) / count
+        first = max(start + int(0.7 * ideal), end - (count - 1) * longest)
+        last = min(start + int(1.3 * ideal), start + longest)
+        cut = min(max(activity.quietest(first, last), first), last)
+        parts.append(Cut(start, cut, bool(parts)))
         start = cut
-    return [*pieces, (start, len(wave))]
+    return [*parts, Cut(start, end, bool(parts))]
 
 
-def _quietest(wave: np.ndarray) -> int:
-    """Middle of the frame with the least energy; the last of equals."""
-    size = int(FRAME_SECONDS * SAMPLE_RATE)
-    frames = wave[: len(wave) // size * size].reshape(-1, size)
-    energy = np.square(frames, dtype=np.float64).sum(axis=1)
-    return (len(energy) - 1 - int(energy[::-1].argmin())) * size + size // 2
+def _with_margins(pieces: Sequence[Cut], samples: int, longest: int) -> list[Cut]:
+    """Each piece with some of the pauses around it, at most half of each."""
+    margin = int(MARGIN_SECONDS * SAMPLE_RATE)
+    borders = [0, *(x for p in pieces for x in (p.start, p.end)), samples]
+    wide = []
+    for i, piece in enumerate(pieces):
+        spare = (longest - (piece.end - piece.start)) // 2
+        before, after = piece.start - borders[2 * i], borders[2 * i + 3] - piece.end
+        before = before if i == 0 else before // 2
+        after = after if i == len(pieces) - 1 else after // 2
+        start = piece.start - min(margin, spare, before)
+        end = piece.end + min(margin, spare, after)
+        wide.append(Cut(start, end, piece.in_speech))
+    return wide

@@ -1,13 +1,21 @@
 """Recordings of any length: in pieces through the model, and joined again."""
 
+from __future__ import annotations
+
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from espnet_smoe.inference.audio import SAMPLE_RATE
-from espnet_smoe.inference.speech_to_text import Result, SpeechToText
-from espnet_smoe.inference.split import split_audio
+from espnet_smoe.inference.result import Result
+from espnet_smoe.inference.speech_activity import SpeechActivity
+from espnet_smoe.inference.split import Cut, cut_at_pauses, cut_in_parts
+
+if TYPE_CHECKING:
+    from espnet_smoe.inference.speech_to_text import SpeechToText
 
 
 @dataclass(frozen=True)
@@ -32,31 +40,83 @@ def decode_long(
     bandwidths: Sequence[str],
     names: Sequence[str],
 ) -> list[list[Piece]]:
-    """Decode recordings; those over 30 s are cut where they are quietest.
+    """Decode recordings; those longer than any in training are cut in their pauses.
 
     Args:
         speech_to_text: The model.
         waves: ``(samples,)`` each, at 16 kHz.
         tasks: Names.
         bandwidths: One for each.
-        names: Of the recordings, for error messages.
+        names: Of the recordings, for messages.
 
     Returns:
-        Of each recording its pieces.
+        Of each recording its pieces; none where nobody speaks.
     """
-    spans = [split_audio(wave) for wave in waves]
+    cuts = [
+        pieces_of(speech_to_text, heard(wave), name, len(wave))
+        for wave, name in zip(waves, names)
+    ]
     found = iter(
-        speech_to_text(
-            [wave[a:b] for wave, cuts in zip(waves, spans) for a, b in cuts],
+        speech_to_text.recognise(
+            [
+                wave[c.start : c.end]
+                for wave, of_one in zip(waves, cuts)
+                for c in of_one
+            ],
+            [label for label, of_one in zip(bandwidths, cuts) for _ in of_one],
             tasks,
-            [label for label, cuts in zip(bandwidths, spans) for _ in cuts],
-            names=[name for name, cuts in zip(names, spans) for _ in cuts],
+            [name for name, of_one in zip(names, cuts) for _ in of_one],
         )
     )
     return [
-        [Piece(a / SAMPLE_RATE, b / SAMPLE_RATE, next(found)) for a, b in cuts]
-        for cuts in spans
+        [Piece(c.start / SAMPLE_RATE, c.end / SAMPLE_RATE, next(found)) for c in of_one]
+        for of_one in cuts
     ]
+
+
+def heard(wave: np.ndarray) -> SpeechActivity:
+    """The activity in a whole wave ``(samples,)`` at 16 kHz."""
+    activity = SpeechActivity()
+    activity.accept(wave)
+    return activity
+
+
+def pieces_of(
+    speech_to_text: SpeechToText,
+    activity: SpeechActivity,
+    name: str,
+    whole_samples: int = 0,
+) -> list[Cut]:
+    """What of a recording to decode, piece by piece.
+
+    Args:
+        speech_to_text: Knows the longest piece, and whether silence is left out.
+        activity: Has heard the recording.
+        name: Of the recording, for the warning where speech has no pause.
+        whole_samples: A recording of so many samples, if it is not too long, is an
+            utterance that somebody has cut already: it stays whole.
+    """
+    longest = speech_to_text.longest_seconds
+    cuts = cut_at_pauses(activity, longest)
+    if not cuts and not speech_to_text.detect_speech:
+        cuts = cut_in_parts(activity, 0, activity.samples, longest)
+    if not cuts:
+        logging.info("%s: nobody speaks", name)
+        return []
+    if 0 < whole_samples <= longest * SAMPLE_RATE:
+        return [Cut(0, whole_samples)]
+    without = [cut for cut in cuts if cut.in_speech]
+    if without:
+        logging.warning(
+            "%s: at %s s speech goes on for more than %.1f s without a pause, longer "
+            "than any in training, and was cut where it is quietest; words there may "
+            "be wrong",
+            name,
+            ", ".join(f"{c.start / SAMPLE_RATE:.1f}" for c in without[:5])
+            + (f" and {len(without) - 5} more" if len(without) > 5 else ""),
+            longest,
+        )
+    return cuts
 
 
 def joined(task: str, pieces: Sequence[Piece]) -> str:

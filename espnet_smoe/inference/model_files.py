@@ -8,11 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import nn
 
 from espnet_smoe import register
+from espnet_smoe.inference.config_files import read_config
 from espnet_smoe.inference.device import check_device
+
+__all__ = [
+    "find_checkpoint",
+    "load_checkpoint",
+    "load_model",
+    "model_files",
+    "read_config",
+]
 
 CHECKPOINTS = (
     "model.pth",
@@ -21,7 +29,6 @@ CHECKPOINTS = (
     "valid.loss_ctc.ave.pth",  # models without a decoder
     "valid.loss_ctc.best.pth",
 )
-FILE_KEYS = (("bpemodel",), ("token_list",), ("normalize_conf", "stats_file"))
 MANY = 5  # keys that an error message lists
 
 
@@ -80,47 +87,6 @@ def find_checkpoint(
     raise ValueError(
         f"{folder} holds none of {', '.join(CHECKPOINTS)}; stage 11 of the recipe "
         f"writes one, or name it with {options}"
-    )
-
-
-def read_config(path: str | Path) -> dict[str, Any]:
-    """Read a training configuration; its relative paths become ones that exist.
-
-    A path counts from the current folder, as ESPnet writes it, or else from the
-    configuration's own.
-
-    Raises:
-        ValueError: The file is missing or no training configuration, or a file that it
-            names is missing.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist; stage 11 of the recipe writes it")
-    config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(config, dict) or "token_list" not in config:
-        raise ValueError(
-            f"{path} is no training configuration; give the config.yaml that training "
-            "wrote into the experiment's folder"
-        )
-    for *parents, key in FILE_KEYS:
-        section = config
-        for parent in parents:
-            section = section.get(parent) or {}
-        if isinstance(section.get(key), str):
-            name = ".".join([*parents, key])
-            section[key] = str(_existing(section[key], path, name))
-    return config
-
-
-def _existing(value: str, config: Path, key: str) -> Path:
-    places = [Path(value), config.parent / value, config.parent / Path(value).name]
-    for place in places:
-        if place.is_file():
-            return place
-    raise ValueError(
-        f"{config}: {key} names {value}, which is neither in the current folder nor "
-        f"beside the configuration; run from the recipe's folder or copy it to "
-        f"{config.parent}"
     )
 
 

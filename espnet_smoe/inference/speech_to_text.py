@@ -1,9 +1,9 @@
 """SpeechToText: waveforms to a text for each task, with a trained model."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Number
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from espnet_smoe.data.tokenizer import load_tokenizer
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
+from espnet_smoe.inference import confidence
 from espnet_smoe.inference.audio import (
     SAMPLE_RATE,
     as_waveforms,
@@ -18,36 +19,19 @@ from espnet_smoe.inference.audio import (
     to_16khz,
 )
 from espnet_smoe.inference.beam_search import PromptBeamSearch
+from espnet_smoe.inference.config_files import trained_seconds
 from espnet_smoe.inference.espnet_search import ESPnetBeamSearch
 from espnet_smoe.inference.hypotheses import Hypothesis
+from espnet_smoe.inference.long import decode_long
 from espnet_smoe.inference.model_files import load_model, model_files, read_config
 from espnet_smoe.inference.options import SearchOptions
 from espnet_smoe.inference.packed import pack_linears
-from espnet_smoe.inference.split import LONGEST_SECONDS
-from espnet_smoe.inference.stream_events import TimedToken
+from espnet_smoe.inference.result import Result, join_results
+from espnet_smoe.inference.split import LONGEST_SECONDS, SHORTEST_LONGEST, check_longest
 from espnet_smoe.options import nearest
 
+__all__ = ["AUTO", "Result", "SpeechToText"]
 AUTO = "auto"
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a task makes of an utterance.
-
-    Attributes:
-        text: The text.
-        tokens: Its pieces.
-        score: Log probability.
-        nbest: The best hypotheses as (text, score), the first of them this one.
-        timed: The pieces with the time and the confidence of each, where the model
-            tells them; seconds of the waveform.
-    """
-
-    text: str
-    tokens: tuple[str, ...]
-    score: float
-    nbest: tuple[tuple[str, float], ...] = ()
-    timed: tuple[TimedToken, ...] = ()
 
 
 class SpeechToText:
@@ -68,6 +52,10 @@ class SpeechToText:
             tokens.
         nbest: Hypotheses in `Result.nbest`.
         batch_size: Utterances decoded together.
+        longest_seconds: Longer recordings are cut in their pauses; None for the longest
+            utterance of training, or `LONGEST_SECONDS` where that is not known.
+        detect_speech: Give no text where nobody speaks; else the model says what it
+            makes of silence and noise, too.
 
     Raises:
         ValueError: A file is missing, the checkpoint does not fit the configuration, or
@@ -91,6 +79,8 @@ class SpeechToText:
         minlenratio: float = 0.0,
         nbest: int = 1,
         batch_size: int = 8,
+        longest_seconds: float | None = None,
+        detect_speech: bool = True,
     ):
         options = SearchOptions(beam_size, ctc_weight, maxlenratio, minlenratio)
         if not 1 <= nbest <= beam_size or batch_size < 1:
@@ -104,6 +94,7 @@ class SpeechToText:
                 f"{train_config}: 'model: {config.get('model')}' has no tasks; take "
                 "U2PPSpeechToText for 'model: u2pp', decode_ctc for 'model: speech_moe'"
             )
+        self._set_pieces(train_config, config, longest_seconds, detect_speech)
         self.model = load_model(config, model_file, device)
         self.tokenizer = load_tokenizer(config["bpemodel"])
         self.device, self.nbest, self.batch_size = device, nbest, batch_size
@@ -141,37 +132,59 @@ class SpeechToText:
         sample_rate: int | Sequence[int] = SAMPLE_RATE,
         names: Sequence[str] | None = None,
     ) -> list[dict[str, Result]]:
-        """Decode recordings.
+        """Decode recordings of any length.
 
         Args:
-            waveforms: ``(samples,)`` each, mono, at most 30 s: floats within
-                [-1, 1], or integers, which are scaled by their type. A single one
-                counts as a list of one.
+            waveforms: ``(samples,)`` each, mono: floats within [-1, 1], or integers,
+                which are scaled by their type. Those longer than `longest_seconds` are
+                cut in their pauses and their texts joined. A single one counts as a
+                list of one.
             tasks: Names, or one name; all tasks of the model when None.
             bandwidth: ``auto`` or a label, one for all or one for each.
             sample_rate: Hz, one for all or one for each.
-            names: Of the recordings, for error messages.
+            names: Of the recordings, for messages.
 
         Returns:
-            For each waveform a `Result` for each task.
+            For each waveform a `Result` for each task; an empty one where nobody
+            speaks.
 
         Raises:
-            ValueError: Unknown task or bandwidth; a waveform that is empty, too long,
-                broken, or of another scale.
+            ValueError: Unknown task or bandwidth; a waveform that is empty, broken, or
+                of another scale.
         """
         tasks = self.check_tasks(tasks)
         waveforms = as_waveforms(waveforms)
         names = names or [f"waveform {i}" for i in range(len(waveforms))]
         rates = _for_each(sample_rate, len(waveforms), "sample_rate")
         waves = [to_16khz(w, r, n) for w, r, n in zip(waveforms, rates, names)]
-        for wave, name in zip(waves, names):
-            if len(wave) > LONGEST_SECONDS * SAMPLE_RATE:
-                raise ValueError(
-                    f"{name}: {len(wave) / SAMPLE_RATE:.1f} s; at most "
-                    f"{LONGEST_SECONDS:.0f} s can be decoded at once; cut it as "
-                    "espnet_smoe.inference.split does"
-                )
         labels = self._labels(bandwidth, waves, rates, names)
+        found = decode_long(self, waves, tasks, labels, names)
+        return [
+            {
+                task: join_results(
+                    [piece.results[task] for piece in pieces],
+                    [piece.start for piece in pieces],
+                )
+                for task in tasks
+            }
+            for pieces in found
+        ]
+
+    def recognise(
+        self,
+        waves: Sequence[np.ndarray],
+        labels: Sequence[str],
+        tasks: Sequence[str],
+        names: Sequence[str],
+    ) -> list[dict[str, Result]]:
+        """Decode pieces of speech as they are, none of them cut or left out.
+
+        Args:
+            waves: ``(samples,)`` each, float32 at 16 kHz, not too long for the memory.
+            labels: Bandwidth of each.
+            tasks: Names.
+            names: Of their recordings, for messages.
+        """
         results: list[dict[str, Result]] = [{} for _ in waves]
         for batch in self._batches([len(w) for w in waves]):
             found = self._decode(
@@ -205,6 +218,20 @@ class SpeechToText:
                 f"{', '.join(known)})"
             )
         return bandwidth
+
+    def _set_pieces(
+        self,
+        train_config: str | Path,
+        config: Mapping[str, Any],
+        longest_seconds: float | None,
+        detect_speech: bool,
+    ) -> None:
+        """Remember what of a recording to decode at once."""
+        if longest_seconds is None:
+            known = trained_seconds(Path(train_config), config) or LONGEST_SECONDS
+            longest_seconds = max(known, SHORTEST_LONGEST)
+        check_longest(longest_seconds)
+        self.longest_seconds, self.detect_speech = longest_seconds, detect_speech
 
     def _labels(
         self,
@@ -241,16 +268,31 @@ class SpeechToText:
         names: Sequence[str],
     ) -> list[dict[str, Result]]:
         encoded, lengths = self._encode(waves, labels, names)
-        results: list[dict[str, Result]] = [{} for _ in waves]
+        nbests: list[dict[str, Sequence[Hypothesis]]] = [{} for _ in waves]
         for together in self._of_one_prompt_length(tasks):
             prompts = [self.model.tasks[task].prompt for task in together]
             ctc_task = self.model.ctc_task
             ctc_prompt = together.index(ctc_task) if ctc_task in together else None
             found = self._search(encoded, lengths, prompts, ctc_prompt)
             for task, of_task in zip(together, found):
-                for result, nbest, name in zip(results, of_task, names):
-                    result[task] = self._result(nbest, task, name)
-        return [{task: result[task] for task in tasks} for result in results]
+                for of_wave, nbest in zip(nbests, of_task):
+                    of_wave[task] = nbest
+        results = []
+        for i, of_wave in enumerate(nbests):
+            log_probs = None
+            if self.model.ctc is not None:  # of one at a time: V numbers a frame
+                row = encoded[i : i + 1, : lengths[i]]
+                log_probs = self.model.ctc.log_softmax(row)[0].float().cpu().numpy()
+            seconds = len(waves[i]) / SAMPLE_RATE
+            results.append(
+                {
+                    task: self._result(
+                        of_wave[task], task, names[i], log_probs, seconds
+                    )
+                    for task in tasks
+                }
+            )
+        return results
 
     def _encode(
         self, waves: Sequence[np.ndarray], labels: Sequence[str], names: Sequence[str]
@@ -277,24 +319,46 @@ class SpeechToText:
             by_length.setdefault(len(self.model.tasks[task].prompt), []).append(task)
         return list(by_length.values())
 
-    def _result(self, nbest: Sequence[Hypothesis], task: str, name: str) -> Result:
+    def _result(
+        self,
+        nbest: Sequence[Hypothesis],
+        task: str,
+        name: str,
+        log_probs: np.ndarray | None,
+        seconds: float,
+    ) -> Result:
+        """Of a wave of so many seconds, of which the CTC head says ``(T, V)``."""
         if not nbest:
             raise ValueError(
                 f"{name}: the search for {task} ended without a hypothesis; lower "
                 "minlenratio or raise maxlenratio"
             )
-        pieces = [
-            tuple(
-                self.model.token_list[t]
-                for t in hypothesis.tokens
-                if t not in self.model.special_ids
-            )
+        ids = [
+            [t for t in hypothesis.tokens if t not in self.model.special_ids]
             for hypothesis in nbest[: self.nbest]
         ]
+        pieces = [tuple(self.model.token_list[t] for t in of_one) for of_one in ids]
         # one line, whatever bytes a model has put together
         texts = [" ".join(self.tokenizer.decode(p).split()) for p in pieces]
         scores = [hypothesis.score for hypothesis in nbest]
-        return Result(texts[0], pieces[0], scores[0], tuple(zip(texts, scores)))
+        blank, timed = self.model.blank_id, ()
+        if log_probs is None:
+            sure = confidence.confidence_of_decoder(nbest[0])
+        elif task == self.model.ctc_task:
+            frame = seconds / max(1, len(log_probs))
+            timed = confidence.heard_tokens(log_probs, ids[0], pieces[0], frame, blank)
+            sure = confidence.confidence_of_tokens(timed)
+        else:
+            heard = confidence.confidence_of_speech(log_probs, blank)
+            sure = heard * confidence.confidence_of_decoder(nbest[0])
+        return Result(
+            texts[0],
+            pieces[0],
+            scores[0],
+            tuple(zip(texts, scores)),
+            timed,
+            sure if texts[0] else None,
+        )
 
     def _build_search(
         self, options: SearchOptions

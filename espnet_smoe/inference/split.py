@@ -10,6 +10,7 @@ from espnet_smoe.inference.speech_activity import Span, SpeechActivity
 LONGEST_SECONDS = 30.0  # where the training does not tell (S-MoE, Section 3.2)
 SHORTEST_LONGEST = 1.0  # seconds; less is no piece to recognise
 PAUSE_SECONDS = 0.4  # parts sentences, though both would fit into one piece
+SHORTEST_PAUSE_SECONDS = 0.05  # shorter ones are within words
 MARGIN_SECONDS = 0.2  # of pause kept on both sides of a piece
 
 
@@ -49,7 +50,7 @@ def cut_at_pauses(
     pieces: list[Cut] = []
     for sentence in _parted(activity.spans(), int(PAUSE_SECONDS * SAMPLE_RATE)):
         for together in _at_longest_pauses(sentence, longest):
-            pieces += _in_speech(activity, together[0].start, together[-1].end, longest)
+            pieces += _in_parts(activity, together[0].start, together[-1].end, longest)
     return _with_margins(pieces, activity.samples, longest)
 
 
@@ -77,12 +78,29 @@ def _at_longest_pauses(spans: list[Span], longest: int) -> list[list[Span]]:
     if len(spans) == 1 or spans[-1].end - spans[0].start <= longest:
         return [spans]
     pauses = [after.start - before.end for before, after in zip(spans, spans[1:])]
+    if max(pauses) < SHORTEST_PAUSE_SECONDS * SAMPLE_RATE:
+        return [spans]
     here = pauses.index(max(pauses)) + 1
     halves = spans[:here], spans[here:]
     return [group for half in halves for group in _at_longest_pauses(half, longest)]
 
 
-def _in_speech(
+def cut_in_parts(
+    activity: SpeechActivity, start: int, end: int, longest_seconds: float
+) -> list[Cut]:
+    """Cut a stretch where it is quietest, speech or not.
+
+    Args:
+        activity: Has heard the whole recording.
+        start: First sample.
+        end: Sample behind the last.
+        longest_seconds: Longest piece.
+    """
+    check_longest(longest_seconds)
+    return _in_parts(activity, start, end, int(longest_seconds * SAMPLE_RATE))
+
+
+def _in_parts(
     activity: SpeechActivity, start: int, end: int, longest: int
 ) -> list[Cut]:
     """Speech without a pause in parts of about one length, cut where it is quietest."""

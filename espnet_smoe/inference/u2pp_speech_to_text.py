@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from espnet_smoe.inference.batch_encoder import BatchEncoder
-from espnet_smoe.inference.ctc_align import align
+from espnet_smoe.inference.confidence import confidence_of_tokens, heard_tokens
 from espnet_smoe.inference.hypotheses import Hypothesis
 from espnet_smoe.inference.model_files import load_model, read_config
-from espnet_smoe.inference.speech_to_text import Result, SpeechToText
-from espnet_smoe.inference.stream_events import TimedToken
+from espnet_smoe.inference.result import Result
+from espnet_smoe.inference.speech_to_text import SpeechToText
 from espnet_smoe.inference.tokens_to_text import joiner
 from espnet_smoe.inference.two_pass import U2PPDecodeOptions, two_pass
 
@@ -29,6 +29,8 @@ class U2PPSpeechToText(SpeechToText):
         model_file: Checkpoint.
         device: Such as ``cpu`` or ``cuda``.
         nbest: Hypotheses in `Result.nbest`.
+        longest_seconds: As of `SpeechToText`.
+        detect_speech: As of `SpeechToText`.
         **options: Those of `U2PPDecodeOptions`, such as ``search`` or ``chunk_size``.
 
     Raises:
@@ -52,6 +54,8 @@ class U2PPSpeechToText(SpeechToText):
         model_file: str | Path,
         device: str = "cpu",
         nbest: int = 1,
+        longest_seconds: float | None = None,
+        detect_speech: bool = True,
         **options: object,
     ):
         self.options = U2PPDecodeOptions.of(options, "options")
@@ -64,6 +68,7 @@ class U2PPSpeechToText(SpeechToText):
             raise ValueError(
                 f"{train_config}: 'model: {config.get('model')}' is not 'model: u2pp'"
             )
+        self._set_pieces(train_config, config, longest_seconds, detect_speech)
         self.join = joiner(config)
         self.model = load_model(config, model_file, device, self.options.int8)
         self.encoder = BatchEncoder(self.model)
@@ -90,14 +95,14 @@ class U2PPSpeechToText(SpeechToText):
         spelt = [[self.model.token_list[t] for t in h.tokens] for h in nbest]
         texts = [self.join(tokens) for tokens in spelt]
         scores = [hypothesis.score for hypothesis in nbest]
-        try:
-            spans = align(log_probs, nbest[0].tokens, self.model.blank_id)
-        except ValueError:  # a decoder that CTC does not check may say more than fits
-            spans = []
-        seconds = self.encoder.frame_seconds
-        timed = tuple(
-            TimedToken(token, s.start * seconds, s.end * seconds, s.confidence)
-            for token, s in zip(spelt[0], spans)
+        # none where a decoder that CTC does not check says more than fits
+        timed = heard_tokens(
+            log_probs,
+            nbest[0].tokens,
+            spelt[0],
+            self.encoder.frame_seconds,
+            self.model.blank_id,
         )
+        sure = confidence_of_tokens(timed) if texts[0] else None
         pairs = tuple(zip(texts, scores))[: self.nbest]
-        return Result(texts[0], tuple(spelt[0]), scores[0], pairs, timed)
+        return Result(texts[0], tuple(spelt[0]), scores[0], pairs, timed, sure)

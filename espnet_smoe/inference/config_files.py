@@ -4,7 +4,9 @@ Nothing here loads torch: packing a model must not.
 """
 
 import json
+import statistics
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from espnet_smoe.data.data_dir import write_lines
 
 FILE_KEYS = (("bpemodel",), ("token_list",), ("normalize_conf", "stats_file"))
 LENGTHS = "lengths.json"  # beside the configuration: how long training speech was
+UTTERANCES = 50  # that tell how those of training begin and end
 SAMPLE_RATE = 16000  # Hz, where the configuration's front-end does not say another
 
 
@@ -92,37 +95,84 @@ def _beside(value: str, config: Path) -> Iterator[Path]:
     yield config.absolute().parent.parent.joinpath(*Path(value).parts[-3:])
 
 
-def trained_seconds(path: Path, config: Mapping[str, Any]) -> float | None:
-    """How long the longest training utterance of a model was.
+@dataclass(frozen=True)
+class Lengths:
+    """What the training utterances of a model had in common, as far as is known.
+
+    Attributes:
+        longest_seconds: The longest of them.
+        lead_seconds: Before the first word, the median.
+        tail_seconds: Behind the last, the median.
+    """
+
+    longest_seconds: float | None = None
+    lead_seconds: float | None = None
+    tail_seconds: float | None = None
+
+
+def trained_lengths(path: Path, config: Mapping[str, Any]) -> Lengths:
+    """How long the training utterances of a model were, and how they began.
 
     Args:
         path: Where its configuration is.
         config: Its content.
 
     Returns:
-        Seconds; None where neither `LENGTHS` beside it nor the statistics of stage 10
-        tell.
+        What `LENGTHS` beside it tells, or else the statistics of stage 10 and the
+        training data, where they are still there.
     """
     kept = path.parent / LENGTHS
     if kept.is_file():
-        return float(json.loads(kept.read_text(encoding="utf-8"))["longest_seconds"])
+        return Lengths(**json.loads(kept.read_text(encoding="utf-8")))
+    longest, margins = None, (None, None)
     for shapes in config.get("train_shape_file") or ():
-        if Path(shapes).name.startswith("speech_shape"):
-            for place in _beside(shapes, path):
-                if place.is_file():
-                    return _longest(place, _sample_rate(config))
-    return None
+        if Path(shapes).name.startswith("speech_shape") and longest is None:
+            longest = next(
+                (
+                    _longest(place, _sample_rate(config))
+                    for place in _beside(shapes, path)
+                    if place.is_file()
+                ),
+                None,
+            )
+    for data in config.get("train_data_path_and_name_and_type") or ():
+        if data[1:] == ["speech", "sound"] and margins[0] is None:
+            margins = _margins(data[0], path)
+    return Lengths(longest, *margins)
 
 
 def write_lengths(experiment: str | Path) -> None:
-    """Keep in an experiment's folder how long its training utterances were."""
+    """Keep `Lengths` in an experiment's folder, and thus in its zip file."""
     path = Path(experiment) / "config.yaml"
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     (path.parent / LENGTHS).unlink(missing_ok=True)  # of an earlier training
-    seconds = trained_seconds(path, config)
-    if seconds is not None:
-        text = json.dumps({"longest_seconds": round(seconds, 4)})
-        write_lines(path.parent / LENGTHS, [text])
+    found = asdict(trained_lengths(path, config))
+    told = {key: round(value, 4) for key, value in found.items() if value is not None}
+    if told:
+        write_lines(path.parent / LENGTHS, [json.dumps(told)])
+
+
+def _margins(wav_scp: str, config: Path) -> tuple[float | None, float | None]:
+    """Seconds before the first word and behind the last, medians of some utterances."""
+    from espnet_smoe.data.audio import read_audio, resample
+    from espnet_smoe.inference.speech_activity import onset, speech_spans
+
+    table = next((p for p in _beside(wav_scp, config) if p.is_file()), None)
+    lines = table.read_text(encoding="utf-8").splitlines() if table else []
+    leads, tails = [], []
+    for line in lines[:: max(1, len(lines) // UTTERANCES)]:
+        for place in _beside(line.partition(" ")[2].strip(), config):
+            try:
+                wave = resample(*read_audio(place))
+            except (ValueError, OSError):  # a pipe, or gone
+                continue
+            if spans := speech_spans(wave):
+                leads.append(onset(wave, spans[0].start) / SAMPLE_RATE)
+                tails.append((len(wave) - spans[-1].end) / SAMPLE_RATE)
+            break
+    if not leads:
+        return None, None
+    return float(statistics.median(leads)), float(statistics.median(tails))
 
 
 def _longest(shapes: Path, rate: float) -> float | None:

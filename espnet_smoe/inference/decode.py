@@ -145,7 +145,7 @@ def _decode_share(job: _Job) -> Share:
         names = [name for name, _, _ in group]
         labels = _labels(speech_to_text, group, read)
         begun = time.perf_counter()
-        results = decode_long(speech_to_text, waves, tasks, labels, names)
+        results = decode_long(speech_to_text, waves, tasks, labels, names, True)
         share.seconds["compute"] += time.perf_counter() - begun
         share.add_audio(waves)
         for name, pieces in zip(names, results):

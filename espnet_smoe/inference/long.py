@@ -39,8 +39,9 @@ def decode_long(
     tasks: Sequence[str],
     bandwidths: Sequence[str],
     names: Sequence[str],
+    utterances: bool = False,
 ) -> list[list[Piece]]:
-    """Decode recordings; those longer than any in training are cut in their pauses.
+    """Decode recordings of any length, cut in their pauses.
 
     Args:
         speech_to_text: The model.
@@ -48,53 +49,54 @@ def decode_long(
         tasks: Names.
         bandwidths: One for each.
         names: Of the recordings, for messages.
+        utterances: They have been cut already: only those that are longer than any in
+            training are cut again.
 
     Returns:
         Of each recording its pieces; none where nobody speaks.
     """
     cuts = [
-        pieces_of(speech_to_text, heard(wave), name, len(wave))
+        pieces_of(speech_to_text, wave, name, utterances)
         for wave, name in zip(waves, names)
     ]
     found = iter(
         speech_to_text.recognise(
-            [
-                wave[c.start : c.end]
-                for wave, of_one in zip(waves, cuts)
-                for c in of_one
-            ],
-            [label for label, of_one in zip(bandwidths, cuts) for _ in of_one],
+            [wave[c.start : c.end] for wave, cut in zip(waves, cuts) for c in cut],
+            [label for label, cut in zip(bandwidths, cuts) for _ in cut],
             tasks,
-            [name for name, of_one in zip(names, cuts) for _ in of_one],
+            [name for name, cut in zip(names, cuts) for _ in cut],
         )
     )
     return [
-        [Piece(c.start / SAMPLE_RATE, c.end / SAMPLE_RATE, next(found)) for c in of_one]
-        for of_one in cuts
+        [Piece(c.start / SAMPLE_RATE, c.end / SAMPLE_RATE, next(found)) for c in cut]
+        for cut in cuts
     ]
 
 
-def heard(wave: np.ndarray) -> SpeechActivity:
-    """The activity in a whole wave ``(samples,)`` at 16 kHz."""
+def pieces_of(
+    speech_to_text: SpeechToText, wave: np.ndarray, name: str, utterance: bool = False
+) -> list[Cut]:
+    """What of a wave ``(samples,)`` at 16 kHz to decode, piece by piece."""
     activity = SpeechActivity()
     activity.accept(wave)
-    return activity
+    cuts = cuts_of(speech_to_text, activity, name)
+    if utterance and cuts and len(wave) <= speech_to_text.longest_seconds * SAMPLE_RATE:
+        return [Cut(0, len(wave))]
+    margins = speech_to_text.lead_seconds, speech_to_text.tail_seconds
+    return [cut.of(wave[cut.start : cut.end], *margins) for cut in cuts]
 
 
-def pieces_of(
+def cuts_of(
     speech_to_text: SpeechToText,
     activity: SpeechActivity,
     name: str,
-    whole_samples: int = 0,
 ) -> list[Cut]:
-    """What of a recording to decode, piece by piece.
+    """What of a recording to decode, piece by piece; a warning where it has no pause.
 
     Args:
         speech_to_text: Knows the longest piece, and whether silence is left out.
         activity: Has heard the recording.
-        name: Of the recording, for the warning where speech has no pause.
-        whole_samples: A recording of so many samples, if it is not too long, is an
-            utterance that somebody has cut already: it stays whole.
+        name: Of the recording.
     """
     longest = speech_to_text.longest_seconds
     cuts = cut_at_pauses(activity, longest)
@@ -103,8 +105,6 @@ def pieces_of(
     if not cuts:
         logging.info("%s: nobody speaks", name)
         return []
-    if 0 < whole_samples <= longest * SAMPLE_RATE:
-        return [Cut(0, whole_samples)]
     without = [cut for cut in cuts if cut.in_speech]
     if without:
         logging.warning(

@@ -32,6 +32,8 @@ LOUD_DB = 20.0  # below the loudest frame of a stretch: these tell its kind
 CHANGE_DB = 2.0  # of the spectral shape; steady noise has 1.3 at most
 NARROW_BINS = 6  # hold most of the energy of three quarters of the frames of tones
 MOST = 0.9  # of the energy
+NEAR = 800  # samples around the start of a span where it may really begin, 50 ms
+LOUDER = 2.0  # than the peak of the background
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,29 @@ def speech_spans(wave: np.ndarray) -> list[Span]:
     activity = SpeechActivity()
     activity.accept(wave)
     return activity.spans()
+
+
+def onset(wave: np.ndarray, start: int) -> int:
+    """Where exactly a span begins.
+
+    A span's start is as coarse as the frames. Where it follows a quiet background, the
+    first sample that is louder is found.
+
+    Args:
+        wave: ``(samples,)``, with some of the pause before the span.
+        start: First sample of the span.
+
+    Returns:
+        A sample near ``start``, which itself if the background is too short.
+    """
+    first = max(0, start - NEAR)
+    background = np.abs(wave[:first])
+    if len(background) < NEAR:
+        return start
+    louder = np.abs(wave[first : start + NEAR]) > max(
+        LOUDER * float(background.max()), 10 ** (LOWEST_DB / 20)
+    )
+    return first + int(louder.argmax()) if louder.any() else start
 
 
 class SpeechActivity:

@@ -19,7 +19,7 @@ from espnet_smoe.inference.audio import (
     to_16khz,
 )
 from espnet_smoe.inference.beam_search import PromptBeamSearch
-from espnet_smoe.inference.config_files import trained_seconds
+from espnet_smoe.inference.config_files import trained_lengths
 from espnet_smoe.inference.espnet_search import ESPnetBeamSearch
 from espnet_smoe.inference.hypotheses import Hypothesis
 from espnet_smoe.inference.long import decode_long
@@ -227,11 +227,14 @@ class SpeechToText:
         detect_speech: bool,
     ) -> None:
         """Remember what of a recording to decode at once."""
+        trained = trained_lengths(Path(train_config), config)
         if longest_seconds is None:
-            known = trained_seconds(Path(train_config), config) or LONGEST_SECONDS
+            known = trained.longest_seconds or LONGEST_SECONDS
             longest_seconds = max(known, SHORTEST_LONGEST)
         check_longest(longest_seconds)
         self.longest_seconds, self.detect_speech = longest_seconds, detect_speech
+        self.lead_seconds = trained.lead_seconds
+        self.tail_seconds = trained.tail_seconds
 
     def _labels(
         self,
@@ -292,7 +295,7 @@ class SpeechToText:
                     for task in tasks
                 }
             )
-        return results
+        return [{task: result[task] for task in tasks} for result in results]
 
     def _encode(
         self, waves: Sequence[np.ndarray], labels: Sequence[str], names: Sequence[str]

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from espnet_smoe.inference.audio import SAMPLE_RATE
-from espnet_smoe.inference.speech_activity import Span, SpeechActivity
+from espnet_smoe.inference.speech_activity import Span, SpeechActivity, onset
 
 LONGEST_SECONDS = 30.0  # where the training does not tell (S-MoE, Section 3.2)
 SHORTEST_LONGEST = 1.0  # seconds; less is no piece to recognise
@@ -19,10 +21,31 @@ class Cut(Span):
     """A piece of a recording.
 
     Attributes:
+        speech: The speech in it; around it are margins.
         in_speech: It begins in the middle of speech that has no pause.
     """
 
+    speech: Span = Span(0, 0)
     in_speech: bool = False
+
+    def of(
+        self, wave: np.ndarray, lead_seconds: float | None, tail_seconds: float | None
+    ) -> "Cut":
+        """The same piece with margins as there were in training.
+
+        Args:
+            wave: ``(samples,)`` of this piece.
+            lead_seconds: Before the speech; None leaves the margin as it is.
+            tail_seconds: Behind it.
+        """
+        start, end = self.start, self.end
+        if lead_seconds is not None and self.speech.start > start:
+            begins = start + onset(wave, self.speech.start - start)
+            start = max(start, begins - int(lead_seconds * SAMPLE_RATE))
+        if tail_seconds is not None:
+            tail = max(tail_seconds, SHORTEST_PAUSE_SECONDS)
+            end = min(end, self.speech.end + int(tail * SAMPLE_RATE))
+        return replace(self, start=start, end=end)
 
 
 def cut_at_pauses(
@@ -111,9 +134,9 @@ def _in_parts(
         first = max(start + int(0.7 * ideal), end - (count - 1) * longest)
         last = min(start + int(1.3 * ideal), start + longest)
         cut = min(max(activity.quietest(first, last), first), last)
-        parts.append(Cut(start, cut, bool(parts)))
+        parts.append(Cut(start, cut, Span(start, cut), bool(parts)))
         start = cut
-    return [*parts, Cut(start, end, bool(parts))]
+    return [*parts, Cut(start, end, Span(start, end), bool(parts))]
 
 
 def _with_margins(pieces: Sequence[Cut], samples: int, longest: int) -> list[Cut]:
@@ -128,5 +151,5 @@ def _with_margins(pieces: Sequence[Cut], samples: int, longest: int) -> list[Cut
         after = after if i == len(pieces) - 1 else after // 2
         start = piece.start - min(margin, spare, before)
         end = piece.end + min(margin, spare, after)
-        wide.append(Cut(start, end, piece.in_speech))
+        wide.append(replace(piece, start=start, end=end))
     return wide

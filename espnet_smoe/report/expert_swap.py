@@ -93,7 +93,7 @@ def decode_swapped(
         names = [r.name for r in group]
         for way, swap in ways.items():
             with swap():
-                found = decode_long(speech_to_text, waves, tasks, labels, names)
+                found = decode_long(speech_to_text, waves, tasks, labels, names, True)
             for name, pieces in zip(names, found):
                 for task in tasks:
                     texts[way][task][name] = joined(task, pieces)

@@ -1,0 +1,83 @@
+"""A recording that is heard twice: where speech is, then the speech itself.
+
+Neither time more than a block or a piece of it is in memory, however long it is.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from espnet_smoe.data.audio import audio_blocks
+from espnet_smoe.data.bandwidth import Bandwidth
+from espnet_smoe.inference.audio import SAMPLE_RATE, SHORTEST_SECONDS
+from espnet_smoe.inference.speech_activity import SpeechActivity
+from espnet_smoe.inference.split import Cut
+
+Heard = Callable[[float], None]
+
+
+def listen(path: str, heard: Heard = lambda _: None) -> tuple[SpeechActivity, str]:
+    """Hear a recording from its beginning to its end.
+
+    Args:
+        path: See `espnet_smoe.data.audio.audio_blocks`.
+        heard: Is told how many seconds have been heard with each block.
+
+    Returns:
+        Where speech is; the bandwidth, ``nb`` or ``wb``.
+
+    Raises:
+        ValueError: The file is missing, unreadable, empty, too short or holds NaN;
+            says which file, and what to do.
+    """
+    blocks, rate = audio_blocks(path)
+    activity, bandwidth = SpeechActivity(), Bandwidth(rate)
+    for block in blocks:
+        if not np.isfinite(block).all():
+            raise ValueError(
+                f"{path}: the audio holds NaN or infinite samples; export it again as "
+                "16-bit WAV"
+            )
+        activity.accept(block)
+        bandwidth.accept(block)
+        heard(len(block) / SAMPLE_RATE)
+    seconds = activity.samples / SAMPLE_RATE
+    if not seconds:
+        raise ValueError(f"{path}: the audio is empty; leave it out or record it again")
+    if seconds < SHORTEST_SECONDS:
+        raise ValueError(
+            f"{path}: {seconds:.3f} s of audio are too short; at least "
+            f"{SHORTEST_SECONDS} s are needed"
+        )
+    return activity, bandwidth.label
+
+
+def pieces(path: str, cuts: Sequence[Cut]) -> Iterator[tuple[Cut, np.ndarray]]:
+    """Hear a recording again, and take pieces out of it.
+
+    Args:
+        path: As of `listen`.
+        cuts: In their order; none overlaps another.
+
+    Yields:
+        Each piece and its samples ``(n,)``, float32 at 16 kHz.
+
+    Raises:
+        ValueError: It has become shorter.
+    """
+    if not cuts:
+        return
+    blocks = audio_blocks(path)[0]
+    held, first = np.zeros(0, np.float32), 0  # samples from this one on
+    for cut in cuts:
+        parts = [held[max(0, cut.start - first) :]]
+        have = first + len(held)
+        first = max(first, cut.start)
+        while have < cut.end:
+            block = next(blocks, None)
+            if block is None:
+                raise ValueError(f"{path}: the audio became shorter while it was read")
+            parts.append(block[max(0, cut.start - have) :])
+            have += len(block)
+        held = np.concatenate(parts)
+        yield cut, held[: cut.end - cut.start]

@@ -64,10 +64,9 @@ def bandwidth_at_16khz(wave: np.ndarray, original_rate: float) -> str:
     Returns:
         What :func:`detect_bandwidth` gives for the recording as it was.
     """
-    if original_rate <= NARROW_RATE:
-        return "nb"
-    ratio_db = high_to_low_db(wave)
-    return "nb" if ratio_db is not None and ratio_db < NARROW_BELOW_DB else "wb"
+    meter = BandwidthMeter(original_rate)
+    meter.accept(wave)
+    return meter.label
 
 
 def high_to_low_db(wave: np.ndarray) -> float | None:
@@ -79,17 +78,69 @@ def high_to_low_db(wave: np.ndarray) -> float | None:
     Returns:
         The ratio, or None where the recording is too short, silent or not finite.
     """
-    if len(wave) < SHORTEST_SECONDS * SAMPLE_RATE:
-        return None
-    power = np.dot(wave, wave) / len(wave)  # without a second array of that length
-    if not np.isfinite(power) or power <= SILENCE_POWER:
-        return None
-    low, high = (np.concatenate(band) for band in zip(*_band_powers(wave)))
-    low = np.percentile(low, LOW_PERCENTILE)
-    high = np.percentile(high, HIGH_PERCENTILE)
-    if low <= 0:
-        return None
-    return float(10 * np.log10(max(high / low, 1e-30)))
+    meter = BandwidthMeter(SAMPLE_RATE)
+    meter.accept(wave)
+    return meter.high_to_low_db()
+
+
+class BandwidthMeter:
+    """Hears a recording block by block, then tells its bandwidth.
+
+    It keeps 16 bytes a frame, 3.6 MB an hour.
+
+    Args:
+        original_rate: Hz, of the recording before it was brought to 16 kHz.
+
+    Example:
+        >>> meter = BandwidthMeter(8000)
+        >>> meter.accept(np.zeros(16000))
+        >>> meter.label
+        'nb'
+    """
+
+    def __init__(self, original_rate: float):
+        self.original_rate = original_rate
+        self._samples, self._energy = 0, 0.0
+        self._rest = np.zeros(0, np.float32)
+        self._low: list[np.ndarray] = []
+        self._high: list[np.ndarray] = []
+
+    def accept(self, wave: np.ndarray) -> None:
+        """Take the next samples (n,), mono float at 16 kHz."""
+        if self.original_rate <= NARROW_RATE:
+            return
+        self._samples += len(wave)
+        self._energy += float(np.dot(wave, wave))
+        wave = np.concatenate([self._rest, wave]) if len(self._rest) else wave
+        size = int(FRAME_SECONDS * SAMPLE_RATE)
+        frames = max(0, (len(wave) - size) // (size // 2) + 1)
+        self._rest = wave[frames * (size // 2) :].copy()
+        if not np.isfinite(self._energy) or not frames:
+            return
+        for low, high in _band_powers(wave):
+            self._low.append(low)
+            self._high.append(high)
+
+    def high_to_low_db(self) -> float | None:
+        """See :func:`high_to_low_db`."""
+        if self._samples < SHORTEST_SECONDS * SAMPLE_RATE:
+            return None
+        power = self._energy / self._samples
+        if not np.isfinite(power) or power <= SILENCE_POWER:
+            return None
+        low = np.percentile(np.concatenate(self._low), LOW_PERCENTILE)
+        high = np.percentile(np.concatenate(self._high), HIGH_PERCENTILE)
+        if low <= 0:
+            return None
+        return float(10 * np.log10(max(high / low, 1e-30)))
+
+    @property
+    def label(self) -> str:
+        """``nb`` or ``wb``."""
+        if self.original_rate <= NARROW_RATE:
+            return "nb"
+        ratio_db = self.high_to_low_db()
+        return "nb" if ratio_db is not None and ratio_db < NARROW_BELOW_DB else "wb"
 
 
 def _band_powers(wave: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -129,7 +129,7 @@ def trained_lengths(path: Path, config: Mapping[str, Any]) -> Lengths:
         if Path(shapes).name.startswith("speech_shape") and longest is None:
             longest = next(
                 (
-                    _longest(place, _sample_rate(config))
+                    _longest(place, sample_rate(config))
                     for place in _beside(shapes, path)
                     if place.is_file()
                 ),
@@ -187,7 +187,7 @@ def _longest(shapes: Path, rate: float) -> float | None:
     return most / rate if most else None
 
 
-def _sample_rate(config: Mapping[str, Any]) -> float:
+def sample_rate(config: Mapping[str, Any]) -> float:
     given = (config.get("frontend_conf") or {}).get("fs") or SAMPLE_RATE
     if isinstance(given, str):
         return float(given.removesuffix("k")) * (1000 if given.endswith("k") else 1)

@@ -4,23 +4,30 @@ Neither time more than a block or a piece of it is in memory, however long it is
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 
 import numpy as np
+import soundfile
 
-from espnet_smoe.data.audio import audio_blocks
-from espnet_smoe.data.bandwidth import Bandwidth
-from espnet_smoe.inference.audio import SAMPLE_RATE, SHORTEST_SECONDS
+from espnet_smoe.data.audio import _opened, split_segment
+from espnet_smoe.data.bandwidth import BandwidthMeter
+from espnet_smoe.inference.audio import SAMPLE_RATE, SHORTEST_SECONDS, read_audio
 from espnet_smoe.inference.speech_activity import SpeechActivity
 from espnet_smoe.inference.split import Cut
+from espnet_smoe.inference.stream_sources import _at_16khz
+
+BLOCK_SECONDS = 1.0
 
 Heard = Callable[[float], None]
 
 
-def listen(path: str, heard: Heard = lambda _: None) -> tuple[SpeechActivity, str]:
+def listen(path: str, heard: BLOCK_SECONDS = 1.0
+
+Heard = lambda _: None) -> tuple[SpeechActivity, str]:
     """Hear a recording from its beginning to its end.
 
     Args:
-        path: See `espnet_smoe.data.audio.audio_blocks`.
+        path: See `espnet_smoe.data.audio.read_audio`.
         heard: Is told how many seconds have been heard with each block.
 
     Returns:
@@ -31,7 +38,7 @@ def listen(path: str, heard: Heard = lambda _: None) -> tuple[SpeechActivity, st
             says which file, and what to do.
     """
     blocks, rate = audio_blocks(path)
-    activity, bandwidth = SpeechActivity(), Bandwidth(rate)
+    activity, bandwidth = SpeechActivity(), BandwidthMeter(rate)
     for block in blocks:
         if not np.isfinite(block).all():
             raise ValueError(
@@ -81,3 +88,36 @@ def pieces(path: str, cuts: Sequence[Cut]) -> Iterator[tuple[Cut, np.ndarray]]:
             have += len(block)
         held = np.concatenate(parts)
         yield cut, held[: cut.end - cut.start]
+
+
+def audio_blocks(path: str) -> tuple[Iterator[np.ndarray], int]:
+    """Read a recording block by block; faults of the file show at once.
+
+    Args:
+        path: As of `listen`.
+
+    Returns:
+        Blocks ``(n,)`` float32 at 16 kHz, channels mixed; the rate of the file in Hz.
+    """
+    _, start, end = split_segment(path)
+    if start or end is not None:  # a part, which somebody has cut: not long
+        wave, rate = read_audio(path)
+        return iter([wave]), rate
+    with ExitStack() as stack:
+        file = stack.enter_context(_opened(path))
+        opened = stack.pop_all()
+
+    def blocks() -> Iterator[np.ndarray]:
+        with opened:
+            size = max(1, int(BLOCK_SECONDS * file.samplerate))
+            yield from file.blocks(size, dtype="float32", always_2d=True)
+
+    return _at_16khz(blocks(), file.samplerate), file.samplerate
+
+
+def seconds_of(path: str) -> float:
+    """What a file says about its length; 0 where it says nothing."""
+    try:
+        return soundfile.info(path).duration
+    except (soundfile.SoundFileError, OSError):
+        return 0.0

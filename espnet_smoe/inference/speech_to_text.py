@@ -249,12 +249,16 @@ class SpeechToText:
             for label, wave, rate in zip(given, waves, rates)
         ]
         for label, name in zip(labels, names):
-            if label not in self.bandwidths:
-                raise ValueError(
-                    f"{name}: sounds like '{label}', which the model does not know; "
-                    f"choose the bandwidth: {', '.join(self.bandwidths)}"
-                )
+            self.check_label(label, name)
         return labels
+
+    def check_label(self, label: str, name: str) -> None:
+        """Refuse a recording of a bandwidth that the model does not know."""
+        if label not in self.bandwidths:
+            raise ValueError(
+                f"{name}: sounds like '{label}', which the model does not know; "
+                f"choose the bandwidth: {', '.join(self.bandwidths)}"
+            )
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Indices of utterances of like length, `batch_size` together."""

@@ -2,113 +2,172 @@
 
     espnet-smoe transcribe talk.wav call.mp3 --model model.zip --tasks asr,st
 
-Files longer than 30 s are cut where they are quietest. A file that fails is reported
-and the rest goes on; the exit status is then 1.
+Recordings may be of any length: they are cut in their pauses, what is no speech is left
+out, and no more than some pieces are in memory. A file that fails is reported and the
+rest goes on; the exit status is then 1.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 
 from espnet_smoe.command import run_command
-from espnet_smoe.inference.audio import SAMPLE_RATE, bandwidth_of, read_audio
-from espnet_smoe.inference.formats import FORMATS
-from espnet_smoe.inference.long import Piece, decode_long
-from espnet_smoe.inference.model_files import model_files, read_config
+from espnet_smoe.inference.audio import SAMPLE_RATE
+from espnet_smoe.inference.formats import FORMATS, SUBTITLES, Transcript
+from espnet_smoe.inference.load import load_speech_to_text
+from espnet_smoe.inference.long import Piece, cuts_of
+from espnet_smoe.inference.model_files import model_files
+from espnet_smoe.inference.recording import listen, pieces, seconds_of
 from espnet_smoe.inference.speech_to_text import AUTO, SpeechToText
+from espnet_smoe.inference.split import Cut
 from espnet_smoe.inference.stream_options import INT8_HELP
 from espnet_smoe.inference.two_pass import SEARCHES
-from espnet_smoe.inference.u2pp_speech_to_text import U2PPSpeechToText
 
-SEARCH_OPTIONS = ("beam_size", "ctc_weight", "batch_size")
+SEARCH_OPTIONS = (
+    *("beam_size", "ctc_weight", "batch_size", "nbest"),
+    *("longest_seconds", "detect_speech"),
+)
 U2PP_OPTIONS = ("search", "chunk_size", "left_chunks", "int8")
+BATCHES = 4  # held at once: enough to find pieces of like length
 
 
 @dataclass
 class _Recording:
-    """A file that has been read.
+    """A file that is being transcribed.
 
     Attributes:
         path: As the user wrote it.
-        wave: ``(samples,)`` at 16 kHz.
+        seconds: How long it is.
         bandwidth: Its label.
+        waiting: Pieces that have not been decoded.
+        found: Those that have.
+        failed: Why it cannot be transcribed.
     """
 
     path: str
-    wave: np.ndarray
-    bandwidth: str
+    seconds: float = 0.0
+    bandwidth: str = ""
+    waiting: int = 0
+    found: list[Piece] = field(default_factory=list)
+    failed: str = ""
+
+
+_Waiting = tuple[_Recording, Cut, np.ndarray]
 
 
 class Transcriber:
-    """Decode files in groups, so that short ones share a batch.
+    """Decode files piece by piece, so that pieces of several share a batch.
 
     Args:
         speech_to_text: The model.
         tasks: Names.
         bandwidth: ``auto`` or a label.
+        progress: Is told of each piece how many seconds of its file are done.
     """
 
     def __init__(
-        self, speech_to_text: SpeechToText, tasks: Sequence[str], bandwidth: str
+        self,
+        speech_to_text: SpeechToText,
+        tasks: Sequence[str],
+        bandwidth: str,
+        progress: Callable[[float], object] = lambda seconds: None,
     ):
-        self.speech_to_text = speech_to_text
+        self.speech_to_text, self.progress = speech_to_text, progress
         self.tasks, self.bandwidth = tasks, bandwidth
         self.failures: list[str] = []
         self.audio_seconds = self.compute_seconds = 0.0
 
-    def __call__(
-        self, paths: Sequence[str]
-    ) -> Iterator[tuple[str, str, list[Piece]] | None]:
-        """Yield path, bandwidth and pieces of each file in order; None if it failed."""
-        size = self.speech_to_text.batch_size
-        for start in range(0, len(paths), size):
-            group = [self._read(path) for path in paths[start : start + size]]
-            found = self._decode([r for r in group if r is not None])
-            for recording in group:
-                pieces = None if recording is None else found[id(recording)]
-                if pieces is None:
-                    yield None
-                else:
-                    yield recording.path, recording.bandwidth, pieces
+    def __call__(self, paths: Sequence[str]) -> Iterator[Transcript | None]:
+        """Yield what is found in each file, in their order; None if it failed."""
+        most = BATCHES * self.speech_to_text.batch_size
+        held: list[_Waiting] = []
+        open_: list[_Recording] = []
+        for path in paths:
+            recording = _Recording(path)
+            open_.append(recording)
+            for piece in self._pieces(recording):
+                held.append(piece)
+                if len(held) >= most:
+                    self._decode(held)
+                    held = []
+                    yield from self._finished(open_)
+            if not held:
+                yield from self._finished(open_)
+        self._decode(held)
+        yield from self._finished(open_)
 
-    def _read(self, path: str) -> _Recording | None:
+    def _pieces(self, recording: _Recording) -> Iterator[_Waiting]:
+        """Hear a file, then take its speech piece by piece."""
+        model = self.speech_to_text
         try:
-            wave, rate = read_audio(path)
+            activity, label = listen(recording.path)
+            recording.seconds = activity.samples / SAMPLE_RATE
+            recording.bandwidth = label if self.bandwidth == AUTO else self.bandwidth
+            model.check_label(recording.bandwidth, recording.path)
+            cuts = cuts_of(model, activity, recording.path)
+            recording.waiting = len(cuts)
+            for cut, wave in pieces(recording.path, cuts):
+                own = cut.of(wave, model.lead_seconds, model.tail_seconds)
+                yield recording, own, wave[own.start - cut.start : own.end - cut.start]
         except (ValueError, OSError) as error:
-            self._fail(str(error))
-            return None
-        label = bandwidth_of(wave, rate) if self.bandwidth == AUTO else self.bandwidth
-        return _Recording(path, wave, label)
+            recording.failed, recording.waiting = str(error), 0
 
-    def _decode(self, group: list[_Recording]) -> dict[int, list[Piece] | None]:
-        """All pieces together; file by file where one of them fails."""
-        if not group:
-            return {}
+    def _decode(self, held: list[_Waiting]) -> None:
+        """All pieces together; file by file where that fails."""
+        held = [piece for piece in held if not piece[0].failed]
+        if not held:
+            return
         begun = time.perf_counter()
         try:
-            found = decode_long(
-                self.speech_to_text,
-                [r.wave for r in group],
+            found = self.speech_to_text.recognise(
+                [wave for _, _, wave in held],
+                [recording.bandwidth for recording, _, _ in held],
                 self.tasks,
-                [r.bandwidth for r in group],
-                [r.path for r in group],
+                [recording.path for recording, _, _ in held],
             )
         except (ValueError, RuntimeError) as error:
-            if len(group) > 1:
-                alone = (self._decode([recording]) for recording in group)
-                return {key: value for one in alone for key, value in one.items()}
-            self._fail(f"{group[0].path}: {error}")
-            return {id(group[0]): None}
+            files = list(
+                {id(recording): recording for recording, _, _ in held}.values()
+            )
+            if len(files) > 1:
+                for file in files:
+                    self._decode([piece for piece in held if piece[0] is file])
+            else:
+                files[0].failed = f"{files[0].path}: {error}"
+            return
         self.compute_seconds += time.perf_counter() - begun
-        self.audio_seconds += sum(len(r.wave) for r in group) / SAMPLE_RATE
-        return {id(r): pieces for r, pieces in zip(group, found)}
+        for (recording, cut, _), results in zip(held, found):
+            start, end = cut.start / SAMPLE_RATE, cut.end / SAMPLE_RATE
+            before = recording.found[-1].end if recording.found else 0.0
+            recording.found.append(Piece(start, end, results))
+            recording.waiting -= 1
+            self.progress(end - before)
+
+    def _finished(self, open_: list[_Recording]) -> Iterator[Transcript | None]:
+        """Take the files that are done off the front of the list."""
+        while open_ and (open_[0].failed or not open_[0].waiting):
+            recording = open_.pop(0)
+            done = recording.found[-1].end if recording.found else 0.0
+            self.progress(recording.seconds - done)
+            if recording.failed:
+                self._fail(recording.failed)
+                yield None
+            else:
+                self.audio_seconds += recording.seconds
+                yield Transcript(
+                    recording.path,
+                    recording.seconds,
+                    recording.bandwidth,
+                    self.tasks,
+                    recording.found,
+                )
 
     def _fail(self, message: str) -> None:
         from tqdm import tqdm
@@ -132,7 +191,21 @@ def get_parser() -> argparse.ArgumentParser:
     add("--tasks", help="such as asr,st (default: all that the model knows)")
     add("--bandwidth", default=AUTO, help="auto, nb or wb (default: %(default)s)")
     add("--format", default="text", choices=list(FORMATS), help="default: %(default)s")
-    add("--out", help="file to write; srt of several files: a folder")
+    add("--out", help="file to write; subtitles of several files: a folder")
+    add("--nbest", type=int, help="hypotheses of each piece, in json (default: 1)")
+    add(
+        "--max-segment-seconds",
+        dest="longest_seconds",
+        type=float,
+        help="longest piece (default: the longest utterance of the training, or 30)",
+    )
+    add(
+        "--keep-silence",
+        dest="detect_speech",
+        action="store_false",
+        default=None,
+        help="decode files in which nobody seems to speak, too",
+    )
     add("--beam-size", type=int, help="hypotheses kept (default: 5, U2++ 8)")
     add("--ctc-weight", type=float, help="of CTC scores (default: 0, U2++ 0.5)")
     add("--batch-size", type=int, help="pieces decoded together (default: 8, U2++ 16)")
@@ -152,13 +225,14 @@ def main(argv: list[str] | None = None) -> int:
         0, or 1 where a file failed.
     """
     args = get_parser().parse_args(argv)
+    if args.nbest and args.nbest > 1 and args.format != "json":
+        raise ValueError(
+            "--nbest is for --format json; the others have no place for it"
+        )
     speech_to_text = _load(args)
-    tasks = args.tasks.split(",") if args.tasks else None
-    transcriber = Transcriber(
-        speech_to_text,
-        speech_to_text.check_tasks(tasks),
-        speech_to_text.check_bandwidth(args.bandwidth),
-    )
+    tasks = speech_to_text.check_tasks(args.tasks.split(",") if args.tasks else None)
+    bandwidth = speech_to_text.check_bandwidth(args.bandwidth)
+    transcriber = Transcriber(speech_to_text, tasks, bandwidth)
     _write(transcriber, args)
     if transcriber.audio_seconds > 0:
         rtf = transcriber.compute_seconds / transcriber.audio_seconds
@@ -185,14 +259,7 @@ def _load(args: argparse.Namespace) -> SpeechToText:
         files = args.train_config, args.model_file
         if args.model:
             files = stack.enter_context(model_files(args.model))
-        if read_config(files[0]).get("model") == "u2pp":
-            return U2PPSpeechToText(*files, device=args.device, **options)
-        for name in U2PP_OPTIONS:
-            if name in options:
-                raise ValueError(
-                    f"--{name.replace('_', '-')} is for U2++ models, which this is not"
-                )
-        return SpeechToText(*files, device=args.device, **options)
+        return load_speech_to_text(*files, device=args.device, **options)
 
 
 def _write(transcriber: Transcriber, args: argparse.Namespace) -> None:
@@ -200,9 +267,9 @@ def _write(transcriber: Transcriber, args: argparse.Namespace) -> None:
 
     write = FORMATS[args.format]
     # subtitles have no place for a file's name, so several need several files
-    folder = args.format == "srt" and len(args.files) > 1
+    folder = args.format in SUBTITLES and len(args.files) > 1
     if folder and not args.out:
-        raise ValueError("srt of several files: name a folder with --out")
+        raise ValueError(f"{args.format} of several files: name a folder with --out")
     if folder:
         Path(args.out).mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -210,23 +277,25 @@ def _write(transcriber: Transcriber, args: argparse.Namespace) -> None:
         if args.out and not folder:
             Path(args.out).parent.mkdir(parents=True, exist_ok=True)
             out = stack.enter_context(open(args.out, "w", encoding="utf-8"))
-        found = tqdm(transcriber(args.files), total=len(args.files), unit="file")
-        for number, result in enumerate(found):
-            if result is None:
+        total = sum(map(seconds_of, args.files))
+        bar = stack.enter_context(tqdm(total=round(total, 1), unit="s", disable=None))
+        transcriber.progress = lambda seconds: bar.update(round(seconds, 1))
+        for number, found in enumerate(transcriber(args.files)):
+            if found is None:
                 continue
-            text = write(*result)
+            text = write(found)
             if folder:
-                name = _subtitle_name(args.files, number)
+                name = _subtitle_name(args.files, number, args.format)
                 (Path(args.out) / name).write_text(text, encoding="utf-8")
             else:
                 print(text, file=out, flush=True)
 
 
-def _subtitle_name(files: Sequence[str], number: int) -> str:
+def _subtitle_name(files: Sequence[str], number: int, kind: str) -> str:
     """``talk.srt``; files of one stem in different folders are numbered."""
     stems = [Path(file).stem for file in files]
     same = stems[:number].count(stems[number])
-    return f"{stems[number]}{f'.{same + 1}' if same else ''}.srt"
+    return f"{stems[number]}{f'.{same + 1}' if same else ''}.{kind}"
 
 
 if __name__ == "__main__":

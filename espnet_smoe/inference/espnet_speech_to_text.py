@@ -1,5 +1,6 @@
 """ESPnetSpeechToText: models of ESPnet's own asr.sh, decoded by ESPnet itself."""
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -149,8 +150,6 @@ def _ctc_weight(
 
 def _engine(config: dict[str, Any], model_file: str | Path, **options: Any) -> Any:
     """ESPnet's Speech2Text; from a copy of the configuration, whose paths exist."""
-    import tempfile
-
     from espnet_smoe import register
 
     register()

@@ -3,7 +3,7 @@
 Neither time more than a block or a piece of it is in memory, however long it is.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
 import numpy as np
@@ -18,17 +18,12 @@ from espnet_smoe.inference.stream_sources import _at_16khz
 
 BLOCK_SECONDS = 1.0
 
-Heard = Callable[[float], None]
 
-
-def listen(path: str, heard: BLOCK_SECONDS = 1.0
-
-Heard = lambda _: None) -> tuple[SpeechActivity, str]:
+def listen(path: str) -> tuple[SpeechActivity, str]:
     """Hear a recording from its beginning to its end.
 
     Args:
         path: See `espnet_smoe.data.audio.read_audio`.
-        heard: Is told how many seconds have been heard with each block.
 
     Returns:
         Where speech is; the bandwidth, ``nb`` or ``wb``.
@@ -47,7 +42,6 @@ Heard = lambda _: None) -> tuple[SpeechActivity, str]:
             )
         activity.accept(block)
         bandwidth.accept(block)
-        heard(len(block) / SAMPLE_RATE)
     seconds = activity.samples / SAMPLE_RATE
     if not seconds:
         raise ValueError(f"{path}: the audio is empty; leave it out or record it again")

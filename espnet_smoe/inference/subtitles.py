@@ -50,9 +50,8 @@ def _blocks_of_piece(piece: Piece, results: Sequence[Result]) -> Iterator[Block]
     rows = LINES if len(results) == 1 else 1
     seconds = piece.end - piece.start
     count = max(1, -(-int(seconds * 1000) // int(LONGEST_SECONDS * 1000)))
-    while any((parts := split_text(r.text, count, rows)) is None for r in results):
+    while None in (texts := [split_text(r.text, count, rows) for r in results]):
         count += 1
-    texts = [split_text(result.text, count, rows) for result in results]
     clock = next((r for r in results if r.timed), results[0])
     times = _times(piece, clock, texts[results.index(clock)])
     for i, (start, end) in enumerate(zip(times, times[1:])):

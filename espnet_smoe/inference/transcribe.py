@@ -230,7 +230,8 @@ def main(argv: list[str] | None = None) -> int:
             "--nbest is for --format json; the others have no place for it"
         )
     speech_to_text = _load(args)
-    tasks = speech_to_text.check_tasks(args.tasks.split(",") if args.tasks else None)
+    tasks = args.tasks.split(",") if args.tasks else None
+    tasks = speech_to_text.check_tasks(tasks)
     bandwidth = speech_to_text.check_bandwidth(args.bandwidth)
     transcriber = Transcriber(speech_to_text, tasks, bandwidth)
     _write(transcriber, args)

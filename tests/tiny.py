@@ -92,6 +92,13 @@ def save_experiment(folder: Path, config: dict, seed: int = 0) -> tuple[Path, Pa
 
 
 def noise(seconds: float, seed: int = 0, rate: int = 16000) -> np.ndarray:
-    """White noise ``(samples,)``, float32 within [-1, 1]."""
+    """Noise ``(samples,)``, float32 within [-1, 1], that passes for speech.
+
+    Ten times a second it is another mixture of low and high sounds.
+    """
     rng = np.random.default_rng(seed)
-    return rng.uniform(-0.5, 0.5, int(seconds * rate)).astype(np.float32)
+    wave = rng.uniform(-0.5, 0.5, int(seconds * rate))
+    low = np.convolve(wave, np.full(8, 1 / 8), "same")
+    share = np.repeat(rng.uniform(0, 1, int(seconds * 10) + 1) ** 2, rate // 10 + 1)
+    share = share[: len(wave)]
+    return (share * low + (1 - share) ** 4 * (wave - low)).astype(np.float32)

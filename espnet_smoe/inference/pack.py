@@ -10,18 +10,24 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
+import os
 import shutil
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import yaml
 from espnet2.main_funcs import pack_funcs
 
 from espnet_smoe.command import run_command
-
-# Where a training configuration names a file that inference needs.
-FILE_KEYS = (("bpemodel",), ("normalize_conf", "stats_file"))
+from espnet_smoe.inference.config_files import (
+    LENGTHS,
+    named_files,
+    read_config,
+    trained_lengths,
+)
 
 
 def pack(experiment: Path, model: str, out: Path) -> None:
@@ -30,49 +36,44 @@ def pack(experiment: Path, model: str, out: Path) -> None:
     Args:
         experiment: Folder with ``config.yaml``.
         model: Name of the checkpoint in it.
-        out: The zip file to write.
+        out: The zip file to write; never half of it under this name.
 
     Raises:
         ValueError: A file is missing.
+        OSError: The disk is full.
     """
-    for path in (experiment / "config.yaml", experiment / model):
-        if not path.is_file():
-            raise ValueError(f"{path} does not exist; stage 11 (train) makes it.")
-    config = yaml.safe_load((experiment / "config.yaml").read_text(encoding="utf-8"))
+    if not (experiment / model).is_file():
+        raise ValueError(
+            f"{experiment / model} does not exist; stage 11 (train) makes it."
+        )
+    config = read_config(experiment / "config.yaml")
+    # beside the zip file: where that fits, its parts do
     out.parent.mkdir(parents=True, exist_ok=True)
-    # Packed from a folder of its own: ESPnet keeps paths relative to the working
-    # directory, and absolute ones (links to another disk) could not be unpacked.
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(prefix=".pack", dir=out.parent) as name:
         folder = Path(name)
-        shutil.copy(experiment / model, folder / "model.pth")
         extra = _copy_files(config, folder)
+        lengths = asdict(trained_lengths(experiment / "config.yaml", config))
+        (folder / LENGTHS).write_text(json.dumps(lengths), encoding="utf-8")
         text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
         (folder / "config.yaml").write_text(text, encoding="utf-8")
-        zip_file = out.resolve()
+        shutil.copy(experiment / model, folder / "model.pth")
         with contextlib.chdir(folder):
+            # From a folder of its own: ESPnet keeps paths relative to the working one,
+            # and absolute ones (links to another disk) could not be unpacked.
             pack_funcs.pack(
                 files={"asr_model_file": "model.pth"},
                 yaml_files={"asr_train_config": "config.yaml"},
-                option=extra,
-                outpath=zip_file,
+                option=[*extra, LENGTHS],
+                outpath="packed.zip",
             )
+        os.replace(folder / "packed.zip", out)
 
 
 def _copy_files(config: dict, folder: Path) -> list[str]:
     """Copy the files that a configuration names, and name the copies instead."""
     copied = []
-    for *parents, key in FILE_KEYS:
-        section = config
-        for parent in parents:
-            section = section.get(parent) or {}
-        if not section.get(key):
-            continue
+    for section, key, _ in named_files(config):
         source = Path(section[key])
-        if not source.is_file():
-            raise ValueError(
-                f"{source} ({'.'.join([*parents, key])} of config.yaml) does not "
-                "exist. Run from the folder where it was trained."
-            )
         shutil.copy(source, folder / source.name)
         section[key] = source.name
         copied.append(source.name)

@@ -11,7 +11,7 @@ from espnet_smoe.inference.speech_activity import Span, SpeechActivity, onset
 
 LONGEST_SECONDS = 30.0  # where the training does not tell (S-MoE, Section 3.2)
 SHORTEST_LONGEST = 1.0  # seconds; less is no piece to recognise
-PAUSE_SECONDS = 0.4  # parts sentences, though both would fit into one piece
+PAUSE_SECONDS = 0.3  # parts sentences, though both would fit into one piece
 SHORTEST_PAUSE_SECONDS = 0.05  # shorter ones are within words
 MARGIN_SECONDS = 0.2  # of pause kept on both sides of a piece
 

@@ -50,5 +50,5 @@ def test_missing_checkpoint_names_the_stage(experiment):
 
 def test_missing_tokenizer_names_its_key(experiment, tmp_path):
     (tmp_path / "recipe" / "bpe.json").unlink()
-    with pytest.raises(SystemExit, match="bpemodel of config.yaml"):
+    with pytest.raises(SystemExit, match="config.yaml: bpemodel names"):
         module.main(["--exp", "exp", "--model", "best.pth", "--out", "m.zip"])

@@ -8,6 +8,8 @@ import torch
 import yaml
 
 from espnet_smoe.inference import SpeechToText, pack
+from espnet_smoe.inference.long import decode_long, joined
+from tests.inference.sounds import not_speech, talks_with_pauses
 from tests.tiny import noise, save_experiment, tiny_config
 
 LIMIT = {"maxlenratio": -8, "beam_size": 3}
@@ -102,7 +104,6 @@ def test_stock_and_own_decoder_find_the_same(tmp_path):
     [
         ({"tasks": ["asr", "sta"]}, r"unknown task 'sta', did you mean 'st'.*asr, st"),
         ({"bandwidth": "nbb"}, r"unknown bandwidth 'nbb', did you mean 'nb'.*auto"),
-        ({"waveforms": [noise(31)]}, r"waveform 0: 31\.0 s; at most 30 s"),
         ({"waveforms": [np.zeros(0)]}, "waveform 0: the audio is empty"),
         ({"waveforms": [np.full(16000, np.nan)]}, "waveform 0: .*NaN"),
         ({"waveforms": [np.zeros((2, 16000))]}, "waveform 0: .*mono"),
@@ -213,3 +214,48 @@ def test_what_is_no_model_is_named(tmp_path):
         SpeechToText.from_pretrained(tmp_path / "m.zip")
     with pytest.raises(ValueError, match="holds none of model.pth"):
         SpeechToText.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "kind", ["digital zeros", "white at -30 dB", "clicks at -3 dB"]
+)
+def test_no_speech_no_text(speech_to_text, kind):
+    (found,) = speech_to_text([not_speech(2.0)[kind]])
+    assert {task: r.text for task, r in found.items()} == {"asr": "", "st": ""}
+    assert found["asr"].confidence is None
+
+
+def test_silence_is_decoded_where_that_is_asked_for(experiment):
+    keeps = SpeechToText(*experiment, detect_speech=False, **LIMIT)
+    (found,) = keeps([not_speech(2.0)["white at -30 dB"]])
+    assert found["asr"].score < 0
+
+
+def test_a_long_recording_has_the_texts_of_its_sentences(experiment):
+    short = SpeechToText(*experiment, longest_seconds=3.0, **LIMIT)
+    lengths = [1.5, 1.2, 2.0]
+    whole = short([talks_with_pauses(lengths, 0.8)], bandwidth="wb")[0]
+    pieces = decode_long(
+        short, [talks_with_pauses(lengths, 0.8)], ["asr"], ["wb"], ["x"]
+    )[0]
+    assert len(pieces) == 3
+    assert whole["asr"].text == joined("asr", pieces)
+    assert whole["asr"].score == pytest.approx(
+        sum(piece.results["asr"].score for piece in pieces)
+    )
+    times = [token.start for token in whole["asr"].timed]
+    assert times == sorted(times) and times[-1] > 3.0
+
+
+def test_speech_longer_than_in_training_is_warned_of(experiment, caplog):
+    short = SpeechToText(*experiment, longest_seconds=2.0, **LIMIT)
+    short([noise(5.0)], ["asr"], names=["talk.wav"])
+    assert "talk.wav: at 1." in caplog.text and "without a pause" in caplog.text
+
+
+def test_each_text_has_a_confidence(speech_to_text):
+    (found,) = speech_to_text([noise(1)])
+    for result in found.values():
+        assert result.text and 0 <= result.confidence <= 1
+    timed = [token.confidence for token in found["asr"].timed]
+    assert found["asr"].confidence == pytest.approx(np.mean(timed) if timed else 0)

@@ -1,32 +1,81 @@
-"""Long recordings are cut in silence, without loss."""
+"""Long recordings are cut in their pauses, without loss or doubling."""
 
 import numpy as np
+import pytest
 
-from espnet_smoe.inference.split import split_audio
-from tests.tiny import noise
-
-
-def test_short_recording_stays_whole():
-    assert split_audio(noise(30)) == [(0, 480000)]
+from espnet_smoe.inference.speech_activity import SpeechActivity, speech_spans
+from espnet_smoe.inference.split import cut_at_pauses, cut_in_parts
+from tests.inference.sounds import RATE, talk, talks_with_pauses
 
 
-def test_pieces_join_without_gaps_and_fit():
-    wave = noise(95)
-    pieces = split_audio(wave)
-    assert [a for a, _ in pieces] == [0, *(b for _, b in pieces[:-1])]
-    assert pieces[-1][1] == len(wave)
-    assert all(0.4 * 16000 <= b - a <= 30 * 16000 for a, b in pieces)
+def heard(wave):
+    activity = SpeechActivity()
+    activity.accept(wave)
+    return activity
 
 
-def test_the_cut_is_in_the_pause():
-    wave = noise(40)
-    wave[25 * 16000 : int(25.2 * 16000)] = 0
-    ((_, cut), _) = split_audio(wave)
-    assert 25 * 16000 <= cut <= 25.2 * 16000
+@pytest.mark.parametrize("pause", [0.4, 0.8, 3.0])
+def test_each_sentence_is_a_piece(pause):
+    lengths = [1.5, 0.9, 2.6, 1.2, 2.0] * 3
+    wave = talks_with_pauses(lengths, pause)
+    cuts = cut_at_pauses(heard(wave), 3.0)
+    begins = np.cumsum([0, *[seconds + pause for seconds in lengths]])[:-1]
+    assert len(cuts) == len(lengths)
+    for cut, begin, seconds in zip(cuts, begins, lengths):
+        assert cut.start <= (begin + 0.1) * RATE
+        assert cut.end >= (begin + seconds - 0.1) * RATE
+        assert not cut.in_speech
 
 
-def test_rest_is_never_too_short_to_recognise():
-    wave = np.concatenate([noise(30), np.zeros(800, np.float32)])
-    pieces = split_audio(wave)
-    assert len(pieces) == 2
-    assert pieces[1][1] - pieces[1][0] >= 8000
+@pytest.mark.parametrize("longest", [1.0, 2.5, 7.0])
+def test_pieces_hold_all_speech_once_and_are_not_too_long(longest):
+    wave = talks_with_pauses([2.0, 0.6, 9.0, 5.0, 1.0], 0.5)
+    cuts = cut_at_pauses(heard(wave), longest)
+    covered = np.zeros(len(wave), int)
+    for cut in cuts:
+        covered[cut.start : cut.end] += 1
+        assert 0.1 * RATE <= cut.end - cut.start <= longest * RATE
+        assert cut.start <= cut.speech.start < cut.speech.end <= cut.end
+    assert covered.max() == 1
+    for span in speech_spans(wave):
+        assert covered[span.start : span.end].min() == 1
+
+
+def test_speech_without_a_pause_is_cut_where_it_is_quietest_and_says_so():
+    wave = talk(10)
+    wave[int(5.4 * RATE) : int(5.43 * RATE)] *= 0.2
+    first, second = cut_at_pauses(heard(wave), 7.0)
+    assert 5.39 * RATE <= first.end == second.start <= 5.44 * RATE
+    assert (first.in_speech, second.in_speech) == (False, True)
+
+
+def test_the_longest_pause_comes_first():
+    parts = [talk(2), np.zeros(1600), talk(2, 1), np.zeros(4800), talk(2, 2)]
+    wave = np.concatenate(parts).astype(np.float32)
+    first, second = cut_at_pauses(heard(wave), 5.0)
+    assert 4.1 * RATE <= first.end <= second.start <= 4.45 * RATE
+
+
+def test_margins_are_those_of_training():
+    wave = talks_with_pauses([1.0, 1.0], 1.0)
+    _, cut = cut_at_pauses(heard(wave), 5.0)
+    assert cut.start < 2 * RATE - 1600
+    own = cut.of(wave[cut.start : cut.end], lead_seconds=0.0, tail_seconds=0.0)
+    assert 0 <= own.start - 2 * RATE <= 16
+    assert 0 <= own.end - 3 * RATE <= 0.1 * RATE
+    assert cut.of(wave[cut.start : cut.end], None, None) == cut
+
+
+def test_silence_has_no_piece_and_parts_cover_it():
+    activity = heard(np.zeros(65 * RATE, np.float32))
+    assert cut_at_pauses(activity) == []
+    parts = cut_in_parts(activity, 0, activity.samples, 30.0)
+    assert [p.start for p in parts] == [0, *(p.end for p in parts[:-1])]
+    assert parts[-1].end == 65 * RATE
+    assert all(p.end - p.start <= 30 * RATE for p in parts)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 0.5, float("nan")])
+def test_a_longest_piece_that_holds_no_word_is_refused(seconds):
+    with pytest.raises(ValueError, match="longest piece must be at least 1 s"):
+        cut_at_pauses(heard(talk(2)), seconds)

@@ -6,6 +6,9 @@ import pytest
 import soundfile
 
 from espnet_smoe.cli import main
+from espnet_smoe.inference import SpeechToText
+from espnet_smoe.inference.transcribe import Transcriber
+from tests.inference.sounds import not_speech, talks_with_pauses
 from tests.tiny import noise, save_experiment, tiny_config
 
 
@@ -44,10 +47,11 @@ def test_json_tells_bandwidth_and_pieces(model, audio, tmp_path):
     assert (call["bandwidth"], talk["bandwidth"]) == ("nb", "wb")
     assert (call["seconds"], talk["seconds"]) == (0.5, 33.0)
     assert "asr" not in call
-    first, second = talk["pieces"]
-    assert first["end"] == second["start"] <= 30
+    first, *_, last = talk["pieces"]
+    assert all(p["end"] - p["start"] <= 30 for p in talk["pieces"])
     assert set(first) == {"start", "end", "st"}
-    assert (first["start"], second["end"]) == (0.0, 33.0)
+    assert (first["start"], last["end"]) == (0.0, pytest.approx(33.0, abs=0.2))
+    assert 0 <= talk["confidence"]["st"] <= 1
 
 
 def test_subtitles_of_several_files_fill_a_folder(model, audio, tmp_path):
@@ -71,6 +75,78 @@ def test_bad_file_is_reported_and_the_rest_goes_on(model, audio, tmp_path, capsy
     assert f"failed: {bad}" in err
     assert f"failed: {missing}" in err
     assert "2 of 3 files failed" in err
+
+
+def test_no_speech_no_text(model, tmp_path, capsys):
+    kinds = ("digital zeros", "pink at -30 dB", "tone 440 at -3 dB")
+    for i, kind in enumerate(kinds):
+        soundfile.write(tmp_path / f"{i}.wav", not_speech(2.0)[kind], 16000)
+    files = [str(tmp_path / f"{i}.wav") for i in range(len(kinds))]
+    assert transcribe(*files, "--model", model, "--tasks", "asr") == 0
+    assert capsys.readouterr().out.splitlines() == [f"{f}\tasr\t" for f in files]
+    assert transcribe(files[0], "--model", model, "--format", "json") == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["asr"], record["pieces"]) == ("", [])
+    assert record["confidence"] == {"asr": None, "st": None}
+    assert transcribe(files[0], "--model", model, "--format", "srt") == 0
+    assert capsys.readouterr().out == "\n"
+
+
+def test_a_recording_in_pieces_has_what_each_has_alone(model, tmp_path):
+    wave = talks_with_pauses([1.5, 0.9, 2.1, 1.2, 1.4, 1.0] * 3, 0.8)
+    soundfile.write(tmp_path / "all.wav", wave, 16000, "FLOAT")
+    speech_to_text = SpeechToText.from_pretrained(
+        model, batch_size=2, beam_size=1, longest_seconds=3.0
+    )
+    (found,) = Transcriber(speech_to_text, ["asr"], "wb")([str(tmp_path / "all.wav")])
+    assert len(found.pieces) == 18
+    for piece in found.pieces:
+        own = wave[round(piece.start * 16000) : round(piece.end * 16000)]
+        (alone,) = speech_to_text.recognise([own], ["wb"], ["asr"], ["x"])
+        assert piece.results["asr"].tokens == alone["asr"].tokens
+
+
+def test_no_more_than_some_pieces_are_in_memory(model, tmp_path, monkeypatch):
+    wave = talks_with_pauses([1.0] * 40, 0.8)
+    soundfile.write(tmp_path / "long.wav", wave, 16000)
+    held = []
+    recognise = SpeechToText.recognise
+
+    def spy(self, waves, *arguments):
+        held.append(sum(map(len, waves)))
+        return recognise(self, waves, *arguments)
+
+    monkeypatch.setattr(SpeechToText, "recognise", spy)
+    options = ("--tasks", "asr", "--batch-size", "2", "--max-segment-seconds", "2")
+    assert transcribe(str(tmp_path / "long.wav"), "--model", model, *options) == 0
+    assert len(held) == 5 and max(held) <= 8 * 1.5 * 16000
+
+
+def test_nbest_is_in_the_json(model, audio, capsys):
+    options = ("--tasks", "asr", "--nbest", "3", "--beam-size", "4")
+    files = (audio[0], "--model", model)
+    assert main(["transcribe", *files, *options, "--format", "json"]) == 0
+    (piece,) = json.loads(capsys.readouterr().out)["pieces"]
+    scores = [hypothesis["score"] for hypothesis in piece["asr"]["nbest"]]
+    assert len(scores) == 3 and scores == sorted(scores, reverse=True)
+    assert main(["transcribe", *files, *options]) == 1
+    assert "--nbest is for --format json" in capsys.readouterr().err
+
+
+def test_the_model_is_found_from_anywhere(tmp_path, audio, monkeypatch, capsys):
+    recipe = tmp_path / "recipe"
+    config = tiny_config(recipe / "data")
+    save_experiment(recipe / "exp/a", config | {"bpemodel": "data/bpe.json"})
+    monkeypatch.chdir(recipe)
+    assert transcribe(audio[0], "--model", "exp/a", "--tasks", "asr") == 0
+    expected = capsys.readouterr().out
+    other = tmp_path / "other/data"
+    tiny_config(other).clear()  # a recipe with a tokenizer of the same name
+    (other / "bpe.json").write_text("{}")
+    monkeypatch.chdir(tmp_path / "other")
+    for model in (recipe / "exp/a", "../recipe/exp/a"):
+        assert transcribe(audio[0], "--model", str(model), "--tasks", "asr") == 0
+        assert capsys.readouterr().out == expected
 
 
 @pytest.mark.parametrize(

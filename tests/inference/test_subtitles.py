@@ -1,0 +1,73 @@
+"""Subtitles can be read: two lines of 42 columns, seven seconds."""
+
+import pytest
+
+from espnet_smoe.inference.formats import Transcript, as_srt, as_vtt
+from espnet_smoe.inference.long import Piece
+from espnet_smoe.inference.result import Result
+from espnet_smoe.inference.stream_events import TimedToken
+from espnet_smoe.inference.subtitles import blocks_of, split_text, width_of, wrapped
+
+ENGLISH = "the quick brown fox jumps over the lazy dog " * 8
+KOREAN = "아침에 의사는 열쇠를 찾아요 나중에 어머니는 극장에 올 거예요 " * 5
+CHINESE = "今天天气很好我们一起去公园散步吧明天再见" * 5
+
+
+def result(text, timed=()):
+    return Result(" ".join(text.split()), (), -1.0, timed=timed)
+
+
+@pytest.mark.parametrize("texts", [[ENGLISH], [KOREAN], [CHINESE], [KOREAN, ENGLISH]])
+def test_blocks_fit_and_lose_nothing(texts):
+    results = {f"task{i}": result(text) for i, text in enumerate(texts)}
+    blocks = list(blocks_of([Piece(2.0, 30.0, results)]))
+    assert len(blocks) > 3
+    for block in blocks:
+        assert 1 <= len(block.lines) <= 2
+        assert all(width_of(line) <= 42 for line in block.lines)
+        assert 0 < block.end - block.start <= 7.0
+    assert [b.start for b in blocks] == sorted(b.start for b in blocks)
+    assert all(a.end <= b.start for a, b in zip(blocks, blocks[1:]))
+    assert (blocks[0].start, blocks[-1].end) == (2.0, pytest.approx(30.0, abs=5))
+    shown = "".join("".join(b.lines) for b in blocks).replace(" ", "")
+    for text in texts:
+        left = iter(shown)
+        assert all(character in left for character in text.replace(" ", ""))
+
+
+def test_short_text_of_a_long_piece_is_not_shown_longer_than_seven_seconds():
+    (block, *rest) = blocks_of([Piece(0.0, 20.0, {"asr": result("yes")})])
+    assert block.lines == ("yes",) and block.end <= 7.0
+    assert not rest
+
+
+def test_blocks_begin_with_their_first_token():
+    words = [f"word{i:02d}" for i in range(24)]
+    times = [i * 0.2 + (8.0 if i >= 12 else 0.0) for i in range(24)]
+    timed = tuple(TimedToken(w, t, t + 0.1, 1.0) for w, t in zip(words, times))
+    found = result(" ".join(words), timed)
+    blocks = list(blocks_of([Piece(100.0, 113.0, {"asr": found})]))
+    for block in blocks:
+        first = words.index(block.lines[0].split()[0])
+        assert block.start == pytest.approx(100.0 + (times[first] if first else 0))
+
+
+def test_lines_of_a_block_are_about_as_wide():
+    upper, lower = wrapped("a sentence that is just a little wider than a line")
+    assert abs(width_of(upper) - width_of(lower)) < 12
+
+
+def test_a_word_wider_than_a_line_is_broken():
+    assert "".join(wrapped("x" * 100)) == "x" * 100
+    assert max(map(len, wrapped("x" * 100))) <= 42
+    assert split_text("", 3, 2) == ["", "", ""]
+
+
+def test_srt_and_vtt_are_what_players_read():
+    pieces = [Piece(0.0, 1.5, {"asr": result("a < b & c")})]
+    found = Transcript("x.wav", 2.0, "wb", ["asr"], pieces)
+    assert as_srt(found) == "1\n00:00:00,000 --> 00:00:01,500\na < b & c\n"
+    assert as_vtt(found) == (
+        "WEBVTT\n\n00:00:00.000 --> 00:00:01.500\na &lt; b &amp; c\n"
+    )
+    assert as_srt(Transcript("x.wav", 2.0, "wb", ["asr"], [])) == ""

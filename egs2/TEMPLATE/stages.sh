@@ -174,18 +174,21 @@ collect_statistics() { # stage 10
         cp "$logdir/stats.1/provenance.json" "$stats_dir"
 }
 
-# The size of the model as it was trained, --asr_args included, to params.json.
+# The size of the model as it was trained, --asr_args included, to params.json; how long
+# the training utterances are, to lengths.json.
 count_parameters='
 import json, sys
 from espnet2.tasks.asr import ASRTask
 from espnet_smoe import register
 from espnet_smoe.check_config import count_parameters
 from espnet_smoe.cost import one_second
+from espnet_smoe.inference.config_files import write_lengths
 register()
 model, _ = ASRTask.build_model_from_file(f"{sys.argv[1]}/config.yaml")
 with open(f"{sys.argv[1]}/params.json", "w") as out:
     cost = {"multiply_accumulates": sum(one_second(model).values()) or None}
     json.dump(count_parameters(model) | cost, out)
+write_lengths(sys.argv[1])
 '
 
 train() { # stage 11

@@ -9,12 +9,12 @@ from contextlib import ExitStack
 import numpy as np
 import soundfile
 
-from espnet_smoe.data.audio import _opened, split_segment
+from espnet_smoe.data.audio import opened, split_segment
 from espnet_smoe.data.bandwidth import BandwidthMeter
 from espnet_smoe.inference.audio import SAMPLE_RATE, SHORTEST_SECONDS, read_audio
 from espnet_smoe.inference.speech_activity import SpeechActivity
 from espnet_smoe.inference.split import Cut
-from espnet_smoe.inference.stream_sources import _at_16khz
+from espnet_smoe.inference.stream_sources import at_16khz
 
 BLOCK_SECONDS = 1.0
 
@@ -98,15 +98,14 @@ def audio_blocks(path: str) -> tuple[Iterator[np.ndarray], int]:
         wave, rate = read_audio(path)
         return iter([wave]), rate
     with ExitStack() as stack:
-        file = stack.enter_context(_opened(path))
-        opened = stack.pop_all()
+        sound = stack.enter_context(opened(path))
+        left = stack.pop_all()
 
     def blocks() -> Iterator[np.ndarray]:
-        with opened:
-            size = max(1, int(BLOCK_SECONDS * file.samplerate))
-            yield from file.blocks(size, dtype="float32", always_2d=True)
+        with left:
+            yield from sound.blocks(max(1, int(BLOCK_SECONDS * sound.rate)))
 
-    return _at_16khz(blocks(), file.samplerate), file.samplerate
+    return at_16khz(blocks(), sound.rate), sound.rate
 
 
 def seconds_of(path: str) -> float:

@@ -51,7 +51,7 @@ def open_file(
         with stack:
             yield from sound.blocks(max(1, int(PIECE_SECONDS * sound.rate)))
 
-    return _at_16khz(blocks(), sound.rate)
+    return at_16khz(blocks(), sound.rate)
 
 
 def open_pipe(
@@ -85,7 +85,7 @@ def open_pipe(
     if kind is None:
         checked = _Checked(peeked, pcm_format)
         blocks = blocks_of_pcm(checked, form, 1, pcm_rate, PIECE_SECONDS)
-        return _at_16khz(blocks, pcm_rate)
+        return at_16khz(blocks, pcm_rate)
     if not kind.audio:
         raise refused(STDIN, kind.name)
     if kind == WAV:
@@ -99,7 +99,7 @@ def open_pipe(
                 PIECE_SECONDS,
                 header.length,
             )
-            return _at_16khz(blocks, header.rate)
+            return at_16khz(blocks, header.rate)
         peeked.rewind()
     logging.warning(
         "%s is %s, which is read to its end before the first word; pipe WAV or raw PCM "
@@ -116,7 +116,7 @@ def open_pipe(
         with left:
             yield from sound.blocks(max(1, int(PIECE_SECONDS * sound.rate)))
 
-    return _at_16khz(blocks_of_sound(), sound.rate)
+    return at_16khz(blocks_of_sound(), sound.rate)
 
 
 def open_microphone() -> Pieces:
@@ -183,7 +183,7 @@ class _Checked:
         return data
 
 
-def _at_16khz(blocks: Iterable[np.ndarray], rate: int) -> Pieces:
+def at_16khz(blocks: Iterable[np.ndarray], rate: int) -> Pieces:
     """Channels mixed ``(n,)``, and resampled without a seam."""
     waves = _mixed(blocks, rate)
     if rate == SAMPLE_RATE:

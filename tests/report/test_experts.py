@@ -15,7 +15,7 @@ from espnet_smoe.report.expert_layers import apart, mixtures, watch
 from espnet_smoe.report.expert_swap import decode_swapped, swapped
 from tests.tiny import noise, save_experiment, tiny_config
 
-SECONDS = {f"utt{i}": 0.3 + 0.13 * i for i in range(6)}
+SECONDS = {f"utt{i}": 0.8 + 0.13 * i for i in range(6)}
 LABEL = {utt: ("wb", "nb")[i % 2] for i, utt in enumerate(SECONDS)}
 TARGETS = ("text", "text_st")
 

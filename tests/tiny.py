@@ -92,9 +92,15 @@ def save_experiment(folder: Path, config: dict, seed: int = 0) -> tuple[Path, Pa
 
 
 def noise(seconds: float, seed: int = 0, rate: int = 16000) -> np.ndarray:
-    """Noise ``(samples,)``, float32 within [-1, 1], that passes for speech.
+    """White noise ``(samples,)``, float32 within [-1, 1]."""
+    rng = np.random.default_rng(seed)
+    return rng.uniform(-0.5, 0.5, int(seconds * rate)).astype(np.float32)
 
-    Ten times a second it is another mixture of low and high sounds.
+
+def talk(seconds: float, seed: int = 0, rate: int = 16000) -> np.ndarray:
+    """What passes for speech, ``(samples,)`` float32 within [-1, 1].
+
+    Noise, ten times a second another mixture of low and high sounds.
     """
     rng = np.random.default_rng(seed)
     wave = rng.uniform(-0.5, 0.5, int(seconds * rate))

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.tiny import noise
+from tests.tiny import talk
 
 RATE = 16000
 
@@ -58,11 +58,6 @@ def not_speech(seconds: float = 4.0) -> dict[str, np.ndarray]:
     found["dither"] = rng.integers(-1, 2, len(t)) / 32768
     found["offset"] = np.full(len(t), 0.3)
     return {name: wave.astype(np.float32) for name, wave in found.items()}
-
-
-def talk(seconds: float, seed: int = 0) -> np.ndarray:
-    """What passes for speech, ``(samples,)`` float32."""
-    return noise(seconds, seed)
 
 
 def talks_with_pauses(lengths: list[float], pause: float) -> np.ndarray:

@@ -14,7 +14,7 @@ from espnet_smoe.inference.config_files import (
     trained_lengths,
     write_lengths,
 )
-from tests.tiny import noise, save_experiment, tiny_config
+from tests.tiny import save_experiment, talk, tiny_config
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def recipe(tmp_path):
     lines = []
     for i in range(3):
         silence = np.zeros(3200, np.float32)
-        wave = np.concatenate([silence, noise(1.0, i) + 0.05, silence, silence])
+        wave = np.concatenate([silence, talk(1.0, i) + 0.05, silence, silence])
         soundfile.write(folder / f"{i}.wav", wave, 16000)
         lines.append(f"u{i} {i}.wav\n")
     (folder / "dump").mkdir()

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 
 from espnet_smoe.inference.decode import main
-from tests.tiny import noise, save_experiment, tiny_config
+from tests.tiny import save_experiment, talk, tiny_config
 
 UTTERANCES = {f"utt{i}": 0.4 + 0.1 * i for i in range(5)}
 
@@ -22,7 +22,7 @@ def data(tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
     for i, (name, seconds) in enumerate(UTTERANCES.items()):
-        soundfile.write(tmp_path / f"{name}.wav", noise(seconds, seed=i), 16000)
+        soundfile.write(tmp_path / f"{name}.wav", talk(seconds, seed=i), 16000)
     lines = [f"{name} {tmp_path / name}.wav\n" for name in UTTERANCES]
     (folder / "wav.scp").write_text("".join(lines))
     (folder / "utt2bandwidth").write_text("".join(f"{u} nb\n" for u in UTTERANCES))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from espnet_smoe.inference.speech_activity import SpeechActivity, onset, speech_spans
-from tests.inference.sounds import RATE, not_speech, pink, talk
+from tests.inference.sounds import RATE, not_speech, pink
+from tests.tiny import talk
 
 SOUNDS = not_speech()
 

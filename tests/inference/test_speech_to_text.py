@@ -10,7 +10,7 @@ import yaml
 from espnet_smoe.inference import SpeechToText, pack
 from espnet_smoe.inference.long import decode_long, joined
 from tests.inference.sounds import not_speech, talks_with_pauses
-from tests.tiny import noise, save_experiment, tiny_config
+from tests.tiny import save_experiment, talk, tiny_config
 
 LIMIT = {"maxlenratio": -8, "beam_size": 3}
 
@@ -27,7 +27,7 @@ def speech_to_text(experiment):
 
 
 def test_every_task_of_every_waveform(speech_to_text):
-    results = speech_to_text([noise(0.5), noise(1.0, seed=1)], ["st", "asr"])
+    results = speech_to_text([talk(0.5), talk(1.0, seed=1)], ["st", "asr"])
     assert [list(r) for r in results] == [["st", "asr"]] * 2
     result = results[0]["asr"]
     assert isinstance(result.text, str)
@@ -36,7 +36,7 @@ def test_every_task_of_every_waveform(speech_to_text):
 
 
 def test_batch_gives_what_each_gives_alone(experiment):
-    waves = [noise(0.4 + 0.17 * i, seed=i) for i in range(7)]
+    waves = [talk(0.4 + 0.17 * i, seed=i) for i in range(7)]
     labels = ["nb", "wb", "wb", "nb", "nb", "wb", "nb"]
     together = SpeechToText(*experiment, batch_size=4, **LIMIT)
     alone = SpeechToText(*experiment, batch_size=1, **LIMIT)
@@ -49,30 +49,30 @@ def test_batch_gives_what_each_gives_alone(experiment):
 
 
 def test_tasks_together_equal_each_alone(speech_to_text):
-    both = speech_to_text([noise(1)])[0]
+    both = speech_to_text([talk(1)])[0]
     for task in ("asr", "st"):
-        alone = speech_to_text([noise(1)], [task])[0]
+        alone = speech_to_text([talk(1)], [task])[0]
         assert list(alone) == [task]
         assert alone[task].tokens == both[task].tokens
 
 
 def test_bandwidth_chooses_the_expert(speech_to_text):
-    wide, narrow = speech_to_text([noise(1)] * 2, ["asr"], ["wb", "nb"])
+    wide, narrow = speech_to_text([talk(1)] * 2, ["asr"], ["wb", "nb"])
     assert wide["asr"].score != pytest.approx(narrow["asr"].score, abs=1e-4)
-    auto = speech_to_text([noise(1, rate=8000)], ["asr"], "auto", sample_rate=8000)
-    told = speech_to_text([noise(1, rate=8000)], ["asr"], "nb", sample_rate=8000)
+    auto = speech_to_text([talk(1, rate=8000)], ["asr"], "auto", sample_rate=8000)
+    told = speech_to_text([talk(1, rate=8000)], ["asr"], "nb", sample_rate=8000)
     assert auto == told
 
 
 def test_ctc_scores_the_transcript_alone(experiment):
-    plain = SpeechToText(*experiment, **LIMIT)([noise(1)])[0]
-    heard = SpeechToText(*experiment, ctc_weight=0.3, **LIMIT)([noise(1)])[0]
+    plain = SpeechToText(*experiment, **LIMIT)([talk(1)])[0]
+    heard = SpeechToText(*experiment, ctc_weight=0.3, **LIMIT)([talk(1)])[0]
     assert heard["st"] == plain["st"]
     assert heard["asr"].score != plain["asr"].score
 
 
 def test_nbest_is_sorted(experiment):
-    result = SpeechToText(*experiment, nbest=3, **LIMIT)([noise(1)])[0]["asr"]
+    result = SpeechToText(*experiment, nbest=3, **LIMIT)([talk(1)])[0]["asr"]
     scores = [score for _, score in result.nbest]
     assert len(scores) == 3
     assert scores == sorted(scores, reverse=True)
@@ -82,7 +82,7 @@ def test_nbest_is_sorted(experiment):
 @pytest.mark.parametrize("decoder", ["transformer", "smoe_transformer"])
 def test_dense_and_stock_decoders_serve_too(tmp_path, decoder):
     config = tiny_config(tmp_path, moe=False, decoder=decoder)
-    found = SpeechToText(*save_experiment(tmp_path, config), **LIMIT)([noise(1)])
+    found = SpeechToText(*save_experiment(tmp_path, config), **LIMIT)([talk(1)])
     assert set(found[0]) == {"asr", "st"}
 
 
@@ -93,7 +93,7 @@ def test_stock_and_own_decoder_find_the_same(tmp_path):
         files = save_experiment(tmp_path / decoder, config)
         if found:  # the same weights
             files = (files[0], tmp_path / "transformer/model.pth")
-        found.append(SpeechToText(*files, ctc_weight=0.3, **LIMIT)([noise(1)])[0])
+        found.append(SpeechToText(*files, ctc_weight=0.3, **LIMIT)([talk(1)])[0])
     for task in ("asr", "st"):
         assert found[0][task].tokens == found[1][task].tokens
         assert found[0][task].score == pytest.approx(found[1][task].score, abs=1e-4)
@@ -111,7 +111,7 @@ def test_stock_and_own_decoder_find_the_same(tmp_path):
         ({"waveforms": "talk.wav"}, "got the path 'talk.wav'.*read_audio"),
         ({"waveforms": [Path("talk.wav")]}, "waveform 0: got the path 'talk.wav'"),
         ({"waveforms": None}, "waveforms: got None"),
-        ({"waveforms": [noise(1) * 32768]}, "waveform 0: .*full scale"),
+        ({"waveforms": [talk(1) * 32768]}, "waveform 0: .*full scale"),
         ({"sample_rate": 16}, "waveform 0: .*give it in Hz"),
         ({"sample_rate": "16000"}, "waveform 0: .*number of Hz"),
         ({"bandwidth": ["nb", "wb"]}, "2 values of bandwidth for 1"),
@@ -119,7 +119,7 @@ def test_stock_and_own_decoder_find_the_same(tmp_path):
 )
 def test_bad_request_is_refused(speech_to_text, arguments, message):
     with pytest.raises(ValueError, match=message):
-        speech_to_text(**{"waveforms": [noise(1)]} | arguments)
+        speech_to_text(**{"waveforms": [talk(1)]} | arguments)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_bad_request_is_refused(speech_to_text, arguments, message):
     ids=["array", "tensor", "list", "row", "column", "int16", "generator"],
 )
 def test_one_recording_in_any_form_has_one_answer(speech_to_text, form):
-    wave = np.round(noise(1) * 20000) / np.float32(32768)
+    wave = np.round(talk(1) * 20000) / np.float32(32768)
     (wanted,) = speech_to_text([wave], ["asr"])
     (found,) = speech_to_text(form(wave), "asr", sample_rate=np.int64(16000))
     assert found["asr"].tokens == wanted["asr"].tokens
@@ -201,9 +201,9 @@ def test_relative_paths_count_from_here_or_from_the_configuration(
 
 def test_packed_model_decodes_like_its_folder(experiment, tmp_path, speech_to_text):
     pack.pack(experiment[0].parent, "model.pth", tmp_path / "m.zip")
-    (expected,) = speech_to_text([noise(1)])
+    (expected,) = speech_to_text([talk(1)])
     for path in (tmp_path / "m.zip", experiment[0].parent):
-        assert SpeechToText.from_pretrained(path, **LIMIT)([noise(1)])[0] == expected
+        assert SpeechToText.from_pretrained(path, **LIMIT)([talk(1)])[0] == expected
 
 
 def test_what_is_no_model_is_named(tmp_path):
@@ -249,12 +249,12 @@ def test_a_long_recording_has_the_texts_of_its_sentences(experiment):
 
 def test_speech_longer_than_in_training_is_warned_of(experiment, caplog):
     short = SpeechToText(*experiment, longest_seconds=2.0, **LIMIT)
-    short([noise(5.0)], ["asr"], names=["talk.wav"])
+    short([talk(5.0)], ["asr"], names=["talk.wav"])
     assert "talk.wav: at 1." in caplog.text and "without a pause" in caplog.text
 
 
 def test_each_text_has_a_confidence(speech_to_text):
-    (found,) = speech_to_text([noise(1)])
+    (found,) = speech_to_text([talk(1)])
     for result in found.values():
         assert result.text and 0 <= result.confidence <= 1
     timed = [token.confidence for token in found["asr"].timed]

@@ -5,7 +5,8 @@ import pytest
 
 from espnet_smoe.inference.speech_activity import SpeechActivity, speech_spans
 from espnet_smoe.inference.split import cut_at_pauses, cut_in_parts
-from tests.inference.sounds import RATE, talk, talks_with_pauses
+from tests.inference.sounds import RATE, talks_with_pauses
+from tests.tiny import talk
 
 
 def heard(wave):

@@ -9,7 +9,7 @@ from espnet_smoe.cli import main
 from espnet_smoe.inference import SpeechToText
 from espnet_smoe.inference.transcribe import Transcriber
 from tests.inference.sounds import not_speech, talks_with_pauses
-from tests.tiny import noise, save_experiment, tiny_config
+from tests.tiny import save_experiment, talk, tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +22,8 @@ def model(tmp_path_factory):
 @pytest.fixture
 def audio(tmp_path):
     """A call at 8 kHz and a talk that has to be cut."""
-    soundfile.write(tmp_path / "call.wav", noise(0.5, rate=8000), 8000)
-    soundfile.write(tmp_path / "talk.flac", noise(33), 16000)
+    soundfile.write(tmp_path / "call.wav", talk(0.5, rate=8000), 8000)
+    soundfile.write(tmp_path / "talk.flac", talk(33), 16000)
     return [str(tmp_path / "call.wav"), str(tmp_path / "talk.flac")]
 
 

@@ -11,7 +11,8 @@ from espnet_smoe.inference import SpeechToText, U2PPSpeechToText
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.transcribe import main
 from espnet_smoe.inference.two_pass import SEARCHES, two_pass
-from tests.inference.tiny_u2pp import babble, save_tiny_u2pp
+from tests.inference.tiny_u2pp import save_tiny_u2pp
+from tests.tiny import talk
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def load(folder, **options) -> U2PPSpeechToText:
 
 
 def waves() -> list[np.ndarray]:
-    return [babble(seconds, seed) for seed, seconds in enumerate((1.2, 2.5, 0.7))]
+    return [talk(seconds, seed) for seed, seconds in enumerate((1.2, 2.5, 0.7))]
 
 
 @pytest.mark.parametrize("search", SEARCHES)

@@ -13,7 +13,7 @@ from espnet_smoe.report import experts
 from espnet_smoe.report.expert_data import read_recordings, sample
 from espnet_smoe.report.expert_layers import apart, mixtures, watch
 from espnet_smoe.report.expert_swap import decode_swapped, swapped
-from tests.tiny import noise, save_experiment, tiny_config
+from tests.tiny import save_experiment, talk, tiny_config
 
 SECONDS = {f"utt{i}": 0.8 + 0.13 * i for i in range(6)}
 LABEL = {utt: ("wb", "nb")[i % 2] for i, utt in enumerate(SECONDS)}
@@ -43,7 +43,7 @@ def data(tmp_path):
         "utt2bandwidth": LABEL,
     }
     for i, (utt, seconds) in enumerate(SECONDS.items()):
-        soundfile.write(tmp_path / f"{utt}.wav", noise(seconds, seed=i), 16000)
+        soundfile.write(tmp_path / f"{utt}.wav", talk(seconds, seed=i), 16000)
     for name, table in tables.items():
         lines = [f"{utt} {value}\n" for utt, value in table.items()]
         (folder / name).write_text("".join(lines), encoding="utf-8")
@@ -155,7 +155,7 @@ def encode(model, label, wave):
 
 def test_swapping_the_encoder_is_the_other_label(exp, config):
     model = load_model(config, exp / "model.pth")
-    wave = torch.from_numpy(noise(0.5))[None]
+    wave = torch.from_numpy(talk(0.5))[None]
     wide, narrow = (encode(model, label, wave) for label in ("wb", "nb"))
     assert not torch.allclose(wide, narrow, atol=1e-3)
     with swapped(model, "encoder"):
@@ -186,7 +186,7 @@ def test_a_gate_without_labels_has_its_experts_exchanged(tmp_path, config):
     learned = config | {"encoder_conf": config["encoder_conf"] | {"moe": moe}}
     save_experiment(tmp_path, learned)
     model = load_model(learned, tmp_path / "model.pth")
-    wave = torch.from_numpy(noise(0.5))[None]
+    wave = torch.from_numpy(talk(0.5))[None]
     right = encode(model, "wb", wave)
     with swapped(model, "encoder"):
         assert not torch.allclose(encode(model, "wb", wave), right, atol=1e-4)

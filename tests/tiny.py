@@ -105,6 +105,7 @@ def talk(seconds: float, seed: int = 0, rate: int = 16000) -> np.ndarray:
     rng = np.random.default_rng(seed)
     wave = rng.uniform(-0.5, 0.5, int(seconds * rate))
     low = np.convolve(wave, np.full(8, 1 / 8), "same")
-    share = np.repeat(rng.uniform(0, 1, int(seconds * 10) + 1) ** 2, rate // 10 + 1)
-    share = share[: len(wave)]
-    return (share * low + (1 - share) ** 4 * (wave - low)).astype(np.float32)
+    blocks = int(seconds * 10) + 1
+    level = np.repeat(rng.uniform(0.2, 1, blocks), rate // 10 + 1)[: len(wave)]
+    is_low = np.repeat(np.arange(blocks) % 2 == 0, rate // 10 + 1)[: len(wave)]
+    return (level * np.where(is_low, low, wave - low)).astype(np.float32)

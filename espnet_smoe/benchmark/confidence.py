@@ -5,8 +5,8 @@
 
 Decodes, without the test for speech, the utterances of a data directory, noise, tones,
 zeros, and the files of other folders, such as another language; prints medians of the
-confidence, and the area under the curve (AUC): how often a known utterance is surer than
-one of the others, 0.5 is chance. Then how many of each are found to hold no speech.
+confidence, and the area under the curve (AUC): how often a known utterance is surer
+than one of the others, 0.5 is chance; and in how many of each no speech is found.
 """
 
 import argparse

@@ -86,7 +86,8 @@ def _run(
     if done.returncode != 0 or not os.fstat(wav.fileno()).st_size:
         lines = said.strip().splitlines()
         found = f"{kind.name + ': ' if kind else ''}{reason}; FFmpeg: "
-        found += lines[-1] if lines else "no sound"
+        crash = f"it crashed (signal {-done.returncode})"
+        found += lines[-1] if lines else crash if done.returncode < 0 else "no sound"
         cure = "Convert it to WAV or FLAC" if kind is None else "Copy it again"
         raise ValueError(f"{name} cannot be read as audio ({found}). {cure}.")
     if CUT_OFF.search(said):

@@ -4,7 +4,8 @@
 
 Every fault is listed by file, utterance and cure, and nothing is written for
 training until they are mended or left out with --skip-bad. Started again after a
-stop, it goes on where it was.
+stop, it goes on where it was. wav.scp and segments are read as Kaldi reads them: a line
+of wav.scp that ends in | is a command, which is run in the shell.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ from espnet_smoe.data.data_dir import (
     read_tables,
     write_lines,
 )
+from espnet_smoe.data.speech_rate import too_much_text
+from espnet_smoe.data.waveform import LOUDEST
 
 MOST_PROBLEMS_SHOWN = 50
 LONGEST_NAME = 200  # bytes of a file's name
@@ -132,6 +135,8 @@ def fault_of(wave: np.ndarray) -> str:
         return "the audio has no samples"
     if not np.isfinite(wave).all():
         return "the audio holds NaN or infinity"
+    if (peak := np.abs(wave).max()) > LOUDEST:
+        return f"its samples reach {peak:g} where 1 is full scale"
     if not wave.any():
         return "every sample of the audio is zero"
     return ""
@@ -224,6 +229,7 @@ def prepare(args: argparse.Namespace) -> int:
     dropped = length_filter.reasons_to_drop(table, limits, args.bpemodel)
     length_filter.write_kept(args.out, table, dropped)
     _print_summary(args, utterances, table, dropped, problems, report)
+    _report_doubtful(table, dropped, args.out / "doubtful.tsv")
     for kind, count in sorted(changes.items()):
         print(f"  texts brought to the one Unicode form: {count} with {kind}")
     return 0
@@ -249,6 +255,22 @@ def _tables_of(
         for name, value in zip(length_filter.TABLES, row):
             tables[name][utt.id] = value
     return tables
+
+
+def _report_doubtful(
+    table: dict[str, dict], dropped: dict[str, str], report: Path
+) -> None:
+    """List the kept utterances with more text than can be said in the time."""
+    texts = {utt: text for utt, text in table["text"].items() if utt not in dropped}
+    samples = table["utt2num_samples"]
+    found = too_much_text(texts, {utt: samples[utt] / SAMPLE_RATE for utt in texts})
+    rows = (f"{u}\t{table['wav.scp'][u]}\t{why}" for u, why in found.items())
+    write_lines(report, rows)
+    if found:
+        print(
+            f"  doubtful: {len(found)} utterances kept with more text than is said in "
+            f"that time, listed in {report}: is their audio cut off?"
+        )
 
 
 def _row(problem: Problem) -> str:

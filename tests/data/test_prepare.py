@@ -509,3 +509,19 @@ def test_limits_keep_what_is_exactly_as_long(source):
 def test_limits_that_keep_nothing_are_refused(source, options, said):
     with pytest.raises(SystemExit, match=said):
         run(source, *options)
+
+
+def test_more_text_than_can_be_said_is_doubtful_and_listed(source, capsys):
+    change(source, "text", a="가나다라마바사아자차 카타파하가나다라마바사")
+    out = run(source)
+    assert list(read_table(out / "wav.scp", [])) == list(GOOD)
+    assert "doubtful: 1 utterances kept with more text" in capsys.readouterr().out
+    (line,) = (out / "doubtful.tsv").read_text(encoding="utf-8").splitlines()
+    assert line.startswith("a\t") and "21.0 syllables a second" in line
+
+
+def test_samples_of_another_scale_are_a_fault(source):
+    path = wav(source, "scaled.wav", tone() * 32768, subtype="FLOAT")
+    change(source, "wav.scp", a=path)
+    ((_, utterance, cause, _),) = problems_of(source)
+    assert utterance == "a" and "where 1 is full scale" in cause

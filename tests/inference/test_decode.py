@@ -74,3 +74,16 @@ def test_fault_names_its_place(experiment, data, file, content, message):
     (data / file).write_text(content)
     with pytest.raises(SystemExit, match=message):
         decode(experiment, data, "out")
+
+
+def test_segments_are_decoded_as_the_utterances_they_cut(experiment, data):
+    whole, _ = soundfile.read(data / "utt4.wav", dtype="float32")
+    soundfile.write(data / "b.wav", whole[6400:], 16000)
+    folder = data / "data"
+    (folder / "wav.scp").write_text(f"rec cat {data / 'utt4.wav'} |\n")
+    (folder / "segments").write_text("a rec 0 -1\nb rec 0.4 0.8\n")
+    (folder / "utt2bandwidth").write_text("a nb\nb nb\n")
+    cut = (decode(experiment, data, "cut") / "hyp.asr").read_text()
+    (folder / "segments").unlink()
+    (folder / "wav.scp").write_text(f"a {data / 'utt4.wav'}\nb {data / 'b.wav'}\n")
+    assert (decode(experiment, data, "plain") / "hyp.asr").read_text() == cut

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from espnet_smoe.data.audio import resample, write_wav
 from espnet_smoe.data.data_dir import write_table
+from espnet_smoe.data.downmix import downmix
 
 # Hanzi of the basic plane, and the zero that lies outside their blocks.
 NAME = re.compile(r"cmn-([\u3400-\u4dbf\u4e00-\u9fff〇]+)\.mp3")
@@ -117,7 +118,7 @@ def _decode(content: bytes, wav: Path) -> str:
         return f"it is no audio that libsndfile reads ({error})"
     if not wave.any():
         return "it is silent"
-    write_wav(wav, resample(wave.mean(axis=1), rate))  # (samples,)
+    write_wav(wav, resample(downmix(wave, rate), rate))  # (samples,)
     return ""
 
 

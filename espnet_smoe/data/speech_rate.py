@@ -1,0 +1,59 @@
+"""Is there more text than can be said in the time? Then the audio may be cut off.
+
+No header tells that of raw samples or of MP3, and a text can belong to other audio.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from statistics import median
+
+LETTERS_A_SYLLABLE = 2.5  # of alphabets
+FASTEST = 15.0  # syllables a second; people who read aloud stay below 10
+FASTER = 2.0  # times the median of the set
+FEWEST = 20  # utterances that have a median
+SYLLABLES = ("HANGUL SYLLABLE", "CJK UNIFIED", "HIRAGANA", "KATAKANA")
+
+
+def syllables(text: str) -> float:
+    """About how many syllables a text has.
+
+    Example:
+        >>> syllables("안녕 하세요"), syllables("hello")
+        (5.0, 2.0)
+    """
+    total = 0.0
+    for character in text:
+        if character.isascii():
+            syllable = character.isdecimal()
+        else:
+            syllable = unicodedata.name(character, "").startswith(SYLLABLES)
+        if syllable:
+            total += 1
+        elif character.isalpha():
+            total += 1 / LETTERS_A_SYLLABLE
+    return total
+
+
+def too_much_text(
+    texts: Mapping[str, str], seconds: Mapping[str, float]
+) -> dict[str, str]:
+    """Find utterances whose text is too long for their audio.
+
+    Args:
+        texts: By utterance.
+        seconds: By utterance, of its audio.
+
+    Returns:
+        Utterance to what is doubtful.
+    """
+    rates = {u: syllables(t) / seconds[u] for u, t in texts.items() if seconds[u] > 0}
+    fastest = FASTEST
+    if len(rates) >= FEWEST:
+        fastest = min(fastest, FASTER * median(rates.values()))
+    return {
+        utt: f"{rate:.1f} syllables a second; more than {fastest:.1f} are rare"
+        for utt, rate in rates.items()
+        if rate > fastest
+    }

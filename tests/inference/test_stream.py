@@ -346,7 +346,7 @@ def test_faults_of_the_command_line_are_one_line(model, talk, tmp_path, capsys):
         (("--model", model, "none.wav"), "none.wav does not exist"),
         (("--model", model, text), f"{text} cannot be read as audio"),
         (("--model", model, talk, "--pcm-rate", "0"), "--pcm-rate must be"),
-        (("--model", model, talk, "--beam-size", "0"), "beam_size must be at least 1"),
+        (("--model", model, talk, "--beam-size", "0"), "a whole number of at least 1"),
         (("--model", tmp_path / "none", talk), "none does not exist"),
     ]:
         assert stream(*arguments) == 1

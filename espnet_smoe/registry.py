@@ -1,8 +1,13 @@
-"""The only file that touches the choices of ESPnet's tasks."""
+"""The only file that touches ESPnet's tasks: their choices, and how they build."""
 
+import functools
 import importlib
+from typing import Any
 
-TASKS = ("asr", "st", "s2t", "mt")  # espnet2.tasks.<name>, where a release has it
+from torch import nn
+
+# espnet2.tasks.<name> and its task, where a release has it
+TASKS = {"asr": "ASRTask", "st": "STTask", "s2t": "S2TTask", "mt": "MTTask"}
 
 
 def _classes() -> dict[str, dict[str, type]]:
@@ -41,6 +46,7 @@ def _classes() -> dict[str, dict[str, type]]:
 def register() -> None:
     """Add our classes to every task that has a choice of their kind.
 
+    The tasks also give their own models what our mixtures need (`route_stock_model`).
     Safe to call again. A class reaches only the tasks whose type it has: the model
     `smoe` is an ASR model, the encoder fits wherever there is a choice of encoders.
 
@@ -48,17 +54,33 @@ def register() -> None:
         ValueError: A name is already taken by another class.
     """
     ours = _classes()
-    for task in TASKS:
+    for task, task_class in TASKS.items():
         try:
             module = importlib.import_module(f"espnet2.tasks.{task}")
         except ModuleNotFoundError:
             continue
+        _route_what_it_builds(getattr(module, task_class))
         for kind, classes in ours.items():
             choices = getattr(module, f"{kind}_choices", None)
             if choices is None:
                 continue
             for name, cls in classes.items():
                 _add(task, choices, name, cls)
+
+
+def _route_what_it_builds(task: type) -> None:
+    from espnet_smoe.model.stock import route_stock_model
+
+    build = task.build_model.__func__
+    if getattr(build, "routes", False):
+        return
+
+    @functools.wraps(build)
+    def build_routed(cls: type, *args: Any, **kwargs: Any) -> nn.Module:
+        return route_stock_model(build(cls, *args, **kwargs))
+
+    build_routed.routes = True
+    task.build_model = classmethod(build_routed)
 
 
 def _add(task: str, choices: object, name: str, cls: type) -> None:

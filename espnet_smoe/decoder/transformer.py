@@ -32,6 +32,7 @@ from espnet_smoe.moe import (
     build_labels,
     build_router,
 )
+from espnet_smoe.moe.routing import own_routing
 from espnet_smoe.options import options_of, require_multiple
 from espnet_smoe.typed import Count, Rate
 
@@ -224,6 +225,8 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface):
         Raises:
             ValueError: The first token is not one of the labels.
         """
+        if routing is None and self.labels is None:
+            routing = own_routing(self, ys_in_lens)
         routing = routing or self.route(ys_in_pad, ys_in_lens)
         memory_mask = ~make_pad_mask(hlens, maxlen=hs_pad.size(1))[:, None, :]
         x = self.embed(ys_in_pad)

@@ -32,6 +32,7 @@ from espnet_smoe.encoder.conformer_layer import (
 )
 from espnet_smoe.moe import MoEOptions, Routing, build_feed_forward, build_router
 from espnet_smoe.moe.gate import topk_section
+from espnet_smoe.moe.routing import own_routing
 from espnet_smoe.options import options_of, require_multiple
 from espnet_smoe.typed import Count, Natural, OneOf, Range, Rate
 
@@ -210,8 +211,8 @@ class U2PPConformerEncoder(AbsEncoder):
             xs_pad = nn.functional.pad(xs_pad, (0, 0, 0, missing))
         lengths = ilens // self.stride
         x = self.positional_dropout(self.embed(xs_pad) * self.scale)  # (B, T', D)
-        routing = routing or Routing(lengths)
-        routing.lengths, routing.everywhere = lengths, True
+        routing = routing or own_routing(self, lengths)
+        routing.lengths = lengths
         frames = routing.frames(x)  # (B, T')
         chunks = self._chunks(x, chunk_size, left_chunks)
         seen = chunk_mask(x.size(1), *chunks, x.device)

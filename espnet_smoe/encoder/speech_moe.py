@@ -28,6 +28,7 @@ from espnet_smoe.moe import (
     build_feed_forward,
     build_router,
 )
+from espnet_smoe.moe.routing import own_routing
 from espnet_smoe.options import check_options, options_of, section
 from espnet_smoe.typed import Count, Natural, Rate
 
@@ -171,9 +172,8 @@ class SpeechMoEEncoder(AbsEncoder):
         Returns:
             ``(B, T, D)``; ``(B,)`` frames; None.
         """
-        routing = routing or Routing(ilens)
+        routing = routing or own_routing(self, ilens)
         routing.lengths = ilens
-        routing.everywhere = True
         frames = routing.frames(xs_pad)  # (B, T)
         if self.embedding is not None:
             e = self.embedding(xs_pad, frames, routing)  # (B, T, De)

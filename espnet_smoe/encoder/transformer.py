@@ -32,6 +32,7 @@ from espnet_smoe.moe import (
     build_labels,
     build_router,
 )
+from espnet_smoe.moe.routing import own_routing
 from espnet_smoe.options import options_of, require_multiple
 from espnet_smoe.typed import Count, OneOf, Rate
 
@@ -212,9 +213,8 @@ class SMoETransformerEncoder(TransformerEncoder):
         """
         mask = (~make_pad_mask(ilens, maxlen=xs_pad.size(1)))[:, None, :]
         x, mask = self._embed(xs_pad, mask.to(xs_pad.device))
-        routing = routing or Routing(ilens)
+        routing = routing or own_routing(self, ilens)
         routing.lengths = mask.sum(dim=(1, 2))
-        routing.everywhere = True
         x, mask = routing.enter(x, mask)
         hidden = []
         for number, layer in enumerate(self.encoders, 1):

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from espnet_smoe.data.tokenizer import piece_joiner
+from espnet_smoe.model.parts import mixtures_of
 from espnet_smoe.moe import Routing
+from espnet_smoe.moe.loss import FrameSums, add_processes
 
 
 def routing_statistics(
@@ -52,28 +54,61 @@ def _of_layer(name: str, routing: Routing) -> dict[str, torch.Tensor]:
     return of
 
 
+def auxiliary_losses(
+    passes: Iterable[tuple[str, nn.Module, Routing | None]],
+) -> list[tuple[torch.Tensor | float, dict[str, torch.Tensor]]]:
+    """The losses of learned gates in training, over the frames of all processes.
+
+    This is the one place where processes that train together meet. Each of them names
+    the same passes in the same order, also a pass that its batch had nothing for.
+
+    Args:
+        passes: Of a forward pass that is done: a name such as ``encoder``, with which
+            the keys begin; the part, whose ``loss_weights`` tell what counts how much;
+            its routing, None where this process did not make the pass.
+
+    Returns:
+        For each pass: the weighted sum over losses and layers; each loss without its
+        weight, summed over the layers, for the statistics (NaN without frames).
+    """
+    passes = [*passes]
+    layers = [_router_sums(part, routing) for _, part, routing in passes]
+    together = iter(add_processes([sums for of_part in layers for sums in of_part]))
+    results = []
+    for (name, part, _), of_part in zip(passes, layers):
+        sums = [next(together) for _ in of_part]
+        losses = [layer.losses() for layer in sums]
+        total: torch.Tensor | float = 0.0
+        each = {}
+        for loss, weight in getattr(part, "loss_weights", {}).items() if losses else ():
+            summed = torch.stack([of[loss] for of in losses]).sum()
+            total = total + weight * summed
+            unknown = sums[0].sums[0] == 0
+            each[f"{name}_{loss}"] = summed.detach().masked_fill(unknown, math.nan)
+        results.append((total, each))
+    return results
+
+
 def auxiliary_loss(
     name: str, part: nn.Module, routing: Routing | None
 ) -> tuple[torch.Tensor | float, dict[str, torch.Tensor]]:
-    """The losses of learned gates, summed over the layers, in training.
+    """`auxiliary_losses` of a model with one pass."""
+    return auxiliary_losses([(name, part, routing)])[0]
 
-    Args:
-        name: Of the part, ``encoder`` or ``decoder``; the keys begin with it.
-        part: Where the gates are; its ``loss_weights`` tell what counts how much.
-        routing: Of a forward pass that is done.
 
-    Returns:
-        Weighted sum of all; each without its weight, for the statistics.
-    """
-    total: torch.Tensor | float = 0.0
-    each = {}
-    if not part.training or routing is None:
-        return total, each
-    for loss, weight in getattr(part, "loss_weights", {}).items():
-        summed = torch.stack([of[loss] for of in routing.losses.values()]).sum()
-        each[f"{name}_{loss}"] = summed.detach()
-        total = total + weight * summed
-    return total, each
+def _router_sums(part: nn.Module, routing: Routing | None) -> list[FrameSums]:
+    """Of each layer with auxiliary losses; zeros where it did not run."""
+    if not part.training:
+        return []
+    seen = {} if routing is None else routing.sums
+    return [
+        seen.get(layer.name)
+        or FrameSums.nothing(
+            layer.gate.losses, layer.gate.num_experts, layer.gate.router.weight
+        )
+        for layer in mixtures_of(part)
+        if getattr(layer.gate, "losses", ())
+    ]
 
 
 def mean_known(values: Iterable[float | None]) -> float:

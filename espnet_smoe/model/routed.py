@@ -1,13 +1,14 @@
 """What our models share: features, an encoder told its routing, CTC, bfloat16."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 
 from espnet_smoe.compat import CTC, ESPnetASRModel
+from espnet_smoe.model.parts import check_interctc, check_part
 from espnet_smoe.moe import Routing
 
 
@@ -15,14 +16,19 @@ class RoutedASRModel(ESPnetASRModel):
     """An ESPnet ASR model whose encoder may be a mixture.
 
     Attributes:
+        serves: What a model does for its parts, see `check_part`.
         bf16_on_cpu: Train in bfloat16 autocast on CPU.
         too_short: Utterances that CTC has too few frames for and that were named.
     """
 
+    serves: Collection[str] = ()
     bf16_on_cpu = False
 
     def __init__(self, **parts: Any):
         super().__init__(**parts)
+        for name in ("encoder", "decoder"):
+            check_part(name, getattr(self, name), self, self.serves)
+        check_interctc(self.encoder, self.interctc_weight, self.ctc_weight)
         self.too_short: set[str] = set()
 
     def use_bf16_on_cpu(self, wanted: bool) -> None:

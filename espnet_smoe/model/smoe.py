@@ -19,14 +19,14 @@ from espnet_smoe.compat import (
     force_gatherable,
 )
 from espnet_smoe.model.metrics import (
-    auxiliary_loss,
+    auxiliary_losses,
     error_rates,
     greedy_ctc,
     mean_known,
     routing_statistics,
 )
 from espnet_smoe.model.routed import RoutedASRModel
-from espnet_smoe.model.tasks import Task, read_tasks
+from espnet_smoe.model.tasks import Task, TaskPass, read_tasks
 from espnet_smoe.moe import Labels, Routing
 from espnet_smoe.options import nearest, options_of
 from espnet_smoe.typed import OneOf, Rate
@@ -70,6 +70,8 @@ class ESPnetSMoEModel(RoutedASRModel):
         ValueError: Unknown option, schedule or task; a prompt token that is not in the
             token list.
     """
+
+    serves = ("labels",)
 
     @options_of("model_conf")
     def __init__(
@@ -125,7 +127,8 @@ class ESPnetSMoEModel(RoutedASRModel):
                 "model: smoe writes texts with a decoder; add 'decoder: "
                 "smoe_transformer' and its decoder_conf"
             )
-        self.tasks = read_tasks(tasks, self.token_list)
+        labels = getattr(decoder, "labels", None)
+        self.tasks = read_tasks(tasks, self.token_list, labels)
         if ctc_weight > 0 and ctc_task not in self.tasks:
             raise ValueError(
                 f"model_conf.ctc_task: '{ctc_task}' is not one of the tasks "
@@ -179,38 +182,60 @@ class ESPnetSMoEModel(RoutedASRModel):
         names = fields.get("utt_id")
         routing = self._route_encoder(fields, speech_lengths, names)
         encoded, lengths, hidden = self.encode_routed(speech, speech_lengths, routing)
-        stats: dict[str, Any] = {}
-        losses, targets = [], []
         due = self._tasks_due(fields)
+        seen: dict[str, TaskPass] = {}
         for task in self.tasks.values():
             present = task.present_in(fields)
-            if task.name not in due or not present.any():
-                stats |= self._task_stats(task, None)
-                continue
-            rows = present.nonzero().squeeze(1).to(encoded.device)
-            loss, numbers = self._task_loss(
-                task, fields, rows, encoded, lengths, hidden
-            )
-            stats |= self._task_stats(task, numbers)
-            losses.append(loss)
-            targets.append(len(rows))
-        if not losses:
+            if task.name in due and present.any():
+                rows = present.nonzero().squeeze(1).to(encoded.device)
+                given = task, fields, rows, encoded, lengths, hidden
+                seen[task.name] = self._task_loss(*given)
+        if not seen:
             raise ValueError(
                 f"no target in the batch of {', '.join(names or ['?'])}; an utterance "
                 f"needs one of: {' '.join(t.target for t in self.tasks.values())}"
             )
-        counts = losses[0].new_tensor(targets)
-        loss = (torch.stack(losses) * counts).sum() / counts.sum()
-        extra, costs = auxiliary_loss("encoder", self.encoder, routing)
-        loss = loss + extra
-        stats |= costs
+        loss, stats = self._with_auxiliary_losses(routing, seen)
+        targets = sum(passed.targets for passed in seen.values())
         stats["acc"] = mean_known(stats.get(f"acc_{name}") for name in self.tasks)
         stats |= routing_statistics("encoder", routing, each_layer=not self.training)
         stats["loss"] = loss.detach()
         # one type on every process, also for what is NaN on some
         stats = {k: torch.as_tensor(v, dtype=torch.float32) for k, v in stats.items()}
-        weight = sum(targets) / len(due)
-        return force_gatherable((loss, stats, weight), loss.device)
+        return force_gatherable((loss, stats, targets / len(due)), loss.device)
+
+    def _with_auxiliary_losses(
+        self, routing: Routing | None, seen: Mapping[str, TaskPass]
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        """The loss of the batch, and the statistics of its tasks.
+
+        Another process may have targets that this batch lacks, so every task is named,
+        with a pass or without.
+
+        Args:
+            routing: Of the encoder.
+            seen: By task.
+        """
+        decoder = nn.Identity() if self.decoder is None else self.decoder
+        (extra, stats), *of_tasks = auxiliary_losses(
+            [
+                ("encoder", self.encoder, routing),
+                *(
+                    ("decoder", decoder, seen[n].routing if n in seen else None)
+                    for n in self.tasks
+                ),
+            ]
+        )
+        targets = sum(passed.targets for passed in seen.values())
+        total: torch.Tensor | float = extra
+        for (name, task), (cost, costs) in zip(self.tasks.items(), of_tasks):
+            numbers = costs
+            if name in seen:
+                loss = seen[name].loss + cost
+                total = total + loss * (seen[name].targets / targets)
+                numbers = seen[name].numbers | costs | {"loss": loss.detach()}
+            stats |= self._task_stats(task, numbers)
+        return total, stats
 
     # -- the encoder ----------------------------------------------------------------
 
@@ -249,10 +274,8 @@ class ESPnetSMoEModel(RoutedASRModel):
         lengths: torch.Tensor,
         names: Sequence[str] | None,
     ) -> Routing | None:
-        if not hasattr(self.encoder, "route"):
-            return None
         if self.encoder_labels is None:
-            return Routing(lengths)
+            return self.new_routing(lengths)
         if self.label_field not in fields:
             raise ValueError(
                 f"the encoder's experts are chosen by the {self.label_field}, but the "
@@ -282,8 +305,8 @@ class ESPnetSMoEModel(RoutedASRModel):
         encoded: torch.Tensor,
         lengths: torch.Tensor,
         hidden: list[tuple[int, torch.Tensor]],
-    ) -> tuple[torch.Tensor, dict[str, Any]]:
-        """Loss and numbers of the utterances ``rows`` that have the task's target."""
+    ) -> TaskPass:
+        """Decode the utterances ``rows``, which have the task's target."""
         if len(rows) < encoded.size(0):
             encoded, lengths = encoded[rows], lengths[rows]
             hidden = [(i, h[rows]) for i, h in hidden]
@@ -292,9 +315,9 @@ class ESPnetSMoEModel(RoutedASRModel):
         text = text[:, : text_lengths.max()]  # (b, L)
         prompts = task.prompts(fields, rows)  # (b, P)
         numbers: dict[str, Any] = {}
-        loss, extra = None, 0.0
+        loss, routing = None, None
         if self.decoder is not None:
-            loss, extra, scored = self._attention_loss(
+            loss, scored, routing = self._attention_loss(
                 encoded, lengths, text, text_lengths, prompts
             )
             numbers |= scored
@@ -305,9 +328,7 @@ class ESPnetSMoEModel(RoutedASRModel):
             numbers |= scored
             w = self.ctc_weight
             loss = loss_ctc if loss is None else w * loss_ctc + (1 - w) * loss
-        loss = loss + extra
-        numbers["loss"] = loss.detach()
-        return loss, numbers
+        return TaskPass(loss, len(rows), numbers, routing)
 
     def _attention_loss(
         self,
@@ -316,8 +337,8 @@ class ESPnetSMoEModel(RoutedASRModel):
         text: torch.Tensor,
         text_lengths: torch.Tensor,
         prompts: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor | float, dict[str, Any]]:
-        """Loss, auxiliary losses of the decoder's gates, numbers."""
+    ) -> tuple[torch.Tensor, dict[str, Any], Routing | None]:
+        """Loss, numbers, the decoder's routing."""
         ys_in = torch.cat([prompts, text.clamp(min=0)], dim=1)  # (b, P + L)
         ys_in_lengths = text_lengths + prompts.size(1)
         routing, routed = None, {}
@@ -332,14 +353,14 @@ class ESPnetSMoEModel(RoutedASRModel):
         target.scatter_(1, text_lengths[:, None], self.eos)  # (b, L + 1)
         target = target.masked_fill(target < 0, self.ignore_id)
         loss = self.criterion_att(out, target)
-        extra, numbers = auxiliary_loss("decoder", self.decoder, routing)
         best = out.argmax(dim=-1)
         counted = target != self.ignore_id
-        numbers["acc"] = float((best == target)[counted].float().mean())
+        right = (best == target)[counted].float()
+        numbers: dict[str, Any] = {"acc": float(right.mean())}
         if not self.training:
             best = best.masked_fill(~counted, self.eos)
             numbers |= self._error_rates(best, text)
-        return loss, extra, numbers
+        return loss, numbers, routing
 
     def _ctc_loss(
         self,
@@ -369,7 +390,7 @@ class ESPnetSMoEModel(RoutedASRModel):
         keep = {"cer": self.report_cer, "wer": self.report_wer}
         return {name: rate for name, rate in rates.items() if keep[name]}
 
-    def _task_stats(self, task: Task, numbers: dict[str, Any] | None) -> dict[str, Any]:
+    def _task_stats(self, task: Task, numbers: dict[str, Any]) -> dict[str, Any]:
         """``{loss_asr, acc_asr, ...}``: every key, NaN where there is no number."""
         keys = ["loss"] + (["acc"] if self.decoder is not None else [])
         if self.ctc is not None and task.name == self.ctc_task:
@@ -381,5 +402,4 @@ class ESPnetSMoEModel(RoutedASRModel):
         else:
             auxiliary = getattr(self.decoder, "loss_weights", {})
             keys += [f"decoder_{name}" for name in auxiliary]
-        numbers = numbers or {}
         return {f"{key}_{task.name}": numbers.get(key, math.nan) for key in keys}

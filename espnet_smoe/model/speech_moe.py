@@ -14,6 +14,7 @@ from torch import nn
 
 from espnet_smoe.compat import CTC, AbsEncoder, force_gatherable
 from espnet_smoe.model.metrics import auxiliary_loss, greedy_ctc, routing_statistics
+from espnet_smoe.model.parts import warn_without_effect
 from espnet_smoe.model.routed import RoutedASRModel
 from espnet_smoe.options import options_of
 from espnet_smoe.typed import Weight
@@ -45,6 +46,8 @@ class ESPnetSpeechMoEModel(RoutedASRModel):
     Raises:
         ValueError: Unknown option, or a decoder.
     """
+
+    serves = ("embedding",)
 
     @options_of("model_conf")
     def __init__(
@@ -91,6 +94,14 @@ class ESPnetSpeechMoEModel(RoutedASRModel):
         embedding_size = getattr(encoder, "embedding_size", 0)
         if embedding_size and embedding_ctc_weight:
             self.embedding_ctc = CTC(vocab_size, embedding_size)
+        detached = bool(embedding_size) and encoder.detach_embedding
+        warn_without_effect(
+            {
+                "model_conf.embedding_ctc_weight: with 0 nothing trains the embedding "
+                "network; give it a weight or write 'encoder_conf.detach_embedding: "
+                "false'": detached and not embedding_ctc_weight,
+            }
+        )
 
     def forward(
         self,

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from espnet_smoe.data.tokens import BEGIN
+from espnet_smoe.moe import Labels, Routing
 from espnet_smoe.options import make, section
 from espnet_smoe.typed import convert
 
@@ -70,18 +71,37 @@ class Task:
         return torch.cat([own, own.new_full((len(own), 1), self.prompt[-1])], dim=1)
 
 
+class TaskPass(NamedTuple):
+    """What came of one task of a batch.
+
+    Attributes:
+        loss: Without the auxiliary losses of the decoder's gates.
+        targets: Utterances that have the task's target.
+        numbers: For the statistics.
+        routing: Of the decoder; None for a decoder that is not ours.
+    """
+
+    loss: torch.Tensor
+    targets: int
+    numbers: dict[str, Any]
+    routing: Routing | None
+
+
 def read_tasks(
-    tasks: Mapping[str, Mapping[str, Any]] | None, token_list: Sequence[str]
+    tasks: Mapping[str, Mapping[str, Any]] | None,
+    token_list: Sequence[str],
+    labels: Labels | None = None,
 ) -> dict[str, Task]:
     """Read ``model_conf.tasks``.
 
     Args:
         tasks: Name -> ``{target, prompt}``; `DEFAULT_TASKS` when None.
         token_list: V tokens.
+        labels: What reads the first token of a prompt to choose the decoder's experts.
 
     Raises:
-        ValueError: Unknown key, no target or prompt, or a prompt token that is not in
-            the token list.
+        ValueError: Unknown key, no target or prompt, a prompt token that is not in the
+            token list, or one at its head that is not a label.
     """
     read = {}
     for name, options in (section(tasks, "model_conf.tasks") or DEFAULT_TASKS).items():
@@ -97,6 +117,12 @@ def read_tasks(
             raise ValueError(
                 f"{where}.prompt: {missing[0]} is not in the token list; known special "
                 f"tokens: {' '.join(known)}"
+            )
+        if labels is not None and prompt[0] not in labels.tokens:
+            raise ValueError(
+                f"{where}.prompt: begins with {prompt[0]}, but the decoder's experts "
+                f"are chosen by one of {', '.join(labels.tokens)} there; put it first "
+                f"or name {prompt[0]} in decoder_conf.moe.labels"
             )
         ids = tuple(token_list.index(token) for token in prompt)
         read[name] = Task(name, options.target, ids)

@@ -14,12 +14,13 @@ from espnet_smoe.compat import CTC, force_gatherable
 from espnet_smoe.decoder.bidirectional import U2PPTransformerDecoder
 from espnet_smoe.encoder.conformer import U2PPConformerEncoder
 from espnet_smoe.model.metrics import (
-    auxiliary_loss,
+    auxiliary_losses,
     error_rates,
     greedy_ctc,
     routing_statistics,
 )
 from espnet_smoe.model.routed import RoutedASRModel
+from espnet_smoe.moe import Routing
 from espnet_smoe.options import options_of
 from espnet_smoe.typed import Range, Rate
 
@@ -52,6 +53,8 @@ class ESPnetU2PPModel(RoutedASRModel):
     Raises:
         ValueError: Unknown option, or parts that do not go together.
     """
+
+    serves = ("right",)
 
     @options_of("model_conf")
     def __init__(
@@ -132,19 +135,21 @@ class ESPnetU2PPModel(RoutedASRModel):
             stats: dict[str, Any] = {"loss_ctc": loss_ctc.detach()}
             stats["too_short"] = float((~fits).sum())
             stats |= routing_statistics("encoder", routing, not self.training)
-            extra, costs = auxiliary_loss("encoder", self.encoder, routing)
-            stats |= costs
+            passes = [("encoder", self.encoder, routing)]
             r = self.reverse_weight
             attention = torch.zeros_like(loss_ctc)
             for side, weight in (("l2r", 1 - r), ("r2l", r)):
                 if not weight:
                     continue
-                loss, cost, of_side = self._attention_loss(side, encoded, *targets)
+                loss, of_side, routed = self._attention_loss(side, encoded, *targets)
                 attention = attention + weight * loss
-                extra = extra + cost
+                passes.append(routed)
                 stats |= of_side
             w = self.ctc_weight
-            loss = w * loss_ctc + (1 - w) * attention + extra
+            loss = w * loss_ctc + (1 - w) * attention
+            for extra, costs in auxiliary_losses(passes):
+                loss = loss + extra
+                stats |= costs
         stats |= {
             "loss_att": attention.detach(),
             "acc": stats["acc_l2r"],  # what ESPnet looks for to find the best epoch
@@ -190,8 +195,8 @@ class ESPnetU2PPModel(RoutedASRModel):
         lengths: torch.Tensor,
         text: torch.Tensor,
         text_lengths: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor | float, dict[str, Any]]:
-        """Loss of one decoder, auxiliary losses of its gates, statistics."""
+    ) -> tuple[torch.Tensor, dict[str, Any], tuple[str, nn.Module, Routing]]:
+        """Loss of one decoder, statistics, and the pass for `auxiliary_losses`."""
         decoder = self.decoder
         if side == "r2l":
             decoder, text = self.decoder.right, backwards(text, text_lengths)
@@ -200,20 +205,17 @@ class ESPnetU2PPModel(RoutedASRModel):
         target = torch.cat((text, torch.full_like(start, self.ignore_id)), dim=1)
         target = target.scatter(1, text_lengths[:, None], self.eos)  # (B, L + 1)
         routing = decoder.route(ys_in, text_lengths + 1)
-        routing.everywhere = True
         out, _ = decoder(encoded, lengths, ys_in, text_lengths + 1, routing=routing)
         out = out.to(torch.promote_types(out.dtype, torch.float32))
         loss = self.criterion_att(out, target)
         counted = target != self.ignore_id
         right = (out.argmax(dim=-1) == target)[counted]
-        extra, costs = auxiliary_loss(f"decoder_{side}", decoder, routing)
         stats = {
             f"loss_{side}": loss.detach(),
             f"acc_{side}": right.float().mean(),
-            **costs,
             **routing_statistics(f"decoder_{side}", routing, not self.training),
         }
-        return loss, extra, stats
+        return loss, stats, (f"decoder_{side}", decoder, routing)
 
     def _error_rates(
         self, encoded: torch.Tensor, lengths: torch.Tensor, text: torch.Tensor

@@ -8,13 +8,14 @@ row (``static.py``).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, partial
 
 import torch
 from torch import nn
 
 from espnet_smoe.moe.grouped import can_group, grouped
+from espnet_smoe.moe.loss import FrameSums
 from espnet_smoe.moe.static import every_expert, traced
 
 Expert = Callable[[torch.Tensor], torch.Tensor]  # an nn.Module, mostly
@@ -29,7 +30,7 @@ class Assignment:
         order: ``(N * k,)`` choices sorted by expert; None where they already are.
         weights: ``(N, k)`` weight of each chosen expert's output; None where the
             output of the one expert is taken as it is.
-        losses: What the decision costs beside its use, by name.
+        sums: What the auxiliary losses need of the rows; None without such losses.
         logits: ``(N, E)`` what a router thought of each expert; None without one.
         unsorted: ``(N, k)`` the experts of each row, in place of shares while a
             graph is traced, whose shapes may not depend on them.
@@ -38,7 +39,7 @@ class Assignment:
     loads: torch.Tensor
     order: torch.Tensor | None = None
     weights: torch.Tensor | None = None
-    losses: dict[str, torch.Tensor] = field(default_factory=dict)
+    sums: FrameSums | None = None
     logits: torch.Tensor | None = None
     unsorted: torch.Tensor | None = None
 
@@ -48,7 +49,7 @@ class Assignment:
         experts: torch.Tensor,
         num_experts: int,
         weights: torch.Tensor | None = None,
-        losses: dict[str, torch.Tensor] | None = None,
+        sums: FrameSums | None = None,
         logits: torch.Tensor | None = None,
     ) -> "Assignment":
         """Sort the rows by their experts.
@@ -57,14 +58,14 @@ class Assignment:
             experts: ``(N,)`` or ``(N, k)`` experts of each row, in 0..E-1.
             num_experts: E.
             weights: ``(N, k)``; None for labels, which often come sorted.
-            losses: By name.
+            sums: For the auxiliary losses.
             logits: ``(N, E)``.
 
         Example:
             >>> Assignment.of(torch.tensor([1, 0, 1]), 2).counts
             [1, 2]
         """
-        decided = weights, losses or {}, logits
+        decided = weights, sums, logits
         chosen = experts.flatten()
         loads = chosen.new_zeros(num_experts)
         if traced():
@@ -74,6 +75,11 @@ class Assignment:
         if weights is None and bool((chosen[1:] >= chosen[:-1]).all()):
             return cls(loads, None, *decided)
         return cls(loads, torch.argsort(chosen, stable=True), *decided)
+
+    @property
+    def losses(self) -> dict[str, torch.Tensor]:
+        """The auxiliary losses of these rows, by name."""
+        return {} if self.sums is None else self.sums.losses()
 
     @cached_property
     def counts(self) -> list[int]:

@@ -18,7 +18,7 @@ class MoEFeedForward(nn.Module):
     Args:
         gate: Decides where the rows go.
         make_expert: Makes one expert; called E times.
-        name: The layer's name in `Routing.loads` and `Routing.losses`.
+        name: The layer's name in `Routing.loads` and `Routing.sums`.
 
     Example:
         >>> from espnet_smoe.moe import Labels, LabelGate, MoEOptions
@@ -59,7 +59,7 @@ class MoEFeedForward(nn.Module):
         if assignment.unsorted is not None:
             return self._without_padding(y, assignment, routing)
         routing.loads[self.name] = assignment.loads
-        routing.losses[self.name] = assignment.losses
+        routing.sums[self.name] = assignment.sums
         if assignment.logits is not None:
             routing.logits[self.name] = assignment.logits.detach()
         return y

@@ -16,7 +16,7 @@ from torch import nn
 
 from espnet_smoe.moe.dispatch import Assignment
 from espnet_smoe.moe.labels import Labels
-from espnet_smoe.moe.loss import LOSSES
+from espnet_smoe.moe.loss import LOSSES, FrameSums
 from espnet_smoe.moe.routing import Routing
 from espnet_smoe.moe.static import traced
 from espnet_smoe.options import make, options_of, section
@@ -242,10 +242,10 @@ class TopKGate(Gate):
         weights, chosen = probabilities.topk(self.top_k, dim=1)  # (N, k)
         if self.top_k > 1:  # the same as a softmax over the chosen logits
             weights = weights / weights.sum(dim=1, keepdim=True)
-        said = logits, probabilities, chosen, routing.everywhere
-        names = self.losses if self.training else ()
-        losses = {name: LOSSES[name](*said) for name in names}
-        return Assignment.of(chosen, self.num_experts, weights, losses, logits)
+        sums = None
+        if self.training and self.losses:
+            sums = FrameSums.of(self.losses, logits, probabilities, chosen)
+        return Assignment.of(chosen, self.num_experts, weights, sums, logits)
 
     def logits(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
         """``(N, E)`` in float32, or float64 for a model in float64."""

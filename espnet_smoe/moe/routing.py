@@ -1,40 +1,55 @@
 """Routing: what one forward pass carries to its mixtures and brings back."""
 
-from dataclasses import dataclass, field
-
 import torch
+from torch import nn
 
 from espnet_smoe.moe.dispatch import Assignment
+from espnet_smoe.moe.loss import FrameSums
 from espnet_smoe.moe.static import traced
 
 
-@dataclass
 class Routing:
     """One forward pass, as its mixtures see it.
 
-    Attributes:
+    Not a dataclass: FSDP2 makes new ones of those among a module's inputs, and what
+    the layers fill in would be lost.
+
+    Args:
         lengths: ``(B,)`` frames of each utterance that are not padding; only
             these count in a load, a loss or a statistic.
         labels: Which utterances have which label; None where nothing was labelled.
         embedding: ``(N, De)`` what an embedding network made of the frames that are
             not padding, for the gates that look at it (see `rows`).
+
+    Attributes:
         embedding_sequence: ``(B, T, De)`` the same with its gradient, for a loss of
             its own; left by an encoder that has an embedding network.
-        everywhere: All processes make this pass at the same time: the means in its
-            auxiliary losses go over the frames of all of them.
         loads: Filled by the layers: layer name -> ``(E,)`` frames per expert.
-        losses: Filled by the layers: layer name -> auxiliary losses by name.
+        sums: Filled by the layers: layer name -> what its auxiliary losses need.
         logits: Filled by the layers: layer name -> ``(N, E)`` of a learned gate.
     """
 
-    lengths: torch.Tensor
-    labels: Assignment | None = None
-    embedding: torch.Tensor | None = None
-    embedding_sequence: torch.Tensor | None = None
-    everywhere: bool = False
-    loads: dict[str, torch.Tensor] = field(default_factory=dict)
-    losses: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
-    logits: dict[str, torch.Tensor] = field(default_factory=dict)
+    def __init__(
+        self,
+        lengths: torch.Tensor,
+        labels: Assignment | None = None,
+        embedding: torch.Tensor | None = None,
+    ):
+        self.lengths = lengths
+        self.labels = labels
+        self.embedding = embedding
+        self.embedding_sequence: torch.Tensor | None = None
+        self.loads: dict[str, torch.Tensor] = {}
+        self.sums: dict[str, FrameSums | None] = {}
+        self.logits: dict[str, torch.Tensor] = {}
+        self._restore: torch.Tensor | None = None
+        self._index: tuple[torch.Tensor | None, int, torch.Tensor | None]
+        self._index = None, 0, None
+
+    @property
+    def losses(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Layer name -> auxiliary losses by name, over the frames of this pass."""
+        return {name: sums.losses() if sums else {} for name, sums in self.sums.items()}
 
     def enter(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Sort a batch by label once, at the door, for every layer behind it.
@@ -86,7 +101,23 @@ class Routing:
             self._index = self.lengths, x.size(1), index
         return index
 
-    _restore: torch.Tensor | None = field(default=None, repr=False)
-    _index: tuple[torch.Tensor | None, int, torch.Tensor | None] = field(
-        default=(None, 0, None), repr=False
-    )
+
+def own_routing(part: nn.Module, lengths: torch.Tensor) -> Routing:
+    """The routing of a pass whose caller gave none, and will read none.
+
+    Args:
+        part: The encoder or decoder.
+        lengths: ``(B,)`` frames that are not padding.
+
+    Raises:
+        ValueError: In training, where auxiliary losses would be lost.
+    """
+    if part.training and torch.is_grad_enabled() and part.loss_weights:
+        weights = ", ".join(f"{name}_weight" for name in part.loss_weights)
+        raise ValueError(
+            f"moe: {weights}: nothing would add the losses of these routers to the "
+            "training loss; build the model with ESPnet's task after "
+            "espnet_smoe.register(), as 'python3 -m espnet_smoe' does, or give "
+            f"{type(part).__name__} a routing and add up its losses"
+        )
+    return Routing(lengths)

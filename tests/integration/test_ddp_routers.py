@@ -1,18 +1,30 @@
 """The losses of routers are those of one process, however a batch is shared out."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import pytest
 import torch
 from espnet2.asr.ctc import CTC
+from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.torch_utils.recursive_op import recursive_average
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from espnet_smoe.decoder.bidirectional import U2PPTransformerDecoder
+from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.encoder.conformer import U2PPConformerEncoder
 from espnet_smoe.encoder.speech_moe import SpeechMoEEncoder
+from espnet_smoe.encoder.transformer import SMoETransformerEncoder
+from espnet_smoe.model.smoe import ESPnetSMoEModel
 from espnet_smoe.model.speech_moe import ESPnetSpeechMoEModel
+from espnet_smoe.model.stock import route_stock_model
 from espnet_smoe.model.u2pp import ESPnetU2PPModel
+from espnet_smoe.moe import MoEFeedForward
 
 TOKENS = ["<blank>", "<unk>", "ni3", "hao3", "ma5", "<sos/eos>"]
+SPECIALS = ["<transcribe>", "<translate>", "<ko>", "<en>", "<beginning_of_sentence>"]
+SMOE_TOKENS = TOKENS[:-1] + SPECIALS + TOKENS[-1:]
 SHARES = ([0, 1, 2], [3])  # utterances of each rank
 LENGTHS = [34, 30, 21, 17]
 FEATURES = 8
@@ -69,25 +81,88 @@ def make_u2pp() -> ESPnetU2PPModel:
     )
 
 
-MODELS = {"speech_moe": make_speech_moe, "u2pp": make_u2pp}
+def make_smoe(schedule: str = "joint") -> ESPnetSMoEModel:
+    quiet = {"dropout_rate": 0.0, "positional_dropout_rate": 0.0}
+    moe = {"gate": "topk", "top_k": 2, **MOE}
+    sizes = {"attention_heads": 2, "linear_units": 12, "num_blocks": 2, "moe": moe}
+    encoder = SMoETransformerEncoder(
+        FEATURES, output_size=8, input_layer="linear", **quiet, **sizes
+    )
+    return ESPnetSMoEModel(
+        vocab_size=len(SMOE_TOKENS),
+        token_list=SMOE_TOKENS,
+        encoder=encoder,
+        decoder=SMoETransformerDecoder(len(SMOE_TOKENS), 8, **quiet, **sizes),
+        ctc=CTC(len(SMOE_TOKENS), 8),
+        schedule=schedule,
+        **NOTHING,
+    )
 
 
-def make(name: str) -> torch.nn.Module:
+def make_espnet() -> ESPnetASRModel:
+    """ESPnet's own model with our parts, as its task hands it out."""
+    ours = make_u2pp()
+    ours.decoder.right = None
+    model = ESPnetASRModel(
+        vocab_size=len(TOKENS),
+        token_list=TOKENS,
+        encoder=ours.encoder,
+        decoder=ours.decoder,
+        ctc=ours.ctc,
+        report_cer=False,
+        report_wer=False,
+        **NOTHING,
+    )
+    return route_stock_model(model)
+
+
+def make_smoe_alternate() -> ESPnetSMoEModel:
+    return make_smoe("alternate")
+
+
+class Case(NamedTuple):
+    """A model, and which utterances of the four lack a field."""
+
+    make: Callable[[], torch.nn.Module]
+    parts: int  # whose auxiliary losses are told apart
+    lacks: dict[str, list[int]] = {}
+    alone: Callable[[], torch.nn.Module] | None = None  # the same in one process
+
+
+CASES = {
+    "speech_moe": Case(make_speech_moe, 1),
+    "u2pp": Case(make_u2pp, 3),
+    "espnet": Case(make_espnet, 2),
+    "smoe": Case(make_smoe, 3),
+    "smoe_a_rank_without_translations": Case(make_smoe, 3, {"text_st": [3]}),
+    "smoe_each_rank_one_task": Case(make_smoe, 3, {"text_st": [0, 1, 2], "text": [3]}),
+    "smoe_each_rank_one_task_in_turns": Case(
+        make_smoe_alternate, 3, {"text_st": [0, 1, 2], "text": [3]}, make_smoe
+    ),
+}
+
+
+def make(builder: Callable[[], torch.nn.Module]) -> torch.nn.Module:
     torch.manual_seed(0)
-    return MODELS[name]().double()
+    return builder().double()
 
 
-def batch(rows: list[int]) -> dict[str, torch.Tensor]:
+def batch(case: str, rows: list[int]) -> dict[str, torch.Tensor]:
     torch.manual_seed(1)
     speech = torch.randn(4, max(LENGTHS), FEATURES, dtype=torch.double)
-    text = torch.randint(2, 5, (4, 2))
     lengths = torch.tensor(LENGTHS)[rows]
-    return {
+    fields = {
         "speech": speech[rows][:, : lengths.max()],
         "speech_lengths": lengths,
-        "text": text[rows],
-        "text_lengths": torch.full((len(rows),), 2),
     }
+    smoe = case.startswith("smoe")
+    for name in ("text", "text_st") if smoe else ("text",):
+        text = torch.randint(len(TOKENS) - 4, len(TOKENS) - 1, (4, 2))
+        text[CASES[case].lacks.get(name, [])] = -1
+        fields[name] = text[rows]
+    if not smoe:
+        fields["text_lengths"] = torch.full((len(rows),), 2)
+    return fields
 
 
 def gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -97,37 +172,73 @@ def gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-def work(rank: int, name: str, folder: str) -> None:
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2
+def step(case: str, rank: int) -> dict:
+    model = make(CASES[case].make)
+    # a process without transcripts has no work for the CTC head
+    model = DistributedDataParallel(
+        model, find_unused_parameters="text" in CASES[case].lacks
     )
-    model = DistributedDataParallel(make(name), find_unused_parameters=False)
-    loss, stats, weight = model(**batch(SHARES[rank]))
+    loss, stats, weight = model(**batch(case, SHARES[rank]))
     keys = list(stats)
     loss = (loss * weight.type(loss.dtype)).sum()  # as ESPnet's trainer does
     stats, total = recursive_average(stats, weight, distributed=True)
     (loss / total * 2).backward()
-    done = {"grads": gradients(model.module), "stats": stats, "keys": keys}
+    return {"grads": gradients(model.module), "stats": stats, "keys": keys}
+
+
+def sharded_step(rank: int) -> dict[str, torch.Tensor]:
+    """One forward pass whose mixtures FSDP2 has sharded, each by itself."""
+    model = make(make_smoe)
+    for module in [m for m in model.modules() if isinstance(m, MoEFeedForward)]:
+        fully_shard(module)
+    stats = fully_shard(model)(**batch("smoe", SHARES[rank]))[1]
+    return {k: v for k, v in stats.items() if "load" in k or k.endswith(LOSSES)}
+
+
+def work(rank: int, folder: str) -> None:
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2
+    )
+    done = {case: step(case, rank) for case in CASES}
+    done["sharded"] = sharded_step(rank)
     torch.save(done, f"{folder}/{rank}.pth")
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_losses_and_gradients_are_those_of_one_process(name, tmp_path):
-    torch.multiprocessing.spawn(work, (name, str(tmp_path)), nprocs=2)
-    ranks = [torch.load(tmp_path / f"{rank}.pth") for rank in range(2)]
-    model = make(name)
-    loss, stats, _ = model(**batch(SHARES[0] + SHARES[1]))
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory) -> list[dict]:
+    """What each of the two processes made of every case."""
+    folder = tmp_path_factory.mktemp("ddp")
+    torch.multiprocessing.spawn(work, (str(folder),), nprocs=2)
+    return [torch.load(folder / f"{rank}.pth") for rank in range(2)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_losses_and_gradients_are_those_of_one_process(case, ranks):
+    model = make(CASES[case].alone or CASES[case].make)
+    loss, stats, _ = model(**batch(case, SHARES[0] + SHARES[1]))
     loss.backward()
     expected = gradients(model)
     assert sum(bool(g.abs().sum() > 0) for g in expected.values()) > 10
-    auxiliary = [k for k in stats if k.endswith(LOSSES) and not k.startswith("loss")]
-    assert len(auxiliary) == len(LOSSES) * (3 if name == "u2pp" else 1)
-    for rank in ranks:
+    auxiliary = [k for k in stats if any(f"_{loss}" in k for loss in LOSSES)]
+    assert len(auxiliary) == len(LOSSES) * CASES[case].parts
+    first, second = (rank[case] for rank in ranks)
+    for one in (first, second):
         for key in auxiliary:
-            torch.testing.assert_close(rank["stats"][key], stats[key][0], msg=key)
+            torch.testing.assert_close(one["stats"][key], stats[key][0], msg=key)
         for key, gradient in expected.items():  # CTC computes in single precision
             torch.testing.assert_close(
-                *(rank["grads"][key], gradient), atol=1e-6, rtol=1e-5, msg=key
+                *(one["grads"][key], gradient), atol=1e-6, rtol=1e-5, msg=key
             )
-    assert ranks[0]["keys"] == ranks[1]["keys"]
+    assert first["keys"] == second["keys"]
+
+
+def test_mixtures_that_are_sharded_bring_their_losses_and_loads_back(ranks):
+    for rank, done in enumerate(ranks):
+        model = make(make_smoe)
+        stats = model(**batch("smoe", SHARES[rank]))[1]
+        assert {key for key in stats if "load" in key} <= set(done["sharded"])
+        together = model(**batch("smoe", SHARES[0] + SHARES[1]))[1]
+        for key, value in done["sharded"].items():
+            expected = stats if "load" in key else together
+            torch.testing.assert_close(value, expected[key], msg=key)

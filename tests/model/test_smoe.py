@@ -1,12 +1,14 @@
 """Model smoe: tasks, prompts, schedules and statistics."""
 
 import math
+import re
 
 import pytest
 import torch
 from espnet2.asr.ctc import CTC
 
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
+from espnet_smoe.encoder.speech_moe import SpeechMoEEncoder
 from espnet_smoe.encoder.transformer import SMoETransformerEncoder
 from espnet_smoe.model.metrics import error_rates
 from espnet_smoe.model.smoe import ESPnetSMoEModel
@@ -27,7 +29,9 @@ SIZES = {
 }
 
 
-def make(moe: bool | dict = True, **options) -> ESPnetSMoEModel:
+def make(
+    moe: bool | dict = True, encoder: dict | None = None, **options
+) -> ESPnetSMoEModel:
     torch.manual_seed(0)
     extra = {"moe": {} if moe is True else moe} if moe else {}
     return ESPnetSMoEModel(
@@ -38,7 +42,7 @@ def make(moe: bool | dict = True, **options) -> ESPnetSMoEModel:
         normalize=None,
         preencoder=None,
         encoder=SMoETransformerEncoder(
-            6, output_size=8, input_layer="linear", **SIZES, **extra
+            6, output_size=8, input_layer="linear", **SIZES, **extra, **(encoder or {})
         ),
         postencoder=None,
         decoder=SMoETransformerDecoder(len(TOKENS), 8, **SIZES, **extra),
@@ -257,3 +261,44 @@ def test_error_rates_stop_at_the_end_of_the_sentence():
     best = torch.tensor([[A, C, EOS, D], [B, EOS, EOS, EOS]])
     rates = error_rates(best, torch.tensor([[A, C], [B, D]]), TOKENS, {ID["<ko>"]}, EOS)
     assert rates == {"cer": 0.25, "wer": 0.5}
+
+
+def test_an_encoder_of_another_model_adds_its_losses():
+    moe = {"num_experts": 3, "balance_weight": 0.5}
+    models = []
+    for weight in (0.0, 0.5):
+        model = make()
+        torch.manual_seed(0)
+        model.encoder = SpeechMoEEncoder(
+            6,
+            output_size=8,
+            linear_units=12,
+            num_blocks=1,
+            attention_every=0,
+            dropout_rate=0.0,
+            moe={**moe, "balance_weight": weight},
+        )
+        models.append(model)
+    plain, (loss, stats, _) = models[0](**batch())[0], models[1](**batch())
+    torch.testing.assert_close(loss - plain, 0.5 * stats["encoder_balance"])
+
+
+def test_a_prompt_that_does_not_begin_with_a_label_is_refused_when_built():
+    tasks = {"asr": {"target": "text", "prompt": ["<ko>", "<transcribe>"]}}
+    with pytest.raises(ValueError, match="asr.prompt: begins with <ko>, but the deco"):
+        make(tasks=tasks)
+    make(moe=False, tasks=tasks)
+
+
+@pytest.mark.parametrize(
+    "layers, options, message",
+    [
+        ([], {"interctc_weight": 0.3}, "no layer of the encoder has a CTC loss"),
+        ([1], {"interctc_weight": 0.3, "ctc_weight": 0.0}, "where ctc_weight is 0"),
+        ([1], {}, r"interctc_layer_idx: \[1\] has no effect"),
+        ([1], {"interctc_weight": 0.3}, ""),
+    ],
+)
+def test_options_of_interctc_without_effect_are_said(layers, options, message, caplog):
+    make(encoder={"interctc_layer_idx": layers}, **options)
+    assert re.search(message, caplog.text) if message else not caplog.text

@@ -1,0 +1,93 @@
+"""What a model does not do for a part of ours: refused, or said, when it is built."""
+
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from torch import nn
+
+from espnet_smoe.moe import MoEFeedForward
+
+
+def mixtures_of(part: nn.Module) -> Iterator[MoEFeedForward]:
+    """The mixtures of a part, without those of another part inside it."""
+    for child in part.children():
+        if isinstance(child, MoEFeedForward):
+            yield child
+        elif not hasattr(child, "loss_weights"):
+            yield from mixtures_of(child)
+
+
+def check_part(
+    name: str, part: Any, model: nn.Module, serves: Collection[str] = ()
+) -> None:
+    """Refuse a part whose experts the model cannot choose; say what it never trains.
+
+    Args:
+        name: ``encoder`` or ``decoder``.
+        part: Ours, another one, or None.
+        model: The model.
+        serves: What the model does: ``labels`` brings each utterance's label to the
+            gates, ``right`` trains the decoder from right to left, ``embedding`` the
+            embedding network.
+
+    Raises:
+        ValueError: Gates that read a label, which the model does not give them.
+    """
+    kind = type(model).__name__
+    labels = getattr(part, "labels", None)
+    if labels is not None and "labels" not in serves:
+        raise ValueError(
+            f"{name}_conf.moe: its gates read a label ({', '.join(labels.tokens)}), "
+            f"which {kind} brings to no {name}; write 'model: smoe' (for ESPnet's ST "
+            "recipes run espnet_smoe.bin.st_train), or a learned gate without "
+            "labels: 'gate: topk'"
+        )
+    untrained = getattr(part, "detach_embedding", False) and part.embedding_size
+    warn_without_effect(
+        {
+            f"{name}_conf.r_num_blocks: {kind} does not train the decoder from right "
+            "to left; write 0, or 'model: u2pp' with a reverse_weight": (
+                getattr(part, "right", None) is not None and "right" not in serves
+            ),
+            f"{name}_conf.detach_embedding: {kind} has no loss for the embedding "
+            "network, which then learns nothing; write 'detach_embedding: false', or "
+            "'model: speech_moe' with an embedding_ctc_weight": (
+                bool(untrained) and "embedding" not in serves
+            ),
+        }
+    )
+
+
+def check_interctc(encoder: Any, interctc_weight: float, ctc_weight: float) -> None:
+    """Say which options of CTC inside the encoder have no effect.
+
+    Args:
+        encoder: Any.
+        interctc_weight: Of these losses.
+        ctc_weight: Of all CTC losses.
+    """
+    layers = getattr(encoder, "interctc_layer_idx", None) or []
+    conditioned = getattr(encoder, "interctc_use_conditioning", False)
+    warn_without_effect(
+        {
+            f"model_conf.interctc_weight: {interctc_weight} has no effect, no layer of "
+            "the encoder has a CTC loss; name some in encoder_conf.interctc_layer_idx "
+            "or remove it": interctc_weight > 0 and not layers,
+            f"model_conf.interctc_weight: {interctc_weight} has no effect where "
+            "ctc_weight is 0": interctc_weight > 0 and bool(layers) and not ctc_weight,
+            f"encoder_conf.interctc_layer_idx: {layers} has no effect where "
+            "model_conf.interctc_weight is 0": (
+                bool(layers) and not interctc_weight and not conditioned
+            ),
+            "encoder_conf.interctc_use_conditioning: no effect without "
+            "interctc_layer_idx": conditioned and not layers,
+        }
+    )
+
+
+def warn_without_effect(cases: Mapping[str, bool]) -> None:
+    """Log each message whose case is there."""
+    for message, there in cases.items():
+        if there:
+            logging.warning(message)

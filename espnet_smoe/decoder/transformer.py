@@ -228,7 +228,9 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface):
         if routing is None and self.labels is None:
             routing = own_routing(self, ys_in_lens)
         routing = routing or self.route(ys_in_pad, ys_in_lens)
-        memory_mask = ~make_pad_mask(hlens, maxlen=hs_pad.size(1))[:, None, :]
+        # an utterance without a frame sees its padding: a softmax of nothing is NaN
+        seen = hlens.clamp(min=1)
+        memory_mask = ~make_pad_mask(seen, maxlen=hs_pad.size(1))[:, None, :]
         x = self.embed(ys_in_pad)
         x, memory, memory_mask = routing.enter(x, hs_pad, memory_mask.to(hs_pad.device))
         hidden = []
@@ -290,7 +292,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface):
         x = x.unsqueeze(0) if x.dim() == 2 else x
         mask = None
         if xs_lengths is not None and bool((xs_lengths < x.size(1)).any()):
-            mask = ~make_pad_mask(xs_lengths, maxlen=x.size(1))[:, None, :]
+            mask = ~make_pad_mask(xs_lengths.clamp(min=1), maxlen=x.size(1))[:, None]
             mask = mask.to(x.device)
         return DecoderCache([d.src_attn.keys_values(x) for d in self.decoders], mask)
 

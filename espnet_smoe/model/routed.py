@@ -18,7 +18,7 @@ class RoutedASRModel(ESPnetASRModel):
     Attributes:
         serves: What a model does for its parts, see `check_part`.
         bf16_on_cpu: Train in bfloat16 autocast on CPU.
-        too_short: Utterances that CTC has too few frames for and that were named.
+        too_short: Utterances with too few frames that were named.
     """
 
     serves: Collection[str] = ()
@@ -78,6 +78,34 @@ class RoutedASRModel(ESPnetASRModel):
         """For our encoders that need no label; any other is called as ESPnet does."""
         return Routing(lengths) if hasattr(self.encoder, "loss_weights") else None
 
+    def with_frames(
+        self, lengths: torch.Tensor, names: Sequence[str] | None
+    ) -> torch.Tensor:
+        """Which utterances the subsampling left a frame of; the others are named once.
+
+        Args:
+            lengths: ``(B,)`` frames of the encoder.
+            names: Of the utterances, for the message.
+
+        Returns:
+            ``(B,)`` booleans.
+        """
+        heard = lengths > 0
+        for row in (~heard).nonzero()[:, 0].tolist():
+            self._name_once(
+                row,
+                names,
+                "too short for a single frame of the encoder; it plays no part in the "
+                "loss: filter short utterances, or take fewer frames together",
+            )
+        return heard
+
+    def _name_once(self, row: int, names: Sequence[str] | None, message: str) -> None:
+        name = names[row] if names else f"row {row}"
+        if name not in self.too_short:
+            self.too_short.add(name)
+            logging.warning("%s: %s", name, message)
+
     def fits_ctc(
         self,
         lengths: torch.Tensor,
@@ -101,18 +129,13 @@ class RoutedASRModel(ESPnetASRModel):
         needed = text_lengths + repeated.sum(1)  # a blank stands between equal tokens
         fits = lengths.to(needed.device) >= needed
         for row in (~fits).nonzero()[:, 0].tolist():
-            name = names[row] if names else f"row {row}"
-            if name not in self.too_short:
-                self.too_short.add(name)
-                logging.warning(
-                    "%s: %d frames for %d tokens, CTC needs %d; it plays no part in "
-                    "the CTC loss: look at its audio and text, or take fewer frames "
-                    "together",
-                    name,
-                    int(lengths[row]),
-                    int(text_lengths[row]),
-                    int(needed[row]),
-                )
+            self._name_once(
+                row,
+                names,
+                f"{int(lengths[row])} frames for {int(text_lengths[row])} tokens, CTC "
+                f"needs {int(needed[row])}; it plays no part in the CTC loss: look at "
+                "its audio and text, or take fewer frames together",
+            )
         return fits
 
     def ctc_loss(

@@ -182,18 +182,20 @@ class ESPnetSMoEModel(RoutedASRModel):
         names = fields.get("utt_id")
         routing = self._route_encoder(fields, speech_lengths, names)
         encoded, lengths, hidden = self.encode_routed(speech, speech_lengths, routing)
-        due = self._tasks_due(fields)
+        heard = self.with_frames(lengths, names).cpu()
+        present = {n: t.present_in(fields).cpu() & heard for n, t in self.tasks.items()}
+        due = self._tasks_due(present)
         seen: dict[str, TaskPass] = {}
         for task in self.tasks.values():
-            present = task.present_in(fields)
-            if task.name in due and present.any():
-                rows = present.nonzero().squeeze(1).to(encoded.device)
+            if task.name in due and present[task.name].any():
+                rows = present[task.name].nonzero().squeeze(1).to(encoded.device)
                 given = task, fields, rows, encoded, lengths, hidden
                 seen[task.name] = self._task_loss(*given)
         if not seen:
             raise ValueError(
                 f"no target in the batch of {', '.join(names or ['?'])}; an utterance "
-                f"needs one of: {' '.join(t.target for t in self.tasks.values())}"
+                "needs a frame of the encoder and one of: "
+                f"{' '.join(t.target for t in self.tasks.values())}"
             )
         loss, stats = self._with_auxiliary_losses(routing, seen)
         targets = sum(passed.targets for passed in seen.values())
@@ -286,7 +288,7 @@ class ESPnetSMoEModel(RoutedASRModel):
 
     # -- the tasks ------------------------------------------------------------------
 
-    def _tasks_due(self, fields: Mapping[str, Any]) -> set[str]:
+    def _tasks_due(self, present: Mapping[str, torch.Tensor]) -> set[str]:
         """All tasks, or the one whose turn it is; a task without a target passes."""
         if self.schedule == "joint" or not self.training:
             return set(self.tasks)
@@ -294,8 +296,7 @@ class ESPnetSMoEModel(RoutedASRModel):
         self.minibatches += 1
         names = list(self.tasks)
         in_turn = names[turn % len(names) :] + names[: turn % len(names)]
-        present = [n for n in in_turn if self.tasks[n].present_in(fields).any()]
-        return set(present[:1])
+        return set([name for name in in_turn if present[name].any()][:1])
 
     def _task_loss(
         self,

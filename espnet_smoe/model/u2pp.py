@@ -130,6 +130,7 @@ class ESPnetU2PPModel(RoutedASRModel):
             encoded, lengths, _ = self.encode_routed(speech, speech_lengths, routing)
             text = text[:, : text_lengths.max()]
             targets = lengths, text, text_lengths
+            heard = self.with_frames(lengths, fields.get("utt_id"))
             fits = self.fits_ctc(*targets, fields.get("utt_id"))
             loss_ctc = self.ctc_loss(self.ctc, fits, encoded, *targets)
             stats: dict[str, Any] = {"loss_ctc": loss_ctc.detach()}
@@ -141,7 +142,9 @@ class ESPnetU2PPModel(RoutedASRModel):
             for side, weight in (("l2r", 1 - r), ("r2l", r)):
                 if not weight:
                     continue
-                loss, of_side, routed = self._attention_loss(side, encoded, *targets)
+                loss, of_side, routed = self._attention_loss(
+                    side, encoded, *targets, heard
+                )
                 attention = attention + weight * loss
                 passes.append(routed)
                 stats |= of_side
@@ -195,6 +198,7 @@ class ESPnetU2PPModel(RoutedASRModel):
         lengths: torch.Tensor,
         text: torch.Tensor,
         text_lengths: torch.Tensor,
+        heard: torch.Tensor,
     ) -> tuple[torch.Tensor, dict[str, Any], tuple[str, nn.Module, Routing]]:
         """Loss of one decoder, statistics, and the pass for `auxiliary_losses`."""
         decoder = self.decoder
@@ -204,11 +208,14 @@ class ESPnetU2PPModel(RoutedASRModel):
         ys_in = torch.cat((start, text.clamp(min=0)), dim=1)  # (B, 1 + L)
         target = torch.cat((text, torch.full_like(start, self.ignore_id)), dim=1)
         target = target.scatter(1, text_lengths[:, None], self.eos)  # (B, L + 1)
-        routing = decoder.route(ys_in, text_lengths + 1)
+        silent = ~heard.to(target.device)  # nothing to learn from
+        target = target.masked_fill(silent[:, None], self.ignore_id)
+        counted_lengths = (text_lengths + 1) * heard.to(text_lengths.device)
+        routing = decoder.route(ys_in, counted_lengths)
         out, _ = decoder(encoded, lengths, ys_in, text_lengths + 1, routing=routing)
         out = out.to(torch.promote_types(out.dtype, torch.float32))
-        loss = self.criterion_att(out, target)
         counted = target != self.ignore_id
+        loss = self.criterion_att(out, target) if counted.any() else out.sum() * 0.0
         right = (out.argmax(dim=-1) == target)[counted]
         stats = {
             f"loss_{side}": loss.detach(),

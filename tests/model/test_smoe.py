@@ -302,3 +302,16 @@ def test_a_prompt_that_does_not_begin_with_a_label_is_refused_when_built():
 def test_options_of_interctc_without_effect_are_said(layers, options, message, caplog):
     make(encoder={"interctc_layer_idx": layers}, **options)
     assert re.search(message, caplog.text) if message else not caplog.text
+
+
+def test_an_utterance_without_a_frame_is_named_and_has_no_targets(caplog):
+    given = batch(speech_lengths=torch.tensor([12, 0]))
+    loss, stats, weight = make()(**given)
+    assert "second: too short for a single frame" in caplog.text
+    loss.backward()
+    assert loss.isfinite() and float(weight) == 1
+    for name in ("text", "text_st"):
+        given[name][1] = -1
+    torch.testing.assert_close(make()(**given)[0], loss)
+    with pytest.raises(ValueError, match="no target in the batch of first, second; an"):
+        make()(**batch(speech_lengths=torch.tensor([0, 0])))

@@ -165,6 +165,39 @@ def test_an_utterance_too_short_for_ctc_is_named_once_and_teaches_the_decoders(c
     torch.testing.assert_close(stats["loss_ctc"], of_one["loss_ctc"] / 2)
 
 
+@pytest.mark.parametrize("normalized", [False, True])
+def test_an_utterance_without_a_frame_is_named_and_costs_nothing(normalized, caplog):
+    options = {"length_normalized_loss": normalized}
+    model, given = make(model_conf=options), batch()
+    model.encoder.use_dynamic_chunk = False
+    given["speech_lengths"] = torch.tensor([16000, 300])  # 3 feature frames
+    caplog.clear()
+    loss, stats, _ = model(**given, utt_id=["a", "b"])
+    (record,) = caplog.records
+    assert record.getMessage().startswith("b: too short for a single frame of the enc")
+    assert all(value.isfinite().all() for value in stats.values())
+    loss.backward()
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    assert all(g.isfinite().all() for g in grads)
+    of_one = model(**{key: value[:1] for key, value in given.items()})[1]
+    share = 1.0 if normalized else 0.5
+    torch.testing.assert_close(stats["loss_att"], of_one["loss_att"] * share)
+    torch.testing.assert_close(stats["acc_l2r"], of_one["acc_l2r"])
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_a_batch_without_a_frame_costs_nothing(normalized, caplog):
+    model = make(model_conf={"length_normalized_loss": normalized})
+    given = batch() | {"speech_lengths": torch.tensor([300, 200])}
+    caplog.clear()
+    loss, stats, _ = model(**given, utt_id=["a", "b"])
+    assert [r.getMessage()[0] for r in caplog.records] == ["a", "b"]
+    assert loss.item() == stats["loss_att"].item() == stats["loss_ctc"].item() == 0
+    loss.backward()
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    assert grads and all((g == 0).all() for g in grads)
+
+
 def test_decoding_may_choose_the_chunks():
     model = make().eval()
     given = batch()

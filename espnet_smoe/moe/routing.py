@@ -1,5 +1,7 @@
 """Routing: what one forward pass carries to its mixtures and brings back."""
 
+import logging
+
 import torch
 from torch import nn
 
@@ -105,19 +107,20 @@ class Routing:
 def own_routing(part: nn.Module, lengths: torch.Tensor) -> Routing:
     """The routing of a pass whose caller gave none, and will read none.
 
+    In training a warning says, once, that auxiliary losses are lost.
+
     Args:
         part: The encoder or decoder.
         lengths: ``(B,)`` frames that are not padding.
-
-    Raises:
-        ValueError: In training, where auxiliary losses would be lost.
     """
-    if part.training and torch.is_grad_enabled() and part.loss_weights:
-        weights = ", ".join(f"{name}_weight" for name in part.loss_weights)
-        raise ValueError(
-            f"moe: {weights}: nothing would add the losses of these routers to the "
-            "training loss; build the model with ESPnet's task after "
-            "espnet_smoe.register(), as 'python3 -m espnet_smoe' does, or give "
-            f"{type(part).__name__} a routing and add up its losses"
+    lost = part.training and torch.is_grad_enabled() and part.loss_weights
+    if lost and not getattr(part, "said_lost", False):
+        part.said_lost = True
+        logging.warning(
+            "moe: %s: nothing adds the losses of these routers to the training loss; "
+            "build the model with ESPnet's task after espnet_smoe.register(), as "
+            "'python3 -m espnet_smoe' does, or give %s a routing",
+            ", ".join(f"{name}_weight" for name in part.loss_weights),
+            type(part).__name__,
         )
     return Routing(lengths)

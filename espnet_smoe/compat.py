@@ -40,7 +40,10 @@ from espnet2.legacy.nets.pytorch_backend.transformer.subsampling import (
     TooShortUttError,
     check_short_utt,
 )
-from espnet2.legacy.nets.scorer_interface import BatchScorerInterface
+from espnet2.legacy.nets.scorer_interface import (
+    BatchScorerInterface,
+    MaskParallelScorerInterface,
+)
 from espnet2.legacy.nets.scorers.ctc import CTCPrefixScorer
 from espnet2.tasks.abs_task import AbsTask
 from espnet2.text.cleaner import TextCleaner
@@ -73,6 +76,7 @@ __all__ = [
     "GlobalMVN",
     "Hypothesis",
     "LayerNorm",
+    "MaskParallelScorerInterface",
     "MultiHeadedAttention",
     "PositionalEncoding",
     "PositionwiseFeedForward",

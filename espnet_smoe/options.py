@@ -12,6 +12,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, TypeVar
 
+from espnet_smoe.absent import why_not
 from espnet_smoe.typed import Range, convert, nearest
 
 __all__ = [
@@ -64,7 +65,9 @@ def reject_unknown(given: Iterable[str], known: Iterable[str], where: str) -> No
     known = list(known)
     unknown = [key for key in given if key not in known]
     if unknown:
-        what = "; ".join(f"unknown key '{k}'{nearest(k, known)}" for k in unknown)
+        what = "; ".join(
+            f"unknown key '{k}'{why_not(k) or nearest(k, known)}" for k in unknown
+        )
         raise ValueError(f"{where}: {what} (known keys: {', '.join(sorted(known))})")
 
 

@@ -46,7 +46,8 @@ def _classes() -> dict[str, dict[str, type]]:
 def register() -> None:
     """Add our classes to every task that has a choice of their kind.
 
-    The tasks also give their own models what our mixtures need (`route_stock_model`).
+    The tasks also give their own models what our mixtures need (`route_stock_model`),
+    and ESPnet's token type ``bpe`` reads our tokenizers.
     Safe to call again. A class reaches only the tasks whose type it has: the model
     `smoe` is an ASR model, the encoder fits wherever there is a choice of encoders.
 
@@ -54,6 +55,7 @@ def register() -> None:
         ValueError: A name is already taken by another class.
     """
     ours = _classes()
+    _read_our_tokenizers()
     for task, task_class in TASKS.items():
         try:
             module = importlib.import_module(f"espnet2.tasks.{task}")
@@ -81,6 +83,25 @@ def _route_what_it_builds(task: type) -> None:
 
     build_routed.routes = True
     task.build_model = classmethod(build_routed)
+
+
+def _read_our_tokenizers() -> None:
+    """Let ESPnet's token type ``bpe`` read a byte-level tokenizer of our recipes."""
+    from espnet2.text.sentencepiece_tokenizer import SentencepiecesTokenizer
+
+    from espnet_smoe.data.tokenizer import ForESPnet
+
+    build = SentencepiecesTokenizer._build_sentence_piece_processor
+    if hasattr(build, "__wrapped__"):
+        return
+
+    @functools.wraps(build)
+    def build_any(self: SentencepiecesTokenizer) -> None:
+        if self.sp is None and self.model.endswith(".json"):
+            self.sp = ForESPnet(self.model)
+        build(self)
+
+    SentencepiecesTokenizer._build_sentence_piece_processor = build_any
 
 
 def _add(task: str, choices: object, name: str, cls: type) -> None:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
+from espnet_smoe.absent import why_not
+
 PLAIN = (str, int, float, bool, list, tuple, dict, type(None))  # what YAML holds
 NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 MISFIT = object()
@@ -126,8 +128,10 @@ def convert(value: Any, hint: Any, where: str) -> Any:
             convert(item, item_hint, f"{where}{key}")  # the first wrong one is named
         shown = reprlib.repr(value)
         names = names_of(hint) if isinstance(value, str) else ()
+        reason = why_not(f"{where.rpartition('.')[2]}: {value}")
         raise ValueError(
-            f"{where}: {shown} is not {described(hint)}{nearest(value, names)}"
+            f"{where}: {shown} is not {described(hint)}"
+            f"{reason or nearest(value, names)}"
         )
     return found
 

@@ -65,6 +65,25 @@ class SentencePiece:
         return join_marked(pieces)
 
 
+class ForESPnet:
+    """A tokenizer under the names of sentencepiece, for ESPnet's ``bpe``.
+
+    Args:
+        path: As `load_tokenizer` takes it.
+    """
+
+    def __init__(self, path: str | Path):
+        self._tokenizer = load_tokenizer(path)
+
+    def EncodeAsPieces(self, text: str) -> list[str]:  # noqa: N802
+        """Split a text into pieces."""
+        return self._tokenizer.encode(text)
+
+    def DecodePieces(self, pieces: Sequence[str]) -> str:  # noqa: N802
+        """Join pieces to the text they came from."""
+        return self._tokenizer.decode(pieces)
+
+
 def load_tokenizer(path: str | Path) -> Tokenizer:
     """Load the tokenizer of a model.
 

@@ -25,6 +25,8 @@ from espnet_smoe.compat import (
 )
 from espnet_smoe.decoder.attention import CachedAttention, KeysValues
 from espnet_smoe.decoder.cache import CacheRow, DecoderCache, gather
+from espnet_smoe.decoder.input_layer import input_layers
+from espnet_smoe.decoder.partially_ar import NoPartiallyAR
 from espnet_smoe.moe import (
     MoEOptions,
     Routing,
@@ -32,7 +34,7 @@ from espnet_smoe.moe import (
     build_labels,
     build_router,
 )
-from espnet_smoe.moe.routing import own_routing
+from espnet_smoe.moe.routing import unread
 from espnet_smoe.options import options_of, require_multiple
 from espnet_smoe.typed import Count, Rate
 
@@ -98,7 +100,7 @@ class SMoEDecoderLayer(DecoderLayer):
         return x + self.dropout(attended)
 
 
-class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface):
+class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
     """Transformer decoder with supervised experts.
 
     Args:
@@ -160,7 +162,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface):
         require_multiple("decoder_conf", size, attention_heads, named)
         self.vocab_size = vocab_size
         self.embed = nn.Sequential(
-            *_input_layer(input_layer, vocab_size, size, dropout_rate),
+            *input_layers(input_layer, vocab_size, size, dropout_rate),
             pos_enc_class(size, positional_dropout_rate),
         )
         options = MoEOptions.parse(moe, "decoder_conf.moe", TASK_LABELS)
@@ -195,6 +197,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface):
             self.after_norm = LayerNorm(size)
         self.output_layer = nn.Linear(size, vocab_size) if use_output_layer else None
         self.gradient_checkpoint_layers = set(gradient_checkpoint_layers)
+        self.prompt: tuple[int, tuple[int, ...]] | None = None
 
     def forward(
         self,
@@ -225,9 +228,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface):
         Raises:
             ValueError: The first token is not one of the labels.
         """
-        if routing is None and self.labels is None:
-            routing = own_routing(self, ys_in_lens)
-        routing = routing or self.route(ys_in_pad, ys_in_lens)
+        routing = routing or unread(self, self.route(ys_in_pad, ys_in_lens))
         # an utterance without a frame sees its padding: a softmax of nothing is NaN
         seen = hlens.clamp(min=1)
         memory_mask = ~make_pad_mask(seen, maxlen=hs_pad.size(1))[:, None, :]
@@ -276,6 +277,21 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface):
 
     # -- search: ESPnet's scorer interface over kept keys and values ---------------
 
+    def prompt_for_espnet(self, sos: int, prompt: Sequence[int]) -> None:
+        """Let a prompt take the place of ``<sos>``, which ESPnet's search begins with.
+
+        Args:
+            sos: Its id.
+            prompt: Ids of the prompt.
+        """
+        self.prompt = sos, tuple(prompt)
+
+    def _prompted(self, ys: torch.Tensor) -> torch.Tensor:
+        if self.prompt is None or int(ys[0, 0]) != self.prompt[0]:
+            return ys
+        prompt = ys.new_tensor(self.prompt[1]).expand(len(ys), -1)
+        return torch.cat((prompt, ys[:, 1:]), dim=1)  # (N, P + L - 1)
+
     def init_state(self, x: torch.Tensor) -> DecoderCache:
         """Keep the keys and values of one utterance ``(T, D)``."""
         return self.batch_init_state(x)
@@ -292,8 +308,8 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface):
         x = x.unsqueeze(0) if x.dim() == 2 else x
         mask = None
         if xs_lengths is not None and bool((xs_lengths < x.size(1)).any()):
-            mask = ~make_pad_mask(xs_lengths.clamp(min=1), maxlen=x.size(1))[:, None]
-            mask = mask.to(x.device)
+            seen = xs_lengths.clamp(min=1)
+            mask = (~make_pad_mask(seen, maxlen=x.size(1)))[:, None].to(x.device)
         return DecoderCache([d.src_attn.keys_values(x) for d in self.decoders], mask)
 
     def score(
@@ -323,7 +339,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface):
         Returns:
             Log probabilities ``(N, V)``; the state of all N.
         """
-        x, state = self.advance(ys, gather(states))
+        x, state = self.advance(self._prompted(ys), gather(states))
         scores = x if self.output_layer is None else self.output_layer(x)
         scores = torch.log_softmax(scores, dim=-1)
         return ((scores, x) if return_hs else scores), state
@@ -384,16 +400,3 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface):
         per_utterance = state.past[0][0].size(0) // rows.size(0)
         first = torch.arange(rows.size(0), device=rows.device) * per_utterance
         return state.select((rows + first[:, None]).flatten())
-
-
-def _input_layer(
-    kind: str, vocab_size: int, size: int, dropout_rate: float
-) -> list[nn.Module]:
-    if kind == "embed":
-        return [nn.Embedding(vocab_size, size)]
-    return [
-        nn.Linear(vocab_size, size),
-        nn.LayerNorm(size),
-        nn.Dropout(dropout_rate),
-        nn.ReLU(),
-    ]

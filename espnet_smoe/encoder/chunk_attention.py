@@ -128,6 +128,8 @@ class RotaryAttention(ChunkAttention):
                 f"encoder_conf.pos_enc_layer_type: rope needs an even width a head, "
                 f"got {size} / {heads} = {self.d_k}"
             )
+        # goes where the module goes; the projections may be int8
+        self.register_buffer("precision", torch.empty(0), persistent=False)
         self.rates: list[float] = [
             10000.0 ** (-i / self.d_k) for i in range(0, self.d_k, 2)
         ]
@@ -141,7 +143,7 @@ class RotaryAttention(ChunkAttention):
         """Cosines and sines of ``(S,)`` places: ``(2, S, d)``."""
         angles = table[:, None] * table.new_tensor(self.rates)  # (S, d / 2)
         angles = torch.cat((angles, angles), dim=1)
-        return torch.stack((angles.cos(), angles.sin())).to(self.linear_q.weight.dtype)
+        return torch.stack((angles.cos(), angles.sin())).to(self.precision.dtype)
 
     @staticmethod
     def newest(prepared: torch.Tensor, queries: int, keys: int) -> torch.Tensor:

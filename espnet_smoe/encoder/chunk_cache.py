@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from espnet_smoe.decoder.attention import KeysValues
 
-MOST_TRAINED = 25  # largest chunk drawn in training, in encoder frames (WeNet)
+FRAMES_A_SECOND = 100  # of features; the largest chunk drawn lasts a second (WeNet)
 
 
 @dataclass
@@ -155,15 +155,16 @@ def chunk_mask(
     return seen if left_chunks < 0 else seen & (back <= left_chunks)
 
 
-def draw_chunk(length: int, left: bool) -> tuple[int, int]:
+def draw_chunk(length: int, left: bool, most: int = 25) -> tuple[int, int]:
     """Draw a chunk size and left chunks for a training step (dynamic chunk training).
 
     A size from 1 to T - 1 is drawn; above T / 2 it means the whole utterance, else the
-    chunk has up to 25 frames (Zhang et al. 2020, arXiv 2012.05481, as WeNet does it).
+    chunk has up to a second (Zhang et al. 2020, arXiv 2012.05481, as WeNet does it).
 
     Args:
         length: T, frames of the longest utterance.
         left: Draw the left chunks too; else all are seen.
+        most: Encoder frames of a second.
 
     Returns:
         Chunk size, 0 for the whole utterance; left chunks, -1 for all.
@@ -171,7 +172,7 @@ def draw_chunk(length: int, left: bool) -> tuple[int, int]:
     drawn = int(torch.randint(1, max(length, 2), ()))
     if drawn > length // 2:
         return 0, -1
-    size = drawn % MOST_TRAINED + 1
+    size = drawn % most + 1
     if not left:
         return size, -1
     return size, int(torch.randint(0, (length - 1) // size + 1, ()))

@@ -16,10 +16,12 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from espnet_smoe.absent import warn_without_effect
 from espnet_smoe.compat import CTC, AbsEncoder, LayerNorm
 from espnet_smoe.encoder.causal_subsampling import INPUT_LAYERS, CausalConv2dSubsampling
 from espnet_smoe.encoder.chunk_attention import ATTENTIONS
 from espnet_smoe.encoder.chunk_cache import (
+    FRAMES_A_SECOND,
     EncoderCache,
     bias_of,
     chunk_mask,
@@ -32,7 +34,7 @@ from espnet_smoe.encoder.conformer_layer import (
 )
 from espnet_smoe.moe import MoEOptions, Routing, build_feed_forward, build_router
 from espnet_smoe.moe.gate import topk_section
-from espnet_smoe.moe.routing import own_routing
+from espnet_smoe.moe.routing import unread
 from espnet_smoe.options import options_of, require_multiple
 from espnet_smoe.typed import Count, Natural, OneOf, Range, Rate
 
@@ -52,14 +54,15 @@ class U2PPConformerEncoder(AbsEncoder):
         attention_dropout_rate: Dropout of the attention weights.
         input_layer: ``conv2d`` (a quarter of the frames), ``conv2d2``, ``conv2d6`` or
             ``conv2d8``.
-        pos_enc_layer_type: ``rel_pos`` (relative) or ``rope`` (rotary).
+        pos_enc_layer_type: ``rel_pos`` (relative) or ``rope`` (rotary; unlike WeNet's,
+            the features are not multiplied by the square root of D).
         activation_type: Of feed-forward blocks and convolutions.
         macaron_style: A feed-forward block before the attention as well.
         use_cnn_module: Convolutions.
         cnn_module_kernel: Frames that a convolution sees; odd.
         causal: Convolutions look back only; without it nothing can stream.
         qk_norm: Normalise queries and keys.
-        use_dynamic_chunk: Train with chunks of random size.
+        use_dynamic_chunk: Train with chunks of random size, up to a second.
         use_dynamic_left_chunk: Draw the number of left chunks, too.
         static_chunk_size: Encoder frames a chunk where none is drawn; 0 for the whole
             utterance.
@@ -124,6 +127,15 @@ class U2PPConformerEncoder(AbsEncoder):
                 "write 'causal: true', or 'use_dynamic_chunk: false' and no "
                 "static_chunk_size"
             )
+        warn_without_effect(
+            {
+                "encoder_conf.use_dynamic_left_chunk: no effect without "
+                "use_dynamic_chunk": use_dynamic_left_chunk and not use_dynamic_chunk,
+                "encoder_conf.moe_every: no effect without moe": (
+                    moe is None and moe_every != 1
+                ),
+            }
+        )
         section = topk_section(moe, "encoder_conf.moe")
         options = MoEOptions.parse(section, "encoder_conf.moe", ())
         self.labels = None
@@ -211,7 +223,7 @@ class U2PPConformerEncoder(AbsEncoder):
             xs_pad = nn.functional.pad(xs_pad, (0, 0, 0, missing))
         lengths = ilens // self.stride
         x = self.positional_dropout(self.embed(xs_pad) * self.scale)  # (B, T', D)
-        routing = routing or own_routing(self, lengths)
+        routing = routing or unread(self, Routing(lengths))
         routing.lengths = lengths
         frames = routing.frames(x)  # (B, T')
         chunks = self._chunks(x, chunk_size, left_chunks)
@@ -330,7 +342,8 @@ class U2PPConformerEncoder(AbsEncoder):
         left = self.num_left_chunks if left_chunks is None else left_chunks
         if chunk_size is None:
             if self.training and self.use_dynamic_chunk:
-                return draw_chunk(x.size(1), self.use_dynamic_left_chunk)
+                most = FRAMES_A_SECOND // self.stride
+                return draw_chunk(x.size(1), self.use_dynamic_left_chunk, most)
             chunk_size = self.static_chunk_size
         if chunk_size < 0:
             raise ValueError(

@@ -28,7 +28,7 @@ from espnet_smoe.moe import (
     build_feed_forward,
     build_router,
 )
-from espnet_smoe.moe.routing import own_routing
+from espnet_smoe.moe.routing import unread
 from espnet_smoe.options import check_options, options_of, section
 from espnet_smoe.typed import Count, Natural, Rate
 
@@ -172,13 +172,13 @@ class SpeechMoEEncoder(AbsEncoder):
         Returns:
             ``(B, T, D)``; ``(B,)`` frames; None.
         """
-        routing = routing or own_routing(self, ilens)
+        routing = routing or unread(self, Routing(ilens))
         routing.lengths = ilens
         frames = routing.frames(xs_pad)  # (B, T)
         if self.embedding is not None:
             e = self.embedding(xs_pad, frames, routing)  # (B, T, De)
             routing.embedding_sequence = e
-            routing.embedding = routing.rows(e.detach() if self.detach_embedding else e)
+            routing.embed(e.detach() if self.detach_embedding else e)
         return self.backbone(xs_pad, frames, routing), ilens, None
 
     def _build_backbone(

@@ -32,7 +32,7 @@ from espnet_smoe.moe import (
     build_labels,
     build_router,
 )
-from espnet_smoe.moe.routing import own_routing
+from espnet_smoe.moe.routing import unread
 from espnet_smoe.options import options_of, require_multiple
 from espnet_smoe.typed import Count, OneOf, Rate
 
@@ -213,7 +213,7 @@ class SMoETransformerEncoder(TransformerEncoder):
         """
         mask = (~make_pad_mask(ilens, maxlen=xs_pad.size(1)))[:, None, :]
         x, mask = self._embed(xs_pad, mask.to(xs_pad.device))
-        routing = routing or own_routing(self, ilens)
+        routing = routing or unread(self, Routing(ilens))
         routing.lengths = mask.sum(dim=(1, 2))
         x, mask = routing.enter(x, mask)
         hidden = []

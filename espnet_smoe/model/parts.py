@@ -1,11 +1,11 @@
 """What a model does not do for a part of ours: refused, or said, when it is built."""
 
-import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from torch import nn
 
+from espnet_smoe.absent import warn_without_effect
 from espnet_smoe.moe import MoEFeedForward
 
 
@@ -84,10 +84,3 @@ def check_interctc(encoder: Any, interctc_weight: float, ctc_weight: float) -> N
             "interctc_layer_idx": conditioned and not layers,
         }
     )
-
-
-def warn_without_effect(cases: Mapping[str, bool]) -> None:
-    """Log each message whose case is there."""
-    for message, there in cases.items():
-        if there:
-            logging.warning(message)

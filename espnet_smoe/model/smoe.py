@@ -18,6 +18,8 @@ from espnet_smoe.compat import (
     AbsEncoder,
     force_gatherable,
 )
+from espnet_smoe.decoder.transformer import SMoETransformerDecoder
+from espnet_smoe.model.labeled import LabeledASRModel
 from espnet_smoe.model.metrics import (
     auxiliary_losses,
     error_rates,
@@ -25,16 +27,15 @@ from espnet_smoe.model.metrics import (
     mean_known,
     routing_statistics,
 )
-from espnet_smoe.model.routed import RoutedASRModel
 from espnet_smoe.model.tasks import Task, TaskPass, read_tasks
-from espnet_smoe.moe import Labels, Routing
+from espnet_smoe.moe import Routing
 from espnet_smoe.options import nearest, options_of
 from espnet_smoe.typed import OneOf, Rate
 
 SCHEDULES = ("joint", "alternate")
 
 
-class ESPnetSMoEModel(RoutedASRModel):
+class ESPnetSMoEModel(LabeledASRModel):
     """Speech to several texts through one shared encoder.
 
     Args:
@@ -50,6 +51,7 @@ class ESPnetSMoEModel(RoutedASRModel):
         ctc: CTC head on the encoder, unused where ``ctc_weight`` is 0.
         joint_network: None.
         tasks: Name -> ``{target, prompt}``; the prompt is a list of special tokens.
+            ESPnet's own search decodes the first task.
         schedule: ``joint``: every target of an utterance from one encoder pass.
             ``alternate``: one task a minibatch, in turns (S-MoE, Section 2.1.3).
         ctc_weight: Weight w in w CTC + (1 - w) attention of ``ctc_task``.
@@ -70,8 +72,6 @@ class ESPnetSMoEModel(RoutedASRModel):
         ValueError: Unknown option, schedule or task; a prompt token that is not in the
             token list.
     """
-
-    serves = ("labels",)
 
     @options_of("model_conf")
     def __init__(
@@ -147,6 +147,9 @@ class ESPnetSMoEModel(RoutedASRModel):
         for part in (encoder, decoder):
             if getattr(part, "labels", None) is not None:
                 part.labels.bind(self.token_list)
+        if isinstance(decoder, SMoETransformerDecoder):
+            first = next(iter(self.tasks.values()))
+            decoder.prompt_for_espnet(self.sos, first.prompt)
 
     def forward(
         self,
@@ -180,7 +183,7 @@ class ESPnetSMoEModel(RoutedASRModel):
         fields: Mapping[str, Any],
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
         names = fields.get("utt_id")
-        routing = self._route_encoder(fields, speech_lengths, names)
+        routing = self.route_encoder(fields, speech_lengths, names)
         encoded, lengths, hidden = self.encode_routed(speech, speech_lengths, routing)
         heard = self.with_frames(lengths, names).cpu()
         present = {n: t.present_in(fields).cpu() & heard for n, t in self.tasks.items()}
@@ -238,53 +241,6 @@ class ESPnetSMoEModel(RoutedASRModel):
                 numbers = seen[name].numbers | costs | {"loss": loss.detach()}
             stats |= self._task_stats(task, numbers)
         return total, stats
-
-    # -- the encoder ----------------------------------------------------------------
-
-    @property
-    def encoder_labels(self) -> Labels | None:
-        """What reads the encoder's labels; None where it needs none."""
-        return getattr(self.encoder, "labels", None)
-
-    def encode(
-        self,
-        speech: torch.Tensor,
-        speech_lengths: torch.Tensor,
-        label_ids: torch.Tensor | None = None,
-        utterances: Sequence[str] | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Encode waveforms for decoding.
-
-        Args:
-            speech: ``(B, samples)``.
-            speech_lengths: ``(B,)``.
-            label_ids: ``(B,)`` token ids, for an encoder that reads labels.
-            utterances: Their names, for error messages.
-
-        Returns:
-            ``(B, T, D)``, ``(B,)`` frames.
-        """
-        routing = None
-        if label_ids is not None and self.encoder_labels is not None:
-            routing = self.encoder.route(label_ids, utterances)
-        encoded, lengths, _ = self.encode_routed(speech, speech_lengths, routing)
-        return encoded, lengths
-
-    def _route_encoder(
-        self,
-        fields: Mapping[str, Any],
-        lengths: torch.Tensor,
-        names: Sequence[str] | None,
-    ) -> Routing | None:
-        if self.encoder_labels is None:
-            return self.new_routing(lengths)
-        if self.label_field not in fields:
-            raise ValueError(
-                f"the encoder's experts are chosen by the {self.label_field}, but the "
-                f"data has none; add utt2{self.label_field} to the data directory and "
-                f"'utt2{self.label_field},{self.label_field},text' to the data paths"
-            )
-        return self.encoder.route(fields[self.label_field][:, 0], names)
 
     # -- the tasks ------------------------------------------------------------------
 

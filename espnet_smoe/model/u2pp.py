@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import torch
 from torch import nn
 
+from espnet_smoe.absent import warn_without_effect
 from espnet_smoe.compat import CTC, force_gatherable
 from espnet_smoe.decoder.bidirectional import U2PPTransformerDecoder
 from espnet_smoe.encoder.conformer import U2PPConformerEncoder
@@ -102,6 +103,13 @@ class ESPnetU2PPModel(RoutedASRModel):
             extract_feats_in_collect_stats=extract_feats_in_collect_stats,
         )
         self.reverse_weight = reverse_weight if decoder.right is not None else 0.0
+        warn_without_effect(
+            {
+                "model_conf.reverse_weight: with 0 nothing trains the decoder from "
+                "right to left; give it a weight or write 'decoder_conf.r_num_blocks: "
+                "0'": decoder.right is not None and not reverse_weight,
+            }
+        )
         self.use_bf16_on_cpu(bf16_on_cpu)
         self.reports = {"cer": report_cer, "wer": report_wer}
 

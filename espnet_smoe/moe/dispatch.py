@@ -8,7 +8,7 @@ row (``static.py``).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import torch
@@ -32,8 +32,9 @@ class Assignment:
             output of the one expert is taken as it is.
         sums: What the auxiliary losses need of the rows; None without such losses.
         logits: ``(N, E)`` what a router thought of each expert; None without one.
-        unsorted: ``(N, k)`` the experts of each row, in place of shares while a
-            graph is traced, whose shapes may not depend on them.
+        by_row: ``(N, k)`` the experts of each row.
+        unsorted: The same in place of shares, while a graph is traced, whose shapes
+            may not depend on them.
     """
 
     loads: torch.Tensor
@@ -41,6 +42,7 @@ class Assignment:
     weights: torch.Tensor | None = None
     sums: FrameSums | None = None
     logits: torch.Tensor | None = None
+    by_row: torch.Tensor | None = None
     unsorted: torch.Tensor | None = None
 
     @classmethod
@@ -68,13 +70,13 @@ class Assignment:
         decided = weights, sums, logits
         chosen = experts.flatten()
         loads = chosen.new_zeros(num_experts)
+        by_row = experts if experts.dim() == 2 else experts[:, None]  # (N, k)
         if traced():
-            by_row = experts.view(experts.size(0), -1)  # (N, k)
-            return cls(loads, None, *decided, unsorted=by_row)
+            return cls(loads, None, *decided, by_row, unsorted=by_row)
         loads.scatter_add_(0, chosen, torch.ones_like(chosen))
         if weights is None and bool((chosen[1:] >= chosen[:-1]).all()):
-            return cls(loads, None, *decided)
-        return cls(loads, torch.argsort(chosen, stable=True), *decided)
+            return cls(loads, None, *decided, by_row)
+        return cls(loads, torch.argsort(chosen, stable=True), *decided, by_row)
 
     @property
     def losses(self) -> dict[str, torch.Tensor]:
@@ -94,18 +96,21 @@ class Assignment:
     @property
     def sorted(self) -> "Assignment":
         """The same shares once the rows have been brought into ``order``."""
-        return self if self.order is None else Assignment(self.loads)
+        if self.order is None:
+            return self
+        return Assignment(self.loads, by_row=self.by_row.index_select(0, self.order))
+
+    @property
+    def traced(self) -> "Assignment":
+        """The same for a graph, also where the decision was made outside of it."""
+        return (
+            self if self.unsorted is not None else replace(self, unsorted=self.by_row)
+        )
 
     @property
     def experts(self) -> torch.Tensor:
         """``(N * k,)`` expert of each choice, as the rows stand."""
-        if self.unsorted is not None:
-            return self.unsorted.flatten()
-        numbers = torch.arange(len(self.loads), device=self.loads.device)
-        by_expert = numbers.repeat_interleave(self.loads)
-        if self.order is None:
-            return by_expert
-        return torch.empty_like(by_expert).index_copy_(0, self.order, by_expert)
+        return self.by_row.flatten()
 
 
 def dispatch(

@@ -17,6 +17,7 @@ from torch import nn
 from espnet_smoe.moe.dispatch import Assignment
 from espnet_smoe.moe.labels import Labels
 from espnet_smoe.moe.loss import LOSSES, FrameSums
+from espnet_smoe.moe.router import Router
 from espnet_smoe.moe.routing import Routing
 from espnet_smoe.moe.static import traced
 from espnet_smoe.options import make, options_of, section
@@ -183,7 +184,8 @@ class LabelGate(Gate):
 
     def forward(self, x: torch.Tensor, routing: Routing) -> Assignment:
         """The decision made at the door; the content of ``x`` plays no part."""
-        return self.labelled(routing)
+        labels = self.labelled(routing)
+        return labels.traced if traced() else labels
 
 
 class TopKGate(Gate):
@@ -242,9 +244,8 @@ class TopKGate(Gate):
         weights, chosen = probabilities.topk(self.top_k, dim=1)  # (N, k)
         if self.top_k > 1:  # the same as a softmax over the chosen logits
             weights = weights / weights.sum(dim=1, keepdim=True)
-        sums = None
-        if self.training and self.losses:
-            sums = FrameSums.of(self.losses, logits, probabilities, chosen)
+        said = self.losses, logits, probabilities, chosen
+        sums = FrameSums.of(*said) if self.training and self.losses else None
         return Assignment.of(chosen, self.num_experts, weights, sums, logits)
 
     def logits(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
@@ -279,7 +280,7 @@ class SharedEmbeddingGate(TopKGate):
 
     def logits(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
         """``(N, E)`` from ``x`` ``(N, D)`` and the embedding ``(N, De)``."""
-        return super().logits(torch.cat((routing.embedding, x), dim=1), routing)
+        return super().logits(torch.cat((routing.embedding_of(x), x), 1), routing)
 
 
 class LabelTopKGate(TopKGate):
@@ -354,7 +355,7 @@ def build_gate(
 
 def build_router(
     options: MoEOptions | None, size: int, embedding_size: int = 0
-) -> nn.Linear | None:
+) -> Router | None:
     """The router that all layers share; None where each has its own.
 
     Args:
@@ -367,10 +368,10 @@ def build_router(
     return new_router(options, size, embedding_size)
 
 
-def new_router(options: MoEOptions, size: int, embedding_size: int) -> nn.Linear:
+def new_router(options: MoEOptions, size: int, embedding_size: int) -> Router:
     """A linear map to the logits of the experts."""
     width = GATES[options.gate].router_size(size, embedding_size)
-    return nn.Linear(width, options.num_experts, bias=False)
+    return Router(width, options.num_experts, bias=False)
 
 
 def build_labels(options: MoEOptions | None) -> Labels | None:

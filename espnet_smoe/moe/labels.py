@@ -7,6 +7,7 @@ from torch import nn
 
 from espnet_smoe.moe.dispatch import Assignment
 from espnet_smoe.moe.routing import Routing
+from espnet_smoe.moe.static import traced
 
 
 class Labels(nn.Module):
@@ -71,7 +72,11 @@ class Labels(nn.Module):
                 "a model that binds them, such as 'model: smoe'"
             )
         numbers = self.number_of_token[label_ids]
-        if bool((numbers < 0).any()):
+        if traced():  # a graph cannot look, but it stops
+            known = (numbers >= 0).all()
+            names = ", ".join(self.tokens)
+            torch._assert_async(known, f"not a label of this mixture: {names}")
+        elif bool((numbers < 0).any()):
             row = int((numbers < 0).nonzero()[0])
             who = f"utterance {utterances[row]}" if utterances else f"row {row}"
             raise ValueError(

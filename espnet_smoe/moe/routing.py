@@ -40,6 +40,7 @@ class Routing:
         self.lengths = lengths
         self.labels = labels
         self.embedding = embedding
+        self._packed = not traced()
         self.embedding_sequence: torch.Tensor | None = None
         self.loads: dict[str, torch.Tensor] = {}
         self.sums: dict[str, FrameSums | None] = {}
@@ -84,6 +85,24 @@ class Routing:
         flat = x.flatten(0, 1)
         return flat if index is None else flat.index_select(0, index)
 
+    def embed(self, e: torch.Tensor) -> None:
+        """Keep an embedding ``(B, T, De)`` for the gates."""
+        self.embedding, self._packed = self.rows(e), not traced()
+
+    def embedding_of(self, x: torch.Tensor) -> torch.Tensor:
+        """The embedding of the rows ``x`` ``(N, D)`` that a gate sees: ``(N, De)``.
+
+        In a traced graph these are all frames, with padding, while the embedding may
+        have been made outside of it, where padding is left out.
+        """
+        if not (traced() and self._packed):
+            return self.embedding
+        width = x.size(0) // self.lengths.size(0)
+        places = torch.arange(width, device=x.device)
+        frames = places < self.lengths.to(x.device)[:, None]  # (B, T)
+        place = (frames.flatten().cumsum(0) - 1).clamp(min=0)
+        return self.embedding.index_select(0, place)
+
     def index(self, x: torch.Tensor) -> torch.Tensor | None:
         """Where the frames of ``x`` ``(B, T, D)`` that are not padding stand.
 
@@ -104,14 +123,14 @@ class Routing:
         return index
 
 
-def own_routing(part: nn.Module, lengths: torch.Tensor) -> Routing:
-    """The routing of a pass whose caller gave none, and will read none.
+def unread(part: nn.Module, routing: Routing) -> Routing:
+    """The routing of a pass whose caller gave none, and so will read none.
 
     In training a warning says, once, that auxiliary losses are lost.
 
     Args:
         part: The encoder or decoder.
-        lengths: ``(B,)`` frames that are not padding.
+        routing: Made by the part itself.
     """
     lost = part.training and torch.is_grad_enabled() and part.loss_weights
     if lost and not getattr(part, "said_lost", False):
@@ -123,4 +142,4 @@ def own_routing(part: nn.Module, lengths: torch.Tensor) -> Routing:
             ", ".join(f"{name}_weight" for name in part.loss_weights),
             type(part).__name__,
         )
-    return Routing(lengths)
+    return routing

@@ -278,6 +278,21 @@ def test_drawn_chunks_are_whole_utterances_or_at_most_25_frames():
     assert draw_chunk(1, left=True) == (0, -1)
 
 
+@pytest.mark.parametrize("input_layer, most", [("conv2d", 25), ("conv2d6", 16)])
+def test_a_chunk_that_is_drawn_lasts_at_most_a_second(input_layer, most, monkeypatch):
+    torch.manual_seed(0)
+    sizes = {draw_chunk(400, False, most)[0] for _ in range(4000)}
+    assert sizes == set(range(most + 1))
+    asked = []
+    monkeypatch.setattr(
+        "espnet_smoe.encoder.conformer.draw_chunk",
+        lambda *given: asked.append(given) or (0, -1),
+    )
+    encoder = make(input_layer=input_layer).train()
+    encoder(torch.randn(1, 10 * encoder.stride, FEATURES), torch.tensor([9]))
+    assert asked == [(10, False, most)]
+
+
 def test_a_recomputed_layer_has_the_same_gradient():
     x, lengths = batch(60)
     gradients = []

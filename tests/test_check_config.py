@@ -129,3 +129,19 @@ def test_the_vocabulary_is_that_of_the_token_list(tmp_path, capsys):
     few = rows(capsys.readouterr().out)["sum"][0]
     check_config.main([str(MINI), "--vocab-size", str(len(tokens))])
     assert rows(capsys.readouterr().out)["sum"][0] == few
+
+
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_a_label_gate_in_a_model_without_labels_is_refused(part, tmp_path):
+    config = {
+        "encoder": "smoe_transformer",
+        "decoder": "smoe_transformer",
+        "model_conf": {"report_cer": False, "report_wer": False},
+        f"{part}_conf": {"moe": {"gate": "label"}},
+    }
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(ValueError, match=f"{part}_conf.moe: its gates read a label"):
+        check_config.build_model(tmp_path / "train.yaml", vocab_size=50)
+    config |= {"model": "smoe", "model_conf": {}}
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(config))
+    check_config.build_model(tmp_path / "train.yaml", vocab_size=50)

@@ -163,3 +163,8 @@ def test_a_decoder_is_refused():
             None,
             None,
         )
+
+
+def test_an_embedding_network_that_nothing_trains_is_named(caplog):
+    make(weight=0.0)
+    assert "embedding_ctc_weight: with 0 nothing trains the embedding" in caplog.text

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
-from espnet_smoe.moe.gate import topk_section
+from espnet_smoe.moe.u2pp import topk_section
 from espnet_smoe.options import options_of
 from espnet_smoe.typed import Count, Natural, Rate
 

@@ -124,6 +124,10 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
             gate reads ``<translate>`` (expert 0) and ``<transcribe>`` (expert 1)
             by default.
 
+    Attributes:
+        search_prompt: Id of ``<sos>``, with which ESPnet's search begins, and the ids
+            of the prompt that takes its place there; None for ``<sos>`` itself.
+
     Raises:
         ValueError: Unknown option or value.
 
@@ -197,7 +201,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
             self.after_norm = LayerNorm(size)
         self.output_layer = nn.Linear(size, vocab_size) if use_output_layer else None
         self.gradient_checkpoint_layers = set(gradient_checkpoint_layers)
-        self.prompt: tuple[int, tuple[int, ...]] | None = None
+        self.search_prompt: tuple[int, tuple[int, ...]] | None = None
 
     def forward(
         self,
@@ -277,19 +281,10 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
 
     # -- search: ESPnet's scorer interface over kept keys and values ---------------
 
-    def prompt_for_espnet(self, sos: int, prompt: Sequence[int]) -> None:
-        """Let a prompt take the place of ``<sos>``, which ESPnet's search begins with.
-
-        Args:
-            sos: Its id.
-            prompt: Ids of the prompt.
-        """
-        self.prompt = sos, tuple(prompt)
-
     def _prompted(self, ys: torch.Tensor) -> torch.Tensor:
-        if self.prompt is None or int(ys[0, 0]) != self.prompt[0]:
+        if self.search_prompt is None or int(ys[0, 0]) != self.search_prompt[0]:
             return ys
-        prompt = ys.new_tensor(self.prompt[1]).expand(len(ys), -1)
+        prompt = ys.new_tensor(self.search_prompt[1]).expand(len(ys), -1)
         return torch.cat((prompt, ys[:, 1:]), dim=1)  # (N, P + L - 1)
 
     def init_state(self, x: torch.Tensor) -> DecoderCache:

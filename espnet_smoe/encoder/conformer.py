@@ -33,8 +33,8 @@ from espnet_smoe.encoder.conformer_layer import (
     ConvolutionModule,
 )
 from espnet_smoe.moe import MoEOptions, Routing, build_feed_forward, build_router
-from espnet_smoe.moe.gate import topk_section
 from espnet_smoe.moe.routing import unread
+from espnet_smoe.moe.u2pp import topk_section
 from espnet_smoe.options import options_of, require_multiple
 from espnet_smoe.typed import Count, Natural, OneOf, Range, Rate
 

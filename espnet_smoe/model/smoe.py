@@ -149,7 +149,7 @@ class ESPnetSMoEModel(LabeledASRModel):
                 part.labels.bind(self.token_list)
         if isinstance(decoder, SMoETransformerDecoder):
             first = next(iter(self.tasks.values()))
-            decoder.prompt_for_espnet(self.sos, first.prompt)
+            decoder.search_prompt = self.sos, first.prompt
 
     def forward(
         self,

@@ -21,7 +21,7 @@ from espnet_smoe.moe.router import Router
 from espnet_smoe.moe.routing import Routing
 from espnet_smoe.moe.static import traced
 from espnet_smoe.options import make, options_of, section
-from espnet_smoe.typed import Count, OneOf, Rate, Weight, convert
+from espnet_smoe.typed import Count, OneOf, Rate, Weight
 
 GATE_NAMES = ("label", "topk", "shared_embedding", "label_topk")
 
@@ -378,25 +378,3 @@ def build_labels(options: MoEOptions | None) -> Labels | None:
     """What reads the labels for all layers; None where no gate asks for one."""
     tokens = GATES[options.gate].labels_of(options) if options else ()
     return Labels(tokens) if tokens else None
-
-
-def topk_section(moe: Mapping[str, Any] | None, where: str) -> dict[str, Any] | None:
-    """A ``moe`` section of U2++ MoE: by default 8 experts, 2 a frame, as in WeNet.
-
-    Args:
-        moe: The section; None for a dense model.
-        where: Its place, for error messages.
-
-    Raises:
-        ValueError: A gate that does not choose by the frame alone.
-    """
-    if moe is None:
-        return None
-    options = {"gate": "topk", "num_experts": 8, "top_k": 2, **section(moe, where)}
-    gate = convert(options["gate"], Annotated[str, OneOf(GATE_NAMES)], f"{where}.gate")
-    if gate != "topk" or options.get("label_embedding"):
-        raise ValueError(
-            f"{where}: U2++ chooses experts by the frame alone; write 'gate: topk' "
-            "without labels"
-        )
-    return options

@@ -2,7 +2,8 @@
 
 A frame costs the server time, however empty it is, and the library parses all that a
 read has brought before anybody else has a turn. Here a client gets a few frames a turn,
-and one that is above its rate is not read for a while: TCP makes it wait.
+and one that is above its rate is not read for a while: TCP makes it wait. Connections
+beyond those that sessions need are cut off before they have asked for anything.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ SLICE = 1024  # bytes parsed between two looks at the number of frames
 TURN_FRAMES = 64  # of a client before others have a turn
 TURN_BYTES = 2**16
 BURST = 1.0  # seconds of its rate that a client may send at once
+SPARE = 100  # connections besides sessions: that begin, end or are refused
 MOST_UNREAD = 2**21  # bytes of answers, as to pings, that a client may leave unread
 
 
@@ -94,8 +96,9 @@ def fair_connection(server: ModuleType, limits: "Limits") -> type["ServerConnect
 
     Args:
         server: ``websockets.asyncio.server``.
-        limits: Frames and bytes a second.
+        limits: Frames and bytes a second; sessions.
     """
+    connections = set()
 
     class FairConnection(server.ServerConnection):
         """Parses a slice a turn."""
@@ -106,6 +109,13 @@ def fair_connection(server: ModuleType, limits: "Limits") -> type["ServerConnect
             self._unparsed = b""
             self._frames = 0
             super().connection_made(self._gate)
+            connections.add(self)
+            if len(connections) > limits.sessions + SPARE:
+                transport.abort()
+
+        def connection_lost(self, error: Exception | None) -> None:
+            connections.discard(self)
+            super().connection_lost(error)
 
         def data_received(self, data: bytes) -> None:
             self._unparsed += data

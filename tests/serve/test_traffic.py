@@ -6,6 +6,7 @@ import math
 import pytest
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from espnet_smoe.serve import traffic
 from espnet_smoe.serve.misbehave import FIRST, FLOODS, raw_frame
@@ -140,6 +141,31 @@ def test_who_reads_no_answers_to_pings_is_cut_off(monkeypatch):
                 await asyncio.sleep(0)
             client.transport.abort()
             assert (await talk(url, END))[1] == 1000
+
+    within_seconds(run())
+
+
+def test_connections_that_ask_for_nothing_are_bounded(monkeypatch):
+    monkeypatch.setattr(traffic, "SPARE", 2)
+
+    async def run():
+        async with running(sessions=1) as (_, url):
+            place = url[5:].split(":")
+            silent = [await asyncio.open_connection(*place) for _ in range(3)]
+            reader, writer = await asyncio.open_connection(*place)
+            try:
+                assert await reader.read() == b""  # one too many
+            except ConnectionResetError:
+                pass
+            for _, other in (*silent, (reader, writer)):
+                other.close()
+            await silent[0][0].read()
+            while True:  # until the server has noticed
+                try:
+                    assert (await talk(url, pcm(0.1), END))[1] == 1000
+                    break
+                except (OSError, InvalidHandshake, ConnectionClosed, EOFError):
+                    await asyncio.sleep(0)
 
     within_seconds(run())
 

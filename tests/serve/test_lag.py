@@ -164,8 +164,9 @@ def test_a_client_that_does_not_read_makes_nobody_late():
             for _ in range(2 * MOST_EVENTS):
                 now[0] += CHUNK / RATE
                 await feed.put(QUIET)
-            while feed.late is not None:  # until its stream waits for its client
-                await asyncio.sleep(0)
+            async with asyncio.timeout(20):
+                while feed.late is not None:  # until its stream waits for its client
+                    await asyncio.sleep(0)
             now[0] += 100  # it reads at last
             feed.end()
             assert len([event async for event in feed.events()]) > MOST_EVENTS

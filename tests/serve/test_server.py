@@ -282,8 +282,9 @@ def test_a_disconnected_client_leaves_nothing_behind():
                 await asyncio.sleep(0.01)
         while len(asyncio.all_tasks()) > 5:
             await asyncio.sleep(0.01)
-        gc.collect()
-        assert len(recogniser.streams) == 0
+        while recogniser.streams:  # a step may still be under way
+            gc.collect()
+            await asyncio.sleep(0.01)
 
     serve(test, recogniser)
 

@@ -48,6 +48,7 @@ from espnet2.legacy.nets.scorers.ctc import CTCPrefixScorer
 from espnet2.tasks.abs_task import AbsTask
 from espnet2.text.cleaner import TextCleaner
 from espnet2.torch_utils.device_funcs import force_gatherable
+from espnet2.torch_utils.safe_torch_load import UnsafeLoadRefusedError
 from espnet2.train.preprocessor import CommonPreprocessor
 
 SUBSAMPLING = (
@@ -85,6 +86,7 @@ __all__ = [
     "TooShortUttError",
     "TransformerDecoder",
     "TransformerEncoder",
+    "UnsafeLoadRefusedError",
     "check_short_utt",
     "force_gatherable",
     "make_pad_mask",

@@ -20,7 +20,13 @@ from typing import Any
 
 from espnet_smoe import provenance, register
 from espnet_smoe.command import run_command
-from espnet_smoe.compat import AbsTask
+from espnet_smoe.compat import AbsTask, UnsafeLoadRefusedError
+from espnet_smoe.input_files import (
+    check_finite,
+    check_statistics_file,
+    check_tokens,
+    read_checkpoint,
+)
 from espnet_smoe.processes import hold, is_first
 from espnet_smoe.training_args import training_args
 
@@ -48,7 +54,15 @@ def check_before_training() -> None:
             except ValueError as error:
                 _say(f"error: {error}")
                 sys.exit(1)
-        return start(cls, args=args)
+        try:
+            return start(cls, args=args)
+        except (
+            UnsafeLoadRefusedError
+        ) as error:  # whose advice is to load it all the same
+            named = re.search(r"'(.+?)'", str(error))
+            place = named[1] if named else "a checkpoint"
+            _say(f"error: {place} is damaged; remove it, or take another in its place")
+            sys.exit(1)
 
     checked.checks = True
     AbsTask.main = classmethod(checked)
@@ -65,6 +79,7 @@ def begin(task: type[AbsTask], args: argparse.Namespace) -> None:
         ValueError: As `check`, or another process trains in the folder.
     """
     folder = Path(args.output_dir)
+    check_files(args)
     record = provenance.of_training(args)
     if args.collect_stats:
         provenance.write(folder, record)
@@ -76,6 +91,34 @@ def begin(task: type[AbsTask], args: argparse.Namespace) -> None:
     if trained(folder) and old is not None and not history:
         return
     provenance.write(folder, record | ({"history": history} if history else {}))
+
+
+def check_files(args: argparse.Namespace) -> None:
+    """Refuse damaged files that a training reads; of a checkpoint also NaN.
+
+    Raises:
+        ValueError: Names the file, what is wrong with it and the cure.
+    """
+    tokens = getattr(args, "token_list", None)
+    if tokens not in (None, "none"):
+        check_tokens(tokens, getattr(args, "bpemodel", None))
+    stats = (getattr(args, "normalize_conf", None) or {}).get("stats_file")
+    if stats:
+        check_statistics_file(stats)
+    for start in args.init_param or ():
+        path = str(start).split(":")[0]
+        cure = "take another with --pretrained_model (--init_param)"
+        check_finite(read_checkpoint(path, cure), path, cure)
+    path = Path(args.output_dir) / "checkpoint.pth"
+    if args.resume and not args.collect_stats and path.is_file():
+        cure = (
+            f"remove it and start anew, or go on from the weights of an epoch: another "
+            f"--asr_tag and --pretrained_model {path.parent}/Nepoch.pth"
+        )
+        states = read_checkpoint(path, cure)
+        if not isinstance(states.get("model"), dict):
+            raise ValueError(f"{path}: not a checkpoint of a training; {cure}")
+        check_finite(states["model"], path, cure)
 
 
 def trained(folder: Path) -> bool:
@@ -249,6 +292,7 @@ def main(argv: list[str] | None = None) -> None:
     task = next(t for t in tasks if issubclass(t, AbsTask))
     args = training_args(task, cmd=argv[2:])
     try:
+        check_files(args)
         check(task, args, provenance.of_training(args))
     except ValueError as error:  # of several lines, each of which is one to read
         _say(f"error: {error}")

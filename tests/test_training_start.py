@@ -10,6 +10,7 @@ import torch
 import yaml
 from espnet2.tasks.abs_task import AbsTask
 from espnet2.tasks.asr import ASRTask
+from espnet2.torch_utils.safe_torch_load import safe_torch_load
 
 from espnet_smoe import processes, provenance, register, training_start
 from tests.tiny import tiny_config
@@ -56,7 +57,15 @@ def edit(folder, **changes):
 def words(*more):
     options = ["--config", "train.yaml", "--token_list", "tokens.txt"]
     options += ["--bpemodel", "bpe.json", "--preprocessor", "smoe", "--token_type"]
-    options += ["bpe", "--normalize", "utterance_mvn", "--max_epoch", "3"]
+    options += [
+        "bpe",
+        "--normalize",
+        "utterance_mvn",
+        "--max_epoch",
+        "3",
+        "--resume",
+        "true",
+    ]
     for part in ("train", "valid"):
         options += [f"--{part}_shape_file", f"stats/{part}/speech_shape"]
         for name, triplet in zip(TABLES, ("speech,sound", "text,text")):
@@ -269,3 +278,52 @@ def test_other_ranks_of_a_training_take_no_lock(recipe, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     start(recipe / "exp")
     assert not (recipe / "exp" / processes.LOCK).exists()
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_a_damaged_checkpoint_is_refused(trained, share):
+    torch.save({"model": {"w": torch.ones(3)}}, trained / "checkpoint.pth")
+    content = (trained / "checkpoint.pth").read_bytes()
+    (trained / "checkpoint.pth").write_bytes(content[: int(share * len(content))])
+    said = refused(trained)
+    assert "checkpoint.pth: not a checkpoint of weights" in said
+    assert "remove it and start anew" in said and "weights_only" not in said
+
+
+def test_a_checkpoint_of_nan_is_refused(trained):
+    states = {"model": {"w": torch.tensor([float("nan")])}}
+    torch.save(states, trained / "checkpoint.pth")
+    assert "no numbers (NaN or infinite): w" in refused(trained)
+
+
+def test_tokens_cut_short_are_refused_before_statistics_and_training(recipe):
+    tokens = (recipe / "tokens.txt").read_text().splitlines(keepends=True)
+    (recipe / "tokens.txt").write_text("".join(tokens[:200]))
+    (recipe / "exp").mkdir()
+    assert "tokens.txt ends with" in refused(recipe / "exp")
+    assert "cut short" in refused(recipe / "exp", "--collect_stats", "true")
+
+
+def test_statistics_that_are_damaged_are_refused(recipe):
+    (recipe / "feats_stats.npz").write_bytes(b"PK\x03\x04")
+    (recipe / "exp").mkdir()
+    options = ["--normalize", "global_mvn", "--normalize_conf"]
+    said = refused(recipe / "exp", *options, "stats_file=feats_stats.npz")
+    assert "feats_stats.npz is damaged" in said and "stage 10" in said
+
+
+def test_espnets_advice_to_load_unsafely_is_not_passed_on(recipe, monkeypatch, capsys):
+    (recipe / "4epoch.pth").write_bytes(b"damaged")
+
+    def average(args):
+        safe_torch_load("4epoch.pth")
+
+    monkeypatch.setattr(AbsTask, "main_worker", average)
+    monkeypatch.setattr(AbsTask, "main", AbsTask.__dict__["main"])
+    training_start.check_before_training()
+    with pytest.raises(SystemExit, match="1"):
+        ASRTask.main(cmd=words("--output_dir", str(recipe / "exp")))
+    processes._held.pop().close()
+    said = capsys.readouterr().err
+    assert "error: 4epoch.pth is damaged" in said
+    assert "UNSAFE" not in said and "weights_only" not in said

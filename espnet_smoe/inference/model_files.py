@@ -13,6 +13,11 @@ from torch import nn
 from espnet_smoe import register
 from espnet_smoe.inference.config_files import read_config
 from espnet_smoe.inference.device import check_device
+from espnet_smoe.input_files import (
+    check_finite,
+    check_statistics_file,
+    read_checkpoint,
+)
 
 __all__ = [
     "find_checkpoint",
@@ -30,6 +35,7 @@ CHECKPOINTS = (
     "valid.loss_ctc.best.pth",
 )
 MANY = 5  # keys that an error message lists
+CURE = "take another checkpoint of the experiment, or train it again (stage 11)"
 
 
 @contextmanager
@@ -116,6 +122,8 @@ def load_model(
     from espnet_smoe.inference.quantize import quantize
 
     place = check_device(device)
+    if stats := (config.get("normalize_conf") or {}).get("stats_file"):
+        check_statistics_file(stats, "copy it from where the model was trained")
     model = ASRTask.build_model(argparse.Namespace(**config))
     load_checkpoint(model, model_file)
     model = model.to(place).eval()
@@ -126,19 +134,12 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> None:
     """Load weights; every key must fit.
 
     Raises:
-        ValueError: The file is missing, unreadable, or keys are missing, foreign or of
-            another shape; names them.
+        ValueError: The file is missing or damaged, keys are missing, foreign or of
+            another shape, or weights are NaN; names them.
     """
-    if not Path(path).is_file():
-        raise ValueError(f"{path} does not exist; stage 11 of the recipe writes it")
-    try:
-        given = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle and zip errors of many types
-        reason = str(error).split("\n")[0]
-        raise ValueError(f"{path}: not a checkpoint of weights ({reason})") from error
-    if not isinstance(given, dict):
-        raise ValueError(f"{path}: not a checkpoint of weights")
+    given = read_checkpoint(path, CURE)
     check_weights(model, given, path)
+    check_finite(given, path, CURE)
     model.load_state_dict(given)
 
 

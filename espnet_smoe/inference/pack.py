@@ -28,6 +28,12 @@ from espnet_smoe.inference.config_files import (
     read_config,
     trained_lengths,
 )
+from espnet_smoe.inference.model_files import CURE
+from espnet_smoe.input_files import (
+    check_finite,
+    check_statistics_file,
+    read_checkpoint,
+)
 
 
 def pack(experiment: Path, model: str, out: Path) -> None:
@@ -39,7 +45,7 @@ def pack(experiment: Path, model: str, out: Path) -> None:
         out: The zip file to write; never half of it under this name.
 
     Raises:
-        ValueError: A file is missing.
+        ValueError: A file is missing or damaged.
         OSError: The disk is full.
     """
     if not (experiment / model).is_file():
@@ -47,6 +53,10 @@ def pack(experiment: Path, model: str, out: Path) -> None:
             f"{experiment / model} does not exist; stage 11 (train) makes it."
         )
     config = read_config(experiment / "config.yaml")
+    weights = read_checkpoint(experiment / model, CURE)
+    check_finite(weights, experiment / model, CURE)
+    if stats := (config.get("normalize_conf") or {}).get("stats_file"):
+        check_statistics_file(stats)
     # beside the zip file: where that fits, its parts do
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".pack", dir=out.parent) as name:

@@ -1,6 +1,8 @@
 """A packed model unpacks anywhere, with paths that fit the new place."""
 
+import numpy as np
 import pytest
+import torch
 import yaml
 from espnet2.main_funcs.pack_funcs import unpack
 
@@ -14,11 +16,12 @@ def experiment(tmp_path, monkeypatch):
     recipe.mkdir()
     monkeypatch.chdir(recipe)
     (recipe / "bpe.json").write_text("pieces")
-    (recipe / "feats_stats.npz").write_bytes(b"statistics")
+    values = {"count": 10, "sum": np.ones(80), "sum_square": np.ones(80)}
+    np.savez(recipe / "feats_stats.npz", **values)
     folder = tmp_path / "other_disk"
     folder.mkdir()
     (recipe / "exp").symlink_to(folder)
-    (folder / "best.pth").write_bytes(b"weights")
+    torch.save({"weight": torch.ones(3)}, folder / "best.pth")
     config = {
         "bpemodel": "bpe.json",
         "token_list": ["<blank>", "가"],
@@ -32,15 +35,21 @@ def test_unpacked_model_finds_its_files(experiment, tmp_path):
     module.main(["--exp", "exp", "--model", "best.pth", "--out", "exp/m.zip"])
     (tmp_path / "recipe" / "bpe.json").unlink()  # another machine lacks it
     files = unpack(experiment / "m.zip", tmp_path / "unpacked")
-    with open(files["asr_model_file"], "rb") as weights:
-        assert weights.read() == b"weights"
+    assert torch.load(files["asr_model_file"])["weight"].tolist() == [1, 1, 1]
     with open(files["asr_train_config"], encoding="utf-8") as text:
         config = yaml.safe_load(text)
     assert config["token_list"] == ["<blank>", "가"]
     with open(config["bpemodel"]) as pieces:
         assert pieces.read() == "pieces"
-    with open(config["normalize_conf"]["stats_file"], "rb") as statistics:
-        assert statistics.read() == b"statistics"
+    assert np.load(config["normalize_conf"]["stats_file"])["count"] == 10
+
+
+def test_half_statistics_are_not_packed(experiment, tmp_path):
+    path = tmp_path / "recipe" / "feats_stats.npz"
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(SystemExit, match="feats_stats.npz is damaged .*stage 10"):
+        module.main(["--exp", "exp", "--model", "best.pth", "--out", "exp/m.zip"])
+    assert not (experiment / "m.zip").exists()
 
 
 def test_missing_checkpoint_names_the_stage(experiment):

@@ -98,7 +98,7 @@ def audio_blocks(path: str) -> tuple[Iterator[np.ndarray], int]:
         wave, rate = read_audio(path)
         return iter([wave]), rate
     with ExitStack() as stack:
-        sound = stack.enter_context(opened(path))
+        sound = stack.enter_context(opened(path, strict=False))
         left = stack.pop_all()
 
     def blocks() -> Iterator[np.ndarray]:

@@ -184,7 +184,7 @@ def get_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("files", nargs="+", help="audio of any rate that soundfile reads, or .pcm")
+    add("files", nargs="+", help="recordings of any kind and rate, or .pcm")
     add("--model", help="zip file of the recipe's stage 14, or an experiment's folder")
     add("--train-config", help="config.yaml, in place of --model")
     add("--model-file", help="checkpoint, in place of --model")

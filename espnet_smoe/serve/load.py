@@ -268,7 +268,7 @@ def get_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("files", nargs="+", help="audio of any rate that soundfile reads, or .pcm")
+    add("files", nargs="+", help="recordings of any kind and rate, or .pcm")
     server = parser.add_mutually_exclusive_group(required=True)
     server.add_argument("--url", help="a server that runs, such as ws://host:8765")
     server.add_argument("--model", help="start one: packed zip, or experiment's folder")

@@ -5,6 +5,7 @@ import pytest
 import soundfile
 
 from espnet_smoe.inference.audio import bandwidth_of, read_audio
+from espnet_smoe.inference.recording import listen
 from tests.tiny import noise
 
 
@@ -77,3 +78,12 @@ def test_telephone_rate_stays_narrowband_after_resampling(tmp_path):
     assert bandwidth_of(*read_audio(path)) == "nb"
     soundfile.write(path, noise(1), 16000)
     assert bandwidth_of(*read_audio(path)) == "wb"
+
+
+def test_of_a_file_that_is_cut_off_the_rest_is_heard_with_a_warning(tmp_path, caplog):
+    path = tmp_path / "half.wav"
+    soundfile.write(path, tone(16000, 2.0), 16000)
+    path.write_bytes(path.read_bytes()[:32044])
+    assert len(read_audio(path)[0]) == 16000
+    assert listen(str(path))[0].samples == 16000
+    assert "half.wav is cut off or damaged: 50% of what its header" in caplog.text

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from espnet_smoe.report import layout
 from espnet_smoe.report.compare import (
+    ONE_SEED,
     adjusted_p_values,
     compare,
     explanation,
@@ -78,9 +79,8 @@ def summary(findings: Findings) -> list[str]:
             if np.array_equal(right.tasks[task].counts[metric], counts.counts[metric]):
                 lines.append(f"{name} stays {old:.2f} in every utterance.")
             else:
-                lines.append(
-                    f"{name} goes from {old:.2f} to {new:.2f} ({layout.p_value(p)})."
-                )
+                sure = f"{layout.p_value(p)}, {ONE_SEED}"
+                lines.append(f"{name} goes from {old:.2f} to {new:.2f} ({sure}).")
     return lines
 
 

@@ -25,7 +25,7 @@ from espnet_smoe.report.experiment import (
     training_seconds,
 )
 from espnet_smoe.report.layout import count, duration, factor
-from espnet_smoe.report.scores import METRICS
+from espnet_smoe.report.scores import EDITS, METRICS
 from espnet_smoe.report.system import by_system
 
 DECODING = re.compile(r"decode_(.+)_(?:full|chunk(\d+))")
@@ -39,6 +39,8 @@ class Decoding:
 
     Attributes:
         scores: Metric -> percent, of the whole test set; None where it has no words.
+        edits: Substitutions, deletions and insertions of the first of them, in percent;
+            None where unknown.
         rtf: Computing seconds a second of audio; None where unknown.
         latency: Seconds from the end of an utterance to its text, median and 95th
             percentile; None where unknown.
@@ -46,6 +48,7 @@ class Decoding:
     """
 
     scores: dict[str, float | None]
+    edits: tuple[float, ...] | None
     rtf: float | None
     latency: tuple[float, float] | None
     chunk_seconds: float | None
@@ -96,16 +99,20 @@ def _folders(experiment: Path, test_set: str) -> dict[tuple[str, int], Path]:
 
 def _mean(folders: Sequence[Path]) -> Decoding:
     """The mean of one decoding over trainings."""
-    scores = []
+    scores, edits = [], []
     for folder in folders:
         tasks = read_json(folder / "scores.json", "run stage 13 (score) again")
         known = next(iter(tasks.values()))["all"]
         scores.append({m: known[m]["value"] for m in SHOWN if m in known})
+        edits.append([known[next(iter(scores[-1]))].get(kind) for kind in EDITS])
     infos = [decode_info(folder) for folder in folders]
     rtfs = [info.get("rtf") for info in infos]
     waits = [info.get("latency_seconds") for info in infos]
     return Decoding(
         {m: _score([s[m] for s in scores]) for m in list(scores[0])[:2]},
+        None
+        if any(None in of_one for of_one in edits)
+        else tuple(map(_score, zip(*edits))),
         None if None in rtfs else sum(rtfs) / len(rtfs),
         None if None in waits else (_average(waits, "p50"), _average(waits, "p95")),
         infos[0].get("chunk_seconds"),
@@ -132,8 +139,12 @@ def to_markdown(
     """
     metrics = next(iter(next(iter(systems.values())).values())).scores
     what = ", ".join(METRICS[m].label for m in metrics)
-    told = f"In a cell: {what}; the real-time factor (RTF)"
-    if any(d.latency for decodings in systems.values() for d in decodings.values()):
+    every = [d for decodings in systems.values() for d in decodings.values()]
+    told = f"In a cell: {what}; "
+    if any(d.edits for d in every):
+        told += "substitutions (S), deletions (D), insertions (I) of the first rate; "
+    told += "the real-time factor (RTF)"
+    if any(d.latency for d in every):
         told += (
             "; milliseconds from the end of an utterance to its text, median / 95th "
             "percentile of up to 50 utterances, each alone. In chunks the utterance is "
@@ -169,7 +180,11 @@ def _cell(decoding: Decoding | None) -> str:
         return "-"
     values = decoding.scores.values()
     scores = " / ".join("-" if v is None else f"{v:.2f}" for v in values)
-    lines = [scores, f"RTF {factor(decoding.rtf)}"]
+    lines = [scores]
+    if decoding.edits:
+        parts = zip(("S", "D", "I"), decoding.edits)
+        lines.append(" ".join(f"{kind} {value:.1f}" for kind, value in parts))
+    lines += [f"RTF {factor(decoding.rtf)}"]
     if decoding.latency:
         lines.append(" / ".join(f"{1000 * s:.0f}" for s in decoding.latency) + " ms")
     return "<br>".join(lines)

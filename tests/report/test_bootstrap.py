@@ -184,6 +184,20 @@ def test_below_five_clusters_the_interval_is_students():
     assert score.low == pytest.approx(max(0, of.mean() - reach), rel=0.1, abs=0.5)
 
 
+@pytest.mark.parametrize("shift", [0.2, 0.4, 1.0])
+def test_variances_of_voices_and_seeds_are_put_together_by_satterthwaite(shift):
+    once, clusters = spoken(20, 30, 0.08, seed=4)
+    runs = np.stack([once, once + [shift, 0], once + [2 * shift, 0]])
+    voices = rates(once, clusters)
+    parts = np.array([voices.var(ddof=1) / 20, (10 * shift) ** 2 / 3])
+    spread = parts.sum() ** 0.5
+    freedom = parts.sum() ** 2 / (parts**2 / [19, 2]).sum()
+    score = score_interval(WER, [runs], clusters=[clusters])
+    reach = stats.t.ppf(0.975, freedom) * spread
+    # the bootstrap has the skewness of its data, the formula none
+    assert (score.high - score.low) / 2 == pytest.approx(reach, rel=0.12)
+
+
 @pytest.mark.parametrize("speakers", [12, 40])
 def test_p_value_is_near_that_of_the_paired_t_test_over_speakers(speakers):
     for seed in range(4):
@@ -301,7 +315,8 @@ def test_a_few_voices_that_agree_do_not_prove_much():
     first, clusters = spoken(3, 30, 0.0, seed=0)
     second = first + [1, 0]
     p = paired_p_value(WER, [first], [second], clusters=[clusters])
-    assert p > 0.05
+    farthest = stats.norm.isf(0.5 / (bootstrap.RESAMPLES + 1)) / (3 / 2) ** 0.5
+    assert p == pytest.approx(2 * stats.t.sf(farthest, 2)) and p > 0.05
     many = np.repeat(np.arange(30), 3)
     assert paired_p_value(WER, [first], [second], clusters=[many]) < 0.01
 

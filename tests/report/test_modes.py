@@ -76,6 +76,19 @@ def test_seeds_of_a_system_are_averaged(tmp_path):
     assert "| greedy | 11.00<br>RTF 0.040<br>6 / 2250 ms |" in text
 
 
+def test_kinds_of_errors_stand_below_their_rate(tmp_path):
+    folders = [experiment(tmp_path, f"dense_seed{n}", SCORES) for n in (1, 2)]
+    for shift, folder in enumerate(folders):
+        for path in folder.glob("*/test/scores.json"):
+            found = json.loads(path.read_text())
+            parts = {"substitute": 4.0 + 2 * shift, "delete": 2.0, "insert": 1.0}
+            found["words"]["all"]["cer_no_space"] |= parts
+            path.write_text(json.dumps(found))
+    text = tables(tmp_path, *folders)
+    assert "| rescoring | 7.00<br>S 5.0 D 2.0 I 1.0<br>RTF 0.020 | - |" in text
+    assert "substitutions (S), deletions (D), insertions (I) of the first" in text
+
+
 def test_a_set_without_words_has_no_scores(tmp_path):
     folder = experiment(tmp_path, "dense", SCORES)
     for path in folder.glob("*/test/scores.json"):

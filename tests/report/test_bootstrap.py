@@ -161,7 +161,8 @@ def test_interval_of_many_utterances_is_the_normal_one_at_95_percent():
 
 
 def test_interval_of_clusters_equals_a_plain_loop_over_speakers():
-    counts, clusters = spoken(12, 5, 0.1, seed=3)
+    counts, clusters = spoken(12, 5, 0.05, seed=3)
+    counts[clusters == 7, 0] = 9  # one voice is hardly understood
     edits = [counts[clusters == speaker, 0].sum() for speaker in range(12)]
     rng = random.Random(0)
     drawn = [100 * sum(rng.choices(edits, k=12)) / (12 * 5 * 10) for _ in range(20_000)]
@@ -173,6 +174,8 @@ def test_interval_of_clusters_equals_a_plain_loop_over_speakers():
     assert score.low == pytest.approx(low, abs=0.04 * width)
     assert score.high == pytest.approx(high, abs=0.04 * width)
     assert score.units == 12 and score.n == 60
+    # the skewness is in the interval, not only the spread
+    assert score.high - score.value > 1.3 * (score.value - score.low)
 
 
 def test_below_five_clusters_the_interval_is_students():

@@ -122,6 +122,10 @@ def test_seeds_of_one_system_share_a_column(recipe):
     page = (recipe.root / "c.md").read_text()
     assert "means over the seeds" in page and "Resampled: seeds and 60 utt" in page
     assert "1 seed" not in page
+    # three against one: the one could have been another
+    half = run(recipe, "base_seed1", *tags[3:])
+    assert half["seeds"] == ["1", "3"]
+    assert half["asr WER %, all"][1].endswith("(1 seed)")
 
 
 def test_experiments_of_one_name_in_two_folders_are_two_systems(tmp_path):

@@ -201,12 +201,16 @@ def test_errors_are_told_one_by_one_from_the_most_to_the_fewest(recipe, capsys):
 
 def test_an_alignment_has_gaps_where_words_are_missing_or_too_many(tmp_path):
     write_table(tmp_path / "data/text", {"u": "오늘 날씨 좋네요 정말", "v": "a b"})
-    write_table(tmp_path / "dec/hyp.asr", {"u": "오늘 날 씨 정말", "v": "a b c"})
+    write_table(tmp_path / "dec/hyp.asr", {"u": "오늘 날 씨 정말", "v": "a b c d"})
     data, hyp = tmp_path / "data", tmp_path / "dec"
     score.main(["--data", str(data), "--hyp", str(hyp)])
     result = (hyp / "score_wer/result.txt").read_text(encoding="utf-8")
     assert "Scores: (#C #S #D #I) 2 2 0 0\nREF:  오늘 날씨 좋네요 정말\n" in result
-    assert "REF:  a b *\nHYP:  a b c\nEval:     I\n" in result
+    assert "REF:  a b * *\nHYP:  a b c d\nEval:     I I\n" in result
+    (total,) = [line for line in result.splitlines() if "Sum/Avg" in line]
+    # two utterances, six words: correct, S, D, I, errors, wrong utterances
+    rates = ["66.7", "33.3", "0.0", "33.3", "66.7", "100.0"]
+    assert total.replace("|", " ").split() == ["Sum/Avg", "2", "6", *rates]
     characters = (hyp / "score_cer/result.txt").read_text(encoding="utf-8")
     assert "<space>" in characters
 

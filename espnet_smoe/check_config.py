@@ -6,20 +6,20 @@ Its parameters are counted, in all and active for one utterance and one task, an
 are the multiply-accumulates of one second of speech, up to the CTC output.
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from espnet_smoe import register
 from espnet_smoe.command import run_command
-from espnet_smoe.cost import cost_lines
-from espnet_smoe.moe import MoEFeedForward
 from espnet_smoe.yaml_file import read_yaml
+
+if TYPE_CHECKING:  # torch takes its time, and --help has none
+    from torch import nn
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -50,6 +50,8 @@ def main(argv: list[str] | None = None) -> None:
     model = build_model(args.config, tokens, args.vocab_size)
     print(parameter_table(model))
     if model.frontend is not None:
+        from espnet_smoe.cost import cost_lines
+
         print(*cost_lines(model), sep="\n")
 
 
@@ -69,6 +71,7 @@ def build_model(
         ValueError: Unknown key, class or value; the message names the nearest known.
     """
     register()
+    import torch
     from espnet2.tasks.asr import ASRTask
 
     from espnet_smoe.training_options import build, check_training
@@ -92,6 +95,8 @@ def count_parameters(model: nn.Module) -> dict[str, int]:
     Returns:
         ``{"total": ..., "active": ...}``.
     """
+    from espnet_smoe.moe import MoEFeedForward
+
     total = sum(p.numel() for p in model.parameters())
     idle = sum(
         p.numel()

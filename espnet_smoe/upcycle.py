@@ -12,12 +12,8 @@ import os
 import sys
 from pathlib import Path
 
-import torch
-
 from espnet_smoe.check_config import build_model, parameter_table
 from espnet_smoe.command import run_command
-from espnet_smoe.inference.model_files import find_checkpoint
-from espnet_smoe.moe.upcycle import upcycle
 from espnet_smoe.yaml_file import read_yaml
 
 
@@ -43,14 +39,18 @@ def main(argv: list[str] | None = None) -> None:
         ValueError: A file is missing, or the two models do not fit.
     """
     args = get_parser().parse_args(argv)
+    import torch  # it takes its time, and --help has none
+
+    from espnet_smoe.inference.model_files import CURE, find_checkpoint
+    from espnet_smoe.input_files import read_checkpoint
+    from espnet_smoe.moe.upcycle import upcycle
+
     checkpoint = (
         args.exp / args.model if args.model else find_checkpoint(args.exp, "--model")
     )
-    if not checkpoint.is_file():
-        raise ValueError(f"{checkpoint} does not exist; train it (stage 11) first")
     trained = read_yaml(args.exp / "config.yaml")
     model = build_model(args.config, tokens=trained["token_list"])
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    state = read_checkpoint(checkpoint, CURE)
     # The statistics of the features are no part of the configuration.
     aside = {name: state.pop(name) for name in list(state) if _is_statistics(name)}
     try:

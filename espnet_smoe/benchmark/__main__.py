@@ -3,14 +3,11 @@
 import argparse
 import importlib
 import sys
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from espnet_smoe.benchmark.race import Row, run_race
-from espnet_smoe.benchmark.table import Report, command_line
 from espnet_smoe.command import run_command
 
 BENCHMARKS = {
@@ -24,16 +21,23 @@ BENCHMARKS = {
 }
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """Options of the command."""
+def get_parser(words: Sequence[str] = tuple(BENCHMARKS)) -> argparse.ArgumentParser:
+    """Options of the command.
+
+    Args:
+        words: Of the command line; only a benchmark that is among them has its
+            options loaded, which takes a while.
+    """
     parser = argparse.ArgumentParser(
         prog="espnet-smoe benchmark",
         description="Time the package beside its rivals, on this machine.",
     )
     commands = parser.add_subparsers(dest="benchmark", required=True)
     for name, what in BENCHMARKS.items():
-        benchmark = _module(name)
         command = commands.add_parser(name, help=what, description=f"Time {what}.")
+        if name not in words:
+            continue
+        benchmark = _module(name)
         _add_common(command, benchmark.ROUNDS)
         sizes = command.add_argument_group("sizes")
         for size in fields(benchmark.Sizes):
@@ -49,7 +53,12 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Run one benchmark, print its table, write what was asked for."""
     argv = sys.argv[1:] if argv is None else argv
-    args = get_parser().parse_args(argv)
+    args = get_parser(argv).parse_args(argv)
+    import torch
+
+    from espnet_smoe.benchmark.race import Row, run_race
+    from espnet_smoe.benchmark.table import Report, command_line
+
     torch.set_num_threads(args.threads)
     benchmark = _module(args.benchmark)
     rows: list[Row] = []

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from espnet_smoe.command import run_command
-from espnet_smoe.export.write import WRITERS, export_model
-from espnet_smoe.inference.model_files import load_model, model_files, read_config
+
+FORMATS = ("onnx", "torchscript")  # those of `export.write.WRITERS`
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -33,7 +33,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument(
-        "--format", choices=WRITERS, default="onnx", help="(default: %(default)s)"
+        "--format", choices=FORMATS, default="onnx", help="(default: %(default)s)"
     )
     parser.add_argument(
         "--chunk-size",
@@ -57,6 +57,10 @@ def main(argv: list[str] | None = None) -> int:
         0; an error that a user can cure is raised.
     """
     args = get_parser().parse_args(argv)
+    # torch takes its time, and --help has none
+    from espnet_smoe.export.write import export_model
+    from espnet_smoe.inference.model_files import load_model, model_files, read_config
+
     with model_files(args.model) as (train_config, model_file):
         config = read_config(train_config)
         model = load_model(config, model_file)

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from espnet_smoe.data.data_dir import write_lines
+from espnet_smoe.yaml_file import read_yaml
 
 FILE_KEYS = (("bpemodel",), ("token_list",), ("normalize_conf", "stats_file"))
 LENGTHS = "lengths.json"  # beside the configuration: how long training speech was
@@ -34,8 +35,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path} does not exist; stage 11 of the recipe writes it")
-    config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(config, dict) or "token_list" not in config:
+    config = read_yaml(path, empty=True)
+    if "token_list" not in config:
         raise ValueError(
             f"{path} is no training configuration; give the config.yaml that training "
             "wrote into the experiment's folder"

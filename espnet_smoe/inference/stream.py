@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,11 +30,13 @@ from espnet_smoe.inference.stream_sources import (
     open_microphone,
     open_pipe,
 )
-from espnet_smoe.inference.streaming import StreamingRecogniser
+
+if TYPE_CHECKING:  # torch takes its time, and --help has none
+    from espnet_smoe.inference.streaming import StreamingRecogniser
 
 
 def recognise(
-    recogniser: StreamingRecogniser, pieces: Iterable[np.ndarray], show: Show
+    recogniser: "StreamingRecogniser", pieces: Iterable[np.ndarray], show: Show
 ) -> tuple[float, float]:
     """Recognise one stream as it comes.
 
@@ -133,6 +136,8 @@ def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
     options = given_options(args)
     pieces = _source(args)  # before the model: a wrong name shall show at once
+    from espnet_smoe.inference.streaming import StreamingRecogniser
+
     recogniser = StreamingRecogniser.load(args.model, options, args.device)
     if args.mic:
         print("listening; Ctrl-C ends", file=sys.stderr)

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+MANY = 5  # unknown keys that an error names
 
 # arguments that the task fills in, not the user; section -> names
 GIVEN = {
@@ -65,9 +66,12 @@ def reject_unknown(given: Iterable[str], known: Iterable[str], where: str) -> No
     known = list(known)
     unknown = [key for key in given if key not in known]
     if unknown:
-        what = "; ".join(
-            f"unknown key '{k}'{why_not(k) or nearest(k, known)}" for k in unknown
-        )
+        told = [
+            f"unknown key '{k}'{why_not(k) or nearest(k, known)}"
+            for k in unknown[:MANY]
+        ]
+        told += [f"{len(unknown) - MANY} more"] if len(unknown) > MANY else []
+        what = "; ".join(told)
         raise ValueError(f"{where}: {what} (known keys: {', '.join(sorted(known))})")
 
 

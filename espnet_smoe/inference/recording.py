@@ -11,6 +11,7 @@ import soundfile
 
 from espnet_smoe.data.audio import opened, split_segment
 from espnet_smoe.data.bandwidth import BandwidthMeter
+from espnet_smoe.data.waveform import as_waveform
 from espnet_smoe.inference.audio import SAMPLE_RATE, SHORTEST_SECONDS, read_audio
 from espnet_smoe.inference.speech_activity import SpeechActivity
 from espnet_smoe.inference.split import Cut
@@ -29,17 +30,13 @@ def listen(path: str) -> tuple[SpeechActivity, str]:
         Where speech is; the bandwidth, ``nb`` or ``wb``.
 
     Raises:
-        ValueError: The file is missing, unreadable, empty, too short or holds NaN;
-            says which file, and what to do.
+        ValueError: The file is missing, unreadable, empty, too short, of another scale
+            or holds NaN; says which file, and what to do.
     """
     blocks, rate = audio_blocks(path)
     activity, bandwidth = SpeechActivity(), BandwidthMeter(rate)
     for block in blocks:
-        if not np.isfinite(block).all():
-            raise ValueError(
-                f"{path}: the audio holds NaN or infinite samples; export it again as "
-                "16-bit WAV"
-            )
+        block = as_waveform(block, path, whole=False)  # of full scale, and finite
         activity.accept(block)
         bandwidth.accept(block)
     seconds = activity.samples / SAMPLE_RATE

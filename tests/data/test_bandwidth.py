@@ -14,6 +14,7 @@ from espnet_smoe.data.corpora.measure import measure
 from espnet_smoe.data.espeak import speak
 from espnet_smoe.data.prepare import AudioJob, check_audio
 from espnet_smoe.inference.audio import bandwidth_of, read_audio
+from espnet_smoe.inference.recording import listen
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,7 @@ def test_file_and_array_stage_and_transcription_have_one_answer(voices, tmp_path
             bandwidth_of(*read_audio(path)),
             detect_bandwidth(native, rate),
             measure(str(path)).bandwidth,
+            listen(str(path))[1],
             staged.bandwidth,
         }
         if rate > 8000:  # the copy in dump does not tell its first rate

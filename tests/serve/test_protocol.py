@@ -93,3 +93,30 @@ def test_garbage_is_audio_or_an_error(frames):
     except SessionError:
         return
     assert np.abs(wave).max(initial=0) <= 1
+
+
+CONTAINERS = {
+    "WebM": b"\x1a\x45\xdf\xa3" + bytes(60),
+    "Ogg": b"OggS\0\2" + bytes(60),
+    "WAV": b"RIFF\xff\xff\xff\xffWAVEfmt " + bytes(60),
+    "MP4": b"\0\0\0\x1cftypisom" + bytes(60),
+    "FLAC": b"fLaC" + bytes(60),
+    "an HTML page": b"<html><body>" + b"<p>hello</p>" * 10,
+    "32-bit floats": np.sin(np.arange(4000) / 9).astype("<f4").tobytes(),
+}
+
+
+@pytest.mark.parametrize("kind", CONTAINERS)
+@pytest.mark.parametrize("size", [2, 16, 10**6])
+def test_audio_that_is_not_raw_is_refused_by_name_however_it_is_cut(kind, size):
+    data, incoming = CONTAINERS[kind], Incoming()
+    with pytest.raises(SessionError, match=f"looks like {kind}.*send raw audio"):
+        for start in range(0, len(data), size):
+            incoming.read(data[start : start + size])
+        incoming.read(END)
+
+
+def test_raw_audio_that_begins_in_silence_is_heard():
+    tone = np.round(9000 * np.sin(np.arange(16000) / 9)).astype("<i2").tobytes()
+    wave, _ = read_all(bytes(20000), tone, END)
+    assert len(wave) == 26000

@@ -7,6 +7,8 @@ it. oneDNN's blocked layout reads them in about half the time that the usual one
 import torch
 from torch import nn
 
+from espnet_smoe.moe.router import Router
+
 
 class PackedLinear(nn.Module):
     """A linear layer for inference in float32 on CPU.
@@ -46,7 +48,7 @@ def pack_linears(module: nn.Module) -> nn.Module:
         for name, child in list(parent.named_children()):
             weight = getattr(child, "weight", None)
             if (
-                type(child) is nn.Linear
+                type(child) in (nn.Linear, Router)  # the latter's weights stay exact
                 and weight.device.type == "cpu"
                 and weight.dtype == torch.float32
             ):

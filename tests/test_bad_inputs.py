@@ -1,6 +1,7 @@
 """Every command, given files that are not what it needs: a line, no traceback."""
 
 import importlib
+import io
 import sys
 import wave
 from pathlib import Path
@@ -202,3 +203,18 @@ def test_values_that_make_no_sense_are_said_in_a_line(
         if wrong:
             faults.append(f"{option}: {wrong}: {said[-300:]}")
     assert not faults, "\n".join(faults)
+
+
+def test_a_text_that_the_output_cannot_hold_fails_alone(right, capsys, monkeypatch):
+    from espnet_smoe.inference import transcribe
+
+    texts = iter(["\uac00", "plain"])
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setitem(transcribe.FORMATS, "text", lambda found: next(texts))
+    monkeypatch.setattr(sys, "stdout", out)
+    wav, exp = str(right["wav"]), str(right["exp"])
+    status = run_command(transcribe.main, [wav, wav, "--model", exp], "transcribe")
+    said = capsys.readouterr().err
+    assert status == 1 and "1 of 2 files failed" in said
+    assert f"{wav}: the output's encoding ascii has no character" in said
+    assert out.buffer.getvalue() == b"plain\n"

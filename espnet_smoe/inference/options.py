@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from espnet_smoe.options import options_of
 from espnet_smoe.typed import Count, Finite, Rate
 
+AUTO = "auto"  # the bandwidth as it sounds
+SEARCHES = ("greedy", "prefix_beam", "attention", "rescoring")  # of U2++
+
 
 @options_of("")
 @dataclass(frozen=True)

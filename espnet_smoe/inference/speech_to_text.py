@@ -24,14 +24,13 @@ from espnet_smoe.inference.espnet_search import ESPnetBeamSearch
 from espnet_smoe.inference.hypotheses import Hypothesis
 from espnet_smoe.inference.long import decode_long
 from espnet_smoe.inference.model_files import load_model, model_files, read_config
-from espnet_smoe.inference.options import SearchOptions
+from espnet_smoe.inference.options import AUTO, SearchOptions
 from espnet_smoe.inference.packed import pack_linears
 from espnet_smoe.inference.result import Result, join_results
 from espnet_smoe.inference.split import LONGEST_SECONDS, SHORTEST_LONGEST, check_longest
 from espnet_smoe.options import nearest
 
 __all__ = ["AUTO", "Result", "SpeechToText"]
-AUTO = "auto"
 
 
 class SpeechToText:

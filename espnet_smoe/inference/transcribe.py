@@ -14,21 +14,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import reason, run_command
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.formats import FORMATS, SUBTITLES, Transcript
-from espnet_smoe.inference.load import load_speech_to_text
 from espnet_smoe.inference.long import Piece, cuts_of
-from espnet_smoe.inference.model_files import model_files
+from espnet_smoe.inference.options import AUTO, SEARCHES
 from espnet_smoe.inference.recording import listen, pieces, seconds_of
-from espnet_smoe.inference.speech_to_text import AUTO, SpeechToText
 from espnet_smoe.inference.split import Cut
 from espnet_smoe.inference.stream_options import INT8_HELP
-from espnet_smoe.inference.two_pass import SEARCHES
+
+if TYPE_CHECKING:  # torch takes its time, and --help has none
+    from espnet_smoe.inference.speech_to_text import SpeechToText
 
 SEARCH_OPTIONS = (
     *("beam_size", "ctc_weight", "batch_size", "nbest"),
@@ -74,7 +74,7 @@ class Transcriber:
 
     def __init__(
         self,
-        speech_to_text: SpeechToText,
+        speech_to_text: "SpeechToText",
         tasks: Sequence[str],
         bandwidth: str,
         progress: Callable[[float], object] = lambda seconds: None,
@@ -157,7 +157,7 @@ class Transcriber:
             done = recording.found[-1].end if recording.found else 0.0
             self.progress(recording.seconds - done)
             if recording.failed:
-                self._fail(recording.failed)
+                self.fail(recording.failed)
                 yield None
             else:
                 self.audio_seconds += recording.seconds
@@ -169,7 +169,8 @@ class Transcriber:
                     recording.found,
                 )
 
-    def _fail(self, message: str) -> None:
+    def fail(self, message: str) -> None:
+        """Report a file that fails; the others go on."""
         from tqdm import tqdm
 
         self.failures.append(message)
@@ -250,7 +251,10 @@ def main(argv: list[str] | None = None) -> int:
     return 1 if transcriber.failures else 0
 
 
-def _load(args: argparse.Namespace) -> SpeechToText:
+def _load(args: argparse.Namespace) -> "SpeechToText":
+    from espnet_smoe.inference.load import load_speech_to_text
+    from espnet_smoe.inference.model_files import model_files
+
     given = {name: getattr(args, name) for name in (*SEARCH_OPTIONS, *U2PP_OPTIONS)}
     options = {name: value for name, value in given.items() if value is not None}
     both = bool(args.train_config and args.model_file)
@@ -289,7 +293,10 @@ def _write(transcriber: Transcriber, args: argparse.Namespace) -> None:
                 name = _subtitle_name(args.files, number, args.format)
                 (Path(args.out) / name).write_text(text, encoding="utf-8")
             else:
-                print(text, file=out, flush=True)
+                try:
+                    print(text, file=out, flush=True)
+                except UnicodeEncodeError as error:  # other files may be of other text
+                    transcriber.fail(f"{found.path}: {reason(error)}")
 
 
 def _subtitle_name(files: Sequence[str], number: int, kind: str) -> str:

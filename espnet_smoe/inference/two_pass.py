@@ -13,12 +13,11 @@ from espnet_smoe.inference.attention_search import attention_search
 from espnet_smoe.inference.batch_encoder import BatchEncoder
 from espnet_smoe.inference.ctc_search import greedy, prefix_beam
 from espnet_smoe.inference.hypotheses import Hypothesis
+from espnet_smoe.inference.options import SEARCHES
 from espnet_smoe.inference.rescoring import rescore
 from espnet_smoe.options import make, options_of
 from espnet_smoe.typed import Count, Natural, OneOf, Range, Share, Weight
 from espnet_smoe.yaml_file import read_yaml
-
-SEARCHES = ("greedy", "prefix_beam", "attention", "rescoring")
 
 
 @options_of("")

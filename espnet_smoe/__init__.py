@@ -1,6 +1,20 @@
 """Mixtures of experts for speech inside ESPnet."""
 
+import os
+import tempfile
+from pathlib import Path
+
 __version__ = "0.1.0"
+
+
+def _cache_without_home() -> None:
+    """Let numba, which ESPnet needs, keep its cache where a user has no home."""
+    if not os.access(os.path.expanduser("~"), os.W_OK):
+        folder = Path(tempfile.gettempdir()) / f"numba_cache_{os.getuid()}"
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(folder))
+
+
+_cache_without_home()
 
 
 def register() -> None:

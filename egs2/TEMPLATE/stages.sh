@@ -56,6 +56,21 @@ need() { # need STAGE FILE...
         [ -e "$file" ] || die "$file does not exist; stage $maker makes it (--stage $maker)"
     done
 }
+# Whatever a stage says when it fails: a disk that takes no more is told as such.
+writable() { # writable FOLDER: or why not, on standard error
+    mkdir -p "$1" && head -c 65536 /dev/zero >"$1/.space" && rm "$1/.space"
+}
+tell_full_disks() {
+    local status=$? folder why
+    [ "$status" != 0 ] && [ "$BASHPID" = $$ ] || return 0
+    for folder in "$dumpdir" "$expdir"; do
+        [ -d "$folder" ] || continue
+        why=$(writable "$folder" 2>&1) ||
+            echo "$me: cannot write to $folder: ${why##*: }; then run the same command again" >&2
+        rm -f "$folder/.space" 2>/dev/null
+    done
+}
+trap tell_full_disks EXIT
 declare -A locked=()
 lock() { # lock FOLDER: nobody else writes there until this and its jobs have ended
     local fd status=0
@@ -113,6 +128,7 @@ format_audio() { # stage 3
             --nj "$nj" --bandwidth wb --min-seconds 0 --max-seconds 0 "${skip[@]}" ||
             failed+=("$set")
     done
+    [ ${#failed[@]} -eq 0 ] || writable "$dumpdir" || die "stage 3 stopped"
     [ ${#failed[@]} -eq 0 ] || die "stage 3 stopped: bad data in ${failed[*]}"
 }
 

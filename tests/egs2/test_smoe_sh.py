@@ -129,6 +129,36 @@ def test_bad_data_in_one_set_still_checks_the_others(recipe):
     assert len(calls(recipe)) == 3
 
 
+def test_a_full_disk_is_said_and_not_the_data_blamed(recipe):
+    touch(recipe, *(f"data/{name}/wav.scp" for name in ("train", "dev", "test")))
+    executable(recipe / "fake_python", "echo 'System error.' >&2; exit 1\n")
+    executable(recipe / "head", "echo 'head: x: No space left on device' >&2; exit 1\n")
+    command = ["./smoe.sh", "--python", "./fake_python", "--stage", "3"]
+    env = {**os.environ, "PATH": f"{recipe}:{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=recipe, env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "cannot write to dump: No space left on device" in done.stderr
+    assert "bad data" not in done.stderr
+
+
+def test_a_place_that_cannot_be_written_is_said_at_the_start(recipe):
+    touch(recipe, *(f"data/{name}/wav.scp" for name in ("train", "dev", "test")))
+    result = smoe(recipe, "--stage", "3", "--dumpdir", "/proc/dump")
+    assert result.returncode == 1
+    assert "cannot write to /proc/dump" in result.stderr
+    assert not (recipe / "calls").exists()
+
+
+def test_a_recipe_may_lie_in_a_folder_of_any_name(recipe):
+    root = recipe.parents[2]
+    odd = root.parent / "two  spaces & it's #1"
+    root.rename(odd)
+    folder = odd / recipe.relative_to(root)
+    touch(folder, *(f"data/{name}/wav.scp" for name in ("train", "dev", "test")))
+    ok(folder, 3)
+    assert len(calls(folder)) == 3
+
+
 def test_test_sets_are_not_filtered_by_length(recipe):
     names = ("train", "dev", "test")
     touch(recipe, *(f"dump/raw/org/{name}/wav.scp" for name in names))

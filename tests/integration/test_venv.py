@@ -126,3 +126,14 @@ def test_a_finished_environment_is_reused_and_a_changed_setup_updates_it(
     (machine.clone / "fails").unlink()
     assert machine.run().returncode == 0  # anew, after an update that was not finished
     assert calls.read_text() == "venv\npip\npip\npip\nvenv\npip\n"
+
+
+def test_an_interpreter_that_does_not_run_is_named(machine):
+    machine.real_python()
+    machine.env["PYTHON"] = "/nonexistent"
+    assert "PYTHON=/nonexistent does not run" in machine.error()
+
+
+def test_a_user_without_a_home_is_told_of_python_and_not_of_home(machine):
+    del machine.env["HOME"]
+    assert "no Python 3.12 or 3.13" in machine.error()

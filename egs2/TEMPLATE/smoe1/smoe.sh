@@ -114,6 +114,7 @@ if runs 3; then
         need 1 "data/$set/wav.scp"
         format "data/$set" "$set" || failed+=("$set")
     done
+    [ ${#failed[@]} -eq 0 ] || writable "$dumpdir" || die "stage 3 stopped"
     [ ${#failed[@]} -eq 0 ] || die "stage 3 stopped: bad data in ${failed[*]}"
     if [ -n "$nbwb_share" ]; then
         # A share of training and all of validation, each utterance in one of five

@@ -1,8 +1,12 @@
 """The options of a training, from the command line and the file, checked."""
 
 import argparse
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from espnet2.tasks import abs_task
 
 from espnet_smoe.training_options import (
     check_top_level,
@@ -38,7 +42,28 @@ def training_args(
     vars(args).update(check_training(task, given))
     if not hasattr(task.build_model, "told"):
         task.build_model = staticmethod(refusals_in_one_line(task.build_model))
+    if not hasattr(abs_task.load_pretrained_model, "told"):
+        abs_task.load_pretrained_model = _with_a_cure(abs_task.load_pretrained_model)
     return args
+
+
+def _with_a_cure(load: Callable) -> Callable:
+    """Let weights that do not fit the model say how to go on."""
+
+    @functools.wraps(load)
+    def told(init_param: str, **options: Any) -> None:
+        try:
+            load(init_param=init_param, **options)
+        except RuntimeError as error:
+            lines = [line.strip() for line in str(error).splitlines()[1:4]]
+            raise ValueError(
+                f"--init_param {init_param} does not fit the model: {' '.join(lines)} "
+                "Take the tokens and sizes that it was trained with; or leave out what "
+                "does not fit with --ignore_init_mismatch true (in --asr_args)"
+            ) from error
+
+    told.told = True
+    return told
 
 
 def _parse(parser: argparse.ArgumentParser, cmd: Sequence[str]) -> argparse.Namespace:

@@ -220,3 +220,20 @@ def test_espnets_own_model_without_a_decoder_is_refused(tmp_path):
     with pytest.raises(ValueError, match="ctc_weight: 0.5 needs a decoder"):
         check_training(ASRTask, {"encoder": "conformer"})
     check_training(ASRTask, {"encoder": "conformer", "model_conf": {"ctc_weight": 1}})
+
+
+def test_weights_of_another_vocabulary_say_how_to_go_on(tmp_path, train, monkeypatch):
+    import torch
+    from espnet2.tasks import abs_task
+
+    load = abs_task.load_pretrained_model
+    monkeypatch.setattr(abs_task, "load_pretrained_model", load)  # back afterwards
+    train(options())  # from now on with a cure
+    torch.save({"weight": torch.zeros(3, 2), "bias": torch.zeros(3)}, tmp_path / "a")
+    with pytest.raises(ValueError, match="size mismatch .*--ignore_init_mismatch true"):
+        abs_task.load_pretrained_model(
+            init_param=str(tmp_path / "a"),
+            model=torch.nn.Linear(2, 5),
+            ignore_init_mismatch=False,
+            map_location="cpu",
+        )

@@ -7,7 +7,9 @@
 Writes ``hyp.asr``, ``hyp.st`` (one a task) and ``decode.json``: ``audio_seconds``;
 ``compute_seconds``, the time that all processes together spent on encoding and
 searching; ``rtf``, compute seconds a second of audio, thus of one process with one
-thread; ``wall_seconds`` from start to end; beam size and the other options.
+thread; ``wall_seconds`` from start to end; beam size and the other options. A run that
+was ended goes on where it was. ``details.<task>.jsonl`` has the confidence of each text
+and, with ``nbest`` over 1, its rivals.
 """
 
 import argparse
@@ -18,7 +20,9 @@ from pathlib import Path
 
 from espnet_smoe.command import run_command
 from espnet_smoe.inference.audio import bandwidth_of
-from espnet_smoe.inference.long import decode_long, joined
+from espnet_smoe.inference.journal import Journal
+from espnet_smoe.inference.long import decode_long
+from espnet_smoe.inference.result import join_results
 from espnet_smoe.inference.shares import (
     Share,
     described,
@@ -29,9 +33,11 @@ from espnet_smoe.inference.shares import (
 )
 from espnet_smoe.inference.speech_to_text import AUTO, SpeechToText
 from espnet_smoe.options import make, options_of
-from espnet_smoe.provenance import of_decoding
+from espnet_smoe.provenance import of_decoding, of_file
 from espnet_smoe.typed import Count, Finite, Rate
 from espnet_smoe.yaml_file import read_yaml
+
+GROUP = 8  # batches read together: enough to find utterances of like length
 
 
 @options_of("")
@@ -47,6 +53,8 @@ class DecodeOptions:
         batch_size: Utterances decoded together.
         tasks: Names; None for all that the model knows.
         bandwidth: For utterances without a line in ``utt2bandwidth``.
+        nbest: Hypotheses in ``nbest.<task>``, at most the beam size; 1 writes none.
+        detect_speech: Give an utterance in which nobody speaks an empty text.
     """
 
     beam_size: Count = 5
@@ -56,6 +64,8 @@ class DecodeOptions:
     batch_size: Count = 8
     tasks: list[str] | None = None
     bandwidth: str = AUTO
+    nbest: Count = 1
+    detect_speech: bool = True
 
     @classmethod
     def read(cls, path: str | None) -> "DecodeOptions":
@@ -78,6 +88,7 @@ class _Job:
     device: str
     options: DecodeOptions
     utterances: list[tuple[str, str, str]]
+    journal: Journal
 
 
 def decode(args: argparse.Namespace) -> dict:
@@ -95,29 +106,29 @@ def decode(args: argparse.Namespace) -> dict:
     options = DecodeOptions.read(args.config)
     utterances = utterances_of(Path(args.data), options.bandwidth)
     made_of = of_decoding(args.model_file, args.data)
-    nj = max(1, min(args.nj, len(utterances)))
-    jobs = [
-        _Job(
-            args.train_config,
-            args.model_file,
-            args.device,
-            options,
-            utterances[i::nj],
-        )
-        for i in range(nj)
-    ]
+    how = {**asdict(options), **made_of, "config": of_file(args.train_config)}
+    journal = Journal.of(Path(args.out), how)
+    to_do = journal.to_do(utterances)
+    nj = max(1, min(args.nj, len(to_do)))
+    model = args.train_config, args.model_file, args.device
+    jobs = [_Job(*model, options, to_do[i::nj], journal) for i in range(nj)]
+    jobs = jobs if to_do else []
     begun = time.perf_counter()
-    shares = list(run_jobs(_decode_share, jobs))
-    wall_seconds = time.perf_counter() - begun
+    for _ in run_jobs(_decode_share, jobs):
+        pass
     more = {
-        "wall_seconds": round(wall_seconds, 3),
+        "nj": nj,
+        "wall_seconds": round(time.perf_counter() - begun, 3),
         **asdict(options),
         **made_of,
     }
-    return write_results(Path(args.out), [u for u, _, _ in utterances], shares, more)
+    names = [name for name, _, _ in utterances]
+    summary = write_results(Path(args.out), names, [journal.read()], more)
+    journal.close()
+    return summary
 
 
-def _decode_share(job: _Job) -> Share:
+def _decode_share(job: _Job) -> None:
     import torch
     from tqdm import tqdm
 
@@ -133,10 +144,11 @@ def _decode_share(job: _Job) -> Share:
         maxlenratio=options.maxlenratio,
         minlenratio=options.minlenratio,
         batch_size=options.batch_size,
+        nbest=options.nbest,
+        detect_speech=options.detect_speech,
     )
     tasks = speech_to_text.check_tasks(options.tasks)
-    share = Share({task: {} for task in tasks})
-    group_size = 8 * options.batch_size  # enough to find utterances of like length
+    group_size = GROUP * options.batch_size
     groups = range(0, len(job.utterances), group_size)
     for start in tqdm(groups, unit="group", mininterval=10):
         group = job.utterances[start : start + group_size]
@@ -144,14 +156,18 @@ def _decode_share(job: _Job) -> Share:
         waves = [wave for wave, _ in read]
         names = [name for name, _, _ in group]
         labels = _labels(speech_to_text, group, read)
+        share = Share({task: {} for task in tasks})
         begun = time.perf_counter()
         results = decode_long(speech_to_text, waves, tasks, labels, names, True)
         share.seconds["compute"] += time.perf_counter() - begun
         share.add_audio(waves)
         for name, pieces in zip(names, results):
             for task in tasks:
-                share.texts[task][name] = joined(task, pieces)
-    return share
+                of_task = [piece.results[task] for piece in pieces]
+                found = join_results(of_task, [piece.start for piece in pieces])
+                share.texts[task][name] = found.text
+                share.add_details(task, name, found, options.nbest)
+        job.journal.add(share)
 
 
 def _labels(

@@ -25,6 +25,7 @@ import torch
 from espnet_smoe.command import run_command
 from espnet_smoe.inference.batch_encoder import BatchEncoder
 from espnet_smoe.inference.ctc_search import greedy, prefix_beam
+from espnet_smoe.inference.journal import Journal, by_size
 from espnet_smoe.inference.model_files import load_model, read_config
 from espnet_smoe.inference.shares import (
     Share,
@@ -34,8 +35,9 @@ from espnet_smoe.inference.shares import (
     utterances_of,
     write_results,
 )
+from espnet_smoe.inference.speech_activity import speech_spans
 from espnet_smoe.options import make, options_of
-from espnet_smoe.provenance import of_decoding
+from espnet_smoe.provenance import of_decoding, of_file
 from espnet_smoe.typed import Above0, Count, OneOf
 from espnet_smoe.yaml_file import read_yaml
 
@@ -58,6 +60,7 @@ class CtcDecodeOptions:
         lattice_beam: Costs over the best that the lattice of ``wfst`` keeps.
         acoustic_scale: Weight of the acoustic log-probabilities against the graph's.
         batch_size: Utterances encoded together.
+        detect_speech: Give an utterance in which nobody speaks an empty text.
     """
 
     search: Annotated[str, OneOf(SEARCHES)] = "wfst"
@@ -67,6 +70,7 @@ class CtcDecodeOptions:
     lattice_beam: Above0 = 6.0
     acoustic_scale: Above0 = 1.0
     batch_size: Count = 16
+    detect_speech: bool = True
 
     @classmethod
     def read(cls, path: str | Path) -> "CtcDecodeOptions":
@@ -87,6 +91,7 @@ class _Job:
     graph: str | None
     options: CtcDecodeOptions
     utterances: list[tuple[str, str, str]]
+    journal: Journal
 
 
 def decode(args: argparse.Namespace) -> dict:
@@ -108,21 +113,28 @@ def decode(args: argparse.Namespace) -> dict:
         )
     utterances = utterances_of(Path(args.data))
     made_of = of_decoding(args.model_file, args.data)
-    nj = max(1, min(args.nj, len(utterances)))
-    model = args.train_config, args.model_file
-    jobs = [_Job(*model, args.graph, options, utterances[i::nj]) for i in range(nj)]
+    how = {**asdict(options), **made_of, "config": of_file(args.train_config)}
+    journal = Journal.of(Path(args.out), how | {"graph": args.graph})
+    to_do = journal.to_do(utterances)
+    nj = max(1, min(args.nj, len(to_do)))
+    model = args.train_config, args.model_file, args.graph, options
+    jobs = [_Job(*model, to_do[i::nj], journal) for i in range(nj if to_do else 0)]
     begun = time.perf_counter()
-    shares = list(run_jobs(_decode_share, jobs))
-    wall_seconds = time.perf_counter() - begun
+    for _ in run_jobs(_decode_share, jobs):
+        pass
     more = {
-        "wall_seconds": round(wall_seconds, 3),
+        "nj": nj,
+        "wall_seconds": round(time.perf_counter() - begun, 3),
         **asdict(options),
         **made_of,
     }
-    return write_results(Path(args.out), [u for u, _, _ in utterances], shares, more)
+    names = [name for name, _, _ in utterances]
+    summary = write_results(Path(args.out), names, [journal.read()], more)
+    journal.close()
+    return summary
 
 
-def _decode_share(job: _Job) -> Share:
+def _decode_share(job: _Job) -> None:
     # one thread a process: `nj` says how many cores are used
     torch.set_num_threads(1)
     options = job.options
@@ -130,16 +142,21 @@ def _decode_share(job: _Job) -> Share:
     encoder = BatchEncoder(load_model(config, job.model_file))
     blank = encoder.model.blank_id
     search = make_search(options, config["token_list"], blank, job.graph)
-    waves = [(name, read_utterance(name, path)[0]) for name, path, _ in job.utterances]
-    waves.sort(key=lambda pair: len(pair[1]))  # little padding in a batch
-    share = Share({"words": {}, "units": {}})
-    for start in range(0, len(waves), options.batch_size):
-        batch = waves[start : start + options.batch_size]
+    utterances = by_size(job.utterances)
+    for start in range(0, len(utterances), options.batch_size):
+        batch = [
+            (name, read_utterance(name, path)[0])
+            for name, path, _ in utterances[start : start + options.batch_size]
+        ]
+        share = Share({"words": {}, "units": {}})
         begun = time.perf_counter()
         log_probs = encoder.log_probs(*encoder([wave for _, wave in batch]))
         encoded = time.perf_counter()
+        silent = {name for name, wave in batch if not speech_spans(wave)}
         for (name, _), of_one in zip(batch, log_probs):
             units, words, whole = search(of_one)
+            if options.detect_speech and name in silent:
+                units, words, whole = [], [], True
             if not whole:
                 logging.warning(
                     "%s: no path reaches the end of the graph; its hypothesis, of %d "
@@ -152,9 +169,9 @@ def _decode_share(job: _Job) -> Share:
         done = time.perf_counter()
         share.seconds.update(compute=done - begun, search=done - encoded)
         share.add_audio([wave for _, wave in batch])
-    if options.search != "wfst":
-        del share.texts["words"]
-    return share
+        if options.search != "wfst":
+            del share.texts["words"]
+        job.journal.add(share)
 
 
 def make_search(

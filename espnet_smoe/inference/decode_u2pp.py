@@ -29,7 +29,9 @@ import numpy as np
 import torch
 
 from espnet_smoe.command import run_command
+from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.batch_encoder import BatchEncoder
+from espnet_smoe.inference.journal import Journal, by_size
 from espnet_smoe.inference.latency import UTTERANCES, latencies, stream_frontend
 from espnet_smoe.inference.model_files import load_model, read_config
 from espnet_smoe.inference.shares import (
@@ -40,9 +42,10 @@ from espnet_smoe.inference.shares import (
     utterances_of,
     write_results,
 )
+from espnet_smoe.inference.speech_activity import speech_spans
 from espnet_smoe.inference.stream_features import StreamFrontend
 from espnet_smoe.inference.two_pass import U2PPDecodeOptions, two_pass
-from espnet_smoe.provenance import of_decoding
+from espnet_smoe.provenance import of_decoding, of_file
 
 TASKS = ("asr", "words", "units")
 
@@ -61,14 +64,14 @@ class _Job:
     decodings: Mapping[str, U2PPDecodeOptions]
     utterances: list[tuple[str, str, str]]
     measured: int
+    journals: Mapping[str, Journal]
 
 
 @dataclass(frozen=True)
 class _Done:
-    """Of one process: seconds of a frame; texts and waits of each decoding."""
+    """Of one process: seconds of a frame; waits of each decoding."""
 
     frame_seconds: float
-    shares: dict[str, Share]
     waits: dict[str, list[float]]
 
 
@@ -87,23 +90,32 @@ def decode(args: argparse.Namespace) -> dict[Path, dict[str, Any]]:
     decodings = decodings_of(args.config, args.chunk_size)
     utterances = utterances_of(Path(args.data))
     made_of = of_decoding(args.model_file, args.data)
-    nj = max(1, min(args.nj, len(utterances)))
     model = args.train_config, args.model_file, args.device
+    journals = {}
+    for name, options in decodings.items():
+        out = Path(args.out) / f"decode_{name}" / Path(args.data).name
+        made = {**made_of, "config": of_file(args.train_config), "task": args.task}
+        journals[name] = Journal.of(out, {**asdict(options), **made})
+    nj = max(1, min(args.nj, len(utterances)))
     how = *model, args.task, decodings
-    jobs = [_Job(*how, utterances[i::nj], -(-UTTERANCES // nj)) for i in range(nj)]
+    jobs = [
+        _Job(*how, utterances[i::nj], -(-UTTERANCES // nj), journals) for i in range(nj)
+    ]
     done = list(run_jobs(_decode_share, jobs))
     names = [name for name, _, _ in utterances]
     summaries = {}
     for name, options in decodings.items():
-        out = Path(args.out) / f"decode_{name}" / Path(args.data).name
+        out = journals[name].out
         more = {
+            "nj": nj,
             "chunk_seconds": round(options.chunk_size * done[0].frame_seconds, 3),
             "latency_seconds": _spread([s for d in done for s in d.waits[name]]),
             **asdict(options),
             **made_of,
         }
-        shares = [of_process.shares[name] for of_process in done]
-        summaries[out] = write_results(out, names, shares, more)
+        summaries[out] = write_results(out, names, [journals[name].read()], more)
+    for journal in journals.values():
+        journal.close()
     return summaries
 
 
@@ -175,32 +187,58 @@ def _decode_share(job: _Job) -> _Done:
         for int8 in {options.int8 for options in job.decodings.values()}
     }
     frontends = {int8: _stream_frontend(encoder) for int8, encoder in encoders.items()}
-    waves = [(name, read_utterance(name, path)[0]) for name, path, _ in job.utterances]
-    waves.sort(key=lambda pair: len(pair[1]))  # little padding in a batch
-    shares, waits = {}, {}
+    utterances = by_size(job.utterances)  # little padding in a batch
+    places = np.linspace(0, len(utterances) - 1, min(job.measured, len(utterances)))
+    measured = [
+        read_utterance(*utterances[i][:2])[0] for i in places.round().astype(int)
+    ]
+    measured.sort(key=len)
+    waits = {}
     for decoding, options in job.decodings.items():
-        encoder = encoders[options.int8]
-        two_pass(encoder, *encoder([waves[-1][1]]), options)  # the first call is slow
-        share = shares[decoding] = Share({job.task: {}})
-        for start in range(0, len(waves), options.batch_size):
-            names, batch = zip(*waves[start : start + options.batch_size])
+        encoder, journal = encoders[options.int8], job.journals[decoding]
+        two_pass(encoder, *encoder([measured[-1]]), options)  # the first call is slow
+        to_do = journal.to_do(utterances)
+        for start in range(0, len(to_do), options.batch_size):
+            share = Share({job.task: {}})
+            batch = {
+                name: read_utterance(name, path)[0]
+                for name, path, _ in to_do[start : start + options.batch_size]
+            }
+            _check_lengths(batch, options)
             begun = time.perf_counter()
             encoded = encoder(
-                batch, chunk_size=options.chunk_size, left_chunks=options.left_chunks
+                list(batch.values()),
+                chunk_size=options.chunk_size,
+                left_chunks=options.left_chunks,
             )
             searching = time.perf_counter()
             found = two_pass(encoder, *encoded, options)
             done = time.perf_counter()
             share.seconds.update(compute=done - begun, search=done - searching)
-            share.add_audio(batch)
-            for name, nbest in zip(names, found):
+            share.add_audio(list(batch.values()))
+            for (name, wave), nbest in zip(batch.items(), found):
                 text = text_of([token_list[token] for token in nbest[0].tokens])
+                if options.detect_speech and not speech_spans(wave):
+                    text = ""
                 share.texts[job.task][name] = text
+            journal.add(share)
         frontend = frontends[options.int8]
-        measured = encoder, frontend, [wave for _, wave in waves], options, job.measured
         known = frontend or not options.chunk_size
-        waits[decoding] = latencies(*measured) if known else []
-    return _Done(encoder.frame_seconds, shares, waits)
+        how = encoder, frontend, measured, options, job.measured
+        waits[decoding] = latencies(*how) if known else []
+    return _Done(encoder.frame_seconds, waits)
+
+
+def _check_lengths(batch: Mapping[str, np.ndarray], options: U2PPDecodeOptions) -> None:
+    for name, wave in batch.items():
+        seconds = len(wave) / SAMPLE_RATE
+        if seconds > options.longest_seconds:
+            raise ValueError(
+                f"utterance {name}: {seconds:.0f} s; attention to all of it needs "
+                "memory that grows with the square of its length. Cut it (segments), "
+                "decode it with 'espnet-smoe stream' (in chunks) or 'transcribe' (in "
+                f"its pauses), or raise longest_seconds ({options.longest_seconds:g})"
+            )
 
 
 def _stream_frontend(encoder: BatchEncoder) -> StreamFrontend | None:

@@ -19,6 +19,7 @@ from espnet_smoe.data.data_dir import (
     write_table,
 )
 from espnet_smoe.inference.audio import SAMPLE_RATE, read_audio
+from espnet_smoe.inference.result import Result
 
 Job = TypeVar("Job")
 Done = TypeVar("Done")
@@ -32,10 +33,21 @@ class Share:
         texts: Task -> utterance -> text.
         seconds: ``audio`` of its utterances; ``compute``, the time spent on encoding
             and searching; where it is measured, ``search``, the part of the search.
+        details: Task -> utterance -> what else is known of the text.
     """
 
     texts: dict[str, dict[str, str]] = field(default_factory=dict)
     seconds: Counter[str] = field(default_factory=Counter)
+    details: dict[str, dict[str, dict]] = field(default_factory=dict)
+
+    def add_details(self, task: str, name: str, found: Result, nbest: int) -> None:
+        """Keep the confidence of a text, and its rivals where they are asked for."""
+        sure = found.confidence
+        record: dict = {"confidence": None if sure is None else round(sure, 4)}
+        if nbest > 1:
+            pairs = [{"text": t, "score": round(s, 4)} for t, s in found.nbest]
+            record["nbest"] = pairs
+        self.details.setdefault(task, {})[name] = record
 
     def add_audio(self, waves: Sequence[np.ndarray]) -> None:
         """Count waveforms at 16 kHz."""
@@ -88,8 +100,8 @@ def run_jobs(work: Callable[[Job], Done], jobs: Sequence[Job]) -> Iterator[Done]
     Yields:
         What it returns, the job that is done first first.
     """
-    if len(jobs) == 1:
-        yield work(jobs[0])
+    if len(jobs) < 2:
+        yield from map(work, jobs)
         return
     # spawned: a process that has run PyTorch's threads cannot be forked safely
     context = multiprocessing.get_context("spawn")
@@ -122,6 +134,13 @@ def write_results(
     for task in tasks:
         texts = {u: t for share in shares for u, t in share.texts[task].items()}
         write_table(out / f"hyp.{task}", {name: texts[name] for name in names})
+        details = {u: d for s in shares for u, d in s.details.get(task, {}).items()}
+        if details:
+            lines = (
+                json.dumps({"utterance": name} | details[name], ensure_ascii=False)
+                for name in names
+            )
+            write_lines(out / f"details.{task}.jsonl", lines)
     seconds: Counter[str] = Counter()
     for share in shares:
         seconds.update(share.seconds)

@@ -16,7 +16,7 @@ from espnet_smoe.inference.hypotheses import Hypothesis
 from espnet_smoe.inference.options import SEARCHES
 from espnet_smoe.inference.rescoring import rescore
 from espnet_smoe.options import make, options_of
-from espnet_smoe.typed import Count, Natural, OneOf, Range, Share, Weight
+from espnet_smoe.typed import Above0, Count, Natural, OneOf, Range, Share, Weight
 from espnet_smoe.yaml_file import read_yaml
 
 
@@ -36,6 +36,9 @@ class U2PPDecodeOptions:
         left_chunks: Chunks before them that are seen, too; -1 for all.
         batch_size: Utterances decoded together.
         int8: Experts and feed-forward blocks in int8, on a CPU.
+        detect_speech: Give an utterance in which nobody speaks an empty text.
+        longest_seconds: Refuse longer utterances: attention to all of one needs memory
+            and time that grow with the square of its length.
     """
 
     search: Annotated[str, OneOf(SEARCHES)] = "rescoring"
@@ -46,6 +49,8 @@ class U2PPDecodeOptions:
     left_chunks: Annotated[int, Range(-1)] = -1
     batch_size: Count = 16
     int8: bool = False
+    detect_speech: bool = True
+    longest_seconds: Above0 = 60.0
 
     def __post_init__(self) -> None:
         if self.search == "attention" and self.ctc_weight >= 1:

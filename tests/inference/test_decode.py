@@ -5,7 +5,11 @@ import json
 import pytest
 import soundfile
 
+from espnet_smoe.inference import decode as decode_module
 from espnet_smoe.inference.decode import main
+from espnet_smoe.inference.journal import Journal
+from espnet_smoe.inference.shares import Share
+from tests.inference.sounds import not_speech
 from tests.tiny import save_experiment, talk, tiny_config
 
 UTTERANCES = {f"utt{i}": 0.4 + 0.1 * i for i in range(5)}
@@ -87,3 +91,62 @@ def test_segments_are_decoded_as_the_utterances_they_cut(experiment, data):
     (folder / "segments").unlink()
     (folder / "wav.scp").write_text(f"a {data / 'utt4.wav'}\nb {data / 'b.wav'}\n")
     assert (decode(experiment, data, "plain") / "hyp.asr").read_text() == cut
+
+
+def test_a_run_that_was_ended_goes_on(experiment, data, monkeypatch):
+    whole = decode(experiment, data, "whole")
+    (data / "decode.yaml").write_text("beam_size: 2\nmaxlenratio: -5\nbatch_size: 1\n")
+    monkeypatch.setattr("espnet_smoe.inference.decode.GROUP", 1)
+    decoded = []
+    decode_long = decode_module.decode_long
+
+    def ended(speech_to_text, waves, tasks, labels, names, *more):
+        if len(decoded) == 3:
+            raise OSError(28, "No space left on device")
+        decoded.extend(names)
+        return decode_long(speech_to_text, waves, tasks, labels, names, *more)
+
+    monkeypatch.setattr(decode_module, "decode_long", ended)
+    with pytest.raises(OSError, match="No space left"):
+        decode(experiment, data, "out")
+    assert not (data / "out/hyp.asr").exists()
+    half = next((data / "out/partial").glob("*.jsonl"))
+    text = half.read_text() + '{"texts": {"asr": {"utt3'  # cut off
+    half.rename(half.with_name("another_process.jsonl")).write_text(text)
+    decoded.append("end")
+    out = decode(experiment, data, "out")
+    assert decoded == [*list(UTTERANCES)[:3], "end", *list(UTTERANCES)[3:]]
+    for task in ("asr", "st"):
+        name = f"hyp.{task}"
+        assert (out / name).read_text() == (whole / name).read_text()
+    summary = json.loads((out / "decode.json").read_text())
+    assert summary["audio_seconds"] == pytest.approx(sum(UTTERANCES.values()))
+    assert not (out / "partial").exists()
+
+
+def test_what_other_options_have_decoded_does_not_count(experiment, data):
+    journal = Journal.of(data / "out", {"beam_size": 99})
+    journal.add(Share({"asr": {"utt0": "wrong"}, "st": {"utt0": "wrong"}}))
+    out = decode(experiment, data, "out")
+    assert "wrong" not in (out / "hyp.asr").read_text()
+
+
+def test_details_have_confidences_and_rivals(experiment, data):
+    (data / "decode.yaml").write_text("beam_size: 3\nmaxlenratio: -5\nnbest: 3\n")
+    out = decode(experiment, data, "out")
+    lines = (out / "details.asr.jsonl").read_text().splitlines()
+    records = {r["utterance"]: r for r in map(json.loads, lines)}
+    assert list(records) == list(UTTERANCES)
+    hyps = dict(x.split(" ", 1) for x in (out / "hyp.asr").read_text().splitlines())
+    for name, record in records.items():
+        assert 0 <= record["confidence"] <= 1
+        assert len(record["nbest"]) == 3 and record["nbest"][0]["text"] == hyps[name]
+
+
+def test_an_utterance_without_speech_has_an_empty_text(experiment, data):
+    soundfile.write(data / "utt1.wav", not_speech(2.0)["white at -30 dB"], 16000)
+    out = decode(experiment, data, "out")
+    assert "utt1 \n" in (out / "hyp.asr").read_text()
+    (data / "decode.yaml").write_text("detect_speech: false\nmaxlenratio: -5\n")
+    out = decode(experiment, data, "kept")
+    assert "utt1 \n" not in (out / "hyp.asr").read_text()

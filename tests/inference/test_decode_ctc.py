@@ -9,7 +9,7 @@ from espnet_smoe.inference.decode_ctc import main
 from espnet_smoe.inference.graph import build_graph
 from espnet_smoe.lm.arpa import write_arpa
 from espnet_smoe.lm.ngram import NGram
-from tests.tiny import noise, save_experiment, tiny_ctc_config
+from tests.tiny import save_experiment, talk, tiny_ctc_config
 
 TOKENS = ["<blank>", "<unk>", "hao3", "ma5", "ni3", "<sos/eos>"]
 UTTERANCES = {f"utt{i}": 0.5 + 0.2 * i for i in range(4)}
@@ -35,7 +35,7 @@ def graph(tmp_path_factory):
 @pytest.fixture
 def data(tmp_path):
     for i, (name, seconds) in enumerate(UTTERANCES.items()):
-        soundfile.write(tmp_path / f"{name}.wav", noise(seconds, seed=i), 16000)
+        soundfile.write(tmp_path / f"{name}.wav", talk(seconds, seed=i), 16000)
     lines = [f"{name} {tmp_path / name}.wav\n" for name in UTTERANCES]
     (tmp_path / "wav.scp").write_text("".join(lines))
     return tmp_path

@@ -9,8 +9,10 @@ import torch
 from espnet_smoe.inference import quantize, two_pass
 from espnet_smoe.inference.ctc_search import greedy
 from espnet_smoe.inference.decode_u2pp import decodings_of, main
+from espnet_smoe.inference.journal import Journal
 from espnet_smoe.inference.two_pass import SEARCHES
-from tests.inference.tiny_u2pp import TOKENS, babble, save_tiny_u2pp, tiny_u2pp
+from tests.inference.tiny_u2pp import TOKENS, save_tiny_u2pp, tiny_u2pp
+from tests.tiny import talk
 
 SECONDS = {f"utt{i}": 0.7 + 0.3 * i for i in range(4)}
 
@@ -25,7 +27,7 @@ def data(tmp_path):
     folder = tmp_path / "test"
     folder.mkdir()
     for i, (name, seconds) in enumerate(SECONDS.items()):
-        soundfile.write(folder / f"{name}.wav", babble(seconds, i), 16000, "FLOAT")
+        soundfile.write(folder / f"{name}.wav", talk(seconds, i), 16000, "FLOAT")
     lines = [f"{name} {folder / name}.wav\n" for name in SECONDS]
     (folder / "wav.scp").write_text("".join(lines))
     for search in SEARCHES:
@@ -208,3 +210,36 @@ def test_results_of_two_files_never_meet_in_one_folder(tmp_path):
     told = "b/decode.yaml: another configuration decodes as 'default_chunk8'"
     with pytest.raises(ValueError, match=told):
         decodings_of(map(str, files))
+
+
+def test_an_utterance_too_long_for_attention_is_named_with_the_ways_on(
+    experiment, data
+):
+    (data.parent / "decode_greedy.yaml").write_text(
+        "search: greedy\nlongest_seconds: 1.5\n"
+    )
+    with pytest.raises(SystemExit, match=r"utterance utt3: 2 s; .*square.*transcribe"):
+        decode(experiment, data, ["greedy"])
+    out = data.parent / "x/decode_greedy_full/test"
+    assert not (out / "hyp.asr").exists()
+
+
+def test_utterances_that_were_decoded_are_not_decoded_again(
+    experiment, data, monkeypatch
+):
+    (data.parent / "decode_greedy.yaml").write_text("search: greedy\nbatch_size: 1\n")
+    add, added = Journal.add, []
+
+    def ended(self, share):
+        added.extend(share.texts["asr"])
+        if len(added) == 3:
+            raise OSError(28, "No space left on device")
+        add(self, share)
+
+    monkeypatch.setattr(Journal, "add", ended)
+    with pytest.raises(OSError, match="No space"):
+        decode(experiment, data, ["greedy"], "--chunk-size", "0")
+    out = decode(experiment, data, ["greedy"], "--chunk-size", "0")
+    assert sorted(added[3:]) == sorted({*SECONDS} - {*added[:2]})
+    said = {name: greedy_of(data, name, chunk_size=0) for name in SECONDS}
+    assert hypotheses(out / "decode_greedy_full") == said

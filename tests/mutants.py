@@ -16,7 +16,7 @@ import argparse
 import ast
 import copy
 import importlib.abc
-import importlib.machinery
+import importlib.util
 import os
 import random
 import signal
@@ -184,7 +184,7 @@ class Importer(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
     def find_spec(self, name: str, path: object, target: object = None) -> object:
         if name != self.name:
             return None
-        return importlib.machinery.ModuleSpec(name, self, origin=str(self.path))
+        return importlib.util.spec_from_file_location(name, self.path, loader=self)
 
     def get_code(self, name: str) -> object:
         return self.code
@@ -220,7 +220,9 @@ def run(tests: list[str], mutant: Mutant | None) -> bool:
             for stream in (0, 1, 2):
                 os.dup2(nothing, stream)
             if mutant:
-                sys.meta_path.insert(0, Importer(mutant))
+                importer = Importer(mutant)
+                sys.meta_path.insert(0, importer)
+                importlib.import_module(importer.name)  # before pytest takes the file
             import pytest
 
             options = ["-x", "-q", "-p", "no:cacheprovider"]

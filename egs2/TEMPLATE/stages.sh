@@ -4,7 +4,7 @@
 
 . "$(dirname "$(readlink -f "$0")")/../supervise.sh"
 
-me=$0
+me=${0/#"$PWD"\//./} # as it was called: exec makes the path absolute
 command=$(printf '%q ' "$me" "$@")
 
 log() { echo "$(date '+%Y-%m-%dT%H:%M:%S') $*"; }

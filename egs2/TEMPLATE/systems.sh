@@ -5,7 +5,7 @@
 
 . "$(dirname "$(readlink -f run_all.sh)")/../supervise.sh"
 
-command=$(printf '%q ' "$0" "$@")
+command=$(printf '%q ' "${0/#"$PWD"\//./}" "$@")
 seeds=1
 jobs=1
 stage=1

@@ -41,7 +41,8 @@ def training_args(
     given = {name: value for name, value in vars(args).items() if name in names}
     vars(args).update(check_training(task, given))
     if not hasattr(task.build_model, "told"):
-        task.build_model = staticmethod(refusals_in_one_line(task.build_model))
+        build = refusals_in_one_line(task.build_model.__func__)
+        task.build_model = classmethod(build)
     if not hasattr(abs_task.load_pretrained_model, "told"):
         abs_task.load_pretrained_model = _with_a_cure(abs_task.load_pretrained_model)
     return args

@@ -85,7 +85,7 @@ def test_each_utterance_has_audio_text_and_speaker(stage1, corpus):
     utt = "BAC009S0764W0121"
     wave = corpus / f"wav/test/S0764/{utt}.wav"
     assert read_table(data / "test/wav.scp", []) == {utt: str(wave)}
-    assert read_table(data / "test/text", []) == {utt: "甚至出现交易 Ａ 股"}
+    assert read_table(data / "test/text", []) == {utt: "甚至出现交易 A 股"}
     assert read_table(data / "test/utt2spk", []) == {utt: "S0764"}
     assert f"{data / 'train'}: 1 utterances of 1 speakers" in said.out
     assert said.err == ""

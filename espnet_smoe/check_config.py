@@ -46,6 +46,9 @@ def main(argv: list[str] | None = None) -> None:
     args = get_parser().parse_args(argv)
     tokens = None
     if args.token_list:
+        from espnet_smoe.input_files import check_tokens
+
+        check_tokens(args.token_list)
         tokens = Path(args.token_list).read_text(encoding="utf-8").splitlines()
     model = build_model(args.config, tokens, args.vocab_size)
     print(parameter_table(model))
@@ -127,6 +130,10 @@ def _placeholder_tokens(options: Mapping[str, Any], size: int) -> list[str]:
         moe = (options.get(part) or {}).get("moe") or {}
         specials += moe.get("labels") or []
     tokens = list(dict.fromkeys([BLANK, UNKNOWN, *LABELS, BEGIN, *specials]))
+    if size <= len(tokens):
+        raise ValueError(
+            f"--vocab-size {size}: the special tokens alone are {len(tokens) + 1}"
+        )
     return tokens + [f"piece{i}" for i in range(size - len(tokens) - 1)] + [SOS_EOS]
 
 

@@ -42,6 +42,7 @@ OF_OPTION: dict[str, Any] = {
     "val_scheduler_criterion": tuple[Phase, str],
     "keep_nbest_models": Annotated[int, Range(1)] | list[Annotated[int, Range(1)]],
 }
+N_FFT = 512  # where a front-end is not told
 AT_LEAST_0 = Range(0)
 AT_LEAST_1 = Range(1)
 POSITIVE = Range(above=0)
@@ -53,7 +54,8 @@ RANGES: dict[str, Range] = {
         + ("valid_batch_bins", "num_iters_per_epoch", "log_interval", "input_size")
         + ("output_size", "linear_units", "num_blocks", "attention_heads", "n_mels")
         + ("n_fft", "hop_length", "hidden_size", "num_layers", "first_cycle_steps")
-        + ("step_size", "T_max", "T_0", "total_steps", "model_size"),
+        + ("step_size", "T_max", "T_0", "total_steps", "model_size", "fs")
+        + ("win_length",),
         AT_LEAST_1,
     ),
     **dict.fromkeys(
@@ -151,12 +153,10 @@ def refusals_in_one_line(build_model: Callable) -> Callable:
 
 def _check_option(action: argparse.Action, value: Any) -> Any:
     name = action.dest
-    if value == action.default:
+    if value == action.default and type(value) is type(action.default):
         return value
     if name.endswith("_conf"):
         return section(value, name)
-    if value is None:
-        return value
     hint = OF_OPTION.get(name)
     if hint is None:
         hint = HINTS.get(getattr(action.type, "__name__", "str"), Any)
@@ -182,7 +182,10 @@ def _check_class(
     name = options.get(kind, default)
     if name is None:
         if options.get(where):
-            reject_unknown(options[where], (), f"{where} without a {kind}")
+            raise ValueError(
+                f"{where}: there is no {kind} that it could be of; name one in "
+                f"'{kind}: ...' or remove the section"
+            )
         return
     hint = Annotated[str, OneOf(classes)]
     lower = name.lower() if isinstance(name, str) else name
@@ -224,7 +227,11 @@ def _check_optimizer(options: Mapping[str, Any], suffix: str) -> None:
 
 
 def _check_together(options: Mapping[str, Any]) -> None:
-    """What ESPnet's own model finds out at the first batch."""
+    """What ESPnet finds out at the first batch."""
+    frontend = options.get("frontend_conf") or {}
+    window, size = frontend.get("win_length"), frontend.get("n_fft", N_FFT)
+    if window is not None and window > size:
+        raise ValueError(f"frontend_conf.win_length: {window} is above n_fft {size}")
     model = options.get("model_conf") or {}
     if options.get("model") != "espnet" or options.get("decoder", "") is not None:
         return

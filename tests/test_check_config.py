@@ -131,6 +131,22 @@ def test_the_vocabulary_is_that_of_the_token_list(tmp_path, capsys):
     assert rows(capsys.readouterr().out)["sum"][0] == few
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("", "tokens.txt is empty"), ("<blank>\n<unk>\na\n", "was cut short to 3 tokens")],
+)
+def test_a_token_list_that_lost_its_tokens_is_refused(tmp_path, content, said):
+    path = tmp_path / "tokens.txt"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=said):
+        check_config.main([str(MINI), "--token-list", str(path)])
+
+
+def test_a_vocabulary_without_room_for_the_special_tokens_is_refused():
+    with pytest.raises(ValueError, match="--vocab-size 9: the special tokens alone"):
+        check_config.main([str(MINI), "--vocab-size", "9"])
+
+
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
 def test_a_label_gate_in_a_model_without_labels_is_refused(part, tmp_path):
     config = {

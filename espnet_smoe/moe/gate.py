@@ -168,6 +168,8 @@ class LabelGate(Gate):
     @classmethod
     def fault_of(cls, options: MoEOptions) -> str:
         """One expert a label, and nothing that only a learned gate has."""
+        if not options.labels:
+            return "'gate: label' needs labels; name one an expert"
         if options.num_experts not in (None, len(options.labels)):
             return (
                 f"num_experts is {options.num_experts}, but there are "
@@ -296,7 +298,9 @@ class LabelTopKGate(TopKGate):
         fault = super().fault_of(options)
         if fault:
             return fault
-        if not options.labels or options.num_experts % len(options.labels):
+        if not options.labels:
+            return "'gate: label_topk' needs labels; name one a group of experts"
+        if options.num_experts % len(options.labels):
             return (
                 f"num_experts is {options.num_experts}; make it a multiple of the "
                 f"{len(options.labels)} labels"

@@ -26,6 +26,7 @@ import argparse
 import asyncio
 import logging
 import signal
+import socket
 import sys
 import time
 import weakref
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from espnet_smoe.inference.streaming import StreamingRecogniser
 
 PORT = 8765
+LARGEST_PORT = 65535
 LISTENING = "listening at"
 CUT_SECONDS = 0.1  # between two attempts to cut off all that are left
 LIMITS_HELP = {
@@ -185,6 +187,18 @@ def websocket_server() -> ModuleType:
     return server
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > LARGEST_PORT:
+        raise argparse.ArgumentTypeError(f"'{text}' is not from 0 to {LARGEST_PORT}")
+    return int(text)
+
+
+def _threads(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of threads")
+    return int(text)
+
+
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
     parser = argparse.ArgumentParser(
@@ -195,7 +209,7 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--model", required=True, help="packed zip file, or an experiment's folder")
     add("--host", default="127.0.0.1", help="0.0.0.0 for all (default: %(default)s)")
-    add("--port", type=int, default=PORT, help="0: any free (default: %(default)s)")
+    add("--port", type=_port, default=PORT, help="0: any free (default: %(default)s)")
     add(
         "--allow-origin",
         action="append",
@@ -213,7 +227,7 @@ def get_parser() -> argparse.ArgumentParser:
         "machine's own name; once for each",
     )
     add("--device", default="cpu", help="such as cuda (default: %(default)s)")
-    add("--threads", type=int, default=1, help="of PyTorch (default: %(default)s)")
+    add("--threads", type=_threads, default=1, help="of PyTorch (default: %(default)s)")
     add("--quiet", action="store_true", help="log faults, not each session")
     limits = parser.add_argument_group("limits")
     for limit in fields(Limits):
@@ -269,6 +283,9 @@ async def serve(
         host: Name or address to listen at.
         port: Number; 0 for any that is free.
         access: Who may come; by default whoever is no web page.
+
+    Raises:
+        ValueError: `host` has no address.
     """
     server = Server(recogniser, limits, access)
     loop = asyncio.get_running_loop()
@@ -278,7 +295,10 @@ async def serve(
     def started(port: int) -> None:
         print(f"{LISTENING} ws://{host}:{port}", flush=True)
 
-    await server.run(host, port, started)
+    try:
+        await server.run(host, port, started)
+    except socket.gaierror as error:
+        raise ValueError(f"--host {host}: {error.strerror}") from error
 
 
 if __name__ == "__main__":

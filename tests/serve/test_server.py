@@ -5,6 +5,7 @@ import gc
 import json
 import math
 import os
+import socket
 import sys
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,6 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from espnet_smoe.cli import main
+from espnet_smoe.serve import server as serving
 from espnet_smoe.serve.session import Limits
 from tests.serve.fake import (
     END,
@@ -377,6 +379,32 @@ def test_a_second_stop_waits_for_no_handshake(guest):
 def test_a_limit_of_nothing_is_refused(limit, message):
     with pytest.raises(ValueError, match=message):
         Limits(**limit)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--port", "65536", "'65536' is not from 0 to 65535"),
+        ("--port", "web", "'web' is not from 0 to 65535"),
+        ("--threads", "0", "'0' is not a number of threads"),
+    ],
+)
+def test_numbers_that_nobody_can_use_are_refused_before_a_model_is_loaded(
+    option, value, said, capsys
+):
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--model", "exp/none", option, value])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_host_without_an_address_is_named(monkeypatch):
+    def no_address(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_address)
+    with pytest.raises(ValueError, match="--host nowhere: Name or service not known"):
+        asyncio.run(serving.serve(FakeRecogniser(), Limits(), "nowhere", 0))
 
 
 def test_without_websockets_the_extra_to_install_is_told(monkeypatch, capsys):

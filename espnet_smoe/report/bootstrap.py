@@ -44,7 +44,7 @@ class Score:
 
     Attributes:
         value: None where all references are empty.
-        low: Lower end; None where nothing can be said (one unit, no value).
+        low: Lower end; None where nothing can be said (no two units, no value).
         high: Upper end; None likewise.
         n: Utterances.
         units: Clusters that were resampled.
@@ -88,7 +88,7 @@ def score_interval(
         return Score(None, None, None, rows, plan.units)
     value = float(full.mean())
     (resampled,) = _resampled(metric, [plan.sums(strata)], plan, seed)
-    if plan.units < 2 or resampled.shape[1] < 2:
+    if plan.freedom < 1 or resampled.shape[1] < 2:
         return Score(value, None, None, rows, plan.units)
     spread = _Spread.of([full], [resampled], plan)
     drawn = _draw_seeds(resampled, seed)
@@ -126,7 +126,7 @@ def paired_p_value(
 
     Returns:
         p in (0, 1]: 1 for a tie, never less than 1 / 10,001; None where there is no
-        score or only one cluster.
+        score or no stratum has two clusters.
 
     Raises:
         ValueError: The systems were not scored on the same utterances.
@@ -138,7 +138,7 @@ def paired_p_value(
         )
     plan = _Plan.of(first, clusters)
     full = [_full(metric, strata) for strata in (first, second)]
-    if plan.units < 2 or not np.isfinite(np.concatenate(full)).all():
+    if plan.freedom < 1 or not np.isfinite(np.concatenate(full)).all():
         return None
     observed = abs(full[1].mean() - full[0].mean())
     sums = [plan.sums(strata) for strata in (first, second)]
@@ -208,6 +208,11 @@ class _Plan:
     @property
     def units(self) -> int:
         return sum(self.pools)
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom: each pool has lost one to its mean."""
+        return self.units - len(self.pools)
 
     def sums(self, strata: Strata) -> list[np.ndarray]:
         """Counts of each cluster in each stratum, (seeds, C, K) each."""
@@ -308,8 +313,7 @@ class _Spread:
         means = sum(
             sign * scores.mean(axis=0) for sign, scores in zip(signs, resampled)
         )
-        clusters = plan.units - len(plan.pools)
-        parts = [(float(np.var(means)), max(clusters, 1), plan.units)]
+        parts = [(float(np.var(means)), plan.freedom, plan.units)]
         for scores in full:
             if len(scores) > 1:
                 variance = float(np.var(scores)) / len(scores)
@@ -330,4 +334,4 @@ class _Spread:
     def corrected(self, p: float) -> float:
         """The p-value that a two-sided p of the resamples stands for."""
         distance = stats.norm.isf(p / 2) / self.ratio
-        return float(min(1.0, max(p, 2 * stats.t.sf(distance, self.freedom))))
+        return float(2 * stats.t.sf(distance, self.freedom))

@@ -65,15 +65,18 @@ def find_clusters(
 
 
 def _joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(N,) clusters of rows that share either number, directly or through others."""
-    rows = np.arange(len(first))
-    offset = len(rows) + 1 + first.max()
-    links = np.concatenate([len(rows) + first, offset + second])
-    size = offset + 1 + second.max()
-    edges = (np.ones(2 * len(rows)), (np.tile(rows, 2), links))
-    return connected_components(coo_matrix(edges, shape=(size, size)), False)[1][
-        : len(rows)
-    ]
+    """(N,) clusters of rows that share either number, directly or through others.
+
+    Args:
+        first: (N,) numbers below N.
+        second: (N,) likewise.
+    """
+    size = len(first)
+    rows = np.arange(size)
+    links = np.concatenate([size + first, 2 * size + second])  # a node a number
+    edges = np.ones(2 * size), (np.tile(rows, 2), links)
+    nodes = coo_matrix(edges, shape=(3 * size, 3 * size))
+    return connected_components(nodes)[1][:size]
 
 
 def speakers_of(data: Path, utts: Sequence[str]) -> list[str] | None:

@@ -20,7 +20,6 @@ USUAL = ("loss", "acc")  # the first of them that all have is drawn
 _VALUE = re.compile(r"(\w+)=([-+.\de]+|nan|inf)(?=[,\s]|$)")
 _EPOCH = re.compile(r" (\d+)epoch results: .*?\[valid\] (.*)")
 
-
 Curve = dict[int, float]  # epoch -> value
 
 
@@ -44,9 +43,7 @@ def read_curves(experiment: Path) -> dict[str, Curve]:
     for log in logs:
         text = log.read_text(encoding="utf-8", errors="replace")
         for epoch, results in _EPOCH.findall(text):
-            for key, value in re.findall(
-                r"(\w+)=([-+.\de]+|nan|inf)(?=[,\s]|$)", results
-            ):
+            for key, value in _VALUE.findall(results):
                 curves.setdefault(key, {})[int(epoch)] = float(value)
     if not curves:
         raise ValueError(

@@ -2,9 +2,12 @@
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from matplotlib import rcParams
+from matplotlib.figure import Figure
 
 CONDITIONS = ("nb", "g711_nb", "wb", "amr_wb")
 KOREAN = "오늘 날씨 정말 좋네요 내일 아침 일찍 만나요 커피를 마시고 싶어요".split()
@@ -62,6 +65,23 @@ class Recipe:
 
     def decode(self, tag: str) -> Path:
         return self.root / "exp" / tag / "decode_beam5" / "test"
+
+
+def figure_of(draw: Callable, *arguments: object) -> Figure:
+    """What a function draws, instead of the file that it would write."""
+    figures = []
+    with pytest.MonkeyPatch.context() as patch:
+        save = lambda figure, *_, **__: figures.append(figure)  # noqa: E731
+        patch.setattr(Figure, "savefig", save)
+        draw(*arguments)
+    (figure,) = figures
+    return figure
+
+
+@pytest.fixture(autouse=True)
+def small_pictures(monkeypatch):
+    """Few pixels: what is drawn is looked at before it is saved."""
+    monkeypatch.setitem(rcParams, "savefig.dpi", 20)
 
 
 @pytest.fixture

@@ -267,6 +267,68 @@ def test_equally_good_systems_are_rarely_called_different_over_voices(monkeypatc
     assert called <= 20  # 10 expected; over utterances 90
 
 
+@pytest.mark.parametrize("clusters", [4, 5])
+def test_from_five_clusters_on_the_interval_is_as_skewed_as_its_data(clusters):
+    edits = np.array([1.0, 1, 1, 1, 6])[-clusters:]
+    counts = np.stack([edits, np.full(clusters, 10.0)], axis=1)
+    score = score_interval(WER, [counts])
+    up, down = score.high - score.value, score.value - score.low
+    if clusters == 4:  # Student's, symmetric until an error rate would be negative
+        reach = stats.t.ppf(0.975, 3) * 10 * edits.std(ddof=1) / 2
+        assert up == pytest.approx(reach, rel=0.03) and score.low == 0
+    else:
+        drawn = np.random.default_rng(0).choice(10 * edits, (20_000, 5)).mean(axis=1)
+        tail = stats.norm.sf((5 / 4) ** 0.5 * stats.t.ppf(0.975, 4))
+        assert score.high == np.quantile(drawn, 1 - tail) and score.low == 10
+        assert up > 2 * down
+
+
+@pytest.mark.parametrize("name", ["wer", "bleu"])
+def test_students_interval_ends_where_scores_end(name):
+    metric = METRICS[name]
+    refs, hyps = ["a b c d e", "f g h i j"], ["a b c d e", "x f x g x h x i j x x"]
+    score = score_interval(metric, [metric.counts(refs, hyps)])
+    assert score.low == 0
+    if name == "bleu":
+        assert score.high == 100
+    else:  # more may be inserted than was said
+        assert score.high > 200
+
+
+def test_small_strata_have_a_degree_of_freedom_less_each():
+    strata = [error_counts(6, 0.3, seed) for seed in (1, 2, 3)]
+    of = [10 * counts[:, 0] for counts in strata]
+    spread = sum(values.var(ddof=1) / 6 for values in of) ** 0.5 / 3
+    score = score_interval(WER, strata)
+    reach = stats.t.ppf(0.975, 15) * spread
+    assert (score.high - score.low) / 2 == pytest.approx(reach, rel=0.05)
+    assert score.units == 18
+
+
+def test_a_p_value_of_strata_and_of_seeds_uses_every_resample():
+    """Where a resample is drawn again, too: their number bounds the p-value."""
+    strata = [error_counts(20, 0.2), error_counts(20, 0.2, 1)]
+    worse = [counts + [3, 0] for counts in strata]
+    clusters = [np.zeros(20, int), np.arange(1, 21)]
+    smallest = stats.norm.isf(0.5 / (bootstrap.RESAMPLES + 1))
+    expected = 2 * stats.t.sf(smallest / (21 / 20) ** 0.5, 20)
+    p = paired_p_value(WER, strata, worse, clusters=clusters)
+    assert p == pytest.approx(expected)
+
+
+def test_seeds_of_two_systems_are_drawn_apart_from_each_other_and_from_clusters():
+    scores = np.arange(5.0)[:, None].repeat(4000, axis=1)
+    alone = [bootstrap._draw_seeds(scores, 1, system) for system in (0, 1)]
+    clusters = np.random.default_rng(1).integers(5, size=scores.shape).mean(axis=0)
+    assert np.abs(np.corrcoef([*alone, clusters]) - np.eye(3)).max() < 0.06
+    assert alone[0].mean() == pytest.approx(2, abs=0.1)
+
+
+def test_scores_are_written_with_four_digits():
+    entry = bootstrap.Score(12.345678, 11.00004, None, 7, 3).to_dict()
+    assert entry == {"value": 12.3457, "low": 11.0, "high": None, "n": 7, "units": 3}
+
+
 # -- what cannot be said ---------------------------------------------------------------
 
 
@@ -301,6 +363,25 @@ def test_one_cluster_has_no_interval_and_no_p_value():
     assert score_interval(WER, [counts[:1]]).low is None
 
 
+def test_two_clusters_have_an_interval_and_strata_of_one_row_each_have_none():
+    counts = error_counts(2, 0.4)
+    assert score_interval(WER, [counts]).low is not None
+    assert paired_p_value(WER, [counts], [counts + [1, 0]]) is not None
+    alone = [counts[:1], counts[1:]]  # nothing tells how much a row might differ
+    assert score_interval(WER, alone).low is None
+    assert paired_p_value(WER, alone, alone) is None
+
+
+def test_strata_that_no_resample_has_together_leave_a_score_alone(monkeypatch):
+    monkeypatch.setattr(bootstrap, "RESAMPLES", 500)
+    monkeypatch.setattr(bootstrap, "ATTEMPTS", 3)
+    strata = [error_counts(1, 0.4, seed) for seed in range(40)]  # a voice each
+    clusters = [np.array([number]) for number in range(40)]
+    score = score_interval(WER, strata, clusters=clusters)
+    assert score.value > 0 and (score.low, score.high) == (None, None)
+    assert paired_p_value(WER, strata, strata, clusters=clusters) is None
+
+
 def test_without_any_reference_there_is_neither_score_nor_p_value():
     silent = np.array([[1.0, 0.0], [0.0, 0.0]])
     score = score_interval(WER, [silent])
@@ -330,6 +411,15 @@ def test_systems_with_other_numbers_of_seeds_can_be_compared():
     assert paired_p_value(WER, one, three) < 0.05
     apart = [np.stack([error_counts(200, r, 5) for r in (0.05, 0.3, 0.6)])]
     assert paired_p_value(WER, one, apart) > 0.5
+
+
+def test_pairing_counts_where_the_numbers_of_seeds_differ():
+    hard = np.arange(100) % 10
+    first = np.stack([hard + 1, np.full(100, 20)], axis=1).astype(float)
+    second = first - [1, 0]
+    second[::10] += [1, 0]  # a small gain, but nearly everywhere
+    assert paired_p_value(WER, [first], [np.stack([second] * 2)]) < 0.01
+    assert paired_p_value(WER, [np.stack([second] * 2)], [first]) < 0.01
 
 
 # -- many tests ------------------------------------------------------------------------

@@ -1,9 +1,18 @@
 """Validation curves from train.log."""
 
+import os
+
 import pytest
 
 from espnet_smoe import cli
-from espnet_smoe.report.curves import main, read_curves
+from espnet_smoe.report.curves import (
+    choose_key,
+    draw_curves,
+    main,
+    mean_curve,
+    read_curves,
+)
+from tests.report.conftest import figure_of
 
 LINE = (
     "[host] 2026-01-01 00:00:00,000 (trainer:392) INFO: {epoch}epoch results: "
@@ -70,3 +79,54 @@ def test_a_training_without_a_finished_epoch_is_said(tmp_path):
     (tmp_path / "new").mkdir()
     with pytest.raises(SystemExit, match="no validated epoch: run stage 11"):
         main([str(tmp_path / "new"), "--png", str(tmp_path / "c.png")])
+
+
+def test_logs_count_by_their_age_and_epochs_are_in_order(tmp_path):
+    folder = write(tmp_path / "b1", [5.5, 4.0])
+    older = folder / "train.1.log"
+    lines = [LINE.format(epoch=e, loss=9.0) for e in (3, 1)]
+    older.write_text("".join(lines), encoding="utf-8")
+    os.utime(older, (1, 1))
+    curve = read_curves(folder)["loss_ctc"]
+    assert list(curve.items()) == [(1, 5.5), (2, 4.0), (3, 9.0)]
+    assert set(read_curves(folder)) == {"loss_ctc", "ser", "time"}  # none of [train]
+
+
+def test_the_usual_statistic_is_drawn_where_all_have_it():
+    both = {"loss": {1: 1.0}, "acc": {1: 0.5}}
+    chosen = [
+        choose_key(dict(zip("ab", pair)), key)
+        for pair, key in (
+            ((both, both), None),
+            ((both, {"acc": {}}), None),
+            (({"x": {}, "y": {}}, {"y": {}}), None),
+            ((both, both), "acc"),
+        )
+    ]
+    assert chosen == ["loss", "acc", "y", "acc"]
+    with pytest.raises(ValueError, match="b/train.log has no validation 'x'"):
+        choose_key({"a": {"x": {}}, "b": {"y": {}}}, "x")
+
+
+def test_a_mean_curve_has_the_epochs_that_all_have():
+    curves = [{1: 2.0, 2: 4.0, 3: 9.0}, {3: 1.0, 1: 4.0}, {1: 0.0, 3: 5.0, 4: 1.0}]
+    assert list(mean_curve(curves).items()) == [(1, 2.0), (3, 5.0)]
+
+
+def test_each_system_is_a_line_named_with_its_last_value(tmp_path):
+    curves = {"dense": {1: 5.0, 2: 4.25}, "moe": {1: 4.0, 3: 3.5}}
+    figure = figure_of(draw_curves, curves, "loss", tmp_path / "c.png")
+    (axes,) = figure.axes
+    drawn = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert drawn == {
+        "dense (4.25)": [[1, 5.0], [2, 4.25]],
+        "moe (3.50)": [[1, 4.0], [3, 3.5]],
+    }
+    assert len({line.get_color() for line in axes.lines}) == 2
+    assert axes.get_title(loc="left") == "Validation loss"
+    assert axes.get_xlabel() == "epoch"
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == list(drawn)
+    assert axes.get_legend().get_title().get_text() == "in the last epoch"
+    many = {f"s{i}": {1: float(i)} for i in range(9)}  # more systems than colours
+    assert len(figure_of(draw_curves, many, "loss", tmp_path).axes[0].lines) == 9

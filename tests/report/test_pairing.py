@@ -3,7 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from espnet_smoe.report.pairing import in_one_form, look_up, pair, read_text
+from espnet_smoe.report.pairing import (
+    in_one_form,
+    look_up,
+    name_some,
+    pair,
+    read_text,
+)
 
 REF, HYP = Path("data/test/text"), Path("decode/hyp.asr")
 
@@ -70,3 +76,19 @@ def test_values_may_be_empty_and_hold_unusual_spaces(tmp_path):
 def test_utterance_without_condition_is_named():
     with pytest.raises(ValueError, match="utt2condition: no value for .* b"):
         look_up({"a": "nb"}, ["a", "b"], Path("utt2condition"))
+
+
+def test_of_several_faults_the_first_is_told_and_the_rest_counted(tmp_path):
+    path = tmp_path / "text"
+    path.write_text("a 1\na 2\na 3\n")
+    with pytest.raises(ValueError, match=r"text:2: .* \(and 1 more\)$"):
+        read_text(path, "")
+    path.write_text("a 1\na 2\n")
+    with pytest.raises(ValueError, match=r"text:2: [^()]*$"):
+        read_text(path, "")
+
+
+def test_five_utterances_are_named_and_more_are_counted():
+    names = list("abcdefg")
+    assert name_some(names[:5]) == "utterance(s) a, b, c, d, e"
+    assert name_some(names) == "utterance(s) a, b, c, d, e and 2 more"

@@ -43,7 +43,8 @@ def of_task(*wrong, metric="wer", groups=GROUPS, references=REFERENCES):
     runs = []
     for numbers in wrong:
         hyps = [
-            " ".join(["x"] * n + r.split()[n:]) for n, r in zip(numbers, REFERENCES)
+            " ".join(["x"] * n + text.split()[n:])
+            for n, text in zip(numbers, REFERENCES)
         ]
         runs.append(METRICS[metric].counts(references, hyps))
     counts = runs[0] if len(runs) == 1 else np.stack(runs)

@@ -1,6 +1,7 @@
 """Decoding modes against chunk sizes: every decoding has its cell."""
 
 import json
+import shutil
 
 import pytest
 
@@ -140,3 +141,63 @@ def test_the_tables_go_into_the_results_a_heading_lower(tmp_path):
     text = out.read_text(encoding="utf-8")
     assert "\n## Decoding modes and chunk sizes on test\n" in text
     assert "\n### dense\n" in text
+
+
+def test_the_whole_page_of_two_systems(tmp_path):
+    dense = experiment(tmp_path, "dense", SCORES)
+    (dense / "train_time.json").write_text('{"seconds": 90}')
+    seeds = [experiment(tmp_path, f"moe_seed{n}", SCORES, more=n) for n in (1, 2)]
+    for seconds, folder in ((10, seeds[0]), (30, seeds[1])):
+        (folder / "train_time.json").write_text(f'{{"seconds": {seconds}}}')
+    text = tables(tmp_path, dense, *seeds)
+    parts = text.split("\n\n")
+    assert parts[0] == "# Decoding modes and chunk sizes on test"
+    assert parts[2:4] == [
+        "### dense",
+        "Parameters: 3.2M in all, 2.4M active. Training time: 1 min 30 s.",
+    ]
+    assert parts[5:7] == [
+        "### moe",
+        "Means of 2 trainings. Parameters: 3.2M in all, 2.4M active. "
+        "Training time: 20.0 s.",
+    ]
+    assert parts[7].splitlines()[2:] == [
+        "| greedy | 10.50<br>RTF 0.035<br>6 / 1750 ms | "
+        "11.00<br>RTF 0.035<br>6 / 1750 ms |",
+        "| rescoring | 8.50<br>RTF 0.035 | - |",
+    ]
+
+
+def test_what_one_training_lacks_has_no_mean(tmp_path):
+    seeds = [experiment(tmp_path, f"moe_seed{n}", SCORES) for n in (1, 2)]
+    place = "decode_rescoring_full/test"
+    (seeds[0] / place / "decode.json").write_text("{}")
+    path = seeds[1] / place / "scores.json"
+    none = dict.fromkeys(("value", "low", "high"))
+    path.write_text(json.dumps({"words": {"all": {"cer_no_space": none}}}))
+    (seeds[0] / "train_time.json").write_text('{"seconds": 10}')
+    text = tables(tmp_path, *seeds)
+    assert "| rescoring | -<br>RTF - | - |" in text
+    assert "Training time: -." in text
+
+
+def test_a_chunk_of_unknown_length_and_other_folders(tmp_path):
+    folder = experiment(tmp_path, "dense", {("greedy", 16): 9.5, ("greedy", 1): 9.0})
+    (folder / "decode_greedy_chunk16/test/decode.json").write_text("{}")
+    other = folder / "decode_beam5/test"  # not of a mode and a chunk size
+    other.mkdir(parents=True)
+    (other / "scores.json").write_text("{}")
+    text = tables(tmp_path, folder)
+    assert "| | chunk 16 | chunk 1 (0.04 s) |" in text
+    assert "| greedy | 9.50<br>RTF - | 9.00<br>RTF 0.020<br>4 / 250 ms |" in text
+    for name in ("16", "1"):
+        shutil.rmtree(folder / f"decode_greedy_chunk{name}")
+    with pytest.raises(SystemExit, match="does not exist: run stages 12 and 13"):
+        tables(tmp_path, folder)
+
+
+def test_at_most_two_rates_are_shown_in_their_order(tmp_path):
+    folder = experiment(tmp_path, "dense", {("greedy", 0): 4.0}, task="asr")
+    text = tables(tmp_path, folder)
+    assert "In a cell: WER %, CER %; the real-time factor (RTF); milliseconds" in text
+    assert "| greedy | 8.00 / 4.00<br>RTF 0.020<br>4 / 250 ms |" in text

@@ -49,6 +49,7 @@ def test_texts_that_look_alike_become_alike_and_are_counted():
     assert "2 of 3 references and 1 of 3 hypotheses" in note
     assert "decomposed characters" in note and "invisible characters" in note
     assert in_one_form(refs, hyps) == (refs, hyps, [])
+    assert in_one_form({"a": "x"}, {"a": "y"}) == ({"a": "x"}, {"a": "y"}, [])
 
 
 def test_a_reference_in_which_nothing_is_seen_is_named():

@@ -1,4 +1,6 @@
+import json
 import subprocess
+from importlib.metadata import version
 
 import pytest
 
@@ -112,3 +114,98 @@ def test_a_condition_that_is_the_whole_set_has_no_line_of_its_own():
     assert len(results.scores_table(scores).splitlines()) == 3
     scores["asr"]["wb"] = {"wer": other}
     assert len(results.scores_table(scores).splitlines()) == 4
+
+
+def entry(value, n=4, **more):
+    return {"value": value, "low": value - 1, "high": value + 1, "n": n, **more}
+
+
+def test_the_table_has_the_kinds_of_errors_of_each_first_rate_and_gaps_as_dashes():
+    kinds = {"substitute": 5.0, "delete": 3.0, "insert": 2.0}
+    scores = {
+        "asr": {
+            "all": {"wer": entry(10.0, **kinds), "cer": entry(5.0, **kinds)},
+            "nb": {"wer": entry(12.0), "cer": entry(6.0)},
+            "wb": {"wer": entry(10.0, **kinds), "cer": entry(5.0, **kinds)},
+        },
+        "st": {
+            "all": {"bleu": entry(30.0, 3)},
+            "nb": {"bleu": entry(0.0, 2) | dict.fromkeys(("value", "low", "high"))},
+        },
+    }
+    ten, five = "10.00 [9.00–11.00] | 5.0 | 3.0 | 2.0", "5.00 [4.00–6.00]"
+    assert results.scores_table(scores).splitlines() == [
+        "| condition | n | asr WER % | Sub | Del | Ins | asr CER % | st BLEU |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        f"| all | 4 / 3 | {ten} | {five} | 30.00 [29.00–31.00] |",
+        "| nb | 4 / 2 | 12.00 [11.00–13.00] | - | - | - | 6.00 [5.00–7.00] | - |",
+        f"| wb | 4 | {ten} | {five} | - |",  # translations have no such condition
+    ]
+
+
+def test_below_a_table_stands_what_was_resampled_and_where_errors_are(
+    experiment, tmp_path
+):
+    text = write(experiment, tmp_path / "RESULTS.md")
+    assert (
+        "Resampled: 60 utterances (speakers are not known: no utt2spk; another voice "
+        "may differ by more). The errors one by one: "
+        + ", ".join(
+            f"`decode_beam5/test/score_{metric}/result.txt`"
+            for metric in ("cer", "cer_no_space", "wer")
+        )
+        + "."
+    ) in text
+    for path in experiment.glob("decode_beam5/test/score_*/result.txt"):
+        path.unlink()
+    scores = experiment / "decode_beam5/test/scores.json"
+    content = json.loads(scores.read_text())
+    del content["asr"]["all"]["wer"]["resampled"]  # as earlier versions wrote it
+    scores.write_text(json.dumps(content))
+    text = write(experiment, tmp_path / "RESULTS.md")
+    assert "\nResampled: utterances.\n" in text and "one by one" not in text
+
+
+def test_a_comparison_stands_a_heading_lower_before_the_scores(experiment, tmp_path):
+    page = tmp_path / "compare.md"
+    page.write_text("# Comparison\n\ntable\n")
+    facts = {"date": "today", "git": "abc"}
+    block = results.results_block([experiment], "./run.sh", facts, [page])
+    assert block.startswith(
+        "## Environment\n\n- date: `today`\n- git: `abc`\n\n## Command\n\n"
+        "```sh\n./run.sh\n```\n\n## Comparison\n\ntable\n\n## Scores\n\nIn brackets"
+    )
+    alone = results.results_block([], "./run.sh", facts, [page])
+    assert alone.endswith("## Comparison\n\ntable")
+    with pytest.raises(ValueError, match="none.md does not exist: espnet-smoe compare"):
+        results.results_block([], "./run.sh", facts, [tmp_path / "none.md"])
+
+
+def test_what_the_numbers_were_made_with_is_what_is_installed(tmp_path):
+    facts = results.environment(tmp_path)
+    assert list(facts) == [
+        *("date", "python", "torch", "espnet", "espnet_smoe", "git", "machine")
+    ]
+    assert facts["torch"] == version("torch") and facts["git"] == "not a git checkout"
+    assert results._version("no-such-package") == "not installed"
+
+
+def test_without_git_there_is_no_commit(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert results.git_hash(tmp_path) == "not a git checkout"
+
+
+def test_the_block_goes_below_what_is_there_or_stands_alone():
+    marked = f"{results.BEGIN}\nblock\n{results.END}\n"
+    assert results.replace_block("", "block", "p") == marked
+    assert results.replace_block("# A\n\n\n", "block", "p") == f"# A\n\n{marked}"
+    twice = f"{results.BEGIN} a {results.END} b {results.END}"
+    with pytest.raises(ValueError, match="p: needs"):
+        results.replace_block(twice, "block", "p")
+
+
+def test_nothing_to_write_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        results.main(["--out", str(tmp_path / "R.md"), "--command", "x"])
+    assert "give --exp or --comparison" in capsys.readouterr().err
+    assert not (tmp_path / "R.md").exists()

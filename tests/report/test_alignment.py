@@ -88,12 +88,12 @@ def test_without_speakers_there_is_one_sum(tmp_path):
 
 
 def test_translations_have_no_alignment_and_are_told_by_their_own_bleu(tmp_path):
-    references = ["a b c d e", "a b c d e f", "one two three four", "x y z v w"]
-    hypotheses = ["a b c d e", "a b c d e g", "no", "x y z v u"]
+    references = ["a b c d e", "a b c d e f", "one two three four", "x y z v w", "g"]
+    hypotheses = ["a b c d e", "a b c d e g", "no", "x y z v u", "g"]
     counts = of_task(references, hypotheses, "bleu")
     assert write_alignments(tmp_path, counts) == []
     alone = [METRICS["bleu"].score([r], [h]) for r, h in zip(references, hypotheses)]
-    assert worst(counts).tolist() == [2, 3, 1]  # the first has no fault
+    assert worst(counts).tolist() == [2, 3, 1]  # the others have no fault
     assert tell_worst(counts, 2) == [
         *("  u2  BLEU 0.0", "    REF one two three four", "    HYP no"),
         *(f"  u3  BLEU {alone[3]:.1f}", "    REF x y z v w", "    HYP x y z v u"),

@@ -56,7 +56,7 @@ def edits_table(counts: np.ndarray) -> list[str]:
         >>> edits_table(np.array([[1, 4, 1, 0, 0], [0, 4, 0, 0, 0]]))
         ['2', '8', '87.5', '12.5', '0.0', '0.0', '12.5', '50.0']
     """
-    errors, size, replaced, deleted, inserted = counts[:, :5].sum(axis=0)
+    errors, size, replaced, deleted, inserted = counts.sum(axis=0)
     parts = (size - replaced - deleted, replaced, deleted, inserted, errors)
     rates = [percent(100 * part / size if size else None) for part in parts]
     wrong = percent(100 * float(np.mean(counts[:, 0] > 0)))
@@ -96,7 +96,7 @@ def _lines(counts: TaskCounts, name: str) -> Iterator[str]:
     references, hypotheses = counts.texts
     for row in [*rows, *rest]:
         speaker = f"  speaker: {counts.speakers[row]}" if counts.speakers else ""
-        _, size, replaced, deleted, inserted = of[row, :5].astype(int)
+        _, size, replaced, deleted, inserted = of[row].astype(int)
         yield ""
         yield f"id: ({counts.utts[row]}){speaker}"
         yield f"Scores: (#C #S #D #I) {size - replaced - deleted} {replaced} " + (
@@ -161,7 +161,7 @@ def tell_worst(counts: TaskCounts, most: int) -> Sequence[str]:
         if metric.split is None:
             told = f"{metric.label} {metric.formula(of[row : row + 1])[0]:.1f}"
         else:
-            errors, size, replaced, deleted, inserted = of[row, :5].astype(int)
+            errors, size, replaced, deleted, inserted = of[row].astype(int)
             told = f"{errors} errors in {size} (S {replaced} D {deleted} I {inserted})"
         lines.append(f"  {counts.utts[row]}  {told}")
         lines += [f"    REF {references[row]}", f"    HYP {hypotheses[row]}"]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -186,7 +187,7 @@ def _seeds_row(systems: Sequence[System], task: str, metric: str) -> Row:
             cells.append(Cell("-"))
             continue
         (counts,) = system.tasks[task].strata(metric, "all")
-        totals = counts.sum(axis=-2).reshape(system.seeds, -1)  # (seeds, K)
+        totals = np.atleast_2d(counts.sum(axis=-2))  # (seeds, K)
         values = METRICS[metric].formula(totals)
         cells.append(Cell(", ".join(f"{value:.2f}" for value in values)))
     return Row(task, f"{METRICS[metric].label}, each seed", cells)

@@ -1,5 +1,6 @@
 """A data directory and experiments as stages 1 to 12 leave them."""
 
+import itertools
 import json
 import random
 from collections.abc import Callable
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from matplotlib import rcParams
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 CONDITIONS = ("nb", "g711_nb", "wb", "amr_wb")
 KOREAN = "오늘 날씨 정말 좋네요 내일 아침 일찍 만나요 커피를 마시고 싶어요".split()
@@ -76,6 +79,33 @@ def figure_of(draw: Callable, *arguments: object) -> Figure:
         draw(*arguments)
     (figure,) = figures
     return figure
+
+
+def check_room(figure: Figure, crowded: str = "\n") -> None:
+    """Everything is on the sheet, charts are apart, and no text covers another.
+
+    Args:
+        figure: Which was not saved.
+        crowded: Texts that begin so may touch each other.
+    """
+    FigureCanvasAgg(figure).draw()
+    sheet = figure.bbox.padded(1)
+    charts = [axes.get_window_extent() for axes in figure.axes]
+    texts = [text for text in figure.findobj(Text) if text.get_text().strip()]
+    texts = [text for text in texts if not text.get_text().startswith(crowded)]
+    boxes = [text.get_window_extent() for text in texts if text.get_visible()]
+    for box in (*charts, *boxes):
+        assert box.width > 0 and box.height > 0
+        assert sheet.x0 <= box.x0 <= box.x1 <= sheet.x1
+        assert sheet.y0 <= box.y0 <= box.y1 <= sheet.y1
+    for some in (charts, boxes):
+        for one, other in itertools.combinations(some, 2):
+            assert not one.padded(-2).overlaps(other.padded(-2)), (one, other)
+
+
+def texts_of(figure: Figure) -> list[str]:
+    """What is written, without the numbers along axes."""
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
 @pytest.fixture(autouse=True)

@@ -305,6 +305,15 @@ def test_small_strata_have_a_degree_of_freedom_less_each():
     assert score.units == 18
 
 
+def test_a_resample_has_as_many_rows_of_each_stratum_as_there_are():
+    edits = [[9, 1, 0, 2, 0, 1], [0, 3, 0, 0, 1, 8]]
+    strata = [np.stack([e, np.full(6, 10)], axis=1).astype(float) for e in edits]
+    score = score_interval(WER, strata)
+    # in edits: of twelve rows of ten words each, or it would be a fraction
+    for end in (score.low, score.high):
+        assert end * 1.2 == pytest.approx(round(end * 1.2), abs=1e-9)
+
+
 def test_a_p_value_of_strata_and_of_seeds_uses_every_resample():
     """Where a resample is drawn again, too: their number bounds the p-value."""
     strata = [error_counts(20, 0.2), error_counts(20, 0.2, 1)]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import sacrebleu
 
 from espnet_smoe.report import bootstrap
 from espnet_smoe.report.clusters import UTTERANCES, Clusters
@@ -108,6 +109,21 @@ def test_each_seed_has_its_score_in_the_order_given():
         Cell("34.38, 37.50"),
         Cell("-"),
     ]
+
+
+def test_a_bleu_of_each_seed_is_that_of_sacrebleu():
+    """Of sums: of means, what no n-gram matches would weigh otherwise."""
+    wrong = [1] * 8, [2] * 8
+    tasks = {"st": of_task(*wrong, metric="bleu")}
+    system_of_two = System("moe", 2, tasks, {"st": tasks["st"].scores()})
+    expected = [
+        sacrebleu.corpus_bleu(
+            [" ".join(["x"] * n + list("abcd")[n:])] * 8, [REFERENCES]
+        )
+        for (n, *_) in wrong
+    ]
+    (cell,) = cells_of([system_of_two])["st BLEU, each seed"]
+    assert cell.text == ", ".join(f"{found.score:.2f}" for found in expected)
 
 
 def test_equal_values_are_bold_only_beside_a_worse_one():

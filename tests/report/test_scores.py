@@ -127,3 +127,16 @@ def test_only_bleu_and_chrf_are_better_where_they_are_higher():
     for name, metric in METRICS.items():
         assert (good[name] > bad[name]) == metric.higher_is_better
     assert {n for n, m in METRICS.items() if m.higher_is_better} == {"bleu", "chrf"}
+
+
+@pytest.mark.parametrize("hypothesis", ["a", "b", "ab", ""])
+def test_the_shortest_reference_is_scored_as_the_libraries_score_it(hypothesis):
+    refs, hyps = ["a"], [hypothesis]
+    expected = {
+        "wer": 100 * jiwer.wer(refs, hyps),
+        "cer": 100 * jiwer.cer(refs, hyps),
+        "bleu": sacrebleu.corpus_bleu(hyps, [refs]).score,
+        "chrf": sacrebleu.corpus_chrf(hyps, [refs]).score,
+    }
+    found = {name: METRICS[name].score(refs, hyps) for name in expected}
+    assert found == pytest.approx(expected)

@@ -4,6 +4,8 @@
 
 if [ -z "${SUPERVISED_BY:-}" ]; then
     export SUPERVISED_BY=$$
+    # of what it ends, Python's helper would tell semaphores that nobody needs any more
+    export PYTHONWARNINGS="${PYTHONWARNINGS:+$PYTHONWARNINGS,}ignore:resource_tracker:UserWarning"
     script=$0
     [ -e "$script" ] || script=./${0##*/}
     set -m # a job has a process group

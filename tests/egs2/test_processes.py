@@ -77,6 +77,22 @@ def test_a_signal_to_the_driver_ends_every_process(recipe, name, status):
     assert not any("Traceback" in line for line in said)
 
 
+def test_semaphores_that_an_ended_job_held_are_no_news(recipe):
+    job = """#!/usr/bin/env python3
+import multiprocessing, signal
+gate = multiprocessing.get_context("spawn").Semaphore()
+alive = open("alive", "w")
+print("started", file=alive, flush=True)
+signal.pause()
+"""
+    (recipe / "job").write_text(job)
+    run, alive = start(recipe)
+    run.send_signal(signal.SIGTERM)
+    assert alive.read() == ""
+    assert "resource_tracker" not in told(run)
+    assert "leaked" not in (recipe / "exp/train_bbpe300/train.log").read_text()
+
+
 def test_a_signal_to_make_demo_ends_every_process(recipe):
     root = recipe.parents[2]
     demo = root / "egs2/mini_koen/smoe1"

@@ -66,3 +66,19 @@ def test_gradients_are_those_of_the_formula():
 
 def test_there_is_a_weight_a_feature_for_each_remembered_frame():
     assert layer(5, 1).taps.shape == (3, 7)
+
+
+def test_a_network_begins_with_taps_as_a_convolution_has_them():
+    torch.manual_seed(0)
+    taps = SequentialMemory(200, 3, 2, 1, 1).taps
+    bound = 6**-0.5  # of six remembered frames
+    assert -bound <= taps.min() < -0.9 * bound and 0.9 * bound < taps.max() <= bound
+    assert abs(taps.mean()) < 0.1 * bound
+
+
+@pytest.mark.parametrize("orders", ORDERS)
+def test_it_waits_for_as_many_frames_as_it_remembers_of_what_comes(orders):
+    back, ahead, s1, s2 = orders
+    memory = layer(*orders)
+    assert (memory.look_back, memory.look_ahead) == (back * s1, ahead * s2)
+    assert set(memory.state_dict()) == {"taps"}

@@ -44,25 +44,31 @@ def close(a: torch.Tensor, b: torch.Tensor) -> None:
 # -- what it computes ---------------------------------------------------------------
 
 
-def by_hand(encoder: SpeechMoEEncoder, x: torch.Tensor) -> torch.Tensor:
-    """A dense network without normalisation for one utterance, layer by layer."""
+def by_hand(encoder: SpeechMoEEncoder, x: torch.Tensor, norm: bool) -> torch.Tensor:
+    """A dense network with new weights for one utterance, layer by layer."""
     every = encoder.backbone.options.attention_every
     frames = torch.ones(x.shape[:2], dtype=torch.bool)
+
+    def normed(h: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.layer_norm(h, (h.size(-1),)) if norm else h
+
     for number, block in enumerate(encoder.backbone.blocks, 1):
-        p = block.feed_forward(x)
+        p = block.feed_forward(x if number == 1 else normed(x))
         m = block.memory(p, frames)
         x = m if number == 1 else x + m
         if number % every == 0:
             attention = encoder.backbone.attentions[number // every - 1].attention
-            x = x + attention(x, x, x, None)
-    return x
+            h = normed(x)
+            x = x + attention(h, h, h, None)
+    return normed(x)
 
 
-def test_layers_follow_each_other_as_in_the_paper():
-    encoder = make(layer_norm=False, num_blocks=5)
+@pytest.mark.parametrize("norm", [False, True])
+def test_layers_follow_each_other_as_in_the_paper(norm):
+    encoder = make(layer_norm=norm, num_blocks=5)
     x, lengths = batch(11)
     assert len(encoder.backbone.attentions) == 2
-    close(encoder(x, lengths)[0], by_hand(encoder, x))
+    close(encoder(x, lengths)[0], by_hand(encoder, x, norm))
 
 
 def test_the_first_layer_takes_the_features_as_they_are():

@@ -124,3 +124,7 @@ def test_features_of_another_size_name_the_options():
 def test_options_that_make_no_sense_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         StackedDeltas(**options)
+
+
+def test_there_is_nothing_in_a_checkpoint():
+    assert StackedDeltas().state_dict() == {}

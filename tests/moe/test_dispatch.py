@@ -24,7 +24,8 @@ def decide(rows: int, num_experts: int, k: int) -> tuple[torch.Tensor, torch.Ten
 
 
 @pytest.mark.parametrize(
-    "chosen", [[0, 1], [1, 0, 1], [2, 2, 2], [0], [3, 1, 0, 2, 1], [0, 0, 1, 3]]
+    "chosen",
+    [[0, 1], [1, 0, 1], [2, 2, 2], [0], [3, 1, 0, 2, 1], [0, 0, 1, 3], [0, 2, 1]],
 )
 def test_dispatch_equals_the_reference_loop(chosen):
     experts = make_experts(4)
@@ -175,3 +176,44 @@ def test_only_bfloat16_on_a_gpu_is_grouped():
     experts = make_experts(2, 8, 8)
     assert not can_group(torch.zeros(2, 8), experts)
     assert not can_group(torch.zeros(2, 8).bfloat16(), experts.bfloat16())
+
+
+class Rows:
+    """Looks like rows on a GPU, where there may be none."""
+
+    is_cuda, device = True, torch.device("cpu")
+
+    def __init__(self, *shape: int, dtype: torch.dtype = torch.bfloat16):
+        self.shape, self.dtype = shape, dtype
+
+    def dim(self) -> int:
+        return len(self.shape)
+
+    def size(self, axis: int) -> int:
+        return self.shape[axis]
+
+
+def test_what_the_kernels_of_a_gpu_can_take_is_grouped():
+    experts = make_experts(2, 16, 24)
+    assert can_group(Rows(3, 16), experts)
+    assert not can_group(Rows(3, 5, 16), experts)
+    assert not can_group(Rows(3, 16, dtype=torch.float32), experts)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert can_group(Rows(3, 16, dtype=torch.float32), experts)
+    assert not can_group(Rows(3, 16), [experts[0], nn.Linear(16, 16)])
+
+
+@pytest.mark.parametrize("widths", [(12, 24, 16), (16, 12, 16), (16, 24, 12)])
+def test_rows_that_are_not_aligned_are_not_grouped(widths):
+    size, hidden, output = widths
+    expert = FeedForward(size, hidden, output_size=output)
+    assert not can_group(Rows(3, size), [expert])
+
+
+def test_a_mixture_of_one_expert_takes_a_batch_of_padding():
+    (expert,) = experts = make_experts(1)
+    nobody = torch.zeros(0, 1, dtype=torch.long)
+    assignment = Assignment.of(nobody, 1, torch.zeros(0, 1).double())
+    x = torch.randn(4, 6).double()
+    out = dispatch(x, assignment, experts, torch.zeros(0, dtype=torch.long))
+    assert out.shape == expert(x).shape and not out.any()

@@ -304,3 +304,14 @@ def test_losses_come_back_by_layer_and_in_training_only():
     assert set(routing.losses["encoder.3"]) == {"balance"}
     block.eval()(torch.randn(1, 4, 6).double(), routing)
     assert routing.losses["encoder.3"] == {}
+
+
+def test_padding_is_known_at_every_width_of_a_batch():
+    block, routing = make("topk", num_experts=4), route([0, 1], [9, 7])
+    x = torch.randn(2, 9, 6).double()  # more frames than features
+    out = block(x, routing)
+    assert not out[1, 7:].any() and routing.loads["encoder.3"].sum() == 16
+    wider = torch.cat((x, torch.ones(2, 2, 6).double()), dim=1)
+    again = block(wider, routing)  # the same routing, as of another layer
+    torch.testing.assert_close(again[:, :9], out)
+    assert not again[:, 9:].any() and routing.loads["encoder.3"].sum() == 16

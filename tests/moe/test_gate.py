@@ -11,6 +11,7 @@ from espnet_smoe.moe import (
     Routing,
     SharedEmbeddingGate,
     TopKGate,
+    build_feed_forward,
     build_gate,
     build_labels,
     build_router,
@@ -174,3 +175,62 @@ def test_the_router_stays_in_float32_under_autocast():
 def test_a_wrong_option_names_its_place_and_the_nearest_known(moe, message):
     with pytest.raises(ValueError, match=message):
         MoEOptions.parse(moe, "encoder_conf.moe", LABELS)
+
+
+def test_jitter_is_as_large_upwards_as_downwards():
+    options = MoEOptions("topk", num_experts=4, jitter=0.4)
+    gate = TopKGate(options, size=4)
+    gate.router.weight.data = torch.eye(4)
+    torch.manual_seed(0)
+    factors = gate.logits(torch.full((2000, 4), 3.0), Routing(torch.tensor([2000]))) / 3
+    assert 0.6 <= factors.min() < 0.61 and 1.39 < factors.max() <= 1.4
+    assert factors.mean().item() == pytest.approx(1.0, abs=0.01)
+    assert (factors.std(1) > 0).all()  # each number of a frame has a factor of its own
+
+
+def test_a_label_embedding_adds_nothing_at_first():
+    gate, x = learned(label_embedding=True), torch.randn(5, 6).double()
+    torch.testing.assert_close(
+        gate.logits(x, routed([0, 1], [2, 3])), x @ gate.router.weight.T
+    )
+
+
+@pytest.mark.parametrize(
+    "moe",
+    [
+        {"gate": "topk", "num_experts": 2, "top_k": 2},
+        {"gate": "topk", "num_experts": 1},
+        {"gate": "label_topk", "num_experts": 4, "top_k": 2},
+        {"gate": "label_topk", "num_experts": 2},
+    ],
+)
+def test_all_experts_that_there_are_may_be_chosen(moe):
+    options = MoEOptions.parse(moe, "encoder_conf.moe", LABELS)
+    assert (options.num_experts, options.top_k) == (
+        moe["num_experts"],
+        moe.get("top_k", 1),
+    )
+
+
+@pytest.mark.parametrize(
+    "moe, message",
+    [
+        ({"gate": "topk", "num_experts": 2, "label_embedding": True}, "needs labels"),
+        ({"gate": "label_topk", "num_experts": 4}, "a multiple of the 0 labels"),
+    ],
+)
+def test_a_gate_that_reads_labels_is_refused_without_any(moe, message):
+    with pytest.raises(ValueError, match=message):
+        MoEOptions.parse(moe, "encoder_conf.moe", ())
+
+
+def test_no_router_is_made_for_an_embedding_that_is_not_there():
+    options = MoEOptions("shared_embedding", num_experts=3, shared_router=True)
+    for make in (
+        lambda: build_router(options, 6),
+        lambda: SharedEmbeddingGate(options, size=6),
+        lambda: build_feed_forward(options, 6, 8, 0.0, "0"),
+    ):
+        with pytest.raises(ValueError, match="with an embedding network"):
+            make()
+    assert build_router(options, 6, 2).in_features == 8

@@ -36,3 +36,8 @@ def test_a_label_given_twice_is_refused():
 
 def test_labels_add_nothing_to_a_checkpoint():
     assert Labels(["<wb>"]).bind(TOKENS).state_dict() == {}
+
+
+def test_no_label_at_all_is_refused():
+    with pytest.raises(ValueError, match="different tokens, got"):
+        Labels([])

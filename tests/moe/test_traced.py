@@ -110,3 +110,15 @@ def test_a_graph_stops_at_a_token_that_is_no_label(kind):
     program = torch.export.export(mixture, given).module()
     with pytest.raises(RuntimeError, match="not a label of this mixture: <wb>, <nb>"):
         program(x, lengths, torch.tensor([1, 0, 1]), e)
+
+
+def test_an_embedding_made_before_a_graph_finds_its_frames():
+    torch._dynamo.reset()
+    block = Mixture("shared_embedding").block
+    x, lengths, _, e = example([7, 5, 2])
+    frames = torch.arange(7) < lengths[:, None]
+    with torch.no_grad():
+        expected = block(x, Routing(lengths, embedding=e[frames]))
+        compiled = torch.compile(block, backend="aot_eager", fullgraph=True)
+        y = compiled(x, Routing(lengths, embedding=e[frames]))
+    torch.testing.assert_close(y, expected)

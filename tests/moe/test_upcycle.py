@@ -68,3 +68,27 @@ def test_a_block_that_is_a_mixture_already_is_kept():
 def test_what_does_not_fit_is_refused_by_name_and_shape(source, target, message):
     with pytest.raises(ValueError, match=message):
         upcycle(source.state_dict(), target.state_dict())
+
+
+@pytest.mark.parametrize("extra", [9, 10, 11, 12])
+def test_ten_faults_are_listed_and_the_others_counted(extra):
+    dense = model(None).state_dict()
+    dense |= {f"other.{n:02}": torch.zeros(1) for n in range(extra)}
+    with pytest.raises(ValueError, match="does not fit") as refused:
+        upcycle(dense, model(LABEL).state_dict())
+    said = str(refused.value)
+    assert said.count("has no place") == min(extra, 10)
+    assert ("more" in said.split("make sizes")[0]) == (extra > 10)
+    assert extra <= 10 or f"and {extra - 10} more" in said
+
+
+def test_what_became_of_a_checkpoint_is_told():
+    dense = model(None).state_dict()
+    told = upcycle(dense, model(LEARNED).state_dict()).describe()
+    assert told.splitlines() == [
+        "feed_forward -> experts 0, 1, 2",
+        "as they are: 2 tensors",
+        "left to their initialisation: feed_forward.gate.router.weight",
+    ]
+    told = upcycle(dense, model(LABEL).state_dict()).describe()
+    assert told.endswith("as they are: 2 tensors")

@@ -1,19 +1,21 @@
 # `make demo` and `make test` are all that a fresh clone needs.
 # PYTHON=/path/to/python3.13 chooses the interpreter of .venv;
-# ARGS="..." goes to the demo's run.sh or to pytest; make demo ARGS=--help lists its own.
+# ARGS="..." goes to the demo's run.sh, to pytest or to tests/mutants.py;
+# make demo ARGS=--help and make mutants ARGS=--help list their own.
 
 BIN := $(CURDIR)/.venv/bin
 ARGS ?=
 
-.PHONY: help demo test venv lint format clean
+.PHONY: help demo test mutants venv lint format clean
 
 help:
-	@echo "make demo    train, decode and score a small Korean-English model"
-	@echo "make test    lint, format check and every test"
-	@echo "make venv    .venv with the package and its extras"
-	@echo "make lint    ruff check and ruff format --check"
-	@echo "make format  rewrite the code as ruff wants it"
-	@echo "make clean   remove .venv and caches, keep the recipes' results"
+	@echo "make demo     train, decode and score a small Korean-English model"
+	@echo "make test     lint, format check and every test"
+	@echo "make mutants   change the code on purpose: do the tests notice?"
+	@echo "make venv     .venv with the package and its extras"
+	@echo "make lint     ruff check and ruff format --check"
+	@echo "make format   rewrite the code as ruff wants it"
+	@echo "make clean    remove .venv and caches, keep the recipes' results"
 
 # Options are looked at before minutes are spent on an environment.
 RUN := egs2/mini_koen/smoe1/run.sh
@@ -32,6 +34,11 @@ endif
 test: lint
 	@PATH="$(BIN):$$PATH" python -W "ignore:builtin type:DeprecationWarning" \
 	-m pytest $(ARGS)
+
+# Which files, how many and which of them: make mutants ARGS="--count 40 --seed 2".
+mutants: venv
+	@PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 python -W ignore::DeprecationWarning \
+	tests/mutants.py $(ARGS)
 
 venv:
 	@.ci/venv

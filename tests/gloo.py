@@ -2,6 +2,7 @@
 
 import multiprocessing
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ PATIENCE = 60  # seconds until a process that waits for the other one is given u
 def _work(rank: int, folder: Path, work: Callable[[int], Any]) -> None:
     torch.set_num_threads(1)  # threads do not outlive a fork
     meeting = distributed.FileStore(str(folder / "meeting"), 2)
-    distributed.init_process_group("gloo", store=meeting, rank=rank, world_size=2)
+    distributed.init_process_group(
+        "gloo",
+        store=meeting,
+        rank=rank,
+        world_size=2,
+        timeout=timedelta(seconds=PATIENCE),
+    )
     torch.save(work(rank), folder / f"{rank}.pt")
     distributed.destroy_process_group()
 

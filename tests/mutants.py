@@ -14,6 +14,7 @@ mutant, which is why this is no call of an existing tool: theirs import both ane
 
 import argparse
 import ast
+import contextlib
 import copy
 import importlib.abc
 import importlib.util
@@ -22,6 +23,7 @@ import random
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -66,6 +68,7 @@ class Mutant:
         line: Of the source.
         text: The source line, without indentation.
         what: What is done to it.
+        nth: Among those of its file that read the same.
     """
 
     path: str
@@ -74,11 +77,13 @@ class Mutant:
     line: int
     text: str
     what: str
+    nth: int
 
     @property
     def key(self) -> str:
         """As in the list of equivalent mutants."""
-        return f"{self.path} | {self.text} | {self.what}"
+        number = f" | number {self.nth}" if self.nth > 1 else ""
+        return f"{self.path} | {self.text} | {self.what}{number}"
 
 
 def changes(node: ast.AST) -> Iterator[tuple[str, ast.AST | None]]:
@@ -134,6 +139,8 @@ def may_change(tree: ast.Module) -> set[int]:
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
             if name in ("warning", "warn", "info", "print", "Field", "TypeVar"):
                 parts = [node]
+            # which way to recompute a layer changes no number
+            parts += [k.value for k in node.keywords if k.arg == "use_reentrant"]
         for part in parts:
             if part is not None:
                 spared |= {id(inner) for inner in ast.walk(part)}
@@ -141,23 +148,20 @@ def may_change(tree: ast.Module) -> set[int]:
 
 
 def mutants_of(path: Path) -> list[Mutant]:
-    """Every mutant of a file."""
+    """Every mutant of a file, from its beginning to its end."""
     source = path.read_text(encoding="utf-8")
     tree, lines = ast.parse(source), source.splitlines()
     allowed = may_change(tree)
-    return [
-        Mutant(
-            str(path.relative_to(ROOT)),
-            index,
-            number,
-            node.lineno,
-            lines[node.lineno - 1].strip(),
-            what,
-        )
-        for index, node in enumerate(ast.walk(tree))
-        if id(node) in allowed
-        for number, (what, _) in enumerate(changes(node))
-    ]
+    nodes = [(i, node) for i, node in enumerate(ast.walk(tree)) if id(node) in allowed]
+    found, alike = [], Counter()
+    placed = [(i, node) for i, node in nodes if hasattr(node, "lineno")]
+    for index, node in sorted(placed, key=lambda n: (n[1].lineno, n[1].col_offset)):
+        for number, (what, _) in enumerate(changes(node)):
+            text = lines[node.lineno - 1].strip()
+            alike[text, what] += 1
+            at = str(path.relative_to(ROOT)), index, number, node.lineno
+            found.append(Mutant(*at, text, what, alike[text, what]))
+    return found
 
 
 def mutated(mutant: Mutant) -> ast.Module:
@@ -231,6 +235,8 @@ def run(tests: list[str], mutant: Mutant | None) -> bool:
             status = 1
         os._exit(status)
     _, status = os.waitpid(child, 0)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)  # what its tests have begun
     return status == 0
 
 
@@ -297,18 +303,20 @@ def main() -> int:
             if not passed:
                 print(f"the tests of {room} fail without a mutant; mend them first")
                 return 1
-        print(
-            f"{len(mutants)} mutants; the tests take {time.monotonic() - begun:.0f} s"
-        )
+        seconds = time.monotonic() - begun
+        print(f"{len(mutants)} mutants; the tests take {seconds:.0f} s", flush=True)
         survived = []
         tries = pool.map(lambda m: run(tests_of(m.path), m), mutants)
         for number, (mutant, passed) in enumerate(zip(mutants, tries), 1):
             if passed:
                 survived.append(mutant)
-                print(f"survived: {mutant.path}:{mutant.line}: {mutant.key}")
+                print(
+                    f"survived: {mutant.path}:{mutant.line}: {mutant.key}", flush=True
+                )
             if number % 20 == 0:
                 seconds = time.monotonic() - begun
-                print(f"{number} tried, {len(survived)} survived, {seconds:.0f} s")
+                said = f"{number} tried, {len(survived)} survived, {seconds:.0f} s"
+                print(said, flush=True)
     noticed = 100 * (1 - len(survived) / max(1, len(mutants)))
     print(f"{len(mutants) - len(survived)} of {len(mutants)} noticed: {noticed:.1f} %")
     return 0 if noticed >= args.at_least else 1

@@ -1,6 +1,7 @@
 """Model `speech_moe`: its loss is the paper's sum, and a bad utterance is named."""
 
 import logging
+import math
 
 import pytest
 import torch
@@ -168,3 +169,31 @@ def test_a_decoder_is_refused():
 def test_an_embedding_network_that_nothing_trains_is_named(caplog):
     make(weight=0.0)
     assert "embedding_ctc_weight: with 0 nothing trains the embedding" in caplog.text
+
+
+@pytest.mark.parametrize("detach", [True, False])
+@pytest.mark.parametrize("weight", [0.0, 0.3])
+@pytest.mark.parametrize("network", [True, False])
+def test_an_embedding_network_has_a_loss_where_it_has_a_weight(
+    network, weight, detach, caplog
+):
+    dense = {} if network else {"moe": None, "embedding": None}
+    model = make(weight=weight, detach_embedding=detach, **dense)
+    has_it = network and weight > 0
+    assert (model.embedding_ctc is not None) == has_it
+    assert ("loss_embedding_ctc" in model(**batch())[1]) == has_it
+    useless = network and detach and not weight
+    assert ("with 0 nothing trains" in caplog.text) == useless
+
+
+def test_the_unit_error_rate_is_edits_over_units_of_the_reference():
+    model = make().eval()
+    # <blank> and repeats of ni3 hao3; of ma5; and an utterance without a text
+    model.ctc.argmax = lambda _: torch.tensor(
+        [[2, 2, 0, 3], [4, 0, 4, 4], [2, 2, 2, 2]]
+    )
+    text = torch.tensor([[2, 3, 3], [4, -1, -1], [-1, -1, -1]])
+    lengths = torch.tensor([4, 4, 4])
+    # hao3 left out, ma5 put in: two edits of four units
+    assert model._unit_error_rate(None, lengths, text) == pytest.approx(2 / 4)
+    assert math.isnan(model._unit_error_rate(None, lengths, text[2:]))

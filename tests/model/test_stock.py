@@ -106,7 +106,13 @@ def test_a_failed_step_leaves_nothing_for_the_next():
     first = model(**batch("asr"))[0]
     with pytest.raises(AssertionError):
         model(**batch("asr") | {"text_lengths": torch.tensor([3])})
+    given = []
+    hook = model.encoder.register_forward_pre_hook(
+        lambda m, args, kwargs: given.append(kwargs.get("routing")), with_kwargs=True
+    )
     model.eval().encode(batch("asr")["speech"], batch("asr")["speech_lengths"])
+    assert given == [None]  # it is not taken for a part of the failed step
+    hook.remove()
     torch.testing.assert_close(model.train()(**batch("asr"))[0], first)
 
 
@@ -183,3 +189,33 @@ def test_several_passes_through_a_part_count_as_one():
         torch.testing.assert_close(joined.losses[name], losses)
         torch.testing.assert_close(joined.loads[name], whole.loads[name])
         assert len(joined.logits[name]) == 21
+
+
+@pytest.mark.parametrize("task", QUIET_MODEL)
+def test_a_model_that_is_as_it_should_be_is_built_in_silence(task, caplog):
+    make(task, topk(**WEIGHTS))
+    assert not [r for r in caplog.records if "no effect" in r.getMessage()]
+
+
+def test_a_model_is_given_its_hooks_once():
+    model = make("asr", topk(**WEIGHTS))
+    before = [len(m._forward_pre_hooks) for m in model.modules()]
+    assert route_stock_model(model) is model
+    assert [len(m._forward_pre_hooks) for m in model.modules()] == before
+
+
+def test_our_own_models_add_their_losses_themselves():
+    model = make(
+        "asr",
+        topk(**WEIGHTS),
+        model="smoe",
+        model_conf={"ctc_weight": 0.0},
+        token_list=[
+            *TOKENS[:-1],
+            "<ko>",
+            "<en>",
+            "<beginning_of_sentence>",
+            TOKENS[-1],
+        ],
+    )
+    assert not model._forward_hooks and not model._forward_pre_hooks

@@ -242,3 +242,45 @@ def test_an_encoder_that_cannot_work_in_chunks_is_refused():
 def test_backwards_leaves_padding_where_it_is():
     text = torch.tensor([[1, 2, 3], [4, -1, -1]])
     assert backwards(text, torch.tensor([3, 1])).tolist() == [[3, 2, 1], [4, -1, -1]]
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_bfloat16_is_for_training_where_the_cpu_has_it(has_it, monkeypatch):
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: has_it)
+    for wanted in (True, False):
+        model, seen = make(model_conf={"bf16_on_cpu": wanted}), []
+        model.encoder.encoders[0].self_attn.linear_q.register_forward_hook(
+            lambda m, args, out: seen.append(out.dtype)
+        )
+        model.train()(**batch())
+        model.eval()(**batch())
+        low = wanted and has_it
+        assert seen == [torch.bfloat16 if low else torch.float32, torch.float32]
+
+
+@pytest.mark.parametrize("cer, wer", [(True, False), (False, True), (False, False)])
+def test_only_the_error_rates_asked_for_are_told(cer, wer):
+    model = make(model_conf={"report_cer": cer, "report_wer": wer}).eval()
+    assert model.error_calculator is None  # ESPnet's own, for another package
+    stats = model(**batch())[1]
+    assert ("cer_ctc" in stats, "wer_ctc" in stats) == (cer, wer)
+
+
+@pytest.mark.parametrize(
+    "right, weight, said", [(1, 0.3, False), (1, 0.0, True), (0, 0.0, False)]
+)
+def test_a_second_decoder_that_nothing_trains_is_named(right, weight, said, caplog):
+    make(model_conf={"reverse_weight": weight}, decoder_conf={"r_num_blocks": right})
+    assert ("with 0 nothing trains the decoder from right" in caplog.text) == said
+
+
+@pytest.mark.parametrize("size, left", [(4, 1), (4, 0), (0, -1), (None, None)])
+def test_decoding_in_chunks_is_the_encoders(size, left):
+    model, given = make().eval(), batch()
+    speech = given["speech"], given["speech_lengths"]
+    chosen = {"chunk_size": size, "left_chunks": left}
+    feats = model._extract_feats(*speech)
+    expected, lengths, _ = model.encoder(*feats, **chosen)
+    encoded, n = model.encode(*speech, size, left)
+    torch.testing.assert_close(encoded, expected)
+    assert n.tolist() == lengths.tolist()

@@ -11,7 +11,7 @@ ARGS ?=
 help:
 	@echo "make demo     train, decode and score a small Korean-English model"
 	@echo "make test     lint, format check and every test"
-	@echo "make mutants   change the code on purpose: do the tests notice?"
+	@echo "make mutants  change the code on purpose: do the tests notice?"
 	@echo "make venv     .venv with the package and its extras"
 	@echo "make lint     ruff check and ruff format --check"
 	@echo "make format   rewrite the code as ruff wants it"

@@ -255,6 +255,10 @@ def chosen(args: argparse.Namespace) -> list[Mutant]:
     ]
     every = [mutant for path in paths for mutant in mutants_of(path)]
     equivalent = known_equivalents()
+    tried = {mutant.path for mutant in every}
+    for key in sorted(equivalent - {mutant.key for mutant in every}):
+        if key.split(" | ")[0] in tried:
+            print(f"{EQUIVALENT.name}: there is no such mutant any more: {key}")
     every = [mutant for mutant in every if mutant.key not in equivalent]
     if not args.count or args.count >= len(every):
         return every

@@ -22,7 +22,7 @@ class RoutedASRModel(ESPnetASRModel):
     """
 
     serves: Collection[str] = ()
-    bf16_on_cpu = False
+    bf16_on_cpu: bool
 
     def __init__(self, **parts: Any):
         super().__init__(**parts)

@@ -19,7 +19,7 @@ SIZES = {"attention_heads": 2, "linear_units": 32, "num_blocks": 3}
 
 def make(**options) -> SMoETransformerDecoder:
     torch.manual_seed(0)
-    return SMoETransformerDecoder(VOCABULARY, D, **SIZES, **options).eval()
+    return SMoETransformerDecoder(VOCABULARY, D, **SIZES | options).eval()
 
 
 def given(*lengths: int, tokens: int = 5) -> tuple[torch.Tensor, ...]:
@@ -48,6 +48,7 @@ def scaled(decoder: SMoETransformerDecoder) -> SMoETransformerDecoder:
         {"concat_after": True},
         {"qk_norm": True},
         {"pos_enc_class": ScaledPositionalEncoding},
+        {"num_blocks": 1},
     ],
 )
 @pytest.mark.parametrize("begin", [1, 2])
@@ -142,9 +143,10 @@ def test_espnets_sos_stands_for_the_prompt():
     assert not torch.allclose(decoder.batch_score(begun, fresh, memory)[0], expected)
 
 
-def test_rows_of_several_prompts_see_their_own_utterance():
+@pytest.mark.parametrize("layers", [1, 3])
+def test_rows_of_several_prompts_see_their_own_utterance(layers):
     """Rows stand as (prompts, utterances, hypotheses of each)."""
-    decoder, prompts, hypotheses = make(), 2, 3
+    decoder, prompts, hypotheses = make(num_blocks=layers), 2, 3
     memory, lengths, _, _ = given(7, 5)
     torch.manual_seed(2)
     ys = torch.randint(1, 11, (prompts * 2 * hypotheses, 4))
@@ -159,8 +161,9 @@ def test_rows_of_several_prompts_see_their_own_utterance():
     assert (cache.utterances, cache.length, cache.prompts) == (2, 4, prompts)
 
 
-def test_the_best_hypotheses_of_each_utterance_are_its_own():
-    decoder = make()
+@pytest.mark.parametrize("layers", [1, 3])
+def test_the_best_hypotheses_of_each_utterance_are_its_own(layers):
+    decoder = make(num_blocks=layers)
     memory, lengths, _, _ = given(7, 6, 5)
     torch.manual_seed(2)
     ys = torch.randint(1, 11, (3 * 2, 4))  # two hypotheses an utterance
@@ -172,8 +175,9 @@ def test_the_best_hypotheses_of_each_utterance_are_its_own():
         assert torch.equal(new_k, k[rows]) and torch.equal(new_v, v[rows])
 
 
-def test_some_rows_of_a_cache_are_taken_out_of_it():
-    decoder = make()
+@pytest.mark.parametrize("layers", [1, 3])
+def test_some_rows_of_a_cache_are_taken_out_of_it(layers):
+    decoder = make(num_blocks=layers)
     memory, lengths, ys, _ = given(6, 6, 6, 6)
     _, state = decoder.batch_score(ys, decoder.batch_init_state(memory), memory)
     for rows in ([0, 1], [3, 1], [1, 0, 2, 3]):
@@ -182,8 +186,9 @@ def test_some_rows_of_a_cache_are_taken_out_of_it():
             assert torch.equal(new_k, k[rows]) and torch.equal(new_v, v[rows])
 
 
-def test_utterances_that_are_done_are_forgotten():
-    decoder = make()
+@pytest.mark.parametrize("layers", [1, 3])
+def test_utterances_that_are_done_are_forgotten(layers):
+    decoder = make(num_blocks=layers)
     memory, lengths, _, _ = given(7, 6, 4)
     cache = decoder.batch_init_state(memory, lengths)
     kept = cache.keep_utterances(torch.tensor([2, 0]))

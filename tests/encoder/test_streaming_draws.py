@@ -81,9 +81,10 @@ def test_a_stream_begins_alone_with_chunks_of_16_and_forgets_nothing():
     assert (cache.chunk_size, cache.left_chunks) == (16, -1)
 
 
+@pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("kind", ["rel_pos", "rope"])
-def test_a_stream_of_bounded_memory_prepares_its_positions_once(kind):
-    encoder = make(pos_enc_layer_type=kind)
+def test_a_stream_of_bounded_memory_prepares_its_positions_once(kind, layers):
+    encoder = make(pos_enc_layer_type=kind, num_blocks=layers)
     x, _ = batch(16)
     first = cache = encoder.new_cache(1, 4, 2)
     for _ in range(4):

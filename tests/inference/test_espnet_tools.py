@@ -8,7 +8,7 @@ from torch import nn
 from espnet_smoe.inference.speech_to_text import SpeechToText
 from espnet_smoe.moe.router import Router
 from tests.inference.tiny_u2pp import TOKENS, tiny_u2pp_config
-from tests.tiny import noise, save_experiment, tiny_config
+from tests.tiny import noise, save_experiment, talk, tiny_config
 
 SIZES = {"attention_heads": 2, "linear_units": 24, "num_blocks": 2}
 MOE = {"gate": "topk", "num_experts": 4, "top_k": 2}
@@ -39,7 +39,7 @@ def load(files: tuple, **options) -> Speech2Text:
 @pytest.mark.parametrize("bandwidth", ["wb", "nb"])
 def test_it_decodes_s_moe_by_its_own_prompt_label_and_tokenizer(tmp_path, bandwidth):
     files = save_experiment(tmp_path / "exp", tiny_config(tmp_path))
-    wave = noise(1.5)
+    wave = talk(1.5)
     if bandwidth == "nb":  # nothing above 4 kHz
         spectrum = torch.fft.rfft(torch.from_numpy(wave))
         spectrum[len(spectrum) * 3 // 8 :] = 0

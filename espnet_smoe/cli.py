@@ -1,4 +1,4 @@
-"""`espnet-smoe`: a thin door to the commands, each in a module of its own."""
+"""`espnet-smoe`: the list of commands, each of which is in a module of its own."""
 
 import importlib
 import os

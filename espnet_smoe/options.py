@@ -28,6 +28,7 @@ __all__ = [
 
 T = TypeVar("T")
 MANY = 5  # unknown keys that an error names
+MOST_KNOWN = 60  # known ones; a task of ESPnet has two hundred
 
 # arguments that the task fills in, not the user; section -> names
 GIVEN = {
@@ -61,7 +62,8 @@ def reject_unknown(given: Iterable[str], known: Iterable[str], where: str) -> No
         where: Their place, such as ``encoder_conf``.
 
     Raises:
-        ValueError: Names each unknown key, the nearest known one and all known.
+        ValueError: Names each unknown key, the nearest known one and, unless they are
+            very many, all known.
     """
     known = list(known)
     unknown = [key for key in given if key not in known]
@@ -71,8 +73,10 @@ def reject_unknown(given: Iterable[str], known: Iterable[str], where: str) -> No
             for k in unknown[:MANY]
         ]
         told += [f"{len(unknown) - MANY} more"] if len(unknown) > MANY else []
-        what = "; ".join(told)
-        raise ValueError(f"{where}: {what} (known keys: {', '.join(sorted(known))})")
+        names = f"known keys: {', '.join(sorted(known))}"
+        if len(known) > MOST_KNOWN:
+            names = f"{len(known)} keys are known"
+        raise ValueError(f"{where}: {'; '.join(told)} ({names})")
 
 
 def section(value: Any, where: str) -> Mapping[str, Any]:

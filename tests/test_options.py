@@ -25,6 +25,14 @@ def test_an_unknown_option_names_section_nearest_and_known():
     )
 
 
+def test_of_very_many_known_options_the_nearest_is_enough():
+    known = [f"option_{i}" for i in range(200)]
+    with pytest.raises(ValueError) as error:
+        reject_unknown(["option_7x"], known, "configuration")
+    assert "did you mean 'option_7'?" in str(error.value)
+    assert len(str(error.value)) < 100
+
+
 def test_what_the_task_fills_in_is_not_offered():
     assert "input_size" in GIVEN["encoder_conf"]
     with pytest.raises(ValueError, match=r"known keys: num_blocks\)"):

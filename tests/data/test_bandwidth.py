@@ -7,7 +7,11 @@ import pytest
 import soundfile
 import soxr
 
-from espnet_smoe.data.bandwidth import bandwidth_at_16khz, detect_bandwidth
+from espnet_smoe.data.bandwidth import (
+    bandwidth_at_16khz,
+    detect_bandwidth,
+    high_to_low_db,
+)
 from espnet_smoe.data.check import AUTO, Utterance
 from espnet_smoe.data.codec import BANDWIDTH_OF, CONDITIONS
 from espnet_smoe.data.corpora.measure import measure
@@ -123,3 +127,14 @@ def test_an_hour_takes_hardly_more_memory_than_itself():
     finally:
         tracemalloc.stop()
     assert peak < 64 * 2**20
+
+
+@pytest.mark.parametrize("ratio, label", [(-46.8, "wb"), (-47.2, "nb"), (-30, "wb")])
+def test_47_db_less_above_4_3_khz_than_below_3_4_is_narrowband(ratio, label):
+    seconds = np.arange(16000) / 16000
+    # a bin each 31.25 Hz: 100 of them from 0.3 to 3.4 kHz, 87 from 4.3 to 7
+    level = 10 ** (ratio / 20) * (87 / 100) ** 0.5
+    low, high = (np.sin(2 * np.pi * hertz * seconds) for hertz in (1000, 5500))
+    wave = 0.5 * (low + level * high)
+    assert high_to_low_db(wave) == pytest.approx(ratio, abs=0.1)
+    assert bandwidth_at_16khz(wave, 16000) == label

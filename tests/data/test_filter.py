@@ -1,0 +1,44 @@
+"""The limits on an utterance: what is exactly as long as they say stays."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from espnet_smoe.data.data_dir import NO_TRANSLATION
+from espnet_smoe.data.filter import Limits, reasons_to_drop
+
+
+def dropped(tables: dict[str, dict], monkeypatch, **limits: float) -> dict[str, str]:
+    """By the paper's limits where no others are given; a token is a letter."""
+    monkeypatch.setattr(
+        "espnet_smoe.data.tokenizer.load_tokenizer",
+        lambda _: SimpleNamespace(encode=list),
+    )
+    names = {utt for table in tables.values() for utt in table}
+    whole = {
+        "utt2num_samples": dict.fromkeys(names, "16000"),
+        "text": dict.fromkeys(names, "a"),
+        "text_st": dict.fromkeys(names, NO_TRANSLATION),
+    }
+    for name, table in tables.items():
+        whole[name] |= table
+    return reasons_to_drop(whole, Limits(**limits), "bpe.json")
+
+
+@pytest.mark.parametrize("name", ["text", "text_st"])
+def test_a_text_of_120_tokens_stays_and_one_of_121_goes(name, monkeypatch):
+    texts = {"a": "x" * 120, "b": "x" * 121}
+    reason = f"{name} longer than 120 tokens"
+    assert dropped({name: texts}, monkeypatch) == {"b": reason}
+    assert dropped({name: texts}, monkeypatch, max_tokens=0) == {}
+    assert set(dropped({name: texts}, monkeypatch, max_tokens=119)) == {"a", "b"}
+
+
+def test_audio_of_30_seconds_stays_and_one_sample_more_goes(monkeypatch):
+    samples = {"a": 480000, "b": 480001, "c": 1600, "d": 1599}
+    assert dropped({"utt2num_samples": samples}, monkeypatch) == {
+        "b": "longer than 30 s",
+        "d": "shorter than 0.1 s",
+    }
+    none = {"max_seconds": 0, "min_seconds": 0}
+    assert dropped({"utt2num_samples": samples}, monkeypatch, **none) == {}

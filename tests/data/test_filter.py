@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from espnet_smoe.data.data_dir import NO_TRANSLATION
-from espnet_smoe.data.filter import Limits, reasons_to_drop
+from espnet_smoe.data.filter import Limits, limits_of, reasons_to_drop
 
 
 def dropped(tables: dict[str, dict], monkeypatch, **limits: float) -> dict[str, str]:
@@ -42,3 +42,14 @@ def test_audio_of_30_seconds_stays_and_one_sample_more_goes(monkeypatch):
     }
     none = {"max_seconds": 0, "min_seconds": 0}
     assert dropped({"utt2num_samples": samples}, monkeypatch, **none) == {}
+
+
+def test_the_longest_may_not_be_shorter_than_the_shortest():
+    def read(shortest: float, longest: float) -> Limits:
+        given = {"min_seconds": shortest, "max_seconds": longest}
+        return limits_of(SimpleNamespace(**given, max_tokens=120, bpemodel=None))
+
+    assert read(0.5, 0) == Limits(0.5, 0)  # no longest
+    assert read(0.5, 0.5) == Limits(0.5, 0.5)
+    with pytest.raises(ValueError, match="--min-seconds 0.5 is longer than --max-sec"):
+        read(0.5, 0.4)

@@ -3,6 +3,7 @@
 import argparse
 import functools
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from espnet_smoe.training_options import (
     refusals_in_one_line,
 )
 from espnet_smoe.yaml_file import read_yaml
+
+SHOWN = 160  # characters of what PyTorch says
 
 
 def training_args(
@@ -56,7 +59,8 @@ def _with_a_cure(load: Callable) -> Callable:
         try:
             load(init_param=init_param, **options)
         except RuntimeError as error:
-            lines = [line.strip() for line in str(error).splitlines()[1:4]]
+            lines = str(error).splitlines()[1:4]  # each may name hundreds of keys
+            lines = [textwrap.shorten(x, SHOWN, placeholder=" ...") for x in lines]
             raise ValueError(
                 f"--init_param {init_param} does not fit the model: {' '.join(lines)} "
                 "Take the tokens and sizes that it was trained with; or leave out what "

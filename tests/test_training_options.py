@@ -242,3 +242,12 @@ def test_weights_of_another_vocabulary_say_how_to_go_on(tmp_path, train, monkeyp
             ignore_init_mismatch=False,
             map_location="cpu",
         )
+    torch.save({f"layer{i}": torch.zeros(1) for i in range(500)}, tmp_path / "a")
+    with pytest.raises(ValueError, match="--ignore_init_mismatch true") as error:
+        abs_task.load_pretrained_model(
+            init_param=str(tmp_path / "a"),
+            model=torch.nn.Linear(2, 5),
+            ignore_init_mismatch=False,
+            map_location="cpu",
+        )
+    assert len(str(error.value)) < 1000 + len(str(tmp_path))

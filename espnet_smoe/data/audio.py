@@ -8,6 +8,7 @@ also hold what Kaldi knows: ``COMMAND |`` and ``ARCHIVE.ark:OFFSET``.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import stat
@@ -278,10 +279,21 @@ def write_wav(path: Path | str, wave: np.ndarray) -> None:
     samples = np.clip(np.round(wave * 32768), -32768, 32767).astype(np.int16)
     partial = path.with_name(path.name + ".part")
     with open(partial, "wb") as file:
-        soundfile.write(file, samples, SAMPLE_RATE, format="WAV")
+        file.write(wav_of(samples))
         file.flush()
         os.fsync(file.fileno())  # else a power cut may leave the name without content
     os.replace(partial, path)
+
+
+def wav_of(samples: np.ndarray) -> memoryview:
+    """A 16 kHz mono 16-bit WAV file; soundfile does not say that a disk is full.
+
+    Args:
+        samples: ``(T,)`` int16, or floats within +-1.
+    """
+    file = io.BytesIO()
+    soundfile.write(file, samples, SAMPLE_RATE, "PCM_16", format="WAV")
+    return file.getbuffer()
 
 
 def is_whole(path: Path | str) -> bool:

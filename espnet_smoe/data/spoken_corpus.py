@@ -17,12 +17,11 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import soundfile as sf
 import soxr
 from tqdm import tqdm
 
 from espnet_smoe.command import quiet_worker
-from espnet_smoe.data.audio import SAMPLE_RATE
+from espnet_smoe.data.audio import SAMPLE_RATE, wav_of
 from espnet_smoe.data.espeak import speak
 
 # Variants of espeak-ng's voices, for any language. Left out: whispers, robots, and
@@ -166,7 +165,7 @@ def write_speech(task: tuple[Path, Speech]) -> None:
     """Render speech into a 16-bit wav file that appears only when whole."""
     path, speech = task
     unfinished = path.with_suffix(".part")
-    sf.write(unfinished, render(speech), SAMPLE_RATE, "PCM_16", format="WAV")
+    unfinished.write_bytes(wav_of(render(speech)))
     os.replace(unfinished, path)
 
 

@@ -1,6 +1,7 @@
 """Audio by reference: files, members of archives, and parts of either."""
 
 import re
+import resource
 import zipfile
 from pathlib import Path
 
@@ -215,3 +216,14 @@ def test_preparing_reads_archives_and_parts_and_knows_them_again(tmp_path, monke
     zipped(path)
     prepare.main(options)
     assert read == [wavs["a"]]
+
+
+def test_a_wav_that_the_disk_does_not_take_is_an_error_of_the_disk(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            audio.write_wav(tmp_path / "a.wav", np.zeros(16000, np.float32))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not (tmp_path / "a.wav").exists()

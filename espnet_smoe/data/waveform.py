@@ -11,8 +11,8 @@ import numpy as np
 LOUDEST = 10.0  # 1 is full scale: 20 dB above it is another scale, not a loud voice
 LOWEST_RATE = 1000  # Hz; less is a number of kHz
 INTEGERS = ("int8", "int16", "int32", "uint8")  # those that audio files hold
-# Peak of 32-bit samples up to which they are 16-bit samples in a wider type.
-NARROW_PEAK = 32768
+# Bits of samples that are kept in 32-bit integers without being shifted to their top.
+NARROW_BITS = (16, 24)
 READ_IT = "read the file with espnet_smoe.inference.audio.read_audio"
 
 
@@ -62,7 +62,7 @@ def as_waveform(
             f"{name}: samples reach {peak:g} where 1 is full scale; divide them by "
             "full scale (16-bit: 32768)"
         )
-    return wave.astype(np.float32, copy=False)
+    return np.require(wave, np.float32, "CW")  # torch takes no other
 
 
 def check_rate(rate: Any, name: str = "the waveform") -> float:
@@ -112,6 +112,9 @@ def _as_array(wave: Any, name: str) -> np.ndarray:
 def _one_channel(wave: np.ndarray, name: str) -> np.ndarray:
     if wave.ndim == 2 and 1 in wave.shape:
         return wave.reshape(-1)
+    if wave.ndim == 0:
+        what = repr(wave[()]) if wave.dtype.kind in "biufc" else type(wave[()]).__name__
+        raise ValueError(f"{name}: got {what}, not samples (samples,)")
     if wave.ndim != 1:
         raise ValueError(
             f"{name}: expected a mono waveform (samples,), got shape {wave.shape}; mix "
@@ -131,10 +134,19 @@ def _scaled(wave: np.ndarray, name: str, whole: bool) -> np.ndarray:
     scaled = wave.astype(np.float64 if bits == 32 else np.float32)
     if kind == "uint8":
         scaled -= 128
-    peak = np.abs(scaled).max(initial=0.0)
-    if whole and bits == 32 and 0 < peak <= NARROW_PEAK:
-        raise ValueError(
-            f"{name}: 32-bit integers that reach {peak:.0f} of {2**31}: 16-bit samples "
-            "in a wider type? Convert them: wave.astype('int16')"
-        )
+    if whole and bits == 32:
+        _check_width(wave, np.abs(scaled).max(initial=0.0), name)
     return (scaled / 2 ** (bits - 1)).astype(np.float32)
+
+
+def _check_width(wave: np.ndarray, peak: float, name: str) -> None:
+    """Refuse 32-bit integers whose full scale is that of a narrower type."""
+    if not (wave & 0xFF).any():  # shifted to the top, or silent
+        return
+    for bits in NARROW_BITS:
+        if peak <= 2 ** (bits - 1):
+            raise ValueError(
+                f"{name}: 32-bit integers that reach {peak:.0f} of {2**31}: {bits}-bit "
+                f"samples in a wider type? Scale them: wave / {2 ** (bits - 1)}; if they "
+                f"are that quiet: wave / {2**31}"
+            )

@@ -154,6 +154,7 @@ class SpeechToText:
         tasks = self.check_tasks(tasks)
         waveforms = as_waveforms(waveforms)
         names = names or [f"waveform {i}" for i in range(len(waveforms))]
+        names = _for_each(names, len(waveforms), "names")
         rates = _for_each(sample_rate, len(waveforms), "sample_rate")
         waves = [to_16khz(w, r, n) for w, r, n in zip(waveforms, rates, names)]
         labels = self._labels(bandwidth, waves, rates, names)

@@ -68,6 +68,8 @@ def test_half_precision_is_taken_and_slight_overs_too():
         ((WAVE * 32768).astype(np.int16).tolist(), "int64 have no known full scale"),
         ((WAVE * 32768).astype(np.uint16), "uint16 have no known full scale"),
         ((WAVE * 32768).astype(np.int32), "16-bit samples in a wider type"),
+        ((WAVE * 2**23).astype(np.int32), "24-bit samples .* wave / 8388608"),
+        (np.float32(0.5), r"got np.float32\(0.5\), not samples"),
         (WAVE.astype(np.complex64), "samples of complex64 are no audio"),
         (WAVE > 0, "samples of bool are no audio"),
         (WAVE.astype(object), "samples of object are no audio"),
@@ -75,13 +77,12 @@ def test_half_precision_is_taken_and_slight_overs_too():
         (np.stack([WAVE, WAVE]), r"got shape \(2, 1600\); mix its channels"),
         (np.stack([WAVE, WAVE], axis=1), r"got shape \(1600, 2\)"),
         (np.zeros((1, 1, 1600)), r"got shape \(1, 1, 1600\)"),
-        (np.float32(0.5), r"got shape \(\)"),
         ([[0.1, 0.2], [0.3]], "no array of samples"),
         ("talk.wav", "got the path 'talk.wav', not samples; read the file"),
         (Path("talk.wav"), "got the path 'talk.wav', not samples"),
         (b"RIFF", "got bytes, not samples; unpack"),
         (None, "got None"),
-        ({"array": WAVE}, "are no audio|got shape"),
+        ({"array": WAVE}, "not samples"),
         ([Fraction(1, 2)], "samples of object"),
         (np.ma.masked_greater(WAVE, 0.4), "masked"),
     ],
@@ -119,3 +120,17 @@ def test_every_entry_scales_integers():
     np.testing.assert_array_equal(Narrowband()(integers), Narrowband()(floats))
     assert detect_bandwidth(integers, 16000) == "wb"
     assert detect_bandwidth(Narrowband()(integers), 16000) == "nb"
+
+
+def test_quiet_samples_at_the_top_of_32_bits_are_no_narrower_type():
+    quiet = (WAVE * 2**7).astype(np.int32) << 8  # from a 24-bit file, as soundfile does
+    assert 0 < np.abs(as_waveform(quiet)).max() < 2**-16
+
+
+def test_views_that_torch_does_not_take_are_copied():
+    views = WAVE[::-1], np.frombuffer(WAVE.tobytes(), np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for view in views:
+            found = torch.from_numpy(as_waveform(view)).numpy()
+            np.testing.assert_array_equal(found, view)

@@ -115,6 +115,7 @@ def test_stock_and_own_decoder_find_the_same(tmp_path):
         ({"sample_rate": 16}, "waveform 0: .*give it in Hz"),
         ({"sample_rate": "16000"}, "waveform 0: .*number of Hz"),
         ({"bandwidth": ["nb", "wb"]}, "2 values of bandwidth for 1"),
+        ({"names": ["a", "b"]}, "2 values of names for 1"),
     ],
 )
 def test_bad_request_is_refused(speech_to_text, arguments, message):

@@ -15,7 +15,7 @@ def heard(wave):
     return activity
 
 
-@pytest.mark.parametrize("pause", [0.4, 0.8, 3.0])
+@pytest.mark.parametrize("pause", [0.3, 0.4, 0.8, 3.0])
 def test_each_sentence_is_a_piece(pause):
     lengths = [1.5, 0.9, 2.6, 1.2, 2.0] * 3
     wave = talks_with_pauses(lengths, pause)
@@ -56,6 +56,15 @@ def test_the_longest_pause_comes_first():
     wave = np.concatenate(parts).astype(np.float32)
     first, second = cut_at_pauses(heard(wave), 5.0)
     assert 4.1 * RATE <= first.end <= second.start <= 4.45 * RATE
+
+
+def test_short_parts_stay_with_their_neighbors():
+    lengths = [0.9, 0.3, 0.3, 2.0, 0.3, 0.3, 0.3, 2.2, 0.3, 1.1] * 3
+    spans = speech_spans(talks_with_pauses(lengths, 0.15))
+    cuts = cut_at_pauses(heard(talks_with_pauses(lengths, 0.15)), 3.0)
+    assert len(spans) >= len(lengths)
+    for one, other in zip(cuts, cuts[1:]):
+        assert other.speech.end - one.speech.start > 3.0 * RATE
 
 
 def test_margins_are_those_of_training():

@@ -85,22 +85,30 @@ class Sound:
         Raises:
             ValueError: The file is damaged or cut off.
         """
-        count = 0
+        count, parts, held, fault = 0, [], 0, ""
         try:
             if start:
                 self._file.seek(start)
-            while size > 0:
-                block = self._file.read(size, dtype="float32", always_2d=True)
-                if not len(block):
-                    break
-                count += len(block)
-                yield block
+            # little at a time: what is being read when a fault is met is lost
+            while size > 0 and len(part := self._read(min(BLOCK, size - held))):
+                parts.append(part)
+                held, count = held + len(part), count + len(part)
+                if held == size:
+                    yield np.concatenate(parts)
+                    parts, held = [], 0
         except soundfile.SoundFileError as error:
-            _cut(self.name, reason_of(error), self.strict)
+            fault = reason_of(error)
+        if parts:
+            yield np.concatenate(parts)
+        if fault:
+            _cut(self.name, fault, self.strict)
             return
         if self.frames and start + count < (1 - MOST_MISSING) * self.frames:
             rest = 1 - (start + count) / self.frames
             _cut(self.name, f"{rest:.0%} is missing", self.strict)
+
+    def _read(self, size: int) -> np.ndarray:
+        return self._file.read(size, dtype="float32", always_2d=True)
 
 
 class _Forward(soundfile.SoundFile):

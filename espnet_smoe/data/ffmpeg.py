@@ -12,8 +12,11 @@ from typing import BinaryIO
 
 from espnet_smoe.data.sniff import Kind
 
-# what it says of a file that ends too early, and still converts
-CUT_OFF = re.compile(r"partial file|prematurely|truncat|end of file", re.IGNORECASE)
+# what it says of a file that ends too early or is damaged, and still converts
+CUT_OFF = re.compile(
+    r"partial file|prematurely|truncat|end of file|decoding error|corrupt input packet",
+    re.IGNORECASE,
+)
 
 
 def convert(
@@ -92,10 +95,20 @@ def _run(
         raise ValueError(f"{name} cannot be read as audio ({found}). {cure}.")
     if CUT_OFF.search(said):
         last = said.strip().splitlines()[-1]
+        if kind is None:  # random bytes resemble some rare format
+            raise ValueError(
+                f"{name} cannot be read as audio ({reason}; FFmpeg: {last}). Convert "
+                "it to WAV or FLAC."
+            )
         if strict:
             raise ValueError(
                 f"{name} is cut off or damaged ({last}). Copy or download it again; to "
                 "keep the rest: ffmpeg -i FILE NEW.wav."
             )
-        logging.warning("%s is cut off (%s); only the rest is heard", name, last)
+        logging.warning(
+            "%s is cut off or damaged (%s); only the rest is heard", name, last
+        )
+    elif said.strip():
+        last = said.strip().splitlines()[-1]
+        logging.warning("%s may be damaged: FFmpeg says '%s'", name, last)
     return wav

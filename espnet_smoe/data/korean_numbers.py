@@ -22,6 +22,7 @@ has no rule stays or goes with its sign, and is a doubt too.
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from espnet_smoe.data.number_forms import (
     Doubts,
@@ -60,7 +61,7 @@ NATIVE_ONES = ("", "한", "두", "세", "네", "다섯", "여섯", "일곱", "�
 NATIVE_TENS = ("", "열", "스물", "서른", "마흔", "쉰", "예순", "일흔", "여든", "아흔")
 MONTHS = {6: "유", 10: "시"}
 
-HOUR = re.compile(r"(?<![0-9.,])(1[0-2]|0?[1-9])\s?시(?!간|즌|리즈|군)")
+HOUR = re.compile(r"(?<![0-9.,])(1[0-2]|0?[1-9])\s?시(?!간|즌|리즈|군|시)")
 MONTH = re.compile(r"(?<![0-9.,])(0?6|10)\s?월")
 COUNTED = re.compile(
     rf"(?<![0-9.,제])(?<!제\s)(?<!분의\s)([1-9][0-9]{{0,2}})\s?({COUNTERS})"
@@ -70,6 +71,7 @@ EITHER = re.compile(rf"(?<![0-9.,제])(?<!제\s)[1-9][0-9]?\s?(?:{BOTH_WAYS})")
 NUMBERS = re.compile(NUMBER)
 BESIDE_LATIN = re.compile(r"[A-Za-z][0-9]+|[0-9]+[A-Za-z]+")
 ROMAN = re.compile(r"(?<=제)([IVX]+)(?=\s?[장절부편권기회차])")
+ROMAN_SIGN = re.compile("[Ⅰ-ⅿ]")  # numbers a chapter, counts nothing: Ⅲ장 is 삼 장
 ENGLISH_ORDINALS = {"1st": "퍼스트", "2nd": "세컨드", "3rd": "서드"}
 QUARTER = re.compile(r"(?<![0-9])([1-4])[/·]4\s?분기")  # 일사분기
 NUMERO = re.compile(r"(?<![A-Za-z])[Nn]o\.\s?(?=[0-9])")
@@ -213,6 +215,9 @@ def spell_numbers(text: str, doubts: Doubts | None = None) -> str:
         ImportError: There are digits and num2words is not installed.
     """
     doubts = [] if doubts is None else doubts
+    text = ROMAN_SIGN.sub(
+        lambda m: f" {_sino(f'{unicodedata.numeric(m[0]):.0f}')} ", text
+    )
     text = read_signs(text, spell=True, doubts=doubts)
     for written, spoken in ENGLISH_ORDINALS.items():
         text = re.sub(rf"(?<![0-9A-Za-z]){written}(?![A-Za-z])", spoken, text)

@@ -6,6 +6,7 @@ written                read                            rule
 ``1,205``              一千二百零五                       a number of up to 8 digits
 ``2024年``              二零二四年                         4 digits before 年: by digits
 ``007 13800138000``    零零七 一三八...                     a leading zero, over 8
+``1,000,000,005``      十亿零五                         up to 12: with commas, round
 ``3.14``               三点一四                          decimals one by one
 ``50% 5‰``             百分之五十 千分之五                   shares
 ``2002-01-28``         二零零二年一月二十八日                 dates
@@ -50,6 +51,7 @@ from espnet_smoe.data.written_units import (
 DIGITS = "零一二三四五六七八九"
 ONE_BY_ONE = str.maketrans("0123456789", DIGITS)
 LONGEST_NUMBER = 8  # digits; longer ones are telephone numbers and codes
+LONGEST_AMOUNT = 12  # digits of what is surely none: with commas, or round
 
 WHOLE = r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+"
 PERCENT = re.compile(rf"((?:{WHOLE})(?:\.[0-9]+)?)\s*([%‰])")
@@ -167,18 +169,23 @@ def _rate(amount: str, unit: str, number: str, over: str) -> str:
 def _read(match: re.Match) -> str:
     whole = match[1].replace(",", "")
     point = f"点{match[2].translate(ONE_BY_ONE)}" if match[2] else ""
-    if len(whole) > LONGEST_NUMBER or (len(whole) > 1 and whole[0] == "0"):
+    amount = "," in match[1] or whole.endswith("0000")  # no telephone number
+    longest = LONGEST_AMOUNT if amount else LONGEST_NUMBER
+    if len(whole) > longest or (len(whole) > 1 and whole[0] == "0"):
         return whole.translate(ONE_BY_ONE) + point
     return _cardinal(int(whole)) + point
 
 
 def _cardinal(number: int) -> str:
-    """The name of 0 to 99,999,999."""
-    high, low = divmod(number, 10000)
-    name = f"{_below_10000(high)}万" if high else ""
-    # A power that is skipped within a number is read 零, once: 一万零五.
-    name += "零" if high and 0 < low < 1000 else ""
-    name += _below_10000(low)
+    """The name of 0 to 999,999,999,999."""
+    name, skipped = "", False
+    for power, unit in ((10**8, "亿"), (10**4, "万"), (1, "")):
+        group = number // power % 10**4
+        if group:
+            # A power that is skipped within a number is read 零, once: 一万零五.
+            name += "零" if name and (skipped or group < 1000) else ""
+            name += _below_10000(group) + unit
+        skipped = not group
     if name.startswith("一十"):  # 12 is 十二, 112 一百一十二
         name = name[1:]
     return name or DIGITS[0]

@@ -32,10 +32,16 @@ HYPHENS = re.compile(
     rf"(?<![0-9A-Za-z.,:/)\-])(\+?)({NUMBER}(?:\s?-\s?{NUMBER})+)(?![\-0-9:/])"
 )
 # Telephone numbers in brackets, with dots or with spaces, as with hyphens.
-AREA = re.compile(r"\((0[0-9]{1,3})\)[\s-]?(?=[0-9]{3,4}[\s-]?[0-9]{4}(?![0-9]))")
+AREA = re.compile(
+    r"(?<![0-9])\(?(0[0-9]{1,3})\)[\s-]?(?=[0-9]{3,4}[\s-]?[0-9]{4}(?![0-9]))"
+)
 SPACED_CODE = re.compile(
     r"(?<![0-9.-])(0[0-9]{1,3}|1[3-9][0-9])([ .-])([0-9]{3,4})\2([0-9]{4})(?![0-9])"
 )
+COUNTRY_CODE = re.compile(
+    r"\+([0-9]{1,3})[ -]([0-9]{1,3})[ .-]([0-9]{3,4})[ .-]([0-9]{4})(?![0-9])"
+)
+RING = re.compile(r"(?<=[0-9])(\s?)[˚º]")  # typed for °
 TIME_RANGE = re.compile(
     r"(?<![0-9:])([0-9]{1,2}:[0-5][0-9])\s?-\s?(?=[0-9]{1,2}:[0-5])"
 )
@@ -86,7 +92,7 @@ ROOT = re.compile(rf"√\s?(?={NUMBER}|[A-Za-z])")
 BESIDE_DIGIT = "-~/:+*=<>^#@&"
 LEFT_OVER = re.compile(
     rf"(?<=[0-9])\s?[{re.escape(BESIDE_DIGIT)}]|[{re.escape(BESIDE_DIGIT)}]\s?(?=[0-9])"
-    r"|(?<=[0-9])[·・‧](?=[0-9])|(?<=[A-Za-z0-9])\s?[+=<>]\s?(?=[A-Za-z0-9])"
+    r"|(?<=[0-9])[·・‧](?=[0-9])|(?<=[0-9])\s?[′″]|(?<=[A-Za-z0-9])\s?[+=<>]\s?(?=[A-Za-z0-9])"
 )
 # Without digits: signs that may stand for a word, but often for none.
 JOINING_WORDS = re.compile(rf"(?<=[{HANGUL_OR_HANZI}])[~-](?=[{HANGUL_OR_HANZI}])")
@@ -147,9 +153,12 @@ def read_forms(text: str, speech: Speech, doubts: Doubts | None = None) -> str:
         The text; its numbers are in digits still.
     """
     doubts = [] if doubts is None else doubts
-    text = plain_numbers(text.translate(SAME_SIGN), speech)
+    text = plain_numbers(RING.sub(r"\1°", text.translate(SAME_SIGN)), speech)
     text = SIGN_AFTER_CURRENCY.sub(r"-\1", text)
     text = BELOW_TWICE.sub(r"\1", BARE_DECIMALS.sub("0.", text))
+    text = COUNTRY_CODE.sub(
+        lambda m: speech.code_plus + speech.code([*m.groups()]), text
+    )
     text = SPACED_CODE.sub(
         lambda m: speech.code([m[1], m[3], m[4]]), AREA.sub(r"\1-", text)
     )

@@ -147,6 +147,6 @@ def _check_width(wave: np.ndarray, peak: float, name: str) -> None:
         if peak <= 2 ** (bits - 1):
             raise ValueError(
                 f"{name}: 32-bit integers that reach {peak:.0f} of {2**31}: {bits}-bit "
-                f"samples in a wider type? Scale them: wave / {2 ** (bits - 1)}; if they "
-                f"are that quiet: wave / {2**31}"
+                f"samples in a wider type? Scale them: wave / {2 ** (bits - 1)}; if "
+                f"they are that quiet: wave / {2**31}"
             )

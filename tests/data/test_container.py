@@ -118,6 +118,30 @@ def test_a_file_cut_in_half_is_named_and_what_is_left_is_heard(
     assert "half.wav is cut off" in caplog.text
 
 
+def test_of_a_block_that_is_cut_off_the_beginning_is_heard(tmp_path):
+    path = tmp_path / "half.flac"
+    data = stored(format="FLAC")
+    path.write_bytes(data[: len(data) // 2])
+    with open_sound(str(path), strict=False) as sound:
+        (block,) = sound.blocks(len(WAVE))
+    assert 0.3 < len(block) / len(WAVE) < 0.5
+    np.testing.assert_array_equal(block[:, 0], WAVE[: len(block)])
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_ffmpeg_cannot_decode_is_said_or_refused(tmp_path, monkeypatch, known):
+    whole, ffmpeg, path = (tmp_path / name for name in ("a.wav", "ffmpeg", "a.webm"))
+    soundfile.write(whole, SAMPLES, RATE)
+    ffmpeg.write_text(f"#!/bin/sh\necho '[opus] Decoding error' >&2\ncat {whole}\n")
+    ffmpeg.chmod(0o755)
+    monkeypatch.setattr("espnet_smoe.data.codec.ffmpeg_path", lambda: str(ffmpeg))
+    # else as random bytes, which resemble some rare format
+    path.write_bytes(b"\x1a\x45\xdf\xa3" + bytes(99) if known else b"\x9f\xe5" * 99)
+    said = "is cut off or damaged" if known else "cannot be read as audio"
+    with pytest.raises(ValueError, match=f"a.webm {said}.*Decoding error"):
+        read_audio(path)
+
+
 @pytest.mark.parametrize("kind", ["webm", "mp3"])
 def test_a_packed_file_cut_in_half_is_named(tmp_path, kind):
     pytest.importorskip("imageio_ffmpeg")

@@ -92,7 +92,8 @@ def test_parts_of_a_long_recording_are_sought_not_read_from_the_start(
     monkeypatch.setattr(soundfile.SoundFile, "read", read)
     path = stored(tmp_path, ".flac", noise(20))
     read_audio(f"{path}#18.0-18.5")
-    assert asked == [(18 * RATE, RATE // 2)]
+    assert asked[0][0] == 18 * RATE
+    assert sum(frames for _, frames in asked) == RATE // 2
 
 
 def test_parts_of_a_zipped_recording_unpack_it_once(tmp_path, monkeypatch):

@@ -33,6 +33,7 @@ class Range:
         most: The largest; None for no bound.
         above: They are above this.
         below: They are below this.
+        infinite: Whether infinity is among them, which means no limit.
 
     Example:
         >>> str(Range(0, below=1)), Range(0, below=1).holds(1.0)
@@ -43,11 +44,13 @@ class Range:
     most: float | None = None
     above: float | None = None
     below: float | None = None
+    infinite: bool = False
 
     def holds(self, value: float) -> bool:
-        """Whether `value` is a finite number in the range."""
+        """Whether `value` is a number in the range."""
         return (
-            math.isfinite(value)
+            not math.isnan(value)
+            and (self.infinite or not math.isinf(value))
             and (self.least is None or value >= self.least)
             and (self.most is None or value <= self.most)
             and (self.above is None or value > self.above)
@@ -93,6 +96,7 @@ Rate = Annotated[float, Range(0, below=1)]  # of dropout: 1 leaves nothing
 Weight = Annotated[float, Range(0)]
 Finite = Annotated[float, Range()]
 Above0 = Annotated[float, Range(above=0)]
+Seconds = Annotated[float, Range(above=0, infinite=True)]
 
 
 def nearest(key: str, known: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import pytest
 import torch
 
-from espnet_smoe.typed import Count, OneOf, Range, Rate, convert
+from espnet_smoe.typed import Above0, Count, OneOf, Range, Rate, Seconds, convert
 
 Share = Annotated[float, Range(0, 1)]
 Name = Annotated[str, OneOf(("topk", "label"))]
@@ -80,3 +80,13 @@ def test_what_code_gives_is_left_to_the_code():
     weight = torch.zeros(1)
     assert convert(weight, torch.nn.Module, "x") is weight
     assert convert(weight, Sequence[int], "x") is weight
+
+
+def test_a_time_may_be_without_limit_but_has_to_be_a_number():
+    assert convert("inf", Seconds, "silence_seconds") == float("inf")
+    assert convert(float("inf"), Seconds, "silence_seconds") == float("inf")
+    for value in (float("nan"), 0, -float("inf")):
+        with pytest.raises(ValueError, match="silence_seconds: .* is not a number"):
+            convert(value, Seconds, "silence_seconds")
+    with pytest.raises(ValueError, match="is not a number above 0"):
+        convert(float("inf"), Above0, "lr")

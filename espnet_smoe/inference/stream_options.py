@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated
 
 from espnet_smoe.options import options_of
-from espnet_smoe.typed import Above0, Count, Range, Share, Weight
+from espnet_smoe.typed import Count, Range, Seconds, Share, Weight
 
 HELP = {
     "chunk_size": "encoder frames computed together",
@@ -36,7 +36,8 @@ class StreamOptions:
         ctc_weight: Weight of the CTC score in that choice.
         reverse_weight: Share of the right-to-left decoder in it, 0 to 1; None for the
             model's own.
-        silence_seconds: Blanks that end an utterance; looked at behind each chunk.
+        silence_seconds: Blanks that end an utterance; looked at behind each chunk;
+            infinity for none that do, here and in the next two.
         start_seconds: Of nothing but blanks; the encoder then begins anew, silently.
         longest_seconds: An utterance ends here, in whatever it says.
         int8: Experts and feed-forward blocks in int8, on a CPU; for a model that is
@@ -52,9 +53,9 @@ class StreamOptions:
     rescore: bool = True
     ctc_weight: Weight = 0.5
     reverse_weight: Share | None = None
-    silence_seconds: Above0 = 0.8
-    start_seconds: Above0 = 5.0
-    longest_seconds: Above0 = 20.0
+    silence_seconds: Seconds = 0.8
+    start_seconds: Seconds = 5.0
+    longest_seconds: Seconds = 20.0
     int8: bool = False
 
 

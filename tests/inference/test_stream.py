@@ -385,7 +385,7 @@ def test_a_microphone_is_heard_until_the_interrupt(
                 callback(buffer, blocksize, None, "")
 
         def __enter__(self):
-            threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+            threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGINT)).start()
 
         def __exit__(self, *_):
             pass

@@ -8,6 +8,7 @@ Train from the result with ``--init_param exp/encdecsmoe_init.pth`` (the recipe'
 """
 
 import argparse
+import errno
 import os
 import sys
 from pathlib import Path
@@ -59,8 +60,14 @@ def main(argv: list[str] | None = None) -> None:
         raise ValueError(f"{checkpoint} and {args.config}: {error}") from error
     args.out.parent.mkdir(parents=True, exist_ok=True)
     partial = args.out.with_name(args.out.name + ".part")
-    torch.save(result.state | aside, partial)
-    os.replace(partial, args.out)
+    try:
+        torch.save(result.state | aside, partial)
+        os.replace(partial, args.out)
+    except RuntimeError as error:  # PyTorch's for a disk that takes no more
+        full = errno.ENOSPC
+        raise OSError(full, os.strerror(full), str(args.out)) from error
+    finally:
+        partial.unlink(missing_ok=True)
     print(f"{checkpoint} -> {args.out}")
     print(result.describe())
     if aside:

@@ -73,6 +73,22 @@ def test_a_model_of_another_width_is_refused_and_nothing_is_written(dense, tmp_p
     assert not out.exists()
 
 
+def test_a_disk_that_takes_no_more_is_told_and_nothing_is_left(
+    dense, tmp_path, monkeypatch
+):
+    folder, config = dense
+
+    def full(state, path):
+        path.write_bytes(b"half")
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos")
+
+    monkeypatch.setattr(torch, "save", full)
+    words = ["--config", yaml_of(config, tmp_path), "--out", str(tmp_path / "x.pth")]
+    with pytest.raises(OSError, match="No space left on device: .*x.pth"):
+        main([str(folder), *words])
+    assert not list(tmp_path.glob("x.pth*"))
+
+
 def test_an_untrained_experiment_names_the_stage(tmp_path):
     with pytest.raises(ValueError, match="stage 11"):
         main([str(tmp_path), "--config", "c.yaml", "--out", "x.pth"])

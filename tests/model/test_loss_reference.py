@@ -58,10 +58,10 @@ def attention(decoder, memory: Tensor, prompt: list[int], text: list[int], eos: 
 def smoe(**options) -> ESPnetSMoEModel:
     sizes = {"attention_heads": 2, "linear_units": 16}
     sizes |= {"dropout_rate": 0.0, "positional_dropout_rate": 0.0, "moe": {}}
-    inner = {"interctc_layer_idx": [1]} if options.get("interctc_weight") else {}
+    inner = {"interctc_layer_idx": [1, 2]} if options.get("interctc_weight") else {}
     torch.manual_seed(0)
     encoder = SMoETransformerEncoder(
-        6, output_size=8, input_layer="linear", num_blocks=2, **sizes, **inner
+        6, output_size=8, input_layer="linear", num_blocks=3, **sizes, **inner
     )
     decoder = SMoETransformerDecoder(len(SMOE), 8, num_blocks=1, **sizes)
     parts = dict.fromkeys(
@@ -148,7 +148,7 @@ def test_the_loss_of_smoe_is_the_papers(smoothing, by_tokens, inner):
     tokens = 6 if by_tokens else 2  # with the ends of both texts, or utterances
     ctc = sum(parts["ctc"]) / 2
     if inner:
-        ctc = (1 - inner) * ctc + inner * sum(parts["inner"]) / 2
+        ctc = (1 - inner) * ctc + inner * sum(parts["inner"]) / 2 / 2  # of two layers
     asr = w * ctc + (1 - w) * sum(parts["asr"]) / tokens
     st = sum(parts["st"]) / tokens
     torch.testing.assert_close(stats["loss_asr"][0], asr, atol=1e-4, rtol=1e-4)

@@ -219,3 +219,9 @@ def test_our_own_models_add_their_losses_themselves():
         ],
     )
     assert not model._forward_hooks and not model._forward_pre_hooks
+
+
+def test_ctc_in_layers_that_there_are_not_is_said_of_espnets_model(caplog):
+    conf = {**QUIET_MODEL["asr"], "interctc_weight": 0.3}
+    make("asr", topk(), model_conf=conf)
+    assert "interctc_weight: 0.3 has no effect, no layer" in caplog.text

@@ -13,10 +13,13 @@ def test_each_label_has_its_own_number():
     assert labels.numbers(torch.tensor([3, 1, 4, 1])).tolist() == [0, 1, 2, 1]
 
 
-def test_a_foreign_token_names_utterance_and_labels():
+@pytest.mark.parametrize("label", [1, 3])
+def test_a_foreign_token_names_utterance_and_labels(label):
     labels = Labels(["<wb>", "<nb>"]).bind(TOKENS)
     with pytest.raises(ValueError, match=r"utterance b: a is not a label .*<wb>, <nb>"):
-        labels.numbers(torch.tensor([1, 2]), ["a", "b"])
+        labels.numbers(torch.tensor([label, 2]), ["a", "b"])
+    with pytest.raises(ValueError, match=r"row 1: <sos/eos> is not a label"):
+        labels.numbers(torch.tensor([label, 5, 2]))
 
 
 def test_a_label_that_is_no_token_is_refused():

@@ -61,6 +61,8 @@ def test_the_span_is_from_the_first_stamp_to_the_last_of_all_logs(tmp_path):
     (tmp_path / "train.log").write_text("".join(lines))
     assert training_seconds(tmp_path) == 2 * 24 * 3600 + 5
     (tmp_path / "train.1.log").unlink()
+    (tmp_path / "train.log").write_text(lines[0] * 2)  # it has not finished
+    assert training_seconds(tmp_path) is None
     (tmp_path / "train.log").write_text(lines[1])  # one stamp has no span
     assert training_seconds(tmp_path) is None
     (tmp_path / "train.log").write_text("The training was finished\n")

@@ -25,7 +25,7 @@ def test_new_file_holds_environment_command_and_scores(experiment, tmp_path):
     assert "```sh\n./run.sh --ngpu 1\n```" in text
     for fact in ("- date: ", "- python: ", "- torch: ", "- espnet: ", "- git: "):
         assert fact in text
-    assert "3.2M in all, 2.4M active" in text
+    assert "\n### base\n\nParameters: 3.2M in all, 2.4M active" in text
     assert "Training time: 2 min 04 s" in text
     assert "**decode_beam5/test**, RTF 0.125" in text
     table = [line for line in text.splitlines() if line.startswith("| ")]

@@ -5,13 +5,8 @@ import os
 import pytest
 
 from espnet_smoe import cli
-from espnet_smoe.report.curves import (
-    choose_key,
-    draw_curves,
-    main,
-    mean_curve,
-    read_curves,
-)
+from espnet_smoe.report.curves import choose_key, main, mean_curve, read_curves
+from espnet_smoe.report.curves_picture import draw_curves
 from tests.report.conftest import figure_of
 
 LINE = (

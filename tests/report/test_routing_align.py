@@ -54,6 +54,13 @@ def test_equal_units_are_told_apart_by_the_blank_between():
     assert spikes.tolist() == [0, 0, -1, 1, 2]
 
 
+def test_a_unit_said_twice_needs_a_frame_more():
+    assert align(torch.zeros(2, 3), [1, 1], blank=0) is None
+    assert align(torch.zeros(4, 3), [2, 1, 1, 2], blank=0) is None
+    for units in ([1, 2, 1], [1, 1]):
+        assert align(torch.zeros(3, 3), units, blank=0) is not None
+
+
 def test_no_text_has_no_alignment():
     assert align(torch.zeros(4, 3), [], blank=0) is None
 

@@ -52,6 +52,12 @@ def test_class_that_decides_tells_all_and_an_even_split_nothing():
     assert mutual_information(np.zeros((2, 2))) == 0
 
 
+def test_entropy_is_that_of_shares_and_never_below_nothing():
+    assert entropy(np.array([1, 1, 0, 2])) == 1.5
+    assert entropy(np.array([3, 3])) == entropy(np.array([1, 1])) == 1
+    assert str(entropy(np.array([7]))) == str(entropy(np.zeros(2))) == "0.0"
+
+
 def test_shuffling_keeps_runs_and_classes_and_leaves_the_unknown():
     classes = np.array([0, 0, 0, 1, 1, -1, -1, 2, 3, 3])
     runs = np.array([0, 0, 0, 1, 1, 2, 2, 3, 4, 4])

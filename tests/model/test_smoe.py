@@ -315,3 +315,9 @@ def test_an_utterance_without_a_frame_is_named_and_has_no_targets(caplog):
     torch.testing.assert_close(make()(**given)[0], loss)
     with pytest.raises(ValueError, match="no target in the batch of first, second; an"):
         make()(**batch(speech_lengths=torch.tensor([0, 0])))
+
+
+def test_a_turn_is_for_whoever_has_the_target():
+    missing = torch.tensor([[-1, -1, -1], [B, C, D]])
+    stats = make(schedule="alternate").train()(**batch(text=missing))[1]
+    assert not math.isnan(stats["loss_asr"]) and math.isnan(stats["loss_st"])

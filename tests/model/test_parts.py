@@ -248,9 +248,12 @@ def test_what_pads_the_targets_of_the_loss_may_be_another_number():
     torch.testing.assert_close(*losses)
 
 
-def test_batches_averaged_by_their_weights_have_the_loss_of_all_in_one():
+@pytest.mark.parametrize("frames", [9, 1])
+def test_batches_averaged_by_their_weights_have_the_loss_of_all_in_one(frames):
     """What ESPnet does over processes; the second utterance has no translation."""
     model, fields = smoe(ctc_weight=0.0).eval(), smoe_batch()
+    fields["speech"] = fields["speech"][:, :frames]
+    fields["speech_lengths"] = torch.tensor([frames, min(frames, 7)])
     fields["text_st"] = torch.tensor([[9, 10], [-1, -1]])
     loss, _, weight = model(**fields)
     apart = [model(**{k: v[i : i + 1] for k, v in fields.items()}) for i in range(2)]

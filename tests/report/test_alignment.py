@@ -100,6 +100,11 @@ def test_translations_have_no_alignment_and_are_told_by_their_own_bleu(tmp_path)
     ]
 
 
+def test_a_translation_that_is_only_spaced_otherwise_has_no_fault():
+    counts = of_task(["so it is, fine.", "a b c d"], ["so it is , fine .", "x"], "bleu")
+    assert worst(counts).tolist() == [1]
+
+
 def test_of_as_many_errors_those_in_the_shorter_reference_are_worse():
     counts = of_task(REFERENCES, HYPOTHESES, "wer")
     assert worst(counts).tolist() == [4, 2, 0, 1]

@@ -101,6 +101,8 @@ def test_the_usual_statistic_is_drawn_where_all_have_it():
     assert chosen == ["loss", "acc", "y", "acc"]
     with pytest.raises(ValueError, match="b/train.log has no validation 'x'"):
         choose_key({"a": {"x": {}}, "b": {"y": {}}}, "x")
+    with pytest.raises(ValueError, match="a/train.log has no validation 'loss'"):
+        choose_key({"a": {"x": {}}, "b": {"y": {}}}, None)
 
 
 def test_a_mean_curve_has_the_epochs_that_all_have():

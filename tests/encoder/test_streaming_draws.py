@@ -152,3 +152,16 @@ def test_one_router_serves_mixtures_of_both_halves():
     ]
     assert len({id(router) for router in routers}) == 1
     assert isinstance(routers[0], nn.Linear)
+
+
+def test_streams_that_went_together_are_taken_apart_one_by_one():
+    encoder = make()
+    _, _, cache = encoder.forward_chunk(batch(16, 16, 16)[0], encoder.new_cache(3, 4))
+    for row, one in enumerate(cache.split()):
+        assert one.frames.tolist() == [4] and one.features.size(0) == 1
+        assert all(
+            torch.equal(c, d[row : row + 1])
+            for c, d in zip(one.convolution, cache.convolution)
+        )
+        k, v = one.keys_values[0]
+        assert torch.equal(k, cache.keys_values[0][0][row : row + 1]) and len(v) == 1

@@ -217,3 +217,10 @@ def test_a_mixture_of_one_expert_takes_a_batch_of_padding():
     x = torch.randn(4, 6).double()
     out = dispatch(x, assignment, experts, torch.zeros(0, dtype=torch.long))
     assert out.shape == expert(x).shape and not out.any()
+
+
+def test_a_single_expert_can_be_grouped():
+    (expert,) = experts = make_experts(1, 8, 16).bfloat16()
+    x = torch.randn(4, 8).bfloat16()
+    out = grouped(x, torch.tensor([4]), experts)
+    torch.testing.assert_close(out, expert(x), rtol=0.02, atol=0.02)

@@ -96,6 +96,7 @@ class SpeechActivity:
 
     def __init__(self) -> None:
         self.samples = 0
+        self._forgotten = 0  # frames
         self._rest = np.zeros(0, dtype=np.float32)
         self._bands: list[np.ndarray] = []  # (frames, BANDS) float16, dB
         self._widths: list[np.ndarray] = []  # (frames,) uint8, bins
@@ -143,6 +144,15 @@ class SpeechActivity:
         frames = np.arange(first, min(last, len(self._bands[0])))
         level = self._level(frames).mean(axis=1)
         return int(frames[level.argmin()]) * HOP + WINDOW // 2
+
+    def forget(self, before: int) -> None:
+        """Forget about what lies before a sample: for a wave that never ends."""
+        self._join()
+        count = min(before // HOP - self._forgotten, len(self._bands[0]))
+        count = max(0, count) // FLOOR_BLOCK * FLOOR_BLOCK  # blocks stay what they were
+        self._bands = [self._bands[0][count:]]
+        self._widths = [self._widths[0][count:]]
+        self._forgotten += count
 
     # -- frames ---------------------------------------------------------------------
 
@@ -208,9 +218,11 @@ class SpeechActivity:
         return bool(shape.std(axis=0).mean() >= CHANGE_DB)
 
     def _span(self, first: int, last: int) -> Span:
-        count = len(self._bands[0])
-        start = 0 if first == 0 else first * HOP + MIDDLE
-        return Span(start, self.samples if last == count else last * HOP + MIDDLE)
+        end = self.samples
+        if last < len(self._bands[0]):
+            end = (last + self._forgotten) * HOP + MIDDLE
+        first += self._forgotten
+        return Span(first * HOP + MIDDLE if first else 0, end)
 
 
 def _score(over: np.ndarray) -> np.ndarray:

@@ -40,6 +40,7 @@ class StreamOptions:
             infinity for none that do, here and in the next two.
         start_seconds: Of nothing but blanks; the encoder then begins anew, silently.
         longest_seconds: An utterance ends here, in whatever it says.
+        detect_speech: Give no text to an utterance in which nobody speaks.
         int8: Experts and feed-forward blocks in int8, on a CPU; for a model that is
             loaded from files.
 
@@ -56,6 +57,7 @@ class StreamOptions:
     silence_seconds: Seconds = 0.8
     start_seconds: Seconds = 5.0
     longest_seconds: Seconds = 20.0
+    detect_speech: bool = True
     int8: bool = False
 
 
@@ -76,6 +78,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         dest="rescore",
         action="store_false",
         help="leave the choice to CTC: finals come sooner",
+    )
+    group.add_argument(
+        "--keep-silence",
+        dest="detect_speech",
+        action="store_false",
+        help="give text where nobody speaks, too, if the model does",
     )
     group.add_argument("--int8", action="store_true", help=INT8_HELP)
 

@@ -11,6 +11,7 @@ from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.ctc_search import PrefixBeam
 from espnet_smoe.inference.endpoint import Ending, Endpoint
 from espnet_smoe.inference.stream_features import StreamFeatures
+from espnet_smoe.inference.stream_gate import SpeechGate
 
 
 def own_rows(cache: EncoderCache) -> list[EncoderCache]:
@@ -54,6 +55,7 @@ class Utterance:
         encoded: ``(n, D)`` of each chunk so far.
         tokens: The most probable so far.
         shown: Text of the last partial.
+        spoken: Whether somebody is known to speak in it.
     """
 
     begin: int
@@ -63,6 +65,7 @@ class Utterance:
     encoded: list[torch.Tensor] = field(default_factory=list)
     tokens: tuple[int, ...] = ()
     shown: str = ""
+    spoken: bool = False
 
     @property
     def end(self) -> int:
@@ -99,6 +102,7 @@ class Stream:
     ):
         self.features, self.utterance = features, utterance
         self.stride, self.width = stride, stride * chunk_size
+        self.gate = SpeechGate()
         self._done = False
 
     def accept(self, samples: np.ndarray) -> None:
@@ -117,7 +121,9 @@ class Stream:
         samples = as_waveform(samples, "the samples", whole=False)
         if len(samples):
             # a copy: the caller may fill its buffer again
-            self.features.accept(np.array(samples, dtype=np.float32))
+            samples = np.array(samples, dtype=np.float32)
+            self.features.accept(samples)
+            self.gate.accept(samples)
 
     def finish(self) -> None:
         """Say that no samples follow; the last events come with the next steps."""

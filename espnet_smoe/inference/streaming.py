@@ -114,6 +114,9 @@ class StreamingRecogniser:
                 The streams are as they were: fewer of them may do.
         """
         assert len(set(streams)) == len(streams), "a stream is given twice"
+        if self.options.detect_speech:
+            for stream in streams:
+                stream.gate.measure()
         with undone_by_errors(streams):
             return self._step(streams)
 
@@ -122,7 +125,7 @@ class StreamingRecogniser:
         ready = [stream for stream in streams if stream.ready]
         if heard:
             self._hear(heard)
-        endings = {stream: stream.ending() for stream in ready}
+        endings = {stream: self._ending(stream) for stream in ready}
         ended = [s for s, ending in endings.items() if ending is Ending.SPOKEN]
         finals = dict(zip(ended, self._finals([s.utterance for s in ended])))
         events: dict[Stream, Event | None] = {}
@@ -132,6 +135,23 @@ class StreamingRecogniser:
                 stream.begin(self._begin(stream.utterance.end))
         found = (events.get(stream) for stream in streams)
         return [[] if event is None else [event] for event in found]
+
+    def _ending(self, stream: Stream) -> Ending:
+        """What becomes of the utterance; noise ends as silence does, without a text."""
+        ending = stream.ending()
+        if ending is Ending.SPOKEN and not self._spoken(stream):
+            return Ending.UNSPOKEN
+        return ending
+
+    def _spoken(self, stream: Stream) -> bool:
+        """Whether somebody speaks in the utterance; known for good once it is so."""
+        utterance = stream.utterance
+        if not utterance.spoken:
+            begin = round(self._seconds(utterance.begin) * SAMPLE_RATE)
+            utterance.spoken = (
+                not self.options.detect_speech or stream.gate.spoken_since(begin)
+            )
+        return utterance.spoken
 
     def _begin(self, frame: int) -> Utterance:
         blank = self.model.blank_id
@@ -165,7 +185,7 @@ class StreamingRecogniser:
         """A partial, if the text is another than before."""
         utterance = stream.utterance
         text = self.join(self._names(utterance.tokens))
-        if text == utterance.shown:
+        if text == utterance.shown or not self._spoken(stream):
             return None
         utterance.shown = text
         first = utterance.endpoint.first_spoken or 0

@@ -14,8 +14,8 @@ class SpeechGate:
     Example:
         >>> gate = SpeechGate()
         >>> gate.accept(np.zeros(16000, dtype=np.float32))
-        >>> gate.measure()
-        >>> gate.spoken_since(0)
+        >>> gate.measure(16000)
+        >>> gate.spoken_between(0, 16000)
         False
     """
 
@@ -27,13 +27,18 @@ class SpeechGate:
         """Note the next samples ``(n,)`` at 16 kHz; costs nothing."""
         self._pieces.append(samples)
 
-    def measure(self) -> None:
-        """Look at what was noted."""
-        pieces, self._pieces = self._pieces, []
-        if pieces:
-            self._activity.accept(np.concatenate(pieces))
-            self._activity.forget(self._activity.samples - KEPT_SECONDS * SAMPLE_RATE)
+    def measure(self, until: int) -> None:
+        """Look at what was noted up to a sample: a file may come all at once."""
+        activity = self._activity
+        while self._pieces and activity.samples < until:
+            piece = self._pieces[0][: until - activity.samples]
+            self._pieces[0] = self._pieces[0][len(piece) :]
+            if not len(self._pieces[0]):
+                del self._pieces[0]
+            activity.accept(piece)
+            activity.forget(activity.samples - KEPT_SECONDS * SAMPLE_RATE)
 
-    def spoken_since(self, sample: int) -> bool:
-        """Whether there is speech behind a sample, as far as is known by now."""
-        return any(span.end > sample for span in self._activity.spans())
+    def spoken_between(self, first: int, last: int) -> bool:
+        """Whether there is speech between two samples, as far as is known by now."""
+        spans = self._activity.spans()
+        return any(span.end > first and span.start < last for span in spans)

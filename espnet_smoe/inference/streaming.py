@@ -116,7 +116,7 @@ class StreamingRecogniser:
         assert len(set(streams)) == len(streams), "a stream is given twice"
         if self.options.detect_speech:
             for stream in streams:
-                stream.gate.measure()
+                stream.gate.measure(self._sample(stream.features.taken + stream.width))
         with undone_by_errors(streams):
             return self._step(streams)
 
@@ -147,9 +147,10 @@ class StreamingRecogniser:
         """Whether somebody speaks in the utterance; known for good once it is so."""
         utterance = stream.utterance
         if not utterance.spoken:
-            begin = round(self._seconds(utterance.begin) * SAMPLE_RATE)
+            frames = utterance.begin * self.stride, utterance.end * self.stride
             utterance.spoken = (
-                not self.options.detect_speech or stream.gate.spoken_since(begin)
+                not self.options.detect_speech
+                or stream.gate.spoken_between(*map(self._sample, frames))
             )
         return utterance.spoken
 
@@ -245,6 +246,10 @@ class StreamingRecogniser:
 
     def _names(self, tokens: Sequence[int]) -> list[str]:
         return [self.model.token_list[token] for token in tokens]
+
+    def _sample(self, frame: int) -> int:
+        """Where a feature frame stands."""
+        return frame * self.frontend.hop_length
 
     def _seconds(self, frame: int) -> float:
         return frame * self.frame_seconds

@@ -15,8 +15,10 @@ SMALL = {"chunk_size": 4, "left_chunks": 2, "beam_size": 4}
 CUT = SMALL | {"silence_seconds": 0.2, "longest_seconds": 2.0}
 
 
-def recogniser_of(model, **options):
-    return StreamingRecogniser(model, StreamOptions(**options), "".join)
+def recogniser_of(model, detect_speech=False, **options):
+    """By default it also tells what it makes of noise, which tests are made of."""
+    options = StreamOptions(detect_speech=detect_speech, **options)
+    return StreamingRecogniser(model, options, "".join)
 
 
 def events_of(recogniser, wave, pieces=()):

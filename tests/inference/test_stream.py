@@ -27,7 +27,10 @@ from tests.inference.tiny_u2pp import TOKENS, babble, save_tiny_u2pp
 from tests.tiny import save_experiment, tiny_ctc_config
 
 SMALL = ("--chunk-size", "4", "--left-chunks", "2", "--silence-seconds", "0.2")
-OPTIONS = StreamOptions(chunk_size=4, left_chunks=2, silence_seconds=0.2)
+SMALL += ("--keep-silence",)
+OPTIONS = StreamOptions(
+    chunk_size=4, left_chunks=2, silence_seconds=0.2, detect_speech=False
+)
 
 
 @pytest.fixture(scope="module")

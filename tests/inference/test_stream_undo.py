@@ -7,7 +7,9 @@ from espnet_smoe.inference.stream_options import StreamOptions
 from espnet_smoe.inference.streaming import StreamingRecogniser
 from tests.inference.tiny_u2pp import babble, tiny_u2pp
 
-OPTIONS = StreamOptions(chunk_size=4, left_chunks=2, longest_seconds=0.7)
+OPTIONS = StreamOptions(
+    chunk_size=4, left_chunks=2, longest_seconds=0.7, detect_speech=False
+)
 
 
 def opened(recogniser, count=3):

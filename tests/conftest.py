@@ -4,10 +4,11 @@ import signal
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach the programs under test.
+    """Let signals reach the programs under test.
 
     A shell without job control starts what it puts in the background with SIGINT
-    ignored, and every process below inherits that.
+    ignored, and nohup with SIGHUP; every process below inherits that.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)

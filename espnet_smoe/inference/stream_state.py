@@ -91,6 +91,7 @@ class Stream:
         utterance: The first.
         stride: Feature frames an encoder frame.
         chunk_size: Encoder frames a chunk.
+        gate: Tells where somebody speaks; None where nobody asks.
     """
 
     def __init__(
@@ -99,10 +100,11 @@ class Stream:
         utterance: Utterance,
         stride: int,
         chunk_size: int,
+        gate: SpeechGate | None = None,
     ):
         self.features, self.utterance = features, utterance
         self.stride, self.width = stride, stride * chunk_size
-        self.gate = SpeechGate()
+        self.gate = gate
         self._done = False
 
     def accept(self, samples: np.ndarray) -> None:
@@ -123,7 +125,8 @@ class Stream:
             # a copy: the caller may fill its buffer again
             samples = np.array(samples, dtype=np.float32)
             self.features.accept(samples)
-            self.gate.accept(samples)
+            if self.gate is not None:
+                self.gate.accept(samples)
 
     def finish(self) -> None:
         """Say that no samples follow; the last events come with the next steps."""

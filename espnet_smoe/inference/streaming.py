@@ -27,6 +27,7 @@ from espnet_smoe.inference.model_files import load_model, model_files, read_conf
 from espnet_smoe.inference.rescoring import rescore
 from espnet_smoe.inference.stream_events import Event, TimedToken
 from espnet_smoe.inference.stream_features import StreamFeatures, StreamFrontend
+from espnet_smoe.inference.stream_gate import SpeechGate
 from espnet_smoe.inference.stream_options import StreamOptions
 from espnet_smoe.inference.stream_state import Stream, Utterance, own_rows
 from espnet_smoe.inference.stream_undo import undone_by_errors
@@ -97,7 +98,9 @@ class StreamingRecogniser:
     def open(self) -> Stream:
         """A new stream."""
         features = StreamFeatures(self.frontend)
-        return Stream(features, self._begin(0), self.stride, self.options.chunk_size)
+        gate = SpeechGate() if self.options.detect_speech else None
+        size = self.options.chunk_size
+        return Stream(features, self._begin(0), self.stride, size, gate)
 
     @torch.inference_mode()
     def step(self, streams: Sequence[Stream]) -> list[list[Event]]:
@@ -114,8 +117,8 @@ class StreamingRecogniser:
                 The streams are as they were: fewer of them may do.
         """
         assert len(set(streams)) == len(streams), "a stream is given twice"
-        if self.options.detect_speech:
-            for stream in streams:
+        for stream in streams:
+            if stream.gate is not None:
                 stream.gate.measure(self._sample(stream.features.taken + stream.width))
         with undone_by_errors(streams):
             return self._step(streams)
@@ -148,9 +151,8 @@ class StreamingRecogniser:
         utterance = stream.utterance
         if not utterance.spoken:
             frames = utterance.begin * self.stride, utterance.end * self.stride
-            utterance.spoken = (
-                not self.options.detect_speech
-                or stream.gate.spoken_between(*map(self._sample, frames))
+            utterance.spoken = stream.gate is None or stream.gate.spoken_between(
+                *map(self._sample, frames)
             )
         return utterance.spoken
 

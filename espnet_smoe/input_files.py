@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from espnet_smoe.archive_limits import check_archive, expands_too_much
+
 END_TOKENS = ("<sos/eos>", "<eos>")  # a list ends with them, as ESPnet counts on
 STATISTICS = ("count", "sum", "sum_square")
 LISTED = 5  # names in a message
@@ -95,12 +97,21 @@ def check_statistics_file(
     if not Path(path).is_file():
         raise ValueError(f"{path} does not exist; {cure}")
     try:
+        if zipfile.is_zipfile(path):
+            check_archive(path)
         content = np.load(path)
         if isinstance(content, np.ndarray):  # as Kaldi has them
             values = {"statistics": content}
         else:
             values = {name: content[name] for name in STATISTICS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        MemoryError,
+        zipfile.BadZipFile,
+    ) as error:
         raise ValueError(f"{path} is damaged ({error}); {cure}") from error
     for name, value in values.items():
         if not np.isfinite(value).all():
@@ -126,6 +137,8 @@ def read_checkpoint(path: str | Path, cure: str) -> dict[str, Any]:
     try:
         # mapped: of a large file only what is looked at is read
         mapped = zipfile.is_zipfile(path)
+        if mapped:
+            check_archive(path)
         given = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # pickle and zip errors of many types
         # torch's own words advise to load it without care
@@ -138,6 +151,13 @@ def read_checkpoint(path: str | Path, cure: str) -> dict[str, Any]:
         ) from error
     if not isinstance(given, dict) or not given:
         raise ValueError(f"{path}: not a checkpoint of weights: it holds none; {cure}")
+    tensors = [value for value in given.values() if isinstance(value, torch.Tensor)]
+    size = sum(value.numel() * value.element_size() for value in tensors)
+    if expands_too_much(Path(path).stat().st_size, size):  # views repeat one number
+        raise ValueError(
+            f"{path}: not a checkpoint of weights: they would take {size:,} bytes; "
+            f"{cure}"
+        )
     return given
 
 

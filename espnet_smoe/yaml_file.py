@@ -8,6 +8,9 @@ import yaml
 
 from espnet_smoe.command import reason
 
+LARGEST = 2**26  # bytes; a vocabulary of a million tokens has a quarter
+MOST_NODES = 10_000_000  # values, each '*alias' counted as what it stands for
+
 
 class _Loader(yaml.SafeLoader):
     """Refuses a key that stands twice, of which YAML's own reader keeps the last."""
@@ -38,10 +41,15 @@ def read_yaml(path: str | Path, empty: bool = False) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8-sig"), _Loader)
+        with open(path, "rb") as file:
+            raw = file.read(LARGEST + 1)
+        check_size(raw)
+        content = yaml.load(raw.decode("utf-8-sig"), _Loader)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: {reason(error)}") from error
+    except OSError as error:
         raise ValueError(reason(error)) from error
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not YAML: {_told(error)}") from error
@@ -55,6 +63,41 @@ def read_yaml(path: str | Path, empty: bool = False) -> dict[str, Any]:
         held = "nothing" if content is None else f"a {type(content).__name__}"
         raise ValueError(f"{path}: expected 'key: value' lines, found {held}")
     return content
+
+
+def check_size(raw: bytes) -> None:
+    """Refuse YAML that is too large, or becomes so where its aliases are followed.
+
+    Args:
+        raw: The file, or `LARGEST` bytes and one more.
+
+    Raises:
+        ValueError: It is.
+        yaml.YAMLError: It is no YAML.
+    """
+    if len(raw) > LARGEST:
+        raise ValueError(f"over {LARGEST:,} bytes are no configuration")
+    if b"*" not in raw:
+        return
+    sizes: dict[str, int] = {}  # of what an anchor names
+    open_nodes: list[list] = [[None, 0]]
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    for event in yaml.parse(raw, Loader=loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_nodes.append([event.anchor, 0])
+            continue
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, size = open_nodes.pop()
+        elif isinstance(event, yaml.AliasEvent):
+            anchor, size = None, sizes.get(event.anchor, 0)
+        elif isinstance(event, yaml.ScalarEvent):
+            anchor, size = event.anchor, 0
+        else:
+            continue
+        sizes |= {anchor: size + 1} if anchor else {}
+        open_nodes[-1][1] += size + 1
+        if open_nodes[-1][1] > MOST_NODES:
+            raise ValueError("aliases ('*name') of aliases make too much of it")
 
 
 def _told(error: yaml.YAMLError) -> str:

@@ -16,11 +16,11 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO
 
+from espnet_smoe.archive_limits import expands_too_much
+
 MARK = re.compile(r"(?<=.)\.zip!", re.IGNORECASE | re.DOTALL)
 MOST_ARCHIVES_OPEN = 8
 LARGEST_IN_MEMORY = 256 * 2**20  # bytes; a larger member is unpacked to a scratch file
-# Digital silence packs 1000 to 1, no recording of hours does.
-LARGEST_UNDOUBTED, LARGEST_RATIO = 2**30, 100  # bytes, unpacked over packed
 UTF8_FLAG = 0x800
 
 
@@ -94,8 +94,7 @@ def open_member(archive: str, member: str, most: int | None = None) -> BinaryIO:
     info, name = contents[member], f"{archive}!{member}"
     if most is not None:
         _check_size(name, info.file_size, most)
-    ratio = info.file_size / max(1, info.compress_size)
-    if info.file_size > LARGEST_UNDOUBTED and ratio > LARGEST_RATIO:
+    if expands_too_much(info.compress_size, info.file_size):
         raise ValueError(
             f"{name} unpacks from {info.compress_size:,} to {info.file_size:,} bytes, "
             "as no recording does. Take it out of the archive, or unpack it by hand."

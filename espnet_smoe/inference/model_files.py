@@ -1,6 +1,7 @@
 """A trained model from its files: found, built, loaded, and every key checked."""
 
 import argparse
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ import torch
 from torch import nn
 
 from espnet_smoe import register
+from espnet_smoe.archive_limits import check_archive, check_room
+from espnet_smoe.command import one_line
 from espnet_smoe.inference.config_files import read_config
 from espnet_smoe.inference.device import check_device
 from espnet_smoe.input_files import (
@@ -18,6 +21,7 @@ from espnet_smoe.input_files import (
     check_statistics_file,
     read_checkpoint,
 )
+from espnet_smoe.yaml_file import LARGEST, check_size
 
 __all__ = [
     "find_checkpoint",
@@ -35,6 +39,7 @@ CHECKPOINTS = (
     "valid.loss_ctc.best.pth",
 )
 MANY = 5  # keys that an error message lists
+OTHER_ZIP = "stage 14 of the recipe makes one"
 CURE = "take another checkpoint of the experiment, or train it again (stage 11)"
 
 
@@ -56,23 +61,46 @@ def model_files(path: str | Path) -> Iterator[tuple[Path, Path]]:
     if path.is_dir():
         yield path / "config.yaml", find_checkpoint(path)
     elif path.is_file():
-        from espnet2.main_funcs.pack_funcs import unpack
-
         with tempfile.TemporaryDirectory() as folder:
+            found = _unpacked(path, Path(folder))
             try:
-                files = unpack(path, folder)
-                found = files["asr_train_config"], files["asr_model_file"]
-            except Exception as error:  # the archive's reader raises many types
-                raise ValueError(
-                    f"{path}: not a packed model ({error}); stage 14 of the recipe "
-                    "makes one"
-                ) from error
-            yield Path(found[0]), Path(found[1])
+                yield found
+            except ValueError as error:  # nobody finds the scratch file any more
+                said = str(error).replace(f"{folder}{os.sep}", f"{path}!")
+                raise ValueError(said) from error
     else:
         raise ValueError(
             f"{path} does not exist; give the folder of an experiment, or the zip file "
             "of the recipe's stage 14"
         )
+
+
+def _unpacked(path: Path, folder: Path) -> tuple[Path, Path]:
+    """Configuration and checkpoint of a packed model, unpacked into a folder."""
+    from espnet2.main_funcs.pack_funcs import Archiver, unpack
+
+    try:
+        check_room(check_archive(path))
+        with Archiver(path) as archive:  # it rewrites their paths, alias by alias
+            for info in archive:
+                name = archive.get_name_from_info(info)
+                if name.endswith((".yaml", ".yml")):
+                    with archive.extractfile(info, "rb") as member:
+                        check_size(member.read(LARGEST + 1))
+        files = unpack(path, folder)
+        found = [Path(files[key]) for key in ("asr_train_config", "asr_model_file")]
+    except KeyError as error:
+        raise ValueError(
+            f"{path}: not a packed model for speech recognition: its meta.yaml has no "
+            f"{error}; {OTHER_ZIP}"
+        ) from error
+    except Exception as error:  # the archive's reader raises many types
+        said = one_line(" ".join(str(error).split()))
+        raise ValueError(f"{path}: not a packed model ({said}); {OTHER_ZIP}") from error
+    for place in found:
+        if not place.resolve().is_relative_to(folder.resolve()) or not place.is_file():
+            raise ValueError(f"{path}: its meta.yaml names {place}, which is not in it")
+    return found[0], found[1]
 
 
 def find_checkpoint(

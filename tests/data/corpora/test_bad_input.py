@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from espnet_smoe.data import archive
+from espnet_smoe import archive_limits
 from espnet_smoe.data.archive import read_bytes
 from espnet_smoe.data.audio import read_audio
 from espnet_smoe.data.corpora import labels
@@ -511,7 +511,7 @@ def test_whatever_a_label_holds_nothing_breaks(kind, tmp_path):
 
 
 def test_a_member_that_unpacks_a_thousandfold_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "LARGEST_UNDOUBTED", 2**22)
+    monkeypatch.setattr(archive_limits, "LARGEST_UNDOUBTED", 2**22)
     bomb = tmp_path / "TS_1.zip"
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as out:
         out.writestr("bomb.wav", bytes(2**23))

@@ -14,8 +14,8 @@ from espnet_smoe.command import run_command
 
 def prepare() -> None:
     """Add our classes to ESPnet's; make its training checked and resumable."""
-    from espnet_smoe.resume import protect_checkpoints
-    from espnet_smoe.training_start import check_before_training
+    from espnet_smoe.training.resume import protect_checkpoints
+    from espnet_smoe.training.start import check_before_training
 
     register()
     protect_checkpoints()

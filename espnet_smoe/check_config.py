@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from espnet_smoe import register
 from espnet_smoe.command import run_command
-from espnet_smoe.yaml_file import read_yaml
+from espnet_smoe.config.yaml_file import read_yaml
 
 if TYPE_CHECKING:  # torch takes its time, and --help has none
     from torch import nn
@@ -77,7 +77,7 @@ def build_model(
     import torch
     from espnet2.tasks.asr import ASRTask
 
-    from espnet_smoe.training_options import build, check_training
+    from espnet_smoe.training.options import build, check_training
 
     options = check_training(ASRTask, read_yaml(config))
     parser = ASRTask.get_parser()
@@ -122,7 +122,7 @@ def parameter_table(model: nn.Module) -> str:
 
 def _placeholder_tokens(options: Mapping[str, Any], size: int) -> list[str]:
     """A token list of the right size that holds every label and prompt."""
-    from espnet_smoe.data.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
+    from espnet_smoe.data.text.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
 
     tasks = (options.get("model_conf") or {}).get("tasks") or {}
     specials = [token for task in tasks.values() for token in task.get("prompt") or []]

@@ -6,7 +6,7 @@ import sys
 
 from espnet_smoe import __version__
 from espnet_smoe.command import TRACEBACK, one_line, run_command
-from espnet_smoe.options import nearest
+from espnet_smoe.config.options import nearest
 
 COMMANDS = {
     "transcribe": (
@@ -14,15 +14,27 @@ COMMANDS = {
         "speech to text and translation",
     ),
     "serve": ("espnet_smoe.serve.server", "speech to text for many, by websocket"),
-    "stream": ("espnet_smoe.inference.stream", "words while they are spoken"),
+    "stream": (
+        "espnet_smoe.inference.streaming.recognizer.command",
+        "words while they are spoken",
+    ),
     "prepare": ("espnet_smoe.data.prepare", "check and format a data directory"),
-    "score": ("espnet_smoe.report.score", "WER, CER, BLEU with intervals; every error"),
-    "compare": ("espnet_smoe.report.compare", "one table of several experiments"),
-    "curves": ("espnet_smoe.report.curves", "how trainings went, in one picture"),
+    "score": (
+        "espnet_smoe.report.scoring.command",
+        "WER, CER, BLEU with intervals; every error",
+    ),
+    "compare": (
+        "espnet_smoe.report.tables.compare",
+        "one table of several experiments",
+    ),
+    "curves": (
+        "espnet_smoe.report.tables.curves",
+        "how trainings went, in one picture",
+    ),
     "check-config": ("espnet_smoe.check_config", "check a YAML file, count parameters"),
     "upcycle": ("espnet_smoe.upcycle", "a dense checkpoint as a mixture's beginning"),
     "experts": (
-        "espnet_smoe.report.experts",
+        "espnet_smoe.report.experts.command.command",
         "what the experts do, how they differ",
     ),
     "export": ("espnet_smoe.export.command", "ONNX or TorchScript of a model"),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from espnet_smoe.archive_limits import check_archive, expands_too_much
+from espnet_smoe.config.archive_limits import check_archive, expands_too_much
 
 END_TOKENS = ("<sos/eos>", "<eos>")  # a list ends with them, as ESPnet counts on
 STATISTICS = ("count", "sum", "sum_square")

@@ -92,7 +92,7 @@ def copy_recipe(name: str, target: Path) -> list[Path]:
     known = find_recipes(root)
     wanted = [task for task in known if name.strip("/") in (task, task.split("/")[0])]
     if not wanted:
-        from espnet_smoe.options import nearest
+        from espnet_smoe.config.options import nearest
 
         corpora = sorted({task.split("/")[0] for task in known})
         raise ValueError(

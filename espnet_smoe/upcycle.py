@@ -15,7 +15,7 @@ from pathlib import Path
 
 from espnet_smoe.check_config import build_model, parameter_table
 from espnet_smoe.command import run_command
-from espnet_smoe.yaml_file import read_yaml
+from espnet_smoe.config.yaml_file import read_yaml
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     args = get_parser().parse_args(argv)
     import torch  # it takes its time, and --help has none
 
-    from espnet_smoe.inference.model_files import CURE, find_checkpoint
+    from espnet_smoe.inference.checkpoint import CURE, find_checkpoint
     from espnet_smoe.input_files import read_checkpoint
     from espnet_smoe.moe.upcycle import upcycle
 

@@ -32,7 +32,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 EQUIVALENT = ROOT / "tests/mutants_equivalent.txt"
 FOLDERS = {  # of the package, with the tests that answer for it
-    "moe": ["moe", "encoder", "decoder", "model"],
+    "moe": ["moe", "layers", "encoder", "decoder", "model"],
+    "layers": ["layers", "encoder", "decoder", "model"],
     "model": ["model"],
     "encoder": ["encoder", "model"],
     "decoder": ["decoder", "model"],
@@ -59,7 +60,7 @@ NAMES = {
 
 # How a picture looks is for the eye: numbers written out, arithmetic on them and on
 # sizes (in capitals), and calls that only style. What is drawn is no part of this.
-PICTURES = "picture.py"  # ends the names of files that draw
+PICTURES = "figure.py"  # ends the names of files that draw
 STYLE = {
     *("tick_params", "grid", "set_axisbelow", "set_visible", "set_color", "margins"),
     *("axhline", "tidy"),
@@ -241,7 +242,7 @@ def tests_of(path: str) -> list[str]:
     files = [
         file
         for folder in FOLDERS[room]
-        for file in sorted(ROOT.glob(f"tests/{folder}/test_*.py"))
+        for file in sorted(ROOT.glob(f"tests/{folder}/**/test_*.py"))
     ]
     files.sort(key=lambda file: stem not in file.stem)
     return [path, *map(str, files), *EVERYWHERE]
@@ -286,7 +287,7 @@ def chosen(args: argparse.Namespace) -> list[Mutant]:
     paths = [ROOT / file for file in args.files] or [
         path
         for room in FOLDERS
-        for path in sorted(ROOT.glob(f"espnet_smoe/{room}/*.py"))
+        for path in sorted(ROOT.glob(f"espnet_smoe/{room}/**/*.py"))
     ]
     every = [mutant for path in paths for mutant in mutants_of(path)]
     equivalent = known_equivalents()

@@ -30,26 +30,27 @@ NEEDS = {
     "export": "--model {exp} --out {out}",
     "benchmark": "codec --quick --json {out}/x",
     "recipes": "copy mini_koen {file}/x",
-    "data.tokens": "--text {text} --size 60 --out {out}",
-    "data.channel": "--in {data} --out {out}",
+    "data.text.tokens": "--text {text} --size 60 --out {out}",
+    "data.speech.channel": "--in {data} --out {out}",
     "data.filter": "--in {data} --out {out} --bpemodel {bpe}",
-    "data.plain_text": "{data}",
-    "data.syllables": "--train {data} --lang {out} --sets {data} --words {text}",
-    "data.speed_perturb": "--in {data} --out {out}",
+    "data.text.plain_text": "{data}",
+    "data.text.syllables": "--train {data} --lang {out} --sets {data} --words {text}",
+    "data.speech.speed_perturb": "--in {data} --out {out}",
     "data.corpora": "--aihub {data} --config {config} --out {out}",
     "data.corpora.aishell": "--aishell {data} --out {out}",
-    "inference.decode": "--train-config {config} --model-file {weights} --data {data} "
-    "--out {out} --config {decode_yaml}",
-    "inference.decode_ctc": "--train-config {config} --model-file {weights} "
+    "inference.decode.smoe": "--train-config {config} --model-file {weights} "
+    "--data {data} --out {out} --config {decode_yaml}",
+    "inference.decode.ctc": "--train-config {config} --model-file {weights} "
     "--data {data} --out {out} --config {decode_yaml} --graph {exp}",
-    "inference.decode_u2pp": "--train-config {config} --model-file {weights} "
+    "inference.decode.u2pp": "--train-config {config} --model-file {weights} "
     "--data {data} --out {out} --config {decode_yaml}",
     "inference.pack": "--exp {exp} --model model.pth --out {out}",
-    "inference.graph": "--tokens {tokens} --lexicon {text} --arpa {arpa} --out {out}",
+    "inference.wfst.graph": "--tokens {tokens} --lexicon {text} --arpa {arpa} "
+    "--out {out}",
     "lm.train": "--text {text} --order 2 --vocab {tokens} --out {out}",
     "lm.perplexity": "--arpa {arpa} --text {text}",
-    "report.results": "--exp {exp} --out {out} --command run",
-    "report.modes": "{exp} --out {out}",
+    "report.tables.results": "--exp {exp} --out {out} --command run",
+    "report.tables.decoding_table": "{exp} --out {out}",
 }
 # Wrong values of options: the rest of the command is right.
 VALUES = {
@@ -68,11 +69,11 @@ VALUES = {
     "benchmark": ("--rounds 0", "--threads x"),
     "compare": ("--decode nothing", "--test-set nothing"),
     "curves": ("--key nothing",),
-    "data.tokens": ("--size 3", "--size x", "--type bbp"),
-    "data.channel": ("--share 2", "--conditions amr", "--modes some", "--nj 0"),
+    "data.text.tokens": ("--size 3", "--size x", "--type bbp"),
+    "data.speech.channel": ("--share 2", "--conditions amr", "--modes some", "--nj 0"),
     "data.filter": ("--min-seconds -1", "--max-seconds 0", "--max-tokens 0"),
-    "data.speed_perturb": ("--factors 0", "--factors 9", "--factors x"),
-    "inference.decode": ("--nj x", "--device tpu"),
+    "data.speech.speed_perturb": ("--factors 0", "--factors 9", "--factors x"),
+    "inference.decode.smoe": ("--nj x", "--device tpu"),
     "lm.train": ("--order 0", "--order x", "--prune -1"),
 }
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from espnet_smoe.data.tokens import train_tokens
-from espnet_smoe.inference.model_files import load_checkpoint
+from espnet_smoe.data.text.tokens import train_tokens
+from espnet_smoe.inference.checkpoint import load_checkpoint
 from espnet_smoe.inference.pack import pack
 from espnet_smoe.input_files import (
     check_finite,

@@ -9,7 +9,7 @@ from espnet2.tasks.st import STTask
 
 from espnet_smoe import register
 from espnet_smoe.bin import st_train
-from espnet_smoe.data.tokens import train_tokens
+from espnet_smoe.data.text.tokens import train_tokens
 
 register()
 SIZES = {"attention_heads": 2, "linear_units": 12, "num_blocks": 1}

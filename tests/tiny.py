@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from espnet_smoe import register
-from espnet_smoe.data.tokens import train_tokens
+from espnet_smoe.data.text.tokens import train_tokens
 
 TEXTS = ("오늘 날씨가 정말 좋네요", "내일 아침에 만나요", "the weather is nice today")
 SIZE = {"output_size": 16, "attention_heads": 2, "linear_units": 32, "num_blocks": 2}

@@ -111,7 +111,7 @@ speed_perturb() { # stage 2
     need 1 "data/$train_set/wav.scp"
     lock "$dumpdir"
     # shellcheck disable=SC2086
-    $python -m espnet_smoe.data.speed_perturb --in "data/$train_set" \
+    $python -m espnet_smoe.data.speech.speed_perturb --in "data/$train_set" \
         --out "data/$perturbed" --factors $speed_perturb_factors
 }
 
@@ -242,7 +242,7 @@ train() { # stage 11
     local checker=$python
     [[ $python != *torchrun* ]] || checker=${python##* } # one process is enough
     ! compgen -G "$asr_exp/*.pth" >/dev/null ||
-        $checker -m espnet_smoe.training_start "${training[@]}" || exit 1
+        $checker -m espnet_smoe.training.start "${training[@]}" || exit 1
     # shellcheck disable=SC2086
     $cuda_cmd --gpu "$ngpu" --num_nodes "$num_nodes" "$asr_exp/train.log" "${launch[@]}" \
         $python -m espnet_smoe "${training[@]}"

@@ -100,6 +100,6 @@ compare() {
 }
 
 report() { # all tables
-    python3 -m espnet_smoe.report.results --comparison "${tables[@]}" \
+    python3 -m espnet_smoe.report.tables.results --comparison "${tables[@]}" \
         --out "$(results_file)" --command "${command% }"
 }

@@ -13,7 +13,7 @@ import numpy as np
 
 from espnet_smoe.benchmark.measure import Sides
 from espnet_smoe.benchmark.race import Race
-from espnet_smoe.data.codec import CONDITIONS, WIDE_RATE, ffmpeg_path
+from espnet_smoe.data.speech.codec import CONDITIONS, WIDE_RATE, ffmpeg_path
 
 ROUNDS = 21
 STARTS = "two starts of FFmpeg, no audio"

@@ -16,11 +16,11 @@ from torch import nn
 from espnet_smoe.benchmark.measure import Sides
 from espnet_smoe.benchmark.race import Race
 from espnet_smoe.compat import BatchBeamSearch, TransformerDecoder
-from espnet_smoe.data.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
+from espnet_smoe.data.text.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.encoder.transformer import SMoETransformerEncoder
-from espnet_smoe.inference.beam_search import PromptBeamSearch, SearchOptions
-from espnet_smoe.inference.packed import pack_linears
+from espnet_smoe.inference.runtime.mkldnn_linear import pack_linears
+from espnet_smoe.inference.search.beam_search import PromptBeamSearch, SearchOptions
 
 ROUNDS = 3
 ESPNET, OURS = "ESPnet's search and decoder", "espnet-smoe"

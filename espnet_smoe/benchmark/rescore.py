@@ -16,9 +16,9 @@ from espnet_smoe.benchmark.measure import Sides
 from espnet_smoe.benchmark.race import Race
 from espnet_smoe.decoder.bidirectional import U2PPTransformerDecoder
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
-from espnet_smoe.inference.ctc_search import prefix_beam
-from espnet_smoe.inference.hypotheses import Hypothesis
-from espnet_smoe.inference.rescoring import rescore
+from espnet_smoe.inference.search.ctc_prefix import prefix_beam
+from espnet_smoe.inference.search.hypothesis import Hypothesis
+from espnet_smoe.inference.search.rescoring import rescore
 
 ROUNDS = 5
 LOOP = "one hypothesis after the other"

@@ -23,9 +23,9 @@ from espnet_smoe.benchmark.race import Race
 from espnet_smoe.check_config import count_parameters
 from espnet_smoe.decoder.bidirectional import U2PPTransformerDecoder
 from espnet_smoe.encoder.conformer import U2PPConformerEncoder
-from espnet_smoe.inference.ctc_search import prefix_beam
-from espnet_smoe.inference.quantize import quantize
-from espnet_smoe.inference.rescoring import rescore
+from espnet_smoe.inference.runtime.quantize import quantize
+from espnet_smoe.inference.search.ctc_prefix import prefix_beam
+from espnet_smoe.inference.search.rescoring import rescore
 from espnet_smoe.moe import Routing
 
 ROUNDS = 3

@@ -13,7 +13,7 @@ import torch
 
 from espnet_smoe.benchmark.measure import Sides
 from espnet_smoe.benchmark.race import Race
-from espnet_smoe.data.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
+from espnet_smoe.data.text.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
 from espnet_smoe.registry import register
 
 ROUNDS = 5

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_smoe.data.data_dir import NO_TRANSLATION, Problem
-from espnet_smoe.data.unicode_text import (
+from espnet_smoe.data.text.unicode_text import (
     LOST,
     invisible_characters,
     normalize_unicode,

@@ -103,7 +103,7 @@ def read_recordings(directory: Path | str, problems: list[Problem]) -> dict[str,
         problems: Receives what is wrong.
 
     Returns:
-        Utterance to reference, see :mod:`espnet_smoe.data.audio`.
+        Utterance to reference, see :mod:`espnet_smoe.data.speech.audio`.
     """
     recordings = read_table(Path(directory) / WAV_SCP, problems)
     path = Path(directory) / SEGMENTS
@@ -125,7 +125,9 @@ def _part_of(fields: list[str], recordings: Mapping[str, str]) -> str:
         raise ValueError(
             f"{len(fields) + 1} fields. Write: utterance recording start end"
         )
-    from espnet_smoe.data.audio import segment  # not needed where there are no parts
+    from espnet_smoe.data.speech.audio import (
+        segment,  # not needed where there are no parts
+    )
 
     recording, *times = fields
     if recording not in recordings:

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_smoe.command import run_command
-from espnet_smoe.data.audio import SAMPLE_RATE
 from espnet_smoe.data.data_dir import (
     NO_TRANSLATION,
     read_table,
     write_lines,
     write_table,
 )
+from espnet_smoe.data.speech.audio import SAMPLE_RATE
 
 TABLES = (
     "wav.scp",
@@ -109,7 +109,7 @@ def reasons_to_drop(
         elif seconds < limits.min_seconds:
             dropped[utt] = f"shorter than {limits.min_seconds:g} s"
     if bpemodel and limits.max_tokens:
-        from espnet_smoe.data.tokenizer import load_tokenizer
+        from espnet_smoe.data.text.tokenizer import load_tokenizer
 
         tokenizer = load_tokenizer(bpemodel)
         for name in ("text", "text_st"):

@@ -28,7 +28,14 @@ from tqdm import tqdm
 
 from espnet_smoe.command import quiet_worker, run_command
 from espnet_smoe.data import filter as length_filter
-from espnet_smoe.data.audio import (
+from espnet_smoe.data.check import AUTO, Utterance, check_tables
+from espnet_smoe.data.data_dir import (
+    NO_TRANSLATION,
+    Problem,
+    read_tables,
+    write_lines,
+)
+from espnet_smoe.data.speech.audio import (
     SAMPLE_RATE,
     change_speed,
     fits,
@@ -38,18 +45,11 @@ from espnet_smoe.data.audio import (
     version_of,
     write_wav,
 )
-from espnet_smoe.data.audio import (
+from espnet_smoe.data.speech.audio import (
     read_listed as read_audio,
 )
-from espnet_smoe.data.check import AUTO, Utterance, check_tables
-from espnet_smoe.data.data_dir import (
-    NO_TRANSLATION,
-    Problem,
-    read_tables,
-    write_lines,
-)
-from espnet_smoe.data.speech_rate import too_much_text
-from espnet_smoe.data.waveform import LOUDEST
+from espnet_smoe.data.speech.speech_rate import too_much_text
+from espnet_smoe.data.speech.waveform import LOUDEST
 
 MOST_PROBLEMS_SHOWN = 50
 LONGEST_NAME = 200  # bytes of a file's name
@@ -83,7 +83,7 @@ class AudioResult:
         samples: Its length at 16 kHz.
         bandwidth: The label heard in the audio, where it was asked for.
         stamp: Of the file, where it was made here, see
-            :func:`~espnet_smoe.data.audio.stamp_of`.
+            :func:`~espnet_smoe.data.speech.audio.stamp_of`.
         fault: Cause and cure, where the audio is bad.
     """
 
@@ -108,7 +108,7 @@ def check_audio(job: AudioJob) -> AudioResult:
         return AudioResult(fault=(f"{utt.wav}: {fault}", cure))
     bandwidth = ""
     if utt.bandwidth == AUTO:
-        from espnet_smoe.data.bandwidth import detect_bandwidth
+        from espnet_smoe.data.speech.bandwidth import detect_bandwidth
 
         bandwidth = detect_bandwidth(wave, rate)
     if utt.speed == 1 and not job.copy and fits(utt.wav, len(wave)):

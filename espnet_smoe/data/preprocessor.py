@@ -7,9 +7,9 @@ import numpy as np
 
 from espnet_smoe.compat import CommonPreprocessor, TextCleaner
 from espnet_smoe.data.data_dir import NO_TRANSLATION
-from espnet_smoe.data.random_channel import RandomChannel
-from espnet_smoe.data.tokenizer import load_tokenizer
-from espnet_smoe.data.unicode_text import normalize_unicode
+from espnet_smoe.data.speech.random_channel import RandomChannel
+from espnet_smoe.data.text.tokenizer import load_tokenizer
+from espnet_smoe.data.text.unicode_text import normalize_unicode
 
 BANDWIDTH = "bandwidth"
 

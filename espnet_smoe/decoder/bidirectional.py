@@ -7,10 +7,10 @@ from its end, in training and when hypotheses are rescored.
 from collections.abc import Mapping
 from typing import Any
 
+from espnet_smoe.config.options import options_of
+from espnet_smoe.config.typed import Count, Natural, Rate
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.moe.u2pp import topk_section
-from espnet_smoe.options import options_of
-from espnet_smoe.typed import Count, Natural, Rate
 
 
 class U2PPTransformerDecoder(SMoETransformerDecoder):

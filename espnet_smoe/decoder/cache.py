@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from espnet_smoe.decoder.attention import KeysValues
+from espnet_smoe.layers.attention import KeysValues
 
 
 @dataclass

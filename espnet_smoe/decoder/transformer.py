@@ -23,10 +23,12 @@ from espnet_smoe.compat import (
     make_pad_mask,
     repeat,
 )
-from espnet_smoe.decoder.attention import CachedAttention, KeysValues
+from espnet_smoe.config.options import options_of, require_multiple
+from espnet_smoe.config.typed import Count, Rate
 from espnet_smoe.decoder.cache import CacheRow, DecoderCache, gather
 from espnet_smoe.decoder.input_layer import input_layers
 from espnet_smoe.decoder.partially_ar import NoPartiallyAR
+from espnet_smoe.layers.attention import CachedAttention, KeysValues
 from espnet_smoe.moe import (
     MoEOptions,
     Routing,
@@ -35,8 +37,6 @@ from espnet_smoe.moe import (
     build_router,
 )
 from espnet_smoe.moe.routing import unread
-from espnet_smoe.options import options_of, require_multiple
-from espnet_smoe.typed import Count, Rate
 
 TASK_LABELS = ("<translate>", "<transcribe>")  # E0, E1 (S-MoE, Eq. 3)
 

@@ -16,18 +16,20 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from espnet_smoe.absent import warn_without_effect
 from espnet_smoe.compat import CTC, AbsEncoder, LayerNorm
-from espnet_smoe.encoder.causal_subsampling import INPUT_LAYERS, CausalConv2dSubsampling
-from espnet_smoe.encoder.chunk_attention import ATTENTIONS
-from espnet_smoe.encoder.chunk_cache import (
+from espnet_smoe.config.ignored_options import warn_without_effect
+from espnet_smoe.config.options import options_of, require_multiple
+from espnet_smoe.config.typed import Count, Natural, OneOf, Range, Rate
+from espnet_smoe.layers.causal_subsampling import INPUT_LAYERS, CausalConv2dSubsampling
+from espnet_smoe.layers.chunk_attention import ATTENTIONS
+from espnet_smoe.layers.chunk_cache import (
     FRAMES_A_SECOND,
     EncoderCache,
     bias_of,
     chunk_mask,
     draw_chunk,
 )
-from espnet_smoe.encoder.conformer_layer import (
+from espnet_smoe.layers.conformer_layer import (
     ACTIVATIONS,
     ConformerLayer,
     ConvolutionModule,
@@ -35,8 +37,6 @@ from espnet_smoe.encoder.conformer_layer import (
 from espnet_smoe.moe import MoEOptions, Routing, build_feed_forward, build_router
 from espnet_smoe.moe.routing import unread
 from espnet_smoe.moe.u2pp import topk_section
-from espnet_smoe.options import options_of, require_multiple
-from espnet_smoe.typed import Count, Natural, OneOf, Range, Rate
 
 
 class U2PPConformerEncoder(AbsEncoder):

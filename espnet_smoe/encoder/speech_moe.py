@@ -21,7 +21,9 @@ import torch
 from torch import nn
 
 from espnet_smoe.compat import CTC, AbsEncoder
-from espnet_smoe.encoder.memory_network import MemoryNetwork, MemoryNetworkOptions
+from espnet_smoe.config.options import check_options, options_of, section
+from espnet_smoe.config.typed import Count, Natural, Rate
+from espnet_smoe.layers.memory_network import MemoryNetwork, MemoryNetworkOptions
 from espnet_smoe.moe import (
     MoEOptions,
     Routing,
@@ -29,8 +31,6 @@ from espnet_smoe.moe import (
     build_router,
 )
 from espnet_smoe.moe.routing import unread
-from espnet_smoe.options import check_options, options_of, section
-from espnet_smoe.typed import Count, Natural, Rate
 
 
 class SpeechMoEEncoder(AbsEncoder):

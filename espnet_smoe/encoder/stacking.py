@@ -4,8 +4,8 @@ import torch
 from torch.nn import functional
 
 from espnet_smoe.compat import AbsPreEncoder
-from espnet_smoe.options import options_of
-from espnet_smoe.typed import Count, Natural
+from espnet_smoe.config.options import options_of
+from espnet_smoe.config.typed import Count, Natural
 
 
 class StackedDeltas(AbsPreEncoder):

@@ -24,7 +24,9 @@ from espnet_smoe.compat import (
     make_pad_mask,
     repeat,
 )
-from espnet_smoe.encoder.subsampling import Conv1dGLUSubsampling
+from espnet_smoe.config.options import options_of, require_multiple
+from espnet_smoe.config.typed import Count, OneOf, Rate
+from espnet_smoe.layers.subsampling import Conv1dGLUSubsampling
 from espnet_smoe.moe import (
     MoEOptions,
     Routing,
@@ -33,8 +35,6 @@ from espnet_smoe.moe import (
     build_router,
 )
 from espnet_smoe.moe.routing import unread
-from espnet_smoe.options import options_of, require_multiple
-from espnet_smoe.typed import Count, OneOf, Rate
 
 INPUT_LAYERS = ("conv1d_glu", "conv1d2", "conv2d", "conv2d1", "conv2d2", "conv2d6")
 INPUT_LAYERS += ("conv2d8", "embed", "linear")

@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
     # torch takes its time, and --help has none
     from espnet_smoe.export.write import export_model
-    from espnet_smoe.inference.model_files import load_model, model_files, read_config
+    from espnet_smoe.inference.checkpoint import load_model, model_files, read_config
 
     with model_files(args.model) as (train_config, model_file):
         config = read_config(train_config)

@@ -14,8 +14,8 @@ from torch import nn
 
 from espnet_smoe.compat import GlobalMVN
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
-from espnet_smoe.encoder.chunk_cache import EncoderCache
 from espnet_smoe.encoder.conformer import U2PPConformerEncoder
+from espnet_smoe.layers.chunk_cache import EncoderCache
 from espnet_smoe.model.u2pp import ESPnetU2PPModel, backwards
 from espnet_smoe.moe import Routing
 

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from espnet_smoe.inference.speech_to_text import Result, SpeechToText
-    from espnet_smoe.inference.streaming import StreamingRecogniser
+    from espnet_smoe.inference.streaming.recognizer.recognizer import (
+        StreamingRecogniser,
+    )
     from espnet_smoe.inference.u2pp_speech_to_text import U2PPSpeechToText
 
 __all__ = ["Result", "SpeechToText", "StreamingRecogniser", "U2PPSpeechToText"]
 MODULES = {
-    "StreamingRecogniser": "streaming",
+    "StreamingRecogniser": "streaming.recognizer",
     "U2PPSpeechToText": "u2pp_speech_to_text",
 }
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_smoe.data import audio
-from espnet_smoe.data.bandwidth import bandwidth_at_16khz
-from espnet_smoe.data.waveform import as_waveform, check_rate
+from espnet_smoe.data.speech import audio
+from espnet_smoe.data.speech.bandwidth import bandwidth_at_16khz
+from espnet_smoe.data.speech.waveform import as_waveform, check_rate
 
 SAMPLE_RATE = audio.SAMPLE_RATE
 SHORTEST_SECONDS = 0.1  # less than the frames that a subsampling needs
@@ -39,7 +39,7 @@ def to_16khz(wave: np.ndarray, rate: int, name: str) -> np.ndarray:
     """Check a mono wave and bring it to 16 kHz.
 
     Args:
-        wave: ``(samples,)``, see `espnet_smoe.data.waveform.as_waveform`.
+        wave: ``(samples,)``, see `espnet_smoe.data.speech.waveform.as_waveform`.
         rate: Hz.
         name: Of the recording, for error messages.
 

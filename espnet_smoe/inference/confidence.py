@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from espnet_smoe.inference.ctc_align import align
-from espnet_smoe.inference.hypotheses import Hypothesis
-from espnet_smoe.inference.stream_events import TimedToken
+from espnet_smoe.inference.search.ctc_align import align
+from espnet_smoe.inference.search.hypothesis import Hypothesis
+from espnet_smoe.inference.streaming.recognizer.events import TimedToken
 
 
 def heard_tokens(

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
+from espnet_smoe.config.yaml_file import read_yaml
 from espnet_smoe.data.data_dir import write_lines
-from espnet_smoe.yaml_file import read_yaml
 
 FILE_KEYS = (("bpemodel",), ("token_list",), ("normalize_conf", "stats_file"))
 LENGTHS = "lengths.json"  # beside the configuration: how long training speech was
@@ -155,7 +155,7 @@ def write_lengths(experiment: str | Path) -> None:
 
 def _margins(wav_scp: str, config: Path) -> tuple[float | None, float | None]:
     """Seconds before the first word and behind the last, medians of some utterances."""
-    from espnet_smoe.data.audio import read_audio, resample
+    from espnet_smoe.data.speech.audio import read_audio, resample
     from espnet_smoe.inference.speech_activity import onset, speech_spans
 
     table = next((p for p in _beside(wav_scp, config) if p.is_file()), None)

@@ -12,9 +12,9 @@ import yaml
 from espnet_smoe.inference import confidence
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.config_files import read_config, sample_rate
-from espnet_smoe.inference.device import check_device
-from espnet_smoe.inference.hypotheses import Hypothesis
 from espnet_smoe.inference.result import Result
+from espnet_smoe.inference.runtime.device import check_device
+from espnet_smoe.inference.search.hypothesis import Hypothesis
 from espnet_smoe.inference.speech_to_text import SpeechToText
 
 TASK = "asr"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from espnet_smoe.inference.config_files import read_config
 from espnet_smoe.inference.espnet_speech_to_text import ESPnetSpeechToText
+from espnet_smoe.inference.search.u2pp import U2PPDecodeOptions
 from espnet_smoe.inference.speech_to_text import SpeechToText
-from espnet_smoe.inference.two_pass import U2PPDecodeOptions
 from espnet_smoe.inference.u2pp_speech_to_text import U2PPSpeechToText
 
 KINDS: dict[str, type[SpeechToText]] = {

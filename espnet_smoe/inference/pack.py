@@ -22,13 +22,13 @@ import yaml
 from espnet2.main_funcs import pack_funcs
 
 from espnet_smoe.command import run_command
+from espnet_smoe.inference.checkpoint import CURE
 from espnet_smoe.inference.config_files import (
     LENGTHS,
     named_files,
     read_config,
     trained_lengths,
 )
-from espnet_smoe.inference.model_files import CURE
 from espnet_smoe.input_files import (
     check_finite,
     check_statistics_file,

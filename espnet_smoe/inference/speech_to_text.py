@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from espnet_smoe.data.tokenizer import load_tokenizer
+from espnet_smoe.config.options import nearest
+from espnet_smoe.data.text.tokenizer import load_tokenizer
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.inference import confidence
 from espnet_smoe.inference.audio import (
@@ -18,17 +19,20 @@ from espnet_smoe.inference.audio import (
     bandwidth_of,
     to_16khz,
 )
-from espnet_smoe.inference.beam_search import PromptBeamSearch
+from espnet_smoe.inference.checkpoint import load_model, model_files, read_config
 from espnet_smoe.inference.config_files import trained_lengths
-from espnet_smoe.inference.espnet_search import ESPnetBeamSearch
-from espnet_smoe.inference.hypotheses import Hypothesis
-from espnet_smoe.inference.long import decode_long
-from espnet_smoe.inference.model_files import load_model, model_files, read_config
-from espnet_smoe.inference.options import AUTO, SearchOptions
-from espnet_smoe.inference.packed import pack_linears
+from espnet_smoe.inference.long_audio import decode_long
 from espnet_smoe.inference.result import Result, join_results
-from espnet_smoe.inference.split import LONGEST_SECONDS, SHORTEST_LONGEST, check_longest
-from espnet_smoe.options import nearest
+from espnet_smoe.inference.runtime.mkldnn_linear import pack_linears
+from espnet_smoe.inference.search.beam_search import PromptBeamSearch
+from espnet_smoe.inference.search.espnet_search import ESPnetBeamSearch
+from espnet_smoe.inference.search.hypothesis import Hypothesis
+from espnet_smoe.inference.search.options import AUTO, SearchOptions
+from espnet_smoe.inference.segmentation import (
+    LONGEST_SECONDS,
+    SHORTEST_LONGEST,
+    check_longest,
+)
 
 __all__ = ["AUTO", "Result", "SpeechToText"]
 

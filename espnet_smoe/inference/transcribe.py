@@ -20,12 +20,12 @@ import numpy as np
 
 from espnet_smoe.command import reason, run_command
 from espnet_smoe.inference.audio import SAMPLE_RATE
-from espnet_smoe.inference.formats import FORMATS, SUBTITLES, Transcript
-from espnet_smoe.inference.long import Piece, cuts_of
-from espnet_smoe.inference.options import AUTO, SEARCHES
-from espnet_smoe.inference.recording import listen, pieces, seconds_of
-from espnet_smoe.inference.split import Cut
-from espnet_smoe.inference.stream_options import INT8_HELP
+from espnet_smoe.inference.long_audio import Piece, cuts_of
+from espnet_smoe.inference.output_formats import FORMATS, SUBTITLES, Transcript
+from espnet_smoe.inference.search.options import AUTO, SEARCHES
+from espnet_smoe.inference.segmentation import Cut
+from espnet_smoe.inference.speech_pieces import listen, pieces, seconds_of
+from espnet_smoe.inference.streaming.recognizer.options import INT8_HELP
 
 if TYPE_CHECKING:  # torch takes its time, and --help has none
     from espnet_smoe.inference.speech_to_text import SpeechToText
@@ -252,8 +252,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _load(args: argparse.Namespace) -> "SpeechToText":
+    from espnet_smoe.inference.checkpoint import model_files
     from espnet_smoe.inference.load import load_speech_to_text
-    from espnet_smoe.inference.model_files import model_files
 
     given = {name: getattr(args, name) for name in (*SEARCH_OPTIONS, *U2PP_OPTIONS)}
     options = {name: value for name, value in given.items() if value is not None}

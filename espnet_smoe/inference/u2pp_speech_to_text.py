@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from espnet_smoe.inference.batch_encoder import BatchEncoder
+from espnet_smoe.inference.checkpoint import load_model, read_config
 from espnet_smoe.inference.confidence import confidence_of_tokens, heard_tokens
-from espnet_smoe.inference.hypotheses import Hypothesis
-from espnet_smoe.inference.model_files import load_model, read_config
+from espnet_smoe.inference.detokenizer import joiner
 from espnet_smoe.inference.result import Result
+from espnet_smoe.inference.search.hypothesis import Hypothesis
+from espnet_smoe.inference.search.u2pp import U2PPDecodeOptions, two_pass
 from espnet_smoe.inference.speech_to_text import SpeechToText
-from espnet_smoe.inference.tokens_to_text import joiner
-from espnet_smoe.inference.two_pass import U2PPDecodeOptions, two_pass
 
 TASK = "asr"
 

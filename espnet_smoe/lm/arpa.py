@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from espnet_smoe.data.unicode_text import normalize_unicode
+from espnet_smoe.data.text.unicode_text import normalize_unicode
 from espnet_smoe.lm.ngram import NGram
 from espnet_smoe.lm.text import MARKS, SPECIAL, UNKNOWN, read_lines
 from espnet_smoe.lm.trie import ABSENT, NEVER, Level, Trie

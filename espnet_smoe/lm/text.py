@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_smoe.data.unicode_text import normalize_unicode
+from espnet_smoe.data.text.unicode_text import normalize_unicode
 
 UNKNOWN = "<unk>"
 MARKS = ("<s>", "</s>")

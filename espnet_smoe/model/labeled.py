@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from espnet_smoe.data.bandwidth import bandwidth_at_16khz
+from espnet_smoe.data.speech.bandwidth import bandwidth_at_16khz
 from espnet_smoe.model.routed import RoutedASRModel
 from espnet_smoe.moe import Labels, Routing
 

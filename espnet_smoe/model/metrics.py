@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 import torch
 from torch import nn
 
-from espnet_smoe.data.tokenizer import piece_joiner
+from espnet_smoe.data.text.tokenizer import piece_joiner
 from espnet_smoe.model.parts import mixtures_of
 from espnet_smoe.moe import Routing
 from espnet_smoe.moe.loss import FrameSums, add_processes

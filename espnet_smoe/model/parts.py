@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from espnet_smoe.absent import warn_without_effect
+from espnet_smoe.config.ignored_options import warn_without_effect
 from espnet_smoe.moe import MoEFeedForward
 
 

@@ -18,6 +18,8 @@ from espnet_smoe.compat import (
     AbsEncoder,
     force_gatherable,
 )
+from espnet_smoe.config.options import nearest, options_of
+from espnet_smoe.config.typed import OneOf, Rate
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.model.labeled import LabeledASRModel
 from espnet_smoe.model.metrics import (
@@ -29,8 +31,6 @@ from espnet_smoe.model.metrics import (
 )
 from espnet_smoe.model.tasks import Task, TaskPass, read_tasks
 from espnet_smoe.moe import Routing
-from espnet_smoe.options import nearest, options_of
-from espnet_smoe.typed import OneOf, Rate
 
 SCHEDULES = ("joint", "alternate")
 

@@ -12,12 +12,12 @@ import jiwer
 import torch
 from torch import nn
 
-from espnet_smoe.absent import warn_without_effect
 from espnet_smoe.compat import CTC, AbsEncoder, force_gatherable
+from espnet_smoe.config.ignored_options import warn_without_effect
+from espnet_smoe.config.options import options_of
+from espnet_smoe.config.typed import Weight
 from espnet_smoe.model.metrics import auxiliary_loss, greedy_ctc, routing_statistics
 from espnet_smoe.model.routed import RoutedASRModel
-from espnet_smoe.options import options_of
-from espnet_smoe.typed import Weight
 
 
 class ESPnetSpeechMoEModel(RoutedASRModel):

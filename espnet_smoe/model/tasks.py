@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from espnet_smoe.data.tokens import BEGIN
+from espnet_smoe.config.options import make, section
+from espnet_smoe.config.typed import convert
+from espnet_smoe.data.text.tokens import BEGIN
 from espnet_smoe.moe import Labels, Routing
-from espnet_smoe.options import make, section
-from espnet_smoe.typed import convert
 
 DEFAULT_TASKS = {
     "asr": {"target": "text", "prompt": ["<transcribe>", "<ko>"]},

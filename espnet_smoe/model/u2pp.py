@@ -10,8 +10,10 @@ from typing import Annotated, Any
 import torch
 from torch import nn
 
-from espnet_smoe.absent import warn_without_effect
 from espnet_smoe.compat import CTC, force_gatherable
+from espnet_smoe.config.ignored_options import warn_without_effect
+from espnet_smoe.config.options import options_of
+from espnet_smoe.config.typed import Range, Rate
 from espnet_smoe.decoder.bidirectional import U2PPTransformerDecoder
 from espnet_smoe.encoder.conformer import U2PPConformerEncoder
 from espnet_smoe.model.metrics import (
@@ -22,8 +24,6 @@ from espnet_smoe.model.metrics import (
 )
 from espnet_smoe.model.routed import RoutedASRModel
 from espnet_smoe.moe import Routing
-from espnet_smoe.options import options_of
-from espnet_smoe.typed import Range, Rate
 
 
 class ESPnetU2PPModel(RoutedASRModel):

@@ -14,14 +14,14 @@ from typing import Annotated, Any
 import torch
 from torch import nn
 
+from espnet_smoe.config.options import make, options_of, section
+from espnet_smoe.config.typed import Count, OneOf, Rate, Weight
 from espnet_smoe.moe.dispatch import Assignment
 from espnet_smoe.moe.labels import Labels
 from espnet_smoe.moe.loss import LOSSES, FrameSums
 from espnet_smoe.moe.router import Router
 from espnet_smoe.moe.routing import Routing
 from espnet_smoe.moe.static import traced
-from espnet_smoe.options import make, options_of, section
-from espnet_smoe.typed import Count, OneOf, Rate, Weight
 
 GATE_NAMES = ("label", "topk", "shared_embedding", "label_topk")
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+from espnet_smoe.config.options import section
+from espnet_smoe.config.typed import OneOf, convert
 from espnet_smoe.moe.gate import GATE_NAMES
-from espnet_smoe.options import section
-from espnet_smoe.typed import OneOf, convert
 
 
 def topk_section(moe: Mapping[str, Any] | None, where: str) -> dict[str, Any] | None:

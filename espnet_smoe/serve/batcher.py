@@ -20,12 +20,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_smoe.data.audio import SAMPLE_RATE
+from espnet_smoe.data.speech.audio import SAMPLE_RATE
 from espnet_smoe.serve.lag import Lag
 from espnet_smoe.serve.protocol import BROKEN, FULL, SessionError
 
 if TYPE_CHECKING:
-    from espnet_smoe.inference.streaming import Event, Stream, StreamingRecogniser
+    from espnet_smoe.inference.streaming.recognizer.recognizer import (
+        Event,
+        Stream,
+        StreamingRecogniser,
+    )
 
 MOST_EVENTS = 64  # unread by the client: its stream then waits
 PORTION = 1600  # samples, at least, handed to a stream at once where there are as many

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_smoe.data.audio import SAMPLE_RATE
+from espnet_smoe.data.speech.audio import SAMPLE_RATE
 from espnet_smoe.serve.misbehave import END, misbehave
 from espnet_smoe.serve.protocol import DONE, FULL_SCALE
 

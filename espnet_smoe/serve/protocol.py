@@ -28,9 +28,9 @@ import json
 
 import numpy as np
 
-from espnet_smoe.data.raw_pcm import RawCheck
-from espnet_smoe.data.resample import SAMPLE_RATE
-from espnet_smoe.options import reject_unknown
+from espnet_smoe.config.options import reject_unknown
+from espnet_smoe.data.speech.raw_pcm import RawCheck
+from espnet_smoe.data.speech.resample import SAMPLE_RATE
 
 LOWEST_RATE, HIGHEST_RATE = 8000, 48000  # Hz
 LARGEST_FRAME = 2**18  # bytes of audio: 8 s at 16 kHz

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_smoe.data.audio import SAMPLE_RATE
+from espnet_smoe.data.speech.audio import SAMPLE_RATE
 from espnet_smoe.serve.batcher import Batcher, Feed
 from espnet_smoe.serve.protocol import DONE, FULL, LIMIT, Incoming, SessionError
 

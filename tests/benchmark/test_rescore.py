@@ -7,8 +7,8 @@ import torch
 
 from espnet_smoe.benchmark import rescore
 from espnet_smoe.benchmark.__main__ import main
-from espnet_smoe.inference.ctc_search import prefix_beam
-from espnet_smoe.inference.hypotheses import Hypothesis
+from espnet_smoe.inference.search.ctc_prefix import prefix_beam
+from espnet_smoe.inference.search.hypothesis import Hypothesis
 
 MIXTURE = {"num_experts": 4, "top_k": 2}
 

@@ -11,7 +11,7 @@ from espnet_smoe.data.filter import Limits, limits_of, reasons_to_drop
 def dropped(tables: dict[str, dict], monkeypatch, **limits: float) -> dict[str, str]:
     """By the paper's limits where no others are given; a token is a letter."""
     monkeypatch.setattr(
-        "espnet_smoe.data.tokenizer.load_tokenizer",
+        "espnet_smoe.data.text.tokenizer.load_tokenizer",
         lambda _: SimpleNamespace(encode=list),
     )
     names = {utt for table in tables.values() for utt in table}

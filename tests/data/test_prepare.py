@@ -9,8 +9,9 @@ import pytest
 import soundfile
 
 from espnet_smoe.data import filter as length_filter
-from espnet_smoe.data import prepare, speed_perturb
+from espnet_smoe.data import prepare
 from espnet_smoe.data.data_dir import read_table, write_table
+from espnet_smoe.data.speech import speed_perturb
 
 GOOD = ("a", "b", "c")
 
@@ -301,7 +302,7 @@ def test_long_and_short_audio_is_filtered_with_counts(source, capsys):
 
 
 def test_long_texts_are_filtered_by_tokens(source, tmp_path):
-    from espnet_smoe.data.tokens import train_tokens
+    from espnet_smoe.data.text.tokens import train_tokens
 
     out = run(source)
     train_tokens(["hello"], 300, tmp_path / "tokens")

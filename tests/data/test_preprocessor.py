@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from espnet_smoe import register
-from espnet_smoe.data.codec import G711
 from espnet_smoe.data.preprocessor import SMoEPreprocessor
-from espnet_smoe.data.tokens import train_tokens
+from espnet_smoe.data.speech.codec import G711
+from espnet_smoe.data.text.tokens import train_tokens
 
 TEXTS = ["오늘 날씨가 좋아요", "the weather is good today"] * 3
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espnet_smoe.check_config import build_model, count_parameters
-from espnet_smoe.yaml_file import read_yaml
+from espnet_smoe.config.yaml_file import read_yaml
 
 RECIPE = Path(__file__).resolve().parents[2] / "egs2" / "aihub_koen" / "smoe1"
 TUNING = RECIPE / "conf" / "tuning"

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from espnet_smoe.check_config import build_model, count_parameters
+from espnet_smoe.config.yaml_file import read_yaml
 from espnet_smoe.cost import multiply_accumulates
-from espnet_smoe.yaml_file import read_yaml
 
 CONF = Path(__file__).resolve().parents[2] / "egs2" / "aishell" / "ctc1" / "conf"
 TUNING = CONF / "tuning"

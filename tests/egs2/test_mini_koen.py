@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from espnet_smoe.data.spoken_corpus import VOICES
+from espnet_smoe.data.speech.spoken_corpus import VOICES
 
 LOCAL = Path(__file__).parents[2] / "egs2/mini_koen/smoe1/local"
 sys.path.insert(0, str(LOCAL))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from espnet_smoe.config.yaml_file import read_yaml
 from espnet_smoe.decoder.bidirectional import U2PPTransformerDecoder
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.encoder.conformer import U2PPConformerEncoder
@@ -19,7 +20,6 @@ from espnet_smoe.encoder.stacking import StackedDeltas
 from espnet_smoe.encoder.transformer import SMoETransformerEncoder
 from espnet_smoe.model.smoe import ESPnetSMoEModel
 from espnet_smoe.model.u2pp import ESPnetU2PPModel
-from espnet_smoe.yaml_file import read_yaml
 
 EGS2 = Path(__file__).resolve().parents[2] / "egs2"
 AIHUB, MINI_KOEN = EGS2 / "aihub_koen/smoe1", EGS2 / "mini_koen/smoe1"

@@ -108,7 +108,7 @@ def test_what_is_done_is_not_done_again(recipe):
 
 
 def results_of(calls):
-    return next(value(c, "out") for c in calls if "report.results" in c)
+    return next(value(c, "out") for c in calls if "report.tables.results" in c)
 
 
 def test_the_tables_of_another_command_stay(recipe):

@@ -432,7 +432,10 @@ def test_the_whole_recipe_ends_with_one_table_of_everything(recipe):
     done = smoe(recipe, "--stage", "13", "--nj", "3")
     assert done.returncode == 0, done.stderr
     modules = [line.split()[1] for line in calls(recipe)]
-    assert modules[-2:] == ["espnet_smoe.inference.pack", "espnet_smoe.report.overview"]
+    assert modules[-2:] == [
+        "espnet_smoe.inference.pack",
+        "espnet_smoe.report.tables.overview",
+    ]
     last = calls(recipe)[-1]
     assert "--decode default --data dump/raw --sets test " in last
     # the very options of this run, so that the other system is comparable

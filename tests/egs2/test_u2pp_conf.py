@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from espnet_smoe.check_config import build_model, count_parameters
-from espnet_smoe.yaml_file import read_yaml
+from espnet_smoe.config.yaml_file import read_yaml
 
 EGS2 = Path(__file__).resolve().parents[2] / "egs2"
 AISHELL = EGS2 / "aishell/u2pp1/conf"

@@ -109,7 +109,8 @@ def test_the_tables_compare_with_the_dense_system_and_show_every_mode(recipe):
     tags = " ".join(f"exp/{name}_seed1" for name in SYSTEMS)
     for call, chunk in ((full, "full"), (chunk16, "chunk16")):
         assert f"compare {tags} --test-set test --decode rescoring_{chunk}" in call
-    assert f"report.modes {tags} --test-set test --out exp/modes_test.md" in modes
+    table = f"decoding_table {tags} --test-set test --out exp/modes_test.md"
+    assert f"report.tables.{table}" in modes
     tables = "exp/full_test.md exp/chunk16_test.md exp/modes_test.md"
     assert f"--comparison {tables} --out RESULTS.md" in results
     assert "curves exp/dense_seed1" in curves and value(curves, "key") == "acc"
@@ -171,7 +172,7 @@ def test_a_wrong_option_is_named_and_nothing_runs(driver, options, said):
 def test_mandarin_learns_from_plain_characters(driver):
     touch(driver, *(f"dump/raw/{name}/text" for name in ("train", "dev")))
     _, (plain, tokens) = stage(driver, 5, "--mandarin", "true")
-    assert plain.endswith("data.plain_text dump/raw/train dump/raw/dev")
+    assert plain.endswith("data.text.plain_text dump/raw/train dump/raw/dev")
     assert "--text dump/raw/train/text_plain --type char --size 0" in tokens
     assert tokens.endswith("--special --out data/token_list/char")
 
@@ -187,7 +188,7 @@ def test_syllables_are_units_of_their_own(driver):
     touch(driver, *(f"dump/raw/{name}/text" for name in ("train", "dev", "test")))
     options = ("--token_type", "syllable", "--asr_tag", "x")
     _, (units,) = stage(driver, 5, *options)
-    train = "data.syllables --train dump/raw/train --lang data/token_list/syllable"
+    train = "data.text.syllables --train dump/raw/train --lang data/token_list/syllable"
     assert units.endswith(f"{train} --sets dump/raw/dev dump/raw/test")
     touch(driver, "data/token_list/syllable/tokens.txt")
     touch(driver, *(f"exp/stats_train_syllable/{name}" for name in STATISTICS))
@@ -229,7 +230,8 @@ def test_one_process_decodes_everything_and_one_scores_it(driver):
     touch(driver, *(f"{folder}/decode.json" for folder in folders))
     _, (_, score, modes, results) = stage(driver, 13, *options)
     assert score.endswith(f"score --data dump/raw/test --hyp {' '.join(folders)}")
-    assert "report.modes exp/x --test-set test --out exp/x/modes_test.md" in modes
+    table = "decoding_table exp/x --test-set test --out exp/x/modes_test.md"
+    assert f"report.tables.{table}" in modes
     assert "--comparison exp/x/modes_test.md --out exp/x/RESULTS.md" in results
 
 

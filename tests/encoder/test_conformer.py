@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espnet_smoe.encoder.chunk_cache import EncoderCache, chunk_mask, draw_chunk
 from espnet_smoe.encoder.conformer import U2PPConformerEncoder
+from espnet_smoe.layers.chunk_cache import EncoderCache, chunk_mask, draw_chunk
 from espnet_smoe.moe import MoEFeedForward, Routing
 
 FEATURES = 20

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from espnet_smoe.encoder.memory_network import attention_mask
 from espnet_smoe.encoder.speech_moe import SpeechMoEEncoder
+from espnet_smoe.layers.memory_network import attention_mask
 from espnet_smoe.moe import MoEFeedForward, Routing
 
 SMALL = {

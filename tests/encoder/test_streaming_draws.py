@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from espnet_smoe.encoder.causal_subsampling import CausalConv2dSubsampling
-from espnet_smoe.encoder.chunk_attention import RelativeAttention, RotaryAttention
-from espnet_smoe.encoder.chunk_cache import draw_chunk
 from espnet_smoe.encoder.conformer import U2PPConformerEncoder
+from espnet_smoe.layers.causal_subsampling import CausalConv2dSubsampling
+from espnet_smoe.layers.chunk_attention import RelativeAttention, RotaryAttention
+from espnet_smoe.layers.chunk_cache import draw_chunk
 from tests.recomputed import runs_of
 
 SMALL = {"output_size": 16, "attention_heads": 2, "linear_units": 24, "num_blocks": 3}

@@ -15,9 +15,9 @@ from espnet_smoe.export.command import frontend_of
 from espnet_smoe.export.graphs import CACHE, EncoderChunk, graphs_of
 from espnet_smoe.export.runner import OnnxModel
 from espnet_smoe.export.write import export_model
-from espnet_smoe.inference.hypotheses import Hypothesis
-from espnet_smoe.inference.model_files import load_model, read_config
-from espnet_smoe.inference.rescoring import decoder_scores, rescore
+from espnet_smoe.inference.checkpoint import load_model, read_config
+from espnet_smoe.inference.search.hypothesis import Hypothesis
+from espnet_smoe.inference.search.rescoring import decoder_scores, rescore
 from espnet_smoe.moe import Routing
 from tests.inference.tiny_u2pp import (
     TOKENS,

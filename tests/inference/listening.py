@@ -4,10 +4,13 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
+from espnet_smoe.inference.streaming.recognizer.recognizer import (
+    StreamingRecogniser,
+    StreamOptions,
+)
 
 from espnet_smoe.compat import DefaultFrontend
-from espnet_smoe.encoder.chunk_cache import EncoderCache
-from espnet_smoe.inference.streaming import StreamingRecogniser, StreamOptions
+from espnet_smoe.layers.chunk_cache import EncoderCache
 
 NEVER = float("inf")
 UNCUT = {"silence_seconds": NEVER, "start_seconds": NEVER, "longest_seconds": NEVER}

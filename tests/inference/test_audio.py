@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from espnet_smoe.inference.audio import bandwidth_of, read_audio
-from espnet_smoe.inference.recording import listen
+from espnet_smoe.inference.speech_pieces import listen
 from tests.tiny import noise
 
 

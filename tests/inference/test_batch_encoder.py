@@ -3,7 +3,7 @@
 import numpy as np
 
 from espnet_smoe.inference.batch_encoder import BatchEncoder
-from espnet_smoe.inference.model_files import load_model, read_config
+from espnet_smoe.inference.checkpoint import load_model, read_config
 from tests.tiny import noise, save_experiment, tiny_ctc_config
 
 TOKENS = ["<blank>", "<unk>", "hao3", "ma5", "ni3", "<sos/eos>"]

@@ -9,8 +9,8 @@ import torch
 
 from espnet_smoe.inference import SpeechToText, U2PPSpeechToText
 from espnet_smoe.inference.audio import SAMPLE_RATE
+from espnet_smoe.inference.search.u2pp import SEARCHES, two_pass
 from espnet_smoe.inference.transcribe import main
-from espnet_smoe.inference.two_pass import SEARCHES, two_pass
 from tests.inference.tiny_u2pp import save_tiny_u2pp
 from tests.tiny import talk
 

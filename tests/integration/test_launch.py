@@ -24,7 +24,7 @@ from espnet2.train.distributed_utils import (
 )
 
 from espnet_smoe import register
-from espnet_smoe.data.tokens import train_tokens
+from espnet_smoe.data.text.tokens import train_tokens
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "egs2" / "aihub_koen" / "smoe1"

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 
-from espnet_smoe.data.tokens import train_tokens
+from espnet_smoe.data.text.tokens import train_tokens
 
 EPOCHS = 4
 CONFIG = """

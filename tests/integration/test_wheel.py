@@ -159,8 +159,8 @@ def test_a_copied_recipe_runs_with_the_installed_package(commands, tmp_path):
 
 
 def test_examples_of_the_documentation_run_outside_of_the_checkout(commands, tmp_path):
-    rooms = ["espnet_smoe.moe", "espnet_smoe.lm", "espnet_smoe.data.unicode_text"]
-    rooms += ["espnet_smoe.data.korean", "espnet_smoe.data.mandarin"]
+    rooms = ["espnet_smoe.moe", "espnet_smoe.lm", "espnet_smoe.data.text.unicode_text"]
+    rooms += ["espnet_smoe.data.text.korean", "espnet_smoe.data.text.mandarin"]
     options = ["-q", "--doctest-modules", "-p", "no:cacheprovider", "--pyargs", *rooms]
     said = run(commands / "python", "-m", "pytest", *options, cwd=tmp_path)
     assert "passed" in said or "[100%]" in said

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from espnet_smoe.data.tokens import BEGIN
+from espnet_smoe.data.text.tokens import BEGIN
 from espnet_smoe.model.metrics import (
     auxiliary_loss,
     auxiliary_losses,

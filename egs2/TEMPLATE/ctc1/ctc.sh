@@ -87,7 +87,7 @@ if runs 5; then
         sets+=("$dumpdir/raw/$set")
     done
     # shellcheck disable=SC2086
-    $python -m espnet_smoe.data.syllables --train "$train_dir" --sets "${sets[@]}" \
+    $python -m espnet_smoe.data.text.syllables --train "$train_dir" --sets "${sets[@]}" \
         --lang "$langdir" ${lm_text:+--lm-text $lm_text} "${skip[@]}" $lang_opts
 fi
 
@@ -113,7 +113,7 @@ if runs 8; then
     lock "$dumpdir"
     need 5 "$langdir/tokens.txt" "$langdir/lexicon.txt"
     need 6 "$lm"
-    $python -m espnet_smoe.inference.graph --tokens "$langdir/tokens.txt" \
+    $python -m espnet_smoe.inference.wfst.graph --tokens "$langdir/tokens.txt" \
         --lexicon "$langdir/lexicon.txt" --arpa "$lm" --out "$graph"
 fi
 
@@ -136,7 +136,7 @@ if runs 12; then
             need 5 "$dumpdir/raw/$set/text_syllable"
             out=$(decode_dir "$config")/$set
             $decode_cmd --gpu "$ngpu" "$out/decode.log" \
-                $python -m espnet_smoe.inference.decode_ctc \
+                $python -m espnet_smoe.inference.decode.ctc \
                 --train-config "$asr_exp/config.yaml" \
                 --model-file "$asr_exp/$inference_model" --config "$config" \
                 --graph "$graph" --data "$dumpdir/raw/$set" --out "$out" --nj "$nj"
@@ -155,7 +155,7 @@ if runs 13; then
             $python -m espnet_smoe score --data "$dumpdir/raw/$set" --hyp "$out"
         done
     done
-    $python -m espnet_smoe.report.results --exp "$asr_exp" --out "$results" \
+    $python -m espnet_smoe.report.tables.results --exp "$asr_exp" --out "$results" \
         --command "${command% }"
 fi
 

@@ -96,7 +96,7 @@ done
 compare table1 "Table 1: experts in the decoder" "" base decffnx2 decsmoe
 compare table2 "Table 2: fine-tuned on narrowband and wideband speech" _nbwb \
     base_nbwb encdecsmoe base decsmoe
-python3 -m espnet_smoe.report.results --comparison "${comparisons[@]}" \
+python3 -m espnet_smoe.report.tables.results --comparison "${comparisons[@]}" \
     --out "$(results_file)" --command "${command% }"
 
 experts=$expdir/encdecsmoe_seed${seeds%% *}

@@ -126,7 +126,7 @@ if runs 3; then
                 "$valid_set") which=(--share 1) ;;
                 *) which=(--every) ;;
             esac
-            $python -m espnet_smoe.data.channel --in "$org/$set" \
+            $python -m espnet_smoe.data.speech.channel --in "$org/$set" \
                 --out "$dumpdir/raw/channel/$set" --nj "$nj" "${which[@]}"
             format "$dumpdir/raw/channel/$set" "$set$nbwb"
         done
@@ -160,7 +160,7 @@ if runs 5; then
     texts=$dumpdir/raw/$perturbed
     need 4 "$texts/text" "$valid_dir/text"
     # shellcheck disable=SC2086
-    $python -m espnet_smoe.data.tokens --text "$texts/text" "$texts/text_st" \
+    $python -m espnet_smoe.data.text.tokens --text "$texts/text" "$texts/text_st" \
         --type "$bpe_type" --size "$nbpe" --special $special_tokens --out "$token_dir"
     for set in $train_sets; do # now that tokens can be counted
         filter "$set" --bpemodel "$bpemodel"
@@ -182,7 +182,7 @@ if runs 12; then
         need 4 "$dumpdir/raw/$set/wav.scp"
         # shellcheck disable=SC2086
         $decode_cmd --gpu "$ngpu" "$decode_dir/$set/decode.log" \
-            $python -m espnet_smoe.inference.decode \
+            $python -m espnet_smoe.inference.decode.smoe \
             --train-config "$asr_exp/config.yaml" \
             --model-file "$asr_exp/$inference_model" \
             --config "$inference_config" --data "$dumpdir/raw/$set" \
@@ -196,7 +196,7 @@ score() { # stage 13
         need 12 "$decode_dir/$set/decode.json"
         $python -m espnet_smoe score --data "$dumpdir/raw/$set" --hyp "$decode_dir/$set"
     done
-    $python -m espnet_smoe.report.results --exp "$asr_exp" --out "$results" \
+    $python -m espnet_smoe.report.tables.results --exp "$asr_exp" --out "$results" \
         --command "${command% }"
 }
 
@@ -222,7 +222,7 @@ if runs 13 && runs 14; then
         next+=(--rival "espnet-smoe compare $expdir/base $asr_exp --data $dumpdir/raw/$first --test-set $first --out $expdir/compare.md --png $expdir/compare.png")
     fi
     # shellcheck disable=SC2086
-    $python -m espnet_smoe.report.overview --exp "$asr_exp" --decode "$inference_tag" \
+    $python -m espnet_smoe.report.tables.overview --exp "$asr_exp" --decode "$inference_tag" \
         --data "$dumpdir/raw" --sets $decoded_sets --results "$results" \
         --zip "$asr_exp/$asr_tag.zip" "${next[@]}"
 fi

@@ -32,10 +32,10 @@ all='dense moe2k1 moe4k1 moe8k1 moe2k2 moe4k2 moe8k2'
 }
 for set in "${tags[0]}"/modes_*.md; do
     set=$(basename "${set#*/modes_}" .md)
-    python3 -m espnet_smoe.report.modes "${tags[@]}" --test-set "$set" \
+    python3 -m espnet_smoe.report.tables.decoding_table "${tags[@]}" --test-set "$set" \
         --out "$expdir/modes_$set.md"
     tables+=("$expdir/modes_$set.md")
 done
 report
 
-python3 -m espnet_smoe.report.curves "${tags[@]}" --key acc --png "$expdir/curves.png"
+python3 -m espnet_smoe.report.tables.curves "${tags[@]}" --key acc --png "$expdir/curves.png"

@@ -108,14 +108,14 @@ if runs 5; then
             need 4 "$dumpdir/raw/$set/text"
             sets+=("$dumpdir/raw/$set")
         done
-        $python -m espnet_smoe.data.syllables --train "$train_dir" --lang "$token_dir" \
+        $python -m espnet_smoe.data.text.syllables --train "$train_dir" --lang "$token_dir" \
             --sets "${sets[@]}" "${skip[@]}"
     else
         [ "$text" = text ] ||
-            $python -m espnet_smoe.data.plain_text "$train_dir" "$valid_dir"
+            $python -m espnet_smoe.data.text.plain_text "$train_dir" "$valid_dir"
         kind=$token_type
         [ "$kind" = char ] || kind=sentencepiece
-        $python -m espnet_smoe.data.tokens --text "$train_dir/$text" --type "$kind" \
+        $python -m espnet_smoe.data.text.tokens --text "$train_dir/$text" --type "$kind" \
             --size "$ntoken" --special --out "$token_dir"
     fi
 fi
@@ -137,7 +137,7 @@ if runs 12; then
         need 4 "$dumpdir/raw/$set/wav.scp"
         # shellcheck disable=SC2086
         $decode_cmd --gpu "$ngpu" "$asr_exp/decode_$set.log" \
-            $python -m espnet_smoe.inference.decode_u2pp \
+            $python -m espnet_smoe.inference.decode.u2pp \
             --train-config "$asr_exp/config.yaml" \
             --model-file "$asr_exp/$inference_model" --config $inference_configs \
             --chunk-size $chunk_sizes --task $task --data "$dumpdir/raw/$set" \
@@ -160,11 +160,11 @@ if runs 13; then
         done
         need 12 "${decoded[@]/%//decode.json}"
         $python -m espnet_smoe score --data "$dumpdir/raw/$set" --hyp "${decoded[@]}"
-        $python -m espnet_smoe.report.modes "$asr_exp" --test-set "$set" \
+        $python -m espnet_smoe.report.tables.decoding_table "$asr_exp" --test-set "$set" \
             --out "$asr_exp/modes_$set.md"
         tables+=("$asr_exp/modes_$set.md")
     done
-    $python -m espnet_smoe.report.results --comparison "${tables[@]}" \
+    $python -m espnet_smoe.report.tables.results --comparison "${tables[@]}" \
         --out "$results" --command "${command% }"
 fi
 

@@ -24,8 +24,8 @@ from espnet_smoe.data.corpora.measure import check, measure_all
 from espnet_smoe.data.corpora.report import report
 from espnet_smoe.data.corpora.sets import Sizes, make_sets, write_sets
 from espnet_smoe.data.data_dir import write_lines
-from espnet_smoe.data.korean import CHOICES, KoreanOptions
-from espnet_smoe.data.parallel_text import Translations
+from espnet_smoe.data.text.korean import CHOICES, KoreanOptions
+from espnet_smoe.data.text.parallel_text import Translations
 
 
 def prepare(args: argparse.Namespace) -> str:

@@ -27,8 +27,8 @@ from pathlib import Path
 from espnet_smoe.command import run_command
 from espnet_smoe.data.corpora.base import Ledger
 from espnet_smoe.data.data_dir import Problem, read_table, write_table
-from espnet_smoe.data.mandarin import WITHIN_HANZI
-from espnet_smoe.data.unicode_text import normalize_unicode
+from espnet_smoe.data.text.mandarin import WITHIN_HANZI
+from espnet_smoe.data.text.unicode_text import normalize_unicode
 
 NAME, NAME_2 = "AISHELL-1", "AISHELL-2"
 SETS = ("train", "dev", "test")

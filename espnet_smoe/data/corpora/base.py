@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from espnet_smoe.data.audio import segment
+from espnet_smoe.data.speech.audio import segment
 
 MOST_FAULTS_SHOWN = 20
 TRAIN, VALIDATION = "train", "validation"
@@ -24,7 +24,7 @@ class Entry:
         key: Its name in its own corpus, which a table of translations may use.
         corpus: Folder name of its corpus.
         split: ``train``, ``validation``, or a test set of its own (``eval_clean``).
-        audio: Reference of its recording, see :mod:`espnet_smoe.data.audio`.
+        audio: Reference of its recording, see :mod:`espnet_smoe.data.speech.audio`.
         text: Transcript, with the marks of the corpus until it is normalised.
         start: Begin within the recording in seconds.
         end: End within the recording in seconds; None where it is all of it.

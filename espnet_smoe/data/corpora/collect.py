@@ -12,9 +12,9 @@ from espnet_smoe.data.corpora.base import Entry, Ledger
 from espnet_smoe.data.corpora.config import Config, CorpusRules
 from espnet_smoe.data.corpora.corpus import Corpus, one_word
 from espnet_smoe.data.corpora.tree import find_corpora, is_unicode, list_tree, nfc
-from espnet_smoe.data.korean import KoreanOptions, normalise
-from espnet_smoe.data.parallel_text import Translations
-from espnet_smoe.data.unicode_text import LOST, normalize_unicode
+from espnet_smoe.data.text.korean import KoreanOptions, normalise
+from espnet_smoe.data.text.parallel_text import Translations
+from espnet_smoe.data.text.unicode_text import LOST, normalize_unicode
 
 
 def collect(

@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from espnet_smoe.options import reject_unknown
+from espnet_smoe.config.options import reject_unknown
 
 SKIP = "skip"
 KINDS = ("ksponspeech", "dialogue", "long_recording", "utterance_json", SKIP)

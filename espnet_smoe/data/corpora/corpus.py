@@ -8,11 +8,11 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from espnet_smoe.data.archive import read_bytes
 from espnet_smoe.data.corpora.base import TRAIN, Entry, Ledger
 from espnet_smoe.data.corpora.config import CorpusRules
 from espnet_smoe.data.corpora.match import split_of
 from espnet_smoe.data.corpora.tree import Tree
+from espnet_smoe.data.speech.archive import read_bytes
 
 ENCODINGS = ("utf-8-sig", "cp949")
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)

@@ -16,8 +16,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from espnet_smoe.command import quiet_worker
-from espnet_smoe.data.archive import split_member
-from espnet_smoe.data.audio import (
+from espnet_smoe.data.corpora.base import Entry, Ledger
+from espnet_smoe.data.prepare import fault_of
+from espnet_smoe.data.speech.archive import split_member
+from espnet_smoe.data.speech.audio import (
     RAW_SUFFIX,
     SAMPLE_RATE,
     check_end,
@@ -25,9 +27,7 @@ from espnet_smoe.data.audio import (
     split_segment,
     version_of,
 )
-from espnet_smoe.data.bandwidth import detect_bandwidth
-from espnet_smoe.data.corpora.base import Entry, Ledger
-from espnet_smoe.data.prepare import fault_of
+from espnet_smoe.data.speech.bandwidth import detect_bandwidth
 
 NARROW_RATE = 8000  # Hz
 CHUNK = 64  # utterances that a process takes at once, neighbours in one file

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from espnet_smoe.data.archive import members
 from espnet_smoe.data.corpora.base import Ledger
 from espnet_smoe.data.corpora.match import Files, stem_of
+from espnet_smoe.data.speech.archive import members
 
 AUDIO = {".wav", ".flac", ".pcm", ".mp3", ".ogg"}
 LABELS = {".json", ".txt", ".trn"}

@@ -10,9 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from espnet_smoe import archive_limits
-from espnet_smoe.data.archive import read_bytes
-from espnet_smoe.data.audio import read_audio
+from espnet_smoe.config import archive_limits
 from espnet_smoe.data.corpora import labels
 from espnet_smoe.data.corpora.__main__ import main
 from espnet_smoe.data.corpora.base import Ledger
@@ -20,6 +18,9 @@ from espnet_smoe.data.corpora.config import CorpusRules
 from espnet_smoe.data.corpora.corpus import Corpus
 from espnet_smoe.data.corpora.tree import list_tree
 from espnet_smoe.data.data_dir import read_table
+from espnet_smoe.data.speech import archive
+from espnet_smoe.data.speech.archive import read_bytes
+from espnet_smoe.data.speech.audio import read_audio
 from tests.data.corpora import trees
 from tests.data.corpora.test_kinds import (
     SETS,

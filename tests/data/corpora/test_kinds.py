@@ -10,9 +10,9 @@ import pytest
 import soundfile
 import soxr
 
-from espnet_smoe.data.audio import read_audio
 from espnet_smoe.data.corpora.__main__ import main
 from espnet_smoe.data.data_dir import read_table
+from espnet_smoe.data.speech.audio import read_audio
 from tests.data.corpora import trees
 from tests.data.corpora.trees import RATE, Sound, Speech
 

@@ -25,7 +25,7 @@ from espnet_smoe.data.data_dir import (
     read_table,
     write_table,
 )
-from espnet_smoe.data.unicode_text import normalize_unicode
+from espnet_smoe.data.text.unicode_text import normalize_unicode
 
 FROM_CORPUS = "corpus"
 MOST_NAMED = 50

@@ -22,9 +22,9 @@ from pathlib import Path, PurePosixPath
 import soundfile as sf
 from tqdm import tqdm
 
-from espnet_smoe.data.audio import resample, write_wav
 from espnet_smoe.data.data_dir import write_table
-from espnet_smoe.data.downmix import downmix
+from espnet_smoe.data.speech.audio import resample, write_wav
+from espnet_smoe.data.speech.downmix import downmix
 
 # Hanzi of the basic plane, and the zero that lies outside their blocks.
 NAME = re.compile(r"cmn-([\u3400-\u4dbf\u4e00-\u9fff〇]+)\.mp3")

@@ -12,7 +12,7 @@ from pathlib import Path
 from sentences import sample_sentences
 
 from espnet_smoe.data.data_dir import write_lines, write_table
-from espnet_smoe.data.spoken_corpus import (
+from espnet_smoe.data.speech.spoken_corpus import (
     Speech,
     content_name,
     corpus_parser,

@@ -12,7 +12,7 @@ from pathlib import Path
 from sentences import Sentence, sample_sentences
 
 from espnet_smoe.data.data_dir import write_table
-from espnet_smoe.data.spoken_corpus import (
+from espnet_smoe.data.speech.spoken_corpus import (
     Delivery,
     Speech,
     content_name,

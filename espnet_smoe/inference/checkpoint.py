@@ -1,0 +1,202 @@
+"""A trained model from its files: found, built, loaded, and every key checked."""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from espnet_smoe import register
+from espnet_smoe.command import one_line
+from espnet_smoe.config.archive_limits import check_archive, check_room
+from espnet_smoe.config.yaml_file import LARGEST, check_size
+from espnet_smoe.inference.config_files import read_config
+from espnet_smoe.inference.runtime.device import check_device
+from espnet_smoe.input_files import (
+    check_finite,
+    check_statistics_file,
+    read_checkpoint,
+)
+
+__all__ = [
+    "find_checkpoint",
+    "load_checkpoint",
+    "load_model",
+    "model_files",
+    "read_config",
+]
+
+CHECKPOINTS = (
+    "model.pth",
+    "valid.acc.ave.pth",
+    "valid.acc.best.pth",
+    "valid.loss_ctc.ave.pth",  # models without a decoder
+    "valid.loss_ctc.best.pth",
+)
+MANY = 5  # keys that an error message lists
+OTHER_ZIP = "stage 14 of the recipe makes one"
+CURE = "take another checkpoint of the experiment, or train it again (stage 11)"
+
+
+@contextmanager
+def model_files(path: str | Path) -> Iterator[tuple[Path, Path]]:
+    """Find configuration and checkpoint.
+
+    Args:
+        path: A zip file of the recipe's stage 14, or an experiment's folder. A zip
+            file's content lives as long as the context.
+
+    Yields:
+        Training configuration, checkpoint.
+
+    Raises:
+        ValueError: There is no such model.
+    """
+    path = Path(path)
+    if path.is_dir():
+        yield path / "config.yaml", find_checkpoint(path)
+    elif path.is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            found = _unpacked(path, Path(folder))
+            try:
+                yield found
+            except ValueError as error:  # nobody finds the scratch file any more
+                said = str(error).replace(f"{folder}{os.sep}", f"{path}!")
+                raise ValueError(said) from error
+    else:
+        raise ValueError(
+            f"{path} does not exist; give the folder of an experiment, or the zip file "
+            "of the recipe's stage 14"
+        )
+
+
+def _unpacked(path: Path, folder: Path) -> tuple[Path, Path]:
+    """Configuration and checkpoint of a packed model, unpacked into a folder."""
+    from espnet2.main_funcs.pack_funcs import Archiver, unpack
+
+    try:
+        check_room(check_archive(path))
+        with Archiver(path) as archive:  # it rewrites their paths, alias by alias
+            for info in archive:
+                name = archive.get_name_from_info(info)
+                if name.endswith((".yaml", ".yml")):
+                    with archive.extractfile(info, "rb") as member:
+                        check_size(member.read(LARGEST + 1))
+        files = unpack(path, folder)
+        found = [Path(files[key]) for key in ("asr_train_config", "asr_model_file")]
+    except KeyError as error:
+        raise ValueError(
+            f"{path}: not a packed model for speech recognition: its meta.yaml has no "
+            f"{error}; {OTHER_ZIP}"
+        ) from error
+    except Exception as error:  # the archive's reader raises many types
+        said = one_line(" ".join(str(error).split()))
+        raise ValueError(f"{path}: not a packed model ({said}); {OTHER_ZIP}") from error
+    for place in found:
+        if not place.resolve().is_relative_to(folder.resolve()) or not place.is_file():
+            raise ValueError(f"{path}: its meta.yaml names {place}, which is not in it")
+    return found[0], found[1]
+
+
+def find_checkpoint(
+    folder: Path, options: str = "--train-config and --model-file"
+) -> Path:
+    """The checkpoint of an experiment to use where none is named.
+
+    Args:
+        folder: Of the experiment.
+        options: How to name another, for the error.
+
+    Raises:
+        ValueError: It holds none of `CHECKPOINTS`.
+    """
+    for name in CHECKPOINTS:
+        if (folder / name).is_file():
+            return folder / name
+    raise ValueError(
+        f"{folder} holds none of {', '.join(CHECKPOINTS)}; stage 11 of the recipe "
+        f"writes one, or name it with {options}"
+    )
+
+
+def load_model(
+    config: Mapping[str, Any],
+    model_file: str | Path,
+    device: str = "cpu",
+    int8: bool = False,
+) -> nn.Module:
+    """Build a model and load its checkpoint.
+
+    Args:
+        config: From `read_config`.
+        model_file: Checkpoint.
+        device: Where the model shall be.
+        int8: Experts and feed-forward blocks in int8, see `quantize`; on a CPU.
+
+    Returns:
+        The model, ready for inference.
+
+    Raises:
+        ValueError: The checkpoint is missing, unreadable, or does not fit the model.
+    """
+    register()
+    from espnet2.tasks.asr import ASRTask
+
+    from espnet_smoe.inference.runtime.quantize import quantize
+
+    place = check_device(device)
+    if stats := (config.get("normalize_conf") or {}).get("stats_file"):
+        check_statistics_file(stats, "copy it from where the model was trained")
+    model = ASRTask.build_model(argparse.Namespace(**config))
+    load_checkpoint(model, model_file)
+    model = model.to(place).eval()
+    return quantize(model) if int8 else model
+
+
+def load_checkpoint(model: nn.Module, path: str | Path) -> None:
+    """Load weights; every key must fit.
+
+    Raises:
+        ValueError: The file is missing or damaged, keys are missing, foreign or of
+            another shape, or weights are NaN; names them.
+    """
+    given = read_checkpoint(path, CURE)
+    check_weights(model, given, path)
+    check_finite(given, path, CURE)
+    model.load_state_dict(given)
+
+
+def check_weights(
+    model: nn.Module, given: Mapping[str, torch.Tensor], path: str | Path
+) -> None:
+    """Hold weights against the model that they are for.
+
+    Raises:
+        ValueError: Keys are missing, foreign or of another shape; names them.
+    """
+    known = model.state_dict()
+    faults = {
+        "missing": [key for key in known if key not in given],
+        "foreign": [key for key in given if key not in known],
+        "of another shape": [
+            f"{key} {tuple(given[key].shape)}, not {tuple(known[key].shape)}"
+            for key in known
+            if key in given and given[key].shape != known[key].shape
+        ],
+    }
+    told = [f"{what}: {_list(keys)}" for what, keys in faults.items() if keys]
+    if told:
+        raise ValueError(
+            f"{path} does not fit the model of the training configuration; "
+            f"{'; '.join(told)}. Give the config.yaml it was trained with"
+        )
+
+
+def _list(keys: list[str]) -> str:
+    more = f" and {len(keys) - MANY} more" if len(keys) > MANY else ""
+    return ", ".join(keys[:MANY]) + more

@@ -1,0 +1,125 @@
+"""Recordings of any length: in pieces through the model, and joined again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espnet_smoe.inference.audio import SAMPLE_RATE
+from espnet_smoe.inference.result import Result
+from espnet_smoe.inference.segmentation import Cut, cut_at_pauses, cut_in_parts
+from espnet_smoe.inference.speech_activity import SpeechActivity
+
+if TYPE_CHECKING:
+    from espnet_smoe.inference.speech_to_text import SpeechToText
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of a recording and what was found in it.
+
+    Attributes:
+        start: Seconds.
+        end: Seconds.
+        results: By task.
+    """
+
+    start: float
+    end: float
+    results: dict[str, Result]
+
+
+def decode_long(
+    speech_to_text: SpeechToText,
+    waves: Sequence[np.ndarray],
+    tasks: Sequence[str],
+    bandwidths: Sequence[str],
+    names: Sequence[str],
+    utterances: bool = False,
+) -> list[list[Piece]]:
+    """Decode recordings of any length, cut in their pauses.
+
+    Args:
+        speech_to_text: The model.
+        waves: ``(samples,)`` each, at 16 kHz.
+        tasks: Names.
+        bandwidths: One for each.
+        names: Of the recordings, for messages.
+        utterances: They have been cut already: only those that are longer than any in
+            training are cut again.
+
+    Returns:
+        Of each recording its pieces; none where nobody speaks.
+    """
+    cuts = [
+        pieces_of(speech_to_text, wave, name, utterances)
+        for wave, name in zip(waves, names)
+    ]
+    found = iter(
+        speech_to_text.recognise(
+            [wave[c.start : c.end] for wave, cut in zip(waves, cuts) for c in cut],
+            [label for label, cut in zip(bandwidths, cuts) for _ in cut],
+            tasks,
+            [name for name, cut in zip(names, cuts) for _ in cut],
+        )
+    )
+    return [
+        [Piece(c.start / SAMPLE_RATE, c.end / SAMPLE_RATE, next(found)) for c in cut]
+        for cut in cuts
+    ]
+
+
+def pieces_of(
+    speech_to_text: SpeechToText, wave: np.ndarray, name: str, utterance: bool = False
+) -> list[Cut]:
+    """What of a wave ``(samples,)`` at 16 kHz to decode, piece by piece."""
+    activity = SpeechActivity()
+    activity.accept(wave)
+    cuts = cuts_of(speech_to_text, activity, name)
+    if utterance and cuts and len(wave) <= speech_to_text.longest_seconds * SAMPLE_RATE:
+        return [Cut(0, len(wave))]
+    margins = speech_to_text.lead_seconds, speech_to_text.tail_seconds
+    return [cut.of(wave[cut.start : cut.end], *margins) for cut in cuts]
+
+
+def cuts_of(
+    speech_to_text: SpeechToText,
+    activity: SpeechActivity,
+    name: str,
+) -> list[Cut]:
+    """What of a recording to decode, piece by piece; a warning where it has no pause.
+
+    Args:
+        speech_to_text: Knows the longest piece, and whether silence is left out.
+        activity: Has heard the recording.
+        name: Of the recording.
+    """
+    longest = speech_to_text.longest_seconds
+    cuts = cut_at_pauses(activity, longest)
+    if not cuts and not speech_to_text.detect_speech:
+        cuts = cut_in_parts(activity, 0, activity.samples, longest)
+    if not cuts:
+        logging.info("%s: nobody speaks", name)
+        return []
+    without = [cut for cut in cuts if cut.in_speech]
+    if without:
+        logging.warning(
+            "%s: at %s s speech goes on for more than %.1f s without a pause, longer "
+            "than any in training, and was cut where it is quietest; words there may "
+            "be wrong",
+            name,
+            ", ".join(f"{c.start / SAMPLE_RATE:.1f}" for c in without[:5])
+            + (f" and {len(without) - 5} more" if len(without) > 5 else ""),
+            longest,
+        )
+    return cuts
+
+
+def joined(task: str, pieces: Sequence[Piece]) -> str:
+    """The text of a task over all pieces."""
+    texts = (piece.results[task].text for piece in pieces)
+    return " ".join(text for text in texts if text)

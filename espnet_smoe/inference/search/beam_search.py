@@ -1,0 +1,287 @@
+"""Beam search of several prompts over several utterances, as rows of one batch.
+
+The results are those of ESPnet's ``BatchBeamSearch``, prompt by prompt. It is quicker
+since one encoder output serves all prompts, finished utterances leave the batch, and
+the vocabulary is looked over twice a step, not ten times.
+
+R prompts, B utterances, K hypotheses of each: N = R B K rows, laid out in this order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from espnet_smoe.compat import CTC, CTCPrefixScorer
+from espnet_smoe.decoder.cache import DecoderCache
+from espnet_smoe.decoder.transformer import SMoETransformerDecoder
+from espnet_smoe.inference.search.hypothesis import Ended, Hypothesis
+from espnet_smoe.inference.search.options import SearchOptions
+from espnet_smoe.inference.search.topk import top_of_rows
+from espnet_smoe.moe import Routing
+
+PRE_BEAM = 1.5  # tokens a hypothesis that CTC scores, over the beam, as in ESPnet
+NEVER = -float("inf")
+IMPOSSIBLE = -1e8  # ESPnet's scorer gives -1e10 and takes it back at the end
+
+
+@dataclass
+class _Beam:
+    """The rows of a running search.
+
+    Attributes:
+        utterances: ``(B,)`` their indices in the caller's batch.
+        ys: ``(N, L)`` prefixes.
+        scores: ``(R, B, K)``; minus infinity where a hypothesis has ended.
+        hidden: ``(N, D)`` decoder's output for the next token.
+        cache: The decoder's.
+        routing: The decoder's.
+        ctc_state: The CTC scorer's.
+    """
+
+    utterances: torch.Tensor
+    ys: torch.Tensor
+    scores: torch.Tensor
+    hidden: torch.Tensor
+    cache: DecoderCache
+    routing: Routing | None = None
+    ctc_state: object = None
+
+
+class PromptBeamSearch:
+    """Search the texts that a decoder gives to utterances under several prompts.
+
+    Args:
+        decoder: Scores the next token.
+        eos: Id of the end of a sentence.
+        options: Beam size, weights and lengths.
+        ctc: CTC head of the encoder, where ``options.ctc_weight`` is not 0.
+    """
+
+    def __init__(
+        self,
+        decoder: SMoETransformerDecoder,
+        eos: int,
+        options: SearchOptions,
+        ctc: CTC | None = None,
+    ):
+        self.decoder = decoder
+        self.eos = eos
+        self.options = options
+        self.ctc = ctc if options.ctc_weight > 0 else None
+        pre_beam = int(PRE_BEAM * options.beam_size)
+        self.pre_beam = min(pre_beam, decoder.vocab_size)
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        encoded: torch.Tensor,
+        lengths: torch.Tensor,
+        prompts: Sequence[Sequence[int]],
+        ctc_prompt: int | None = None,
+    ) -> list[list[list[Hypothesis]]]:
+        """Search.
+
+        Args:
+            encoded: Encoder's output ``(B, T, D)``.
+            lengths: ``(B,)`` frames.
+            prompts: R prompts of one length.
+            ctc_prompt: Index of the prompt whose texts the CTC head scores too.
+
+        Returns:
+            Of each prompt, of each utterance, hypotheses with the best first.
+        """
+        longest, shortest = self.options.bounds(lengths.tolist())
+        ended = [[Ended() for _ in lengths] for _ in prompts]
+        scorer = None
+        if self.ctc is not None and ctc_prompt is not None:
+            scorer = CTCPrefixScorer(self.ctc, self.eos)
+            scorer.batch_init_state(encoded, lengths)
+        beam = self._start(encoded, lengths, prompts)
+        prompt_length = beam.ys.size(1)
+        for step in range(max(longest)):
+            beam = self._extend(beam, scorer, ctc_prompt, prompt_length)
+            self._collect(beam, ended, step, longest, shortest, prompt_length)
+            open_ = [
+                i
+                for i, u in enumerate(beam.utterances.tolist())
+                if not all(of_prompt[u].closed for of_prompt in ended)
+            ]
+            if not open_:
+                break
+            if len(open_) < len(beam.utterances) and scorer is None:
+                beam = self._keep(beam, torch.tensor(open_, device=encoded.device))
+            beam = self._advance(beam)
+        results = [[e.nbest() for e in of_prompt] for of_prompt in ended]
+        return self._retry(results, encoded, lengths, prompts, ctc_prompt)
+
+    # -- one step -------------------------------------------------------------------
+
+    def _start(
+        self,
+        encoded: torch.Tensor,
+        lengths: torch.Tensor,
+        prompts: Sequence[Sequence[int]],
+    ) -> _Beam:
+        """Read the prompts, once an utterance; K copies, the first of them alive."""
+        n, k = len(lengths), self.options.beam_size
+        cache = self.decoder.batch_init_state(encoded, lengths)
+        cache = replace(cache, prompts=len(prompts))
+        ys = torch.tensor(prompts, device=encoded.device).repeat_interleave(n, dim=0)
+        hidden, cache = self.decoder.advance(ys, cache)  # (R * B, D)
+        copies = torch.arange(len(ys), device=ys.device).repeat_interleave(k)
+        scores = encoded.new_full((len(prompts), n, k), NEVER)
+        scores[:, :, 0] = 0.0
+        return _Beam(
+            utterances=torch.arange(n, device=ys.device),
+            ys=ys[copies],
+            scores=scores,
+            hidden=hidden[copies],
+            cache=cache.select(copies),
+        )
+
+    def _extend(
+        self,
+        beam: _Beam,
+        scorer: CTCPrefixScorer | None,
+        ctc_prompt: int | None,
+        prompt_length: int,
+    ) -> _Beam:
+        """Choose the K best further tokens of each prompt and utterance."""
+        grid = beam.scores.shape  # (R, B, K)
+        gain, ids = self._candidates(beam.hidden)  # (N, C)
+        ctc_state = None
+        if scorer is not None:
+            size = grid[1:].numel()
+            rows = slice(ctc_prompt * size, (ctc_prompt + 1) * size)
+            heard, ctc_state = scorer.batch_score_partial(
+                beam.ys[rows, prompt_length - 1 :],  # CTC does not hear the prompt
+                ids[rows, :-1] if self.pre_beam < self.decoder.vocab_size else None,
+                beam.ctc_state or [None],
+                None,
+            )
+            heard = heard.masked_fill(heard < IMPOSSIBLE, NEVER)
+            w = self.options.ctc_weight
+            gain[rows] = (1 - w) * gain[rows] + w * heard.gather(1, ids[rows])
+        totals = beam.scores[..., None] + gain.view(*grid, -1)  # (R, B, K, C)
+        scores, best = totals.flatten(2).topk(grid[2], dim=-1)  # (R, B, K)
+        parents = torch.div(best, gain.size(1), rounding_mode="trunc")
+        tokens = ids.view(*grid[:2], -1).gather(2, best)
+        if scorer is not None:
+            chosen = parents[ctc_prompt] * self.decoder.vocab_size + tokens[ctc_prompt]
+            ctc_state = scorer.batch_select_state(ctc_state, chosen)
+        first = torch.arange(grid[:2].numel(), device=best.device) * grid[2]
+        rows = (parents.flatten(0, 1) + first[:, None]).flatten()  # (N,)
+        return replace(
+            beam,
+            ys=torch.cat([beam.ys[rows], tokens.view(-1, 1)], dim=1),
+            scores=scores,
+            cache=beam.cache.select(rows),
+            ctc_state=ctc_state,
+        )
+
+    def _candidates(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log probabilities and ids of the tokens worth a look: ``(N, C)`` each.
+
+        The last of them is the end, which CTC scores whatever the decoder says.
+        """
+        logits = self.decoder.output_layer(hidden).float()  # (N, V)
+        top, ids = top_of_rows(logits, self.pre_beam)
+        end = logits[:, self.eos, None].masked_fill(
+            (ids == self.eos).any(dim=1, keepdim=True), NEVER
+        )
+        peak = top[:, :1]
+        # in place: fresh memory of this size costs more than the sum itself
+        norm = peak + logits.sub_(peak).exp_().sum(dim=1, keepdim=True).log()
+        ids = torch.cat([ids, ids.new_full((len(ids), 1), self.eos)], dim=1)
+        return torch.cat([top, end], dim=1) - norm, ids
+
+    def _collect(
+        self,
+        beam: _Beam,
+        ended: list[list[Ended]],
+        step: int,
+        longest: list[int],
+        shortest: list[int],
+        prompt_length: int,
+    ) -> None:
+        """Move hypotheses that have ended out of the beam."""
+        scores = beam.scores.tolist()
+        last = beam.ys[:, -1].view_as(beam.scores).tolist()
+        ys = beam.ys[:, prompt_length:].view(*beam.scores.shape, -1)
+        gone = []
+        for r, of_prompt in enumerate(ended):
+            for b, utterance in enumerate(beam.utterances.tolist()):
+                of_utterance = of_prompt[utterance]
+                if of_utterance.closed:
+                    continue
+                out_of_time = step == longest[utterance] - 1
+                for k, score in enumerate(scores[r][b]):
+                    at_end = last[r][b][k] == self.eos
+                    if not (at_end or out_of_time):
+                        continue
+                    gone.append((r, b, k))
+                    if step >= shortest[utterance]:
+                        tokens = ys[r, b, k].tolist()
+                        of_utterance.add(tokens[:-1] if at_end else tokens, score)
+                all_gone = sum(g[:2] == (r, b) for g in gone) == len(scores[r][b])
+                if all_gone or (
+                    self.options.maxlenratio == 0
+                    and of_utterance.nothing_better_follows(step)
+                ):
+                    of_utterance.closed = True
+                    gone += [(r, b, k) for k in range(len(scores[r][b]))]
+        if gone:
+            beam.scores[tuple(torch.tensor(gone, device=beam.ys.device).T)] = NEVER
+
+    def _keep(self, beam: _Beam, kept: torch.Tensor) -> _Beam:
+        """Go on with the utterances ``kept`` ``(B',)``."""
+        rows = torch.arange(len(beam.ys), device=kept.device).view_as(beam.scores)
+        rows = rows[:, kept].flatten()
+        return replace(
+            beam,
+            utterances=beam.utterances[kept],
+            ys=beam.ys[rows],
+            scores=beam.scores[:, kept],
+            cache=beam.cache.select(rows).keep_utterances(kept),
+            routing=None,
+        )
+
+    def _advance(self, beam: _Beam) -> _Beam:
+        """Let the decoder read the tokens that were chosen."""
+        routing = beam.routing
+        if routing is None:
+            routing = self.decoder.route(beam.ys, torch.ones_like(beam.ys[:, 0]))
+        hidden, cache = self.decoder.advance(beam.ys, beam.cache, routing)
+        return replace(beam, hidden=hidden, cache=cache, routing=routing)
+
+    # -- after the search -----------------------------------------------------------
+
+    def _retry(
+        self,
+        results: list[list[list[Hypothesis]]],
+        encoded: torch.Tensor,
+        lengths: torch.Tensor,
+        prompts: Sequence[Sequence[int]],
+        ctc_prompt: int | None,
+    ) -> list[list[list[Hypothesis]]]:
+        """Search again, with a lower limit, where nothing was long enough."""
+        if self.options.minlenratio < 0.1:
+            return results
+        lower = replace(
+            self.options, minlenratio=max(0.0, self.options.minlenratio - 0.1)
+        )
+        search = PromptBeamSearch(self.decoder, self.eos, lower, self.ctc)
+        for r, of_prompt in enumerate(results):
+            empty = [b for b, nbest in enumerate(of_prompt) if not nbest]
+            if empty:
+                rows = torch.tensor(empty, device=encoded.device)
+                again = search(
+                    encoded[rows],
+                    lengths[rows.to(lengths.device)],
+                    [prompts[r]],
+                    0 if r == ctc_prompt else None,
+                )
+                for b, nbest in zip(empty, again[0]):
+                    of_prompt[b] = nbest
+        return results

@@ -1,0 +1,112 @@
+"""What `espnet-smoe experts` finds out, with a model that is loaded for it."""
+
+import argparse
+from typing import Any
+
+import torch
+from torch import nn
+
+from espnet_smoe.inference.checkpoint import load_model
+from espnet_smoe.inference.speech_to_text import SpeechToText
+from espnet_smoe.report.experts.command.data import Recording, read_recordings
+from espnet_smoe.report.experts.command.page import Findings
+from espnet_smoe.report.experts.command.probe import Seen, mixtures, own_experts, watch
+from espnet_smoe.report.experts.command.similarity import similarity
+from espnet_smoe.report.experts.command.swap import decode_swapped
+from espnet_smoe.report.routing.analysis.analysis import (
+    RoutingFindings,
+    look_at_routing,
+)
+from espnet_smoe.report.routing.analysis.trace import read_spoken
+
+
+def look_at_experts(args: argparse.Namespace, config: dict[str, Any]) -> Findings:
+    """Watch, compare and swap the experts of a trained model ``smoe``.
+
+    Args:
+        args: Of `get_parser`.
+        config: The training configuration.
+
+    Raises:
+        ValueError: The model has no experts, or a file is missing or faulty.
+    """
+    files = args.exp / "config.yaml", args.exp / args.model
+    speech_to_text = SpeechToText(
+        *files,
+        device=args.device,
+        beam_size=args.beam_size,
+        ctc_weight=args.ctc_weight,
+    )
+    try:
+        parts = mixtures(speech_to_text.model)
+    except ValueError as error:
+        raise ValueError(f"{args.exp}: {error}") from error
+    recordings = read_recordings(
+        args.data, speech_to_text.model, config, "encoder" in parts, args.limit
+    )
+    # A second copy: the one that decodes has its weights laid out for searching.
+    model = load_model(config, files[1], args.device)
+    seen = watch(model, recordings, args.device)
+    return Findings(
+        experiment=args.exp.resolve().name,
+        source=_source(args, recordings),
+        loads=_loads(seen),
+        own=own_experts(model),
+        similarity=_similarities(model, seen),
+        systems=decode_swapped(speech_to_text, recordings, args.data),
+    )
+
+
+def look_at_routers(
+    args: argparse.Namespace, config: dict[str, Any]
+) -> RoutingFindings:
+    """See what the routers of the encoder go by, where they choose frame by frame.
+
+    Args:
+        args: Of `get_parser`.
+        config: The training configuration.
+
+    Raises:
+        ValueError: The model has no experts, the utterance is unknown, or a file is
+            missing or faulty.
+    """
+    model = load_model(config, args.exp / args.model, args.device)
+    try:
+        mixtures(model)
+    except ValueError as error:
+        raise ValueError(f"{args.exp}: {error}") from error
+    spoken = read_spoken(args.data, config, args.limit, args.utt)
+    drawn = "" if args.limit is None else ", drawn by chance"
+    source = f"Checkpoint {args.model}; {len(spoken)} utterances of {args.data}{drawn}."
+    name = args.exp.resolve().name
+    try:
+        return look_at_routing(model, spoken, config, name, source, args.utt)
+    except ValueError as error:
+        raise ValueError(f"{args.exp}: {error}") from error
+
+
+def _similarities(model: nn.Module, seen: dict[str, dict[str, Seen]]) -> dict:
+    return {
+        part: {
+            layer.name: similarity(
+                layer.experts, torch.cat(seen[part][layer.name].frames)
+            )
+            for layer in layers
+        }
+        for part, layers in mixtures(model).items()
+    }
+
+
+def _loads(seen: dict[str, dict[str, Seen]]) -> dict:
+    return {
+        part: {name: layer.loads for name, layer in layers.items()}
+        for part, layers in seen.items()
+    }
+
+
+def _source(args: argparse.Namespace, recordings: list[Recording]) -> str:
+    drawn = "" if args.limit is None else ", drawn by chance"
+    return (
+        f"Checkpoint {args.model}; {len(recordings)} utterances of {args.data}{drawn}; "
+        f"beam {args.beam_size}, CTC weight {args.ctc_weight:g}."
+    )

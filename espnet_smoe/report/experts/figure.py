@@ -1,0 +1,231 @@
+"""The report on experts as a picture: loads, similarity, and what swapping costs."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espnet_smoe.report.experts.command.page import Findings, summary
+from espnet_smoe.report.experts.command.similarity import mean_of_pairs
+from espnet_smoe.report.scoring.metrics import METRICS
+from espnet_smoe.report.tables import number_format as layout
+from espnet_smoe.report.tables.compare import adjusted_p_values, groups_with_line
+from espnet_smoe.report.tables.compare_figure import (
+    COLOURS,
+    INK,
+    QUIET,
+    REFERENCE,
+    RULE,
+    values_and_reach,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Sizes in inches.
+WIDTH = 10.0
+MARGIN = 0.4
+GAP = 0.75  # between charts, room for the numbers of an axis
+LOAD_HEIGHT, LINES_HEIGHT, SCORES_HEIGHT = 1.7, 1.9, 2.4
+HEADING = 0.8  # room above a row of charts for its heading, legend and titles
+FOOT = 0.7  # room below it for the numbers of its axis
+
+EXPERT_COLOURS = (*COLOURS, "#8b6f47", "#3c4650")  # eight experts in all
+MEASURES = {
+    "w_1 cosine": ("weights, first matrix", "s"),
+    "w_2 cosine": ("weights, second matrix", "D"),
+    "output cosine": ("outputs on the same input", "o"),
+    "output CKA": ("outputs, CKA", "^"),
+}
+COLOUR_OF = {"encoder swapped": COLOURS[4], "decoder swapped": COLOURS[5]}
+
+
+def draw_experts(findings: Findings, path: Path) -> None:
+    """Write the picture.
+
+    Args:
+        findings: What to show.
+        path: PNG file to write.
+    """
+    from matplotlib.figure import Figure
+
+    said = [
+        line
+        for sentence in summary(findings)
+        for line in textwrap.wrap(
+            sentence, 125, initial_indent="•  ", subsequent_indent="    "
+        )
+    ]
+    top = 0.5 + 0.21 * len(said)
+    rows = (LOAD_HEIGHT, LINES_HEIGHT, SCORES_HEIGHT)
+    height = 2 * MARGIN + top + sum(rows) + (HEADING + FOOT) * len(rows)
+    figure = Figure(figsize=(WIDTH, height), dpi=160, facecolor="white")
+
+    def write(y: float, text: str, **style: object) -> None:
+        figure.text(MARGIN / WIDTH, 1 - y / height, text, va="top", **style)
+
+    title = f"Experts of {findings.experiment}"
+    write(MARGIN, title, fontsize=15, fontweight="bold", color=INK)
+    write(MARGIN + 0.42, "\n".join(said), fontsize=9, color=INK, linespacing=1.5)
+    headings = (
+        "Who uses which expert: share of frames or tokens, layer by layer",
+        "How alike the experts of a layer are (1: the same), mean over pairs",
+        "What the wrong expert costs: the same recordings, labels swapped",
+    )
+    parts = list(findings.loads)
+    tasks = list(findings.systems[0].tasks)
+    y = MARGIN + top
+    for row, (size, heading) in enumerate(zip(rows, headings)):
+        write(y, heading, fontsize=11, fontweight="bold", color=INK)
+        names = tasks if row == 2 else parts
+        width = (WIDTH - 2 * MARGIN - GAP * len(names)) / len(names)
+        keys: dict = {}  # label -> what is drawn so, over the charts of the row
+        for i, name in enumerate(names):
+            left = MARGIN + GAP * (i + 0.8) + width * i
+            bottom = height - y - HEADING - size
+            box = (left / WIDTH, bottom / height, width / WIDTH, size / height)
+            axes = figure.add_axes(box)
+            (_draw_loads, _draw_part, _draw_scores)[row](axes, findings, name)
+            tidy(axes)
+            handles, labels = axes.get_legend_handles_labels()
+            keys |= dict(zip(labels, handles))
+        figure.legend(
+            keys.values(),
+            keys.keys(),
+            loc="upper left",
+            bbox_to_anchor=(MARGIN / WIDTH, 1 - (y + 0.22) / height),
+            ncols=len(keys),
+            fontsize=8.5,
+            frameon=False,
+            labelcolor=QUIET,
+            borderaxespad=0,
+            borderpad=0.2,
+        )
+        y += HEADING + size + FOOT
+    figure.savefig(path, metadata={"Software": None})
+
+
+def tidy(axes: "Axes") -> None:
+    """Quiet numbers, and no frame but the ground line."""
+    axes.tick_params(length=0, labelsize=8.5, labelcolor=QUIET)
+    axes.grid(axis="y", color=RULE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(RULE)
+
+
+def head(axes: "Axes", text: str) -> None:
+    """The title of a chart."""
+    axes.set_title(text, fontsize=9.5, color=INK, loc="left", pad=6)
+
+
+def _draw_loads(axes: "Axes", findings: Findings, part: str) -> None:
+    """A stacked bar a label in each layer; a colour an expert."""
+    layers = findings.loads[part]
+    groups = list(next(iter(layers.values())))
+    step = min(0.8 / len(groups), 0.1 * max(len(layers), 2))  # no fat bars
+    places, labels = [], []
+    for k, of_layer in enumerate(layers.values()):
+        for i, group in enumerate(groups):
+            x = k + step * (i - (len(groups) - 1) / 2)
+            places.append(x)
+            labels.append(group)
+            shares = 100 * of_layer[group] / of_layer[group].sum()
+            for expert, below in enumerate(np.cumsum(shares) - shares):
+                axes.bar(
+                    x,
+                    shares[expert],
+                    step * 0.86,
+                    below,
+                    color=EXPERT_COLOURS[expert % len(EXPERT_COLOURS)],
+                    label=f"E{expert}" if len(places) == 1 else None,
+                )
+    turned = len(places) > 12
+    axes.set_xticks(places, labels, rotation=90 if turned else 0)
+    second = axes.secondary_xaxis(-0.22 if turned else -0.12)
+    second.set_xticks(range(len(layers)), [f"layer {name}" for name in layers])
+    if len(layers) > 6:
+        second.set_xticks(range(len(layers)), list(layers))
+    second.tick_params(length=0, labelsize=8.5, labelcolor=INK)
+    second.spines["bottom"].set_visible(False)
+    axes.set(ylim=(0, 100), xlim=(-0.5, len(layers) - 0.5), yticks=(0, 50, 100))
+    axes.set_yticklabels(("0 %", "50 %", "100 %"))
+    head(axes, part)
+
+
+def _draw_part(axes: "Axes", findings: Findings, part: str) -> None:
+    draw_similarity(axes, findings.similarity[part])
+    head(axes, part)
+
+
+def draw_similarity(
+    axes: "Axes", layers: Mapping[str, Mapping[str, np.ndarray]]
+) -> None:
+    """A line a measure over the layers."""
+    colours = (REFERENCE, "#a3abb5", COLOURS[2], COLOURS[3])
+    for (measure, (label, marker)), colour in zip(MEASURES.items(), colours):
+        values = [mean_of_pairs(m[measure]) for m in layers.values()]
+        style = dict(marker=marker, markersize=5, linewidth=1.4, color=colour)
+        axes.plot(range(len(layers)), values, label=label, clip_on=False, **style)
+    name_layers(axes, list(layers))
+    low = axes.get_ylim()[0]
+    axes.set_ylim(min(0, low), 1)
+
+
+def name_layers(axes: "Axes", names: Sequence[str]) -> None:
+    """Layers along x, numbers alone where there are many, as many as have room."""
+    long = [f"layer {name}" for name in names]
+    step = -(-len(names) // 16)
+    places = range(0, len(names), step)
+    axes.set_xticks(places, (long if len(names) <= 6 else names)[::step])
+    axes.set_xlim(-0.5, len(names) - 0.5)
+
+
+def _draw_scores(axes: "Axes", findings: Findings, task: str) -> None:
+    """Dots with intervals: groups along x, the ways of decoding beside each other."""
+    systems = findings.systems
+    right = systems[0]
+    groups = groups_with_line(right.tasks[task], every_condition=False)
+    p_values = adjusted_p_values(systems)
+    name = next(iter(right.tasks[task].counts))
+    metric = METRICS[name]
+    step = 0.26
+    for i, system in enumerate(systems):
+        scores = [system.scores[task][g][name] for g in groups]
+        x = [k + step * (i - (len(systems) - 1) / 2) for k in range(len(groups))]
+        axes.errorbar(
+            x,
+            *values_and_reach(scores),
+            fmt="o",
+            markersize=5,
+            linewidth=1.8,
+            color=COLOUR_OF.get(system.name, REFERENCE),
+            label=system.name,
+            clip_on=False,  # a BLEU of 0 lies on the axis
+        )
+        if system is right:
+            continue
+        for place, group, score in zip(x, groups, scores):
+            if score.value is None:
+                continue
+            top = score.value if score.high is None else max(score.high, score.value)
+            axes.annotate(
+                layout.p_value(p_values[system.name, task, name, group]),
+                (place, top),
+                xytext=(0, 3),
+                textcoords="offset points",
+                ha="center",
+                fontsize=7,
+                color=QUIET,
+            )
+    better = "higher" if metric.higher_is_better else "lower"
+    axes.set_xticks(
+        range(len(groups)),
+        [layout.group_label(g).replace("mean of ", "") for g in groups],
+    )
+    axes.set_xlim(-0.5, len(groups) - 0.5)
+    axes.margins(y=0.15)
+    axes.set_ylim(bottom=0)
+    head(axes, f"{task} {metric.label} ({better} is better)")

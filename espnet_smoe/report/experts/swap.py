@@ -1,0 +1,131 @@
+"""What the wrong expert costs: the same recordings decoded with swapped labels.
+
+Only the experts are swapped. The prompt, its embedding and everything else stay, so
+whatever changes is due to the experts.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from espnet_smoe.inference.audio import read_audio
+from espnet_smoe.inference.long_audio import decode_long, joined
+from espnet_smoe.inference.speech_to_text import AUTO, SpeechToText
+from espnet_smoe.report.experts.command.data import Recording
+from espnet_smoe.report.experts.command.probe import mixtures
+from espnet_smoe.report.scoring.counts import TaskCounts, clusters_in, group_utterances
+from espnet_smoe.report.scoring.decodings import TASKS
+from espnet_smoe.report.scoring.metrics import METRICS
+from espnet_smoe.report.scoring.pairing import in_one_form
+from espnet_smoe.report.tables.system import System
+
+RIGHT = "right experts"
+GROUP_SIZE = 64  # recordings read at once: enough to find some of like length
+
+
+@contextmanager
+def swapped(model: nn.Module, part: str) -> Iterator[None]:
+    """Send every utterance of a part to the next label's expert, for a while.
+
+    Where gates read no label, each frame goes to the expert after the one chosen.
+
+    Args:
+        model: A model whose ``part`` has mixtures.
+        part: ``encoder`` or ``decoder``.
+    """
+    labels = getattr(getattr(model, part), "labels", None)
+    if labels is not None:
+        table = labels.number_of_token  # (V,), negative where a token is no label
+        turned = torch.where(table < 0, table, (table + 1) % len(labels.tokens))
+        labels.number_of_token = turned
+        try:
+            yield
+        finally:
+            labels.number_of_token = table
+        return
+    before = [(layer, layer.experts) for layer in mixtures(model)[part]]
+    for layer, experts in before:
+        layer.experts = nn.ModuleList([*experts[1:], experts[0]])
+    try:
+        yield
+    finally:
+        for layer, experts in before:
+            layer.experts = experts
+
+
+def decode_swapped(
+    speech_to_text: SpeechToText, recordings: Sequence[Recording], data: Path
+) -> list[System]:
+    """Decode and score with the right experts, then with those of each part swapped.
+
+    Args:
+        speech_to_text: The model.
+        recordings: From `expert_data.read_recordings`.
+        data: Their data directory, for groups by condition and bandwidth.
+
+    Returns:
+        The right experts first; for `compare.compare`.
+
+    Raises:
+        ValueError: No recording has a text that can be scored.
+    """
+    from tqdm import tqdm
+
+    model = speech_to_text.model
+    ways: dict[str, Callable[[], AbstractContextManager]] = {RIGHT: nullcontext}
+    for part in mixtures(model):
+        ways[f"{part} swapped"] = partial(swapped, model, part)
+    tasks = [t for t in speech_to_text.tasks if t in TASKS and _having(recordings, t)]
+    if not tasks:
+        raise ValueError(f"{data} has no text of {' or '.join(TASKS)} to score against")
+    texts = {way: {task: {} for task in tasks} for way in ways}
+    reads_label = model.encoder_labels is not None
+    for start in tqdm(
+        range(0, len(recordings), GROUP_SIZE), unit="group", mininterval=10
+    ):
+        group = recordings[start : start + GROUP_SIZE]
+        waves = [read_audio(r.path)[0] for r in group]
+        labels = [r.label if reads_label else AUTO for r in group]
+        names = [r.name for r in group]
+        for way, swap in ways.items():
+            with swap():
+                found = decode_long(speech_to_text, waves, tasks, labels, names, True)
+            for name, pieces in zip(names, found):
+                for task in tasks:
+                    texts[way][task][name] = joined(task, pieces)
+    return [
+        _system(way, {t: _count(recordings, t, of[t], data) for t in tasks})
+        for way, of in texts.items()
+    ]
+
+
+def _system(name: str, tasks: dict[str, TaskCounts]) -> System:
+    scores = {task: counts.scores() for task, counts in tasks.items()}
+    return System(name, 1, tasks, scores)
+
+
+def _having(recordings: Sequence[Recording], task: str) -> list[Recording]:
+    return [r for r in recordings if TASKS[task][0] in r.texts]
+
+
+def _count(
+    recordings: Sequence[Recording], task: str, texts: dict[str, str], data: Path
+) -> TaskCounts:
+    target, metrics = TASKS[task]
+    scored = _having(recordings, task)
+    utts = [r.name for r in scored]
+    references, hypotheses, _ = in_one_form(
+        {r.name: r.texts[target] for r in scored}, {utt: texts[utt] for utt in utts}
+    )
+    refs, hyps = list(references.values()), list(hypotheses.values())
+    return TaskCounts(
+        counts={m: METRICS[m].counts(refs, hyps) for m in metrics[:1]},
+        groups=group_utterances(data, utts),
+        clusters=clusters_in(data, utts),
+        utts=utts,
+        texts=(refs, hyps),
+    )

@@ -1,0 +1,388 @@
+"""The report on learned routing as a picture.
+
+Loads and certainty by layer; what classes tell, and similarity; experts by class in the
+layer where units tell the most; and one utterance over time.
+"""
+
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espnet_smoe.report.experts.command.figure import (
+    EXPERT_COLOURS,
+    draw_similarity,
+    head,
+    name_layers,
+    tidy,
+)
+from espnet_smoe.report.fonts import drawable, families_for
+from espnet_smoe.report.routing.analysis.analysis import SILENCE, RoutingFindings, Shown
+from espnet_smoe.report.routing.analysis.page import most_frequent, most_told, summary
+from espnet_smoe.report.tables.compare_figure import (
+    COLOURS,
+    INK,
+    QUIET,
+    REFERENCE,
+    RULE,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Sizes in inches.
+WIDTH = 10.0
+MARGIN = 0.4
+GAP = 0.75  # left of a chart, room for the numbers of its axis
+CHART = 1.8
+BAR = 0.2  # a class
+HEADING = 0.9  # above a row of charts: heading, legend and titles
+FOOT = 0.7  # below it: the numbers of its axis
+CAPTION = 0.5  # above the spectrogram
+MELS = 1.3
+STRIPS = 4.0  # all layers together, at the most
+STRIP = 0.22  # a layer, at the most
+UNITS = 0.65  # the units below
+SECONDS = 0.25  # the time below these
+UPRIGHT = 0.36  # a unit that has less room along the time is turned
+
+UNBROKEN = "\N{NO-BREAK SPACE}"
+
+
+@dataclass
+class _Sheet:
+    """A figure measured in inches from its top left corner."""
+
+    figure: "Figure"
+    height: float
+
+    def write(self, y: float, text: str, **style: object) -> None:
+        """Text at the left margin."""
+        place = MARGIN / WIDTH, 1 - y / self.height
+        self.figure.text(*place, text, va="top", **style)
+
+    def heading(self, y: float, text: str) -> None:
+        """Of a row of charts."""
+        self.write(y, text, fontsize=11, fontweight="bold", color=INK)
+
+    def axes(self, left: float, top: float, width: float, height: float) -> "Axes":
+        """A chart."""
+        return self.figure.add_axes(
+            (
+                left / WIDTH,
+                1 - (top + height) / self.height,
+                width / WIDTH,
+                height / self.height,
+            )
+        )
+
+    def legend(self, x: float, y: float, axes: "Axes", columns: int = 8) -> None:
+        """What the chart's colours and marks mean, at ``x``."""
+        self.figure.legend(
+            *axes.get_legend_handles_labels(),
+            loc="upper left",
+            bbox_to_anchor=(x / WIDTH, 1 - y / self.height),
+            ncols=columns,
+            fontsize=8.5,
+            frameon=False,
+            labelcolor=QUIET,
+            borderaxespad=0,
+            borderpad=0.2,
+            handlelength=1.6,
+            columnspacing=1.2,
+        )
+
+
+def draw_routing(findings: RoutingFindings, path: Path) -> None:
+    """Write the picture.
+
+    Args:
+        findings: What to show.
+        path: PNG file to write.
+    """
+    from matplotlib import rc_context
+
+    units = [unit for unit, _, _ in findings.shown.units]
+    labels = [label for names in findings.classes.values() for label in names]
+    # the labels of an axis are drawn when the figure is saved
+    with rc_context({"font.family": families_for(units + labels)}):
+        _draw_sheet(findings).savefig(path, metadata={"Software": None})
+
+
+def _draw_sheet(findings: RoutingFindings) -> "Figure":
+    from matplotlib.figure import Figure
+
+    said = [
+        line
+        for sentence in summary(findings)
+        for line in textwrap.wrap(
+            sentence.replace(" %", UNBROKEN + "%"),
+            145,
+            initial_indent="•  ",
+            subsequent_indent="    ",
+        )
+    ]
+    top = 0.5 + 0.21 * len(said)
+    of_told = findings.layers[most_told(findings)].counts.values()
+    of_classes = BAR * max(len(most_frequent(counts)) for counts in of_told)
+    strip = min(STRIP, STRIPS / len(findings.layers))
+    over_time = MELS + strip * len(findings.layers) + UNITS
+    rows = (CHART, CHART, of_classes, over_time)
+    height = 2 * MARGIN + top + sum(rows) + (HEADING + FOOT) * (len(rows) - 1)
+    height += CAPTION + SECONDS
+    figure = Figure(figsize=(WIDTH, height), dpi=160, facecolor="white")
+    sheet = _Sheet(figure, height)
+    title = f"Experts of {findings.experiment}"
+    sheet.write(MARGIN, title, fontsize=15, fontweight="bold", color=INK)
+    text = "\n".join(said)
+    sheet.write(MARGIN + 0.42, text, fontsize=9, color=INK, linespacing=1.5)
+    y = MARGIN + top
+    _draw_pair(
+        sheet,
+        y,
+        "Who does how much, and how sure the routers are, layer by layer",
+        ("share of frames", "certainty of the router"),
+        (_draw_loads, _draw_certainty),
+        findings,
+    )
+    y += HEADING + CHART + FOOT
+    _draw_pair(
+        sheet,
+        y,
+        "What is known of the expert from the class of a frame, and how alike the "
+        "experts are",
+        ("% of the expert's entropy", "mean over pairs of experts (1: the same)"),
+        (_draw_told, lambda a, f: draw_similarity(a, f.similarity["encoder"])),
+        findings,
+    )
+    y += HEADING + CHART + FOOT
+    _draw_classes(sheet, y, findings)
+    y += HEADING + of_classes + FOOT
+    _draw_over_time(sheet, y, findings.shown, strip)
+    return figure
+
+
+def _draw_pair(
+    sheet: _Sheet,
+    y: float,
+    heading: str,
+    titles: Sequence[str],
+    draw: Sequence[Callable[["Axes", RoutingFindings], None]],
+    findings: RoutingFindings,
+) -> None:
+    """Two charts beside each other, each with its legend above."""
+    sheet.heading(y, heading)
+    width = (WIDTH - 2 * MARGIN - 2 * GAP) / 2
+    for i, (title, chart) in enumerate(zip(titles, draw)):
+        left = MARGIN + GAP * (i + 0.8) + width * i
+        axes = sheet.axes(left, y + HEADING, width, CHART)
+        chart(axes, findings)
+        tidy(axes)
+        head(axes, title)
+        sheet.legend(left - 0.1, y + 0.24, axes, columns=(5, 2)[i])
+
+
+def _colour(expert: int) -> str:
+    return EXPERT_COLOURS[expert % len(EXPERT_COLOURS)]
+
+
+def _draw_loads(axes: "Axes", findings: RoutingFindings) -> None:
+    """A stacked bar a layer, a colour an expert."""
+    layers = findings.layers.values()
+    shares = np.array([100 * of.loads / of.loads.sum() for of in layers])  # (L, E)
+    below = np.cumsum(shares, axis=1) - shares
+    for expert in range(shares.shape[1]):
+        axes.bar(
+            range(len(shares)),
+            shares[:, expert],
+            0.7,
+            below[:, expert],
+            color=_colour(expert),
+            label=f"E{expert}",
+        )
+    name_layers(axes, list(findings.layers))
+    axes.set(ylim=(0, 100), yticks=(0, 50, 100))
+    axes.set_yticklabels(("0 %", "50 %", "100 %"))
+
+
+def _draw_certainty(axes: "Axes", findings: RoutingFindings) -> None:
+    """Entropy and the best expert's probability, both of 0 to 1."""
+    layers = findings.layers.values()
+    most = np.log(len(next(iter(layers)).loads))
+    lines = (
+        ("probability of the best expert", "o", COLOURS[0], [of.top for of in layers]),
+        (
+            f"entropy / {most:.2f} nats",
+            "s",
+            REFERENCE,
+            [of.entropy / most for of in layers],
+        ),
+    )
+    for label, marker, colour, values in lines:
+        style = dict(marker=marker, markersize=5, linewidth=1.4, color=colour)
+        axes.plot(range(len(values)), values, label=label, clip_on=False, **style)
+    name_layers(axes, list(findings.layers))
+    axes.set_ylim(0, 1)
+
+
+def _draw_told(axes: "Axes", findings: RoutingFindings) -> None:
+    """A line a factor, dotted what chance would give."""
+    layers = findings.layers.values()
+    for factor, colour in zip(findings.classes, COLOURS):
+        colour = REFERENCE if factor == SILENCE else colour
+        told = [of.told[factor] for of in layers]
+        style = dict(color=colour, clip_on=False)
+        axes.plot(
+            range(len(told)),
+            [of.share for of in told],
+            marker="o",
+            markersize=5,
+            linewidth=1.4,
+            label=factor,
+            **style,
+        )
+        chance = [of.share_by_chance for of in told]
+        axes.plot(range(len(told)), chance, ":", linewidth=1.2, **style)
+    axes.plot([], [], ":", linewidth=1.2, color=QUIET, label="by chance")
+    name_layers(axes, list(findings.layers))
+    axes.margins(y=0.1)
+    axes.set_ylim(bottom=0)
+
+
+def _draw_classes(sheet: _Sheet, y: float, findings: RoutingFindings) -> None:
+    """A stacked bar a class, in the layer about which units tell the most."""
+    name = most_told(findings)
+    sheet.heading(y, f"Who hears what: experts of layer {name} by class of the frame")
+    room = (WIDTH - 2 * MARGIN) / max(len(findings.classes), 3)
+    label = 0.95  # room for the names of the classes
+    for i, (factor, labels) in enumerate(findings.classes.items()):
+        counts = findings.layers[name].counts[factor]
+        there = most_frequent(counts)
+        left = MARGIN + room * i + label
+        size = BAR * max(len(there), 1)
+        axes = sheet.axes(left, y + HEADING - 0.15, room - label - 0.1, size)
+        axes.set(xlim=(0, 100), ylim=(max(len(there), 1) - 0.5, -0.5))
+        for place, k in enumerate(there):
+            shares = 100 * counts[k] / counts[k].sum()
+            for expert, below in enumerate(np.cumsum(shares) - shares):
+                shown = dict(color=_colour(expert))
+                if place == 0:
+                    shown["label"] = f"E{expert}"
+                axes.barh(place, shares[expert], 0.78, below, **shown)
+        axes.set_yticks(range(len(there)), [drawable(labels[k]) for k in there])
+        axes.set_xticks((0, 50, 100), ("0 %", "50 %", "100 %"))
+        tidy(axes)
+        axes.tick_params(axis="y", labelcolor=INK)
+        axes.grid(visible=False)
+        head(axes, factor if factor != SILENCE else "silence and speech")
+        if factor == SILENCE:
+            sheet.legend(MARGIN, y + 0.24, axes, columns=len(EXPERT_COLOURS))
+
+
+def _draw_over_time(sheet: _Sheet, y: float, shown: Shown, strip: float) -> None:
+    """Spectrogram, a strip a layer, and the units below."""
+    sheet.heading(y, f"Over time: {shown.name}")
+    sheet.write(
+        y + 0.24,
+        "log-mel spectrogram; the expert of each frame, layer by layer; silence in "
+        "grey; the text's units where they have room, borders halfway between spikes",
+        fontsize=8.5,
+        color=QUIET,
+    )
+    left = MARGIN + GAP
+    width = WIDTH - 2 * MARGIN - GAP
+    top = y + CAPTION
+    mels = sheet.axes(left, top, width, MELS)
+    low, high = np.percentile(shown.mel, (5, 99.5))
+    mels.imshow(
+        shown.mel.T,
+        aspect="auto",
+        origin="lower",
+        cmap="Greys",
+        vmin=low,
+        vmax=high,
+        extent=(0, shown.seconds, 0, shown.mel.shape[1]),
+        interpolation="nearest",
+    )
+    mels.set(xticks=[], yticks=[], ylabel="mel bands")
+    mels.yaxis.label.set(color=QUIET, fontsize=8.5)
+    strips = sheet.axes(left, top + MELS, width, strip * len(shown.experts))
+    _draw_strips(strips, shown)
+    below = sheet.axes(left, top + MELS + strip * len(shown.experts), width, UNITS)
+    _draw_units(below, shown, width)
+    starts = [start for _, start, _ in shown.units[1:]]
+    for axes in (mels, strips):
+        for start in _with_room(starts, 0.06 * shown.seconds / width):
+            axes.axvline(start, color="white", linewidth=1.2)
+            axes.axvline(start, color=INK, linewidth=0.5)
+    for axes in (mels, strips, below):
+        axes.set_xlim(0, shown.seconds)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0, labelsize=8.5, labelcolor=QUIET)
+
+
+def _with_room(places: Sequence[float], room: float) -> list[float]:
+    """Those of rising places that are at least ``room`` after the one before."""
+    kept: list[float] = []
+    for place in places:
+        if not kept or place - kept[-1] >= room:
+            kept.append(place)
+    return kept
+
+
+def _borders(shown: Shown) -> np.ndarray:
+    """``(T + 1,)`` seconds where encoder frames begin and end."""
+    middle = (shown.times[1:] + shown.times[:-1]) / 2
+    return np.concatenate(([0.0], middle, [shown.seconds]))
+
+
+def _draw_strips(axes: "Axes", shown: Shown) -> None:
+    """A row a layer, the lowest layer at the bottom."""
+    from matplotlib.colors import ListedColormap
+
+    colours = ListedColormap(EXPERT_COLOURS)
+    chosen = np.array(list(shown.experts.values())) % len(EXPERT_COLOURS)  # (L, T)
+    rows = np.arange(len(chosen) + 1)
+    limits = dict(vmin=-0.5, vmax=len(EXPERT_COLOURS) - 0.5)
+    axes.pcolormesh(_borders(shown), rows, chosen, cmap=colours, **limits)
+    for row in rows[:-1]:
+        axes.axhline(row, color="white", linewidth=1)
+    names = list(shown.experts)
+    step = -(-len(names) // 12)  # names that have room
+    axes.set_yticks(rows[:-1:step] + 0.5, [f"layer {n}" for n in names[::step]])
+    axes.set(xticks=[], ylim=(0, len(names)))
+
+
+def _draw_units(axes: "Axes", shown: Shown, width: float) -> None:
+    """Silence, the units and the seconds, from above."""
+    borders = _borders(shown)
+    axes.set(ylim=(UNITS, 0), yticks=[])
+    for frame in np.flatnonzero(shown.silence):
+        edges = borders[frame : frame + 2]
+        axes.fill_between(edges, 0.05, 0.12, color=REFERENCE, linewidth=0)
+    narrowest = min((end - start for _, start, end in shown.units), default=1.0)
+    upright = narrowest * width / shown.seconds < UPRIGHT
+    named = {(start + end) / 2: unit for unit, start, end in shown.units}
+    room = 0.13 if upright else UPRIGHT
+    for middle in _with_room(list(named), room * shown.seconds / width):
+        axes.text(
+            middle,
+            0.18,
+            drawable(named[middle]),
+            fontsize=8,
+            color=INK,
+            ha="center",
+            va="top",
+            rotation=90 if upright else 0,
+        )
+    if not shown.units:
+        note = "the text needs more frames than there are"
+        axes.text(0, 0.18, note, fontsize=8, color=QUIET, va="top")
+    axes.plot([0, shown.seconds], [UNITS - 0.02] * 2, color=RULE, linewidth=0.8)
+    step = 0.5 if shown.seconds <= 6 else 1 if shown.seconds <= 12 else 5
+    seconds = np.arange(0, shown.seconds, step)
+    axes.set_xticks(seconds, [f"{s:g} s" for s in seconds])

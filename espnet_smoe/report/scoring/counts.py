@@ -1,0 +1,221 @@
+"""What the scores of a decoded test set are made of: counts, groups and clusters."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from espnet_smoe.data.speech.codec import CONDITIONS
+from espnet_smoe.data.text.mandarin import normalise
+from espnet_smoe.report.scoring.bootstrap import Score, score_interval
+from espnet_smoe.report.scoring.clusters import (
+    UTTERANCES,
+    Clusters,
+    find_clusters,
+    sources_of,
+    speakers_of,
+)
+from espnet_smoe.report.scoring.decodings import TASKS, Decoded, read_decoded
+from espnet_smoe.report.scoring.metrics import METRICS, REFERENCE_SIZE
+from espnet_smoe.report.scoring.pairing import (
+    in_one_form,
+    look_up,
+    name_some,
+    pair,
+    read_text,
+)
+
+
+@dataclass(frozen=True)
+class TaskCounts:
+    """What every score of one task is made of.
+
+    Attributes:
+        counts: Metric -> counts (N, K), one row an utterance; (seeds, N, K) of a
+            system that was trained more than once.
+        groups: ``all``, each condition and ``mean_<bandwidth>`` -> strata, each
+            the rows of its utterances. A ``mean_`` group has a stratum for each
+            condition of that bandwidth, the others have one.
+        clusters: What the bootstrap resamples.
+        utts: Ids of the N utterances.
+        texts: References and hypotheses as they were scored, N of each.
+        speakers: Who speaks each, (N,); empty where unknown.
+        notes: What a reader of the scores should know.
+    """
+
+    counts: dict[str, np.ndarray]
+    groups: dict[str, list[np.ndarray]]
+    clusters: Clusters = Clusters(None, UTTERANCES)
+    utts: Sequence[str] = ()
+    texts: tuple[Sequence[str], Sequence[str]] = ((), ())
+    speakers: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+    def strata(self, metric: str, group: str) -> list[np.ndarray]:
+        """Counts of one metric in each stratum of a group."""
+        return [self.counts[metric][..., rows, :] for rows in self.groups[group]]
+
+    def clusters_of(self, group: str) -> list[np.ndarray] | None:
+        """Numbers of the clusters in each stratum of a group, for the bootstrap."""
+        if self.clusters.of is None:
+            return None
+        rows = np.unique(np.concatenate(self.groups[group]))
+        _, number = np.unique(self.clusters.of[rows], return_inverse=True)
+        of_row = dict(zip(rows.tolist(), number.tolist()))
+        return [np.array([of_row[r] for r in rows]) for rows in self.groups[group]]
+
+    @classmethod
+    def of_seeds(cls, runs: Sequence["TaskCounts"]) -> "TaskCounts":
+        """Put the trainings of one system together, all on the same utterances."""
+        if len(runs) == 1:
+            return runs[0]
+        first = runs[0]
+        counts = {m: np.stack([r.counts[m] for r in runs]) for m in first.counts}
+        notes = list(dict.fromkeys(note for run in runs for note in run.notes))
+        return replace(first, counts=counts, notes=notes)
+
+    def scores(self) -> dict[str, dict[str, Score]]:
+        """Group -> metric -> score with interval."""
+        return {
+            group: {
+                name: score_interval(
+                    METRICS[name],
+                    self.strata(name, group),
+                    clusters=self.clusters_of(group),
+                )
+                for name in self.counts
+            }
+            for group in self.groups
+        }
+
+
+def count_tasks(data: Path | None, decode_dir: Path) -> dict[str, TaskCounts]:
+    """Read references and hypotheses of every decoded task.
+
+    Args:
+        data: Data directory with ``text``, ``text_st`` and, for groups and clusters,
+            ``utt2condition``, ``utt2bandwidth`` and ``utt2spk``; None where the
+            decoding of ESPnet's asr.sh has its references beside it.
+        decode_dir: Directory with ``hyp.<task>`` files, or one of ESPnet's asr.sh.
+
+    Returns:
+        Task -> counts and groups; a task without any reference is left out.
+
+    Raises:
+        ValueError: Nothing was decoded, a decoded task has lost its hypotheses, no
+            task has references, or the two do not belong together.
+    """
+    decoded, unknown = read_decoded(decode_dir, data)
+    left_out = [f"no metric is known for task '{task}'" for task in unknown]
+    tasks = {}
+    for task, of_task in decoded.items():
+        counts = _count_task(task, of_task, data)
+        if isinstance(counts, str):
+            left_out.append(counts)
+        else:
+            tasks[task] = counts
+    if not tasks:
+        raise ValueError(f"{decode_dir}: nothing to score: {'; '.join(left_out)}")
+    first = next(iter(tasks))
+    notes = [*tasks[first].notes, *left_out]
+    tasks[first] = replace(tasks[first], notes=notes)
+    return tasks
+
+
+def _count_task(task: str, decoded: Decoded, data: Path | None) -> TaskCounts | str:
+    """Counts of a task, or why it is not scored."""
+    target, metrics = TASKS[task]
+    references, source = decoded.references, decoded.path.parent / "ref.trn"
+    if references is None:
+        if data is None:
+            raise ValueError(
+                f"{decoded.path}: nothing to compare it with: give the data directory "
+                "with --data"
+            )
+        source = data / target
+        if target != "text" and not source.exists():
+            return f"{source} does not exist: {task} is not scored"
+        references = read_text(source, "give the data directory with --data")
+    references, hypotheses, notes = in_one_form(references, decoded.hypotheses)
+    if task == "words":  # numbers, letters and marks as the lexicon writes them
+        references, hypotheses = map(_normalised, (references, hypotheses))
+    utts, refs, hyps = pair(references, hypotheses, source, decoded.path)
+    if not utts:
+        return f"{source} has no reference: {task} is not scored"
+    counts = {m: METRICS[m].counts(refs, hyps) for m in metrics}
+    beside = None if decoded.references is not None else data  # more about the set
+    speakers, sources = None, None
+    if beside is not None:
+        speakers, sources = speakers_of(beside, utts), sources_of(beside, utts)
+    elif decoded.speakers is not None:
+        speakers = [decoded.speakers[utt] for utt in utts]
+    return TaskCounts(
+        counts=counts,
+        groups=group_utterances(beside, utts),
+        clusters=find_clusters(utts, speakers, sources),
+        utts=utts,
+        texts=(refs, hyps),
+        speakers=speakers or (),
+        notes=[*notes, *_of_empty(utts, refs, counts)],
+    )
+
+
+def _of_empty(
+    utts: Sequence[str], references: Sequence[str], counts: dict[str, np.ndarray]
+) -> list[str]:
+    """What to say of empty references."""
+    empty = [utt for utt, text in zip(utts, references) if not text]
+    if not empty:
+        return []
+    metric, of_metric = next(iter(counts.items()))
+    errors = METRICS[metric].split is not None
+    if len(empty) == len(utts):
+        told = "every reference is empty: there is no score"
+        if errors:
+            told += f", and {of_metric[:, 0].sum():.0f} words or characters too many"
+        return [told]
+    told = f"empty reference of {name_some(empty)}"
+    if errors:
+        inserted = of_metric[of_metric[:, REFERENCE_SIZE] == 0, 0].sum()
+        told += f": what was heard there counts as inserted ({inserted:.0f})"
+    return [told]
+
+
+def _normalised(texts: dict[str, str]) -> dict[str, str]:
+    return {utt: normalise(text) for utt, text in texts.items()}
+
+
+def clusters_in(data: Path, utts: Sequence[str]) -> Clusters:
+    """Clusters of utterances of a data directory."""
+    return find_clusters(utts, speakers_of(data, utts), sources_of(data, utts))
+
+
+def group_utterances(
+    data: Path | None, utts: Sequence[str]
+) -> dict[str, list[np.ndarray]]:
+    """Rows of ``utts`` in each group that scores are reported for."""
+    groups = {"all": [np.arange(len(utts))]}
+    if data is None:
+        return groups
+    conditions = _values(data / "utt2condition", utts)
+    bandwidths = _values(data / "utt2bandwidth", utts)
+    if conditions is not None:
+        # In the order of the S-MoE paper's table; others follow by name.
+        known = [c for c in CONDITIONS if c in conditions]
+        for condition in known + sorted(set(conditions) - set(known)):
+            groups[condition] = [np.flatnonzero(conditions == condition)]
+    if bandwidths is not None:
+        inside = bandwidths if conditions is None else conditions
+        for bandwidth in sorted(set(bandwidths)):
+            strata = [(bandwidths == bandwidth) & (inside == c) for c in set(inside)]
+            rows = sorted((np.flatnonzero(s) for s in strata if s.any()), key=min)
+            groups[f"mean_{bandwidth}"] = rows
+    return groups
+
+
+def _values(path: Path, utts: Sequence[str]) -> np.ndarray | None:
+    """The file's value of each utterance, (N,); None without the file."""
+    if not path.exists():
+        return None
+    return np.array(look_up(read_text(path, ""), utts, path))

@@ -1,0 +1,133 @@
+"""The hypotheses of a decoding folder: of our recipes, or of ESPnet's own asr.sh.
+
+Ours holds ``hyp.<task>``. ESPnet's holds ``text``, put together from those of the jobs
+in ``logdir``, and, once it is scored, ``score_wer/{hyp,ref}.trn``, which tell the
+references too where the data directory is no longer there.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from espnet_smoe.report.scoring.pairing import read_text
+from espnet_smoe.report.tables.experiment import decode_info
+from espnet_smoe.training.provenance import check_decoding
+
+# Task -> (file of references in the data directory, metrics).
+TASKS = {
+    "asr": ("text", ("wer", "cer", "cer_no_space")),
+    "st": ("text_st", ("bleu", "chrf")),
+    "words": ("text", ("cer_no_space",)),
+    "units": ("text_syllable", ("ser",)),
+}
+# Of asr.sh after stage 12 and before its end, and of espnet2.bin.asr_inference alone.
+ESPNET_TEXTS = ("text", "logdir/output.*/1best_recog/text", "1best_recog/text")
+TRN = ("score_wer", ".")  # where hyp.trn and ref.trn may be
+# sclite's id is (speaker-utterance), and in Kaldi's data utterances begin with speakers
+TRN_LINE = re.compile(r"(?P<text>.*?)\s*\((?P<id>[^()\s]+)\)\s*")
+TRN_ID = re.compile(r"(?P<speaker>.+?)-(?P<utt>(?P=speaker).*)")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Texts of one task.
+
+    Attributes:
+        hypotheses: Utterance -> text.
+        path: Their file.
+        references: Utterance -> text; None where they are in the data directory.
+        speakers: Utterance -> speaker; None likewise.
+    """
+
+    hypotheses: dict[str, str]
+    path: Path
+    references: dict[str, str] | None = None
+    speakers: dict[str, str] | None = None
+
+
+def is_decoded(folder: Path) -> bool:
+    """Whether a folder holds hypotheses."""
+    ours = any((folder / f"hyp.{task}").is_file() for task in TASKS)
+    return ours or bool(_texts(folder)) or bool(_trn(folder))
+
+
+def read_decoded(folder: Path, data: Path | None) -> tuple[dict[str, Decoded], list]:
+    """Read every decoded task of a folder.
+
+    Args:
+        folder: Decoding folder.
+        data: Data directory of the test set; None where the user gave none.
+
+    Returns:
+        Task -> hypotheses; and tasks that were decoded but have no metric.
+
+    Raises:
+        ValueError: Nothing was decoded, or other recordings or by another model; or a
+            decoded task has lost its hypotheses.
+    """
+    cure = f"run stage 12 (decode) of the recipe to write {folder}"
+    if not folder.is_dir():
+        raise ValueError(f"{folder} does not exist: {cure}")
+    check_decoding(folder)
+    found = [task for task in TASKS if (folder / f"hyp.{task}").exists()]
+    promised = decode_info(folder).get("tasks", found)
+    tasks = list(dict.fromkeys([*found, *promised]))
+    if tasks:
+        paths = {task: folder / f"hyp.{task}" for task in tasks if task in TASKS}
+        decoded = {t: Decoded(read_text(path, cure), path) for t, path in paths.items()}
+        return decoded, [task for task in tasks if task not in TASKS]
+    has_references = data is not None and (data / TASKS["asr"][0]).is_file()
+    texts, trn = _texts(folder), _trn(folder)
+    if texts and (has_references or trn is None):
+        hypotheses: dict[str, str] = {}
+        for path in texts:
+            hypotheses |= read_text(path, cure)
+        return {"asr": Decoded(hypotheses, texts[0])}, []
+    if trn is not None:
+        return {"asr": _read_trn_pair(trn)}, []
+    files = ", ".join([*(f"hyp.{task}" for task in TASKS), *ESPNET_TEXTS])
+    raise ValueError(f"{folder} holds none of {files}: {cure}")
+
+
+def _texts(folder: Path) -> list[Path]:
+    """Files of hypotheses that ESPnet wrote: one, or one a job."""
+    for pattern in ESPNET_TEXTS:
+        if found := sorted(folder.glob(pattern)):
+            return found
+    return []
+
+
+def _trn(folder: Path) -> Path | None:
+    """Folder of ``hyp.trn`` and ``ref.trn``."""
+    for place in (folder / name for name in TRN):
+        if (place / "hyp.trn").is_file() and (place / "ref.trn").is_file():
+            return place
+    return None
+
+
+def _read_trn_pair(folder: Path) -> Decoded:
+    path = folder / "hyp.trn"
+    hypotheses, references = _read_trn(path), _read_trn(folder / "ref.trn")
+    ids = {trn_id: TRN_ID.fullmatch(trn_id) for trn_id in references}
+    speakers = None
+    if all(ids.values()):
+        speakers = {trn_id: match["speaker"] for trn_id, match in ids.items() if match}
+    return Decoded(hypotheses, path, references, speakers)
+
+
+def _read_trn(path: Path) -> dict[str, str]:
+    """Lines ``words (id)``."""
+    texts: dict[str, str] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not UTF-8: convert it with iconv") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        match = TRN_LINE.fullmatch(line)
+        if match is None or match["id"] in texts:
+            fault = "no (id) at the end" if match is None else "its id is used twice"
+            raise ValueError(f"{path}:{number}: {fault}: score again (stage 13)")
+        texts[match["id"]] = " ".join(match["text"].split())
+    return texts

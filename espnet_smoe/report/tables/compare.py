@@ -1,0 +1,350 @@
+"""``espnet-smoe compare``: experiments side by side, against the first of them.
+
+Experiments whose names differ only in ``_seed<N>`` are trainings of one system: it has
+one column, with the mean of its scores.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from espnet_smoe.command import run_command
+from espnet_smoe.report.scoring.bootstrap import RESAMPLES, holm, paired_p_value
+from espnet_smoe.report.scoring.counts import TaskCounts
+from espnet_smoe.report.scoring.decodings import TASKS
+from espnet_smoe.report.scoring.metrics import METRICS
+from espnet_smoe.report.tables import number_format as layout
+from espnet_smoe.report.tables.system import (
+    System,
+    by_system,
+    explain_units,
+    find_data,
+    find_decode,
+    load_system,
+)
+
+ONE_SEED = "1 seed"
+Test = tuple[str, str, str, str]  # system, task, metric, group
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry: the value, and under it how it differs from the first system."""
+
+    text: str
+    note: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the comparison; ``section`` groups lines under a heading."""
+
+    section: str
+    label: str
+    cells: list[Cell]
+
+
+def compare(systems: Sequence[System], every_condition: bool = False) -> list[Row]:
+    """Every line of the comparison, scores first, then costs.
+
+    Args:
+        systems: The first is what the others are compared with.
+        every_condition: A line for each condition, not only for their means.
+    """
+    p_values = adjusted_p_values(systems, every_condition)
+    rows = []
+    for task in TASKS:
+        having = [s for s in systems if task in s.tasks]
+        if not having:
+            continue
+        counts = having[0].tasks[task]
+        for metric in counts.counts:
+            for group in groups_with_line(counts, every_condition):
+                rows.append(_score_row(systems, task, metric, group, p_values))
+            if any(s.seeds > 1 for s in having):
+                rows.append(_seeds_row(systems, task, metric))
+    costs = {
+        "seeds": [str(s.seeds) for s in systems],
+        "parameters": [layout.count(s.parameters[0]) for s in systems],
+        "active parameters": [layout.count(s.parameters[1]) for s in systems],
+        "encoder MACs a second": [
+            layout.count(s.multiply_accumulates) for s in systems
+        ],
+        "RTF": [layout.factor(s.rtf) for s in systems],
+        "training time": [layout.duration(s.training) for s in systems],
+    }
+    return rows + [Row("cost", k, [Cell(t) for t in v]) for k, v in costs.items()]
+
+
+def adjusted_p_values(
+    systems: Sequence[System], every_condition: bool = False
+) -> dict[Test, float | None]:
+    """p-values of every comparison with the first system, adjusted by Holm's method.
+
+    Of many tests some would look significant by chance. A family is all tests of one
+    score of one task, over systems and conditions; WER and CER see the same errors, so
+    that to put them together would only ask twice.
+
+    Returns:
+        System, task, metric and group -> p-value.
+    """
+    first = systems[0]
+    tests = [
+        (system.name, task, metric, group)
+        for system in systems[1:]
+        for task, counts in system.tasks.items()
+        if task in first.tasks
+        for metric in counts.counts
+        for group in groups_with_line(counts, every_condition)
+    ]
+    tasks = {system.name: system.tasks for system in systems}
+    alone = [
+        paired_p_value(
+            METRICS[metric],
+            first.tasks[task].strata(metric, group),
+            tasks[name][task].strata(metric, group),
+            clusters=first.tasks[task].clusters_of(group),
+        )
+        for name, task, metric, group in tests
+    ]
+    adjusted = {}
+    for family in dict.fromkeys(test[1:3] for test in tests):
+        members = [i for i, test in enumerate(tests) if test[1:3] == family]
+        together = holm([alone[i] for i in members])
+        adjusted |= {tests[i]: p for i, p in zip(members, together)}
+    return adjusted
+
+
+def groups_with_line(counts: TaskCounts, every_condition: bool) -> list[str]:
+    """Groups with a line; one that is the whole test set would repeat ``all``."""
+    whole = len(counts.groups["all"][0])
+    return [
+        group
+        for group, strata in counts.groups.items()
+        if group == "all"
+        or len(strata[0]) < whole
+        and (every_condition or group.startswith("mean_"))
+    ]
+
+
+def _score_row(
+    systems: Sequence[System],
+    task: str,
+    metric: str,
+    group: str,
+    p_values: dict[Test, float | None],
+) -> Row:
+    found = [s.scores.get(task, {}).get(group, {}).get(metric) for s in systems]
+    values = [round(s.value, 2) for s in found if s and s.value is not None]
+    pick = max if METRICS[metric].higher_is_better else min
+    best = pick(values, default=None)
+    tied = len(set(values)) == 1
+    cells = []
+    for system, score in zip(systems, found):
+        if score is None or score.value is None:
+            cells.append(Cell("-"))
+            continue
+        test = (system.name, task, metric, group)
+        note = ""
+        if test in p_values:
+            old = systems[0].scores[task][group][metric].value
+            note = _note(old, score.value, p_values[test], (systems[0], system))
+        cells.append(
+            Cell(
+                layout.with_interval(score.to_dict()),
+                note,
+                best=not tied and round(score.value, 2) == best,
+            )
+        )
+    return Row(task, f"{METRICS[metric].label}, {layout.group_label(group)}", cells)
+
+
+def _note(
+    old: float | None, new: float, p: float | None, systems: Sequence[System]
+) -> str:
+    """Relative change and p-value against the first system."""
+    if old is None:
+        return ""
+    mark = f" ({ONE_SEED})" if min(s.seeds for s in systems) == 1 else ""
+    return f"{layout.relative_change(old, new)}, {layout.p_value(p)}{mark}"
+
+
+def _seeds_row(systems: Sequence[System], task: str, metric: str) -> Row:
+    """The score of each training on its own."""
+    cells = []
+    for system in systems:
+        if task not in system.tasks:
+            cells.append(Cell("-"))
+            continue
+        (counts,) = system.tasks[task].strata(metric, "all")
+        totals = np.atleast_2d(counts.sum(axis=-2))  # (seeds, K)
+        values = METRICS[metric].formula(totals)
+        cells.append(Cell(", ".join(f"{value:.2f}" for value in values)))
+    return Row(task, f"{METRICS[metric].label}, each seed", cells)
+
+
+def explanation(systems: Sequence[System], rows: Sequence[Row]) -> str:
+    """What the numbers of the table mean, in one paragraph.
+
+    Args:
+        systems: The systems compared.
+        rows: Lines of the table.
+    """
+    tests = _most_tests(rows)
+    seeds = [s.seeds for s in systems]
+    units = explain_units(systems)
+    several = max(seeds) > 1
+    told = ["Scores are means over the seeds."] if several else []
+    told.append(
+        "In brackets the 95 % bootstrap interval. Resampled: "
+        + (f"seeds and {units}." if several else f"{units}.")
+    )
+    if tests:
+        told.append(
+            f"Second line: relative change against {systems[0].name}, and the "
+            f"two-sided p-value of a paired bootstrap ({RESAMPLES:,} resamples), "
+            "adjusted by Holm's method for all tests of the same score in this table "
+            f"({tests} of each)."
+        )
+    if tests and min(seeds) == 1:
+        told.append(f"'{ONE_SEED}': of this training; another may turn the result.")
+    return " ".join([*told, "Bold: the best of the line."])
+
+
+def _most_tests(rows: Sequence[Row]) -> int:
+    """p-values of one score in the table; of that with the most."""
+    scores = Counter()
+    for row in rows:
+        score = row.section, row.label.partition(",")[0]
+        scores[score] += sum(bool(cell.note) for cell in row.cells)
+    return max(scores.values(), default=0)
+
+
+def to_markdown(
+    rows: Sequence[Row], systems: Sequence[System], title: str, explained: str
+) -> str:
+    """The comparison as a Markdown document; ``explained`` goes below the table."""
+    names = [s.name for s in systems]
+    lines = [f"# {title}", "", "| | " + " | ".join(names) + " |"]
+    lines.append("|---|" + "---:|" * len(names))
+    for row in rows:
+        label = row.label if row.section == "cost" else f"{row.section} {row.label}"
+        lines.append(f"| {label} | " + " | ".join(map(_markdown, row.cells)) + " |")
+    return "\n".join([*lines, "", explained, ""])
+
+
+def _markdown(cell: Cell) -> str:
+    text = f"**{cell.text}**" if cell.best else cell.text
+    return f"{text}<br>{cell.note}" if cell.note else text
+
+
+def print_rows(rows: Sequence[Row], names: Sequence[str], title: str) -> None:
+    """Print the comparison in the terminal."""
+    table = Table(
+        "", title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    for name in names:
+        table.add_column(name, justify="right", overflow="fold")
+    for above, row in zip([None, *rows], rows):
+        if above is not None and above.section != row.section:
+            table.add_section()
+        label = row.label if row.section == "cost" else f"{row.section} {row.label}"
+        cells = [Text(c.text, "bold" if c.best else "") for c in row.cells]
+        for text, cell in zip(cells, row.cells):
+            if cell.note:
+                text.append(f"\n{cell.note}", "dim")
+        table.add_row(label, *cells)
+    Console().print(table)
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of ``espnet-smoe compare``."""
+    parser = argparse.ArgumentParser(
+        prog="espnet-smoe compare",
+        description="Compare decoded experiments with the first of them: scores "
+        "with intervals, paired p-values, parameters, speed.",
+    )
+    parser.add_argument(
+        "exp",
+        type=Path,
+        nargs="+",
+        help="experiment directories, of our recipes or of ESPnet's asr.sh; "
+        "NAME_seed1, NAME_seed2 ... are one system",
+    )
+    parser.add_argument(
+        "--decode", help="NAME of decode_NAME (default: the only one there is)"
+    )
+    parser.add_argument(
+        "--test-set", default="test", help="its name (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="its data directory (default: data/<test set>, else dump/raw/<test set>)",
+    )
+    parser.add_argument(
+        "--every-condition", action="store_true", help="a line for each condition"
+    )
+    parser.add_argument("--title", help="heading (default: names the test set)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("compare.md"),
+        help="table (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--png",
+        type=Path,
+        default=Path("compare.png"),
+        help="picture (default: %(default)s)",
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Compare, write Markdown and PNG, print the table."""
+    args = get_parser().parse_args(argv)
+    data = find_data(args.data, args.test_set)
+    try:
+        systems = [
+            load_system(
+                name,
+                data,
+                trainings,
+                [find_decode(e, args.decode, args.test_set) for e in trainings],
+            )
+            for name, trainings in by_system(args.exp).items()
+        ]
+    except ValueError as error:
+        raise SystemExit(f"espnet-smoe compare: {error}") from None
+    # The picture imports the classes above, and matplotlib is slow to load.
+    from espnet_smoe.report.tables.compare_figure import draw_comparison
+
+    title = args.title or f"Comparison on {args.test_set}"
+    names = [s.name for s in systems]
+    rows = compare(systems, args.every_condition)
+    explained = explanation(systems, rows)
+    for path in (args.out, args.png):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(to_markdown(rows, systems, title, explained), encoding="utf-8")
+    draw_comparison(rows, systems, title, explained, args.png)
+    print_rows(rows, names, title)
+    print(explained)
+    notes = [note for s in systems for t in s.tasks.values() for note in t.notes]
+    for note in dict.fromkeys(notes):
+        print(f"Note: {note}")
+    print(f"Written to {args.out} and {args.png}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

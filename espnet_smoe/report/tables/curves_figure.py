@@ -1,0 +1,39 @@
+"""Validation curves as a picture."""
+
+from pathlib import Path
+
+
+def draw_curves(curves: dict[str, dict[int, float]], key: str, path: Path) -> None:
+    """Write the picture.
+
+    Args:
+        curves: System -> epoch -> value.
+        key: Name of the statistic.
+        path: PNG file.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    from espnet_smoe.report.tables.compare_figure import (
+        COLOURS,
+        INK,
+        QUIET,
+        REFERENCE,
+        RULE,
+    )
+
+    figure = Figure(figsize=(7.5, 4.2), dpi=160, facecolor="white", layout="tight")
+    axes = figure.add_subplot()
+    colours = [REFERENCE, *COLOURS]
+    for i, (name, curve) in enumerate(curves.items()):
+        colour = colours[i % len(colours)]
+        label = f"{name} ({list(curve.values())[-1]:.2f})"
+        axes.plot(*zip(*curve.items()), label=label, color=colour, linewidth=1.6)
+    axes.set_xlabel("epoch", color=QUIET)
+    axes.set_title(f"Validation {key}", loc="left", color=INK, fontsize=11)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(axis="y", color=RULE, linewidth=0.6)
+    axes.tick_params(length=0, labelcolor=QUIET)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.legend(frameon=False, labelcolor=INK, title="in the last epoch")
+    figure.savefig(path, metadata={"Software": None})

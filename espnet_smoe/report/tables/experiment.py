@@ -1,0 +1,160 @@
+"""What an experiment directory tells beside its scores."""
+
+import json
+import re
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from espnet_smoe.training.provenance import outdated
+
+_EPOCH = re.compile(r"(\d+)epoch results: (.*)")
+_TIMESPAN = re.compile(
+    r"\btime=((?:[\d.]+ (?:year|week|day|hour|minute|second)s?(?:, and |, | and )?)+)"
+)
+_PART = re.compile(r"([\d.]+) (year|week|day|hour|minute|second)")
+_SECONDS = {
+    "year": 31_449_600,  # humanfriendly's year: 52 weeks
+    "week": 604_800,
+    "day": 86_400,
+    "hour": 3_600,
+    "minute": 60,
+    "second": 1,
+}
+_RTF = re.compile(r"^RTF: ([\d.]+)", re.MULTILINE)
+_PARAMETERS = re.compile(r"Total Number of model parameters: ([\d.]+) ([KMB]?)")
+_THOUSANDS = {"": 1, "K": 1e3, "M": 1e6, "B": 1e9}
+_STAMP = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ \(")
+
+
+def read_json(path: Path, cure: str) -> dict:
+    """Read a JSON object; ValueError with path and cure if it is not there."""
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist: {cure}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON ({error}): {cure}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is not a JSON object: {cure}")
+    return content
+
+
+def scored(experiment: Path, test_set: str = "*") -> list[Path]:
+    """Decoding folders with scores of the model that is there now.
+
+    Those of an earlier model are named on standard error and left out.
+
+    Args:
+        experiment: Its folder.
+        test_set: Name of the set, or all.
+
+    Raises:
+        ValueError: There are no such scores.
+    """
+    if not experiment.is_dir():
+        raise ValueError(f"{experiment} does not exist: run stage 11 (train)")
+    found = sorted(experiment.glob(f"decode_*/{test_set}/scores.json"))
+    current = []
+    for folder in (path.parent for path in found):
+        if why := outdated(folder):
+            print(f"{folder} is left out: {why}", file=sys.stderr)
+        else:
+            current.append(folder)
+    if not current:
+        said = "is of an earlier model" if found else "does not exist"
+        raise ValueError(
+            f"{experiment}/decode_*/{test_set}/scores.json {said}: run stages 12 and "
+            "13 (decode, score), or espnet-smoe score --data DIR --hyp DIR"
+        )
+    return current
+
+
+def decode_info(decode_dir: Path) -> dict:
+    """``decode.json`` of a decoding directory; empty without one.
+
+    Of a decoding of ESPnet's asr.sh the real-time factor, from its log.
+    """
+    path = decode_dir / "decode.json"
+    if path.exists():
+        return read_json(path, "run stage 12 (decode) again")
+    rtf = _search(decode_dir / "logdir" / "calculate_rtf.log", _RTF)
+    return {} if rtf is None else {"rtf": float(rtf[1])}
+
+
+def parameters(experiment: Path) -> tuple[int | None, int | None]:
+    """Parameters in all and active, from ``params.json``; None if unknown.
+
+    ESPnet's ``train.log`` tells the first, to two digits.
+    """
+    content = _size(experiment)
+    total = content.get("total")
+    if total is None:
+        told = _search(experiment / "train.log", _PARAMETERS)
+        total = told and round(float(told[1]) * _THOUSANDS[told[2]])
+    return total, content.get("active")
+
+
+def _search(log: Path, pattern: re.Pattern[str]) -> re.Match[str] | None:
+    """The first match in a log, which need not be there."""
+    if not log.is_file():
+        return None
+    return pattern.search(log.read_text(encoding="utf-8", errors="replace"))
+
+
+def multiply_accumulates(experiment: Path) -> int | None:
+    """Of the encoder for one second of speech, from ``params.json``."""
+    return _size(experiment).get("multiply_accumulates")
+
+
+def _size(experiment: Path) -> dict:
+    path = experiment / "params.json"
+    return read_json(path, "run stage 11 (train) again") if path.exists() else {}
+
+
+def training_seconds(experiment: Path) -> float | None:
+    """Time spent training, in seconds; None if nothing tells.
+
+    From ``train_time.json`` (``{"seconds": ...}``), else from ESPnet's
+    ``train.log`` and the older logs that it was rotated to: the sum of the
+    epochs' own times, so that a pause between a broken run and its resumption
+    does not count and an epoch trained twice counts once. A log without epochs'
+    times but with ``The training was finished`` gives the span of its time
+    stamps.
+    """
+    path = experiment / "train_time.json"
+    if path.exists():
+        return read_json(path, "delete it to use train.log instead").get("seconds")
+    logs = sorted(experiment.glob("train*.log"), key=_age, reverse=True)
+    lines = [
+        line
+        for log in logs
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
+    ]
+    epochs = {}  # a later run of an epoch replaces the earlier
+    for line in lines:
+        match = _EPOCH.search(line)
+        if match and _TIMESPAN.search(match[2]):
+            epochs[match[1]] = sum(map(_seconds, _TIMESPAN.findall(match[2])))
+    return sum(epochs.values()) if epochs else _span(lines)
+
+
+def _age(log: Path) -> int:
+    """0 for train.log, n for train.n.log: the higher, the older."""
+    number = log.name.split(".")[1]
+    return int(number) if number.isdigit() else 0
+
+
+def _seconds(timespan: str) -> float:
+    """Seconds of humanfriendly's ``1 hour, 2 minutes and 3.4 seconds``."""
+    return sum(float(n) * _SECONDS[unit] for n, unit in _PART.findall(timespan))
+
+
+def _span(lines: list[str]) -> float | None:
+    if not any("The training was finished" in line for line in lines):
+        return None
+    stamps = [m[1] for m in map(_STAMP.search, lines) if m]
+    if len(stamps) < 2:
+        return None
+    first, last = (datetime.fromisoformat(stamps[i]) for i in (0, -1))
+    return (last - first).total_seconds()

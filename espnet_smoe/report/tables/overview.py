@@ -1,0 +1,228 @@
+"""What a finished recipe says last: scores, examples, where things are, what to try.
+
+    python3 -m espnet_smoe.report.tables.overview --exp exp/train --decode default \\
+        --data dump/raw --sets test test_nbwb
+
+Everything fits 80 columns, but paths, which are absolute: they can be copied.
+"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet_smoe.command import run_command
+from espnet_smoe.report.scoring.pairing import read_text
+from espnet_smoe.report.tables.experiment import (
+    decode_info,
+    parameters,
+    read_json,
+    training_seconds,
+)
+from espnet_smoe.report.tables.number_format import (
+    count,
+    duration,
+    group_label,
+    with_interval,
+)
+
+# Of many scores the ones that say most: task, metric, head of the column.
+COLUMNS = (
+    ("asr", "wer", "WER %"),
+    ("asr", "cer_no_space", "CER % w/o spaces"),
+    ("st", "bleu", "BLEU"),
+)
+TEXTS = {"asr": ("transcript", "text"), "st": ("translation", "text_st")}
+EXAMPLES = 5
+
+
+def table(scores: dict[str, dict]) -> str:
+    """One table of all test sets.
+
+    Args:
+        scores: Set -> content of its ``scores.json``.
+
+    Returns:
+        A row a set, and one for each of its conditions if there are several.
+    """
+    columns = [
+        (task, metric, head)
+        for task, metric, head in COLUMNS
+        if any(metric in s.get(task, {}).get("all", {}) for s in scores.values())
+    ]
+    heads = "".join(f"{head:>20}" for *_, head in columns)
+    width = max(14, *map(len, scores))
+    lines = [f"{'':{width}}{'n':>6}{heads}"]
+    for name, tasks in scores.items():
+        groups = dict.fromkeys(group for task in tasks.values() for group in task)
+        for group in groups:
+            values = [tasks.get(t, {}).get(group, {}).get(m) for t, m, _ in columns]
+            whole = [tasks.get(t, {}).get("all", {}).get(m) for t, m, _ in columns]
+            if not any(values) or (group != "all" and values == whole):
+                continue  # a set of one condition has the same scores three times
+            label = name if group == "all" else f"  {group_label(group)}"
+            size = next(value["n"] for value in values if value)
+            cells = "".join(f"{with_interval(value, digits=1):>20}" for value in values)
+            lines.append(f"{label:{width}}{size:>6}{cells}")
+    return "\n".join(lines)
+
+
+def chosen(data: Path, most: int) -> dict[str, Path]:
+    """Utterances from all over a data directory, and their audio files."""
+    waves = read_text(data / "wav.scp", "run stage 4 (filter) again")
+    names = list(waves)
+    some = names[:: max(1, len(names) // most)][:most]
+    return {name: Path(waves[name]).absolute() for name in some}
+
+
+def examples(data: Path, decoded: Path, most: int = EXAMPLES) -> list[str]:
+    """Sentences of a test set, from all over it, as the model understood them.
+
+    Args:
+        data: Its data directory.
+        decoded: The folder of its hypotheses.
+        most: How many.
+
+    Returns:
+        A paragraph each: the audio file; for each task what was recognised and what
+        is true.
+
+    Raises:
+        ValueError: A file is missing, or names another utterance.
+    """
+    waves = chosen(data, most)
+    tasks = [task for task in TEXTS if (decoded / f"hyp.{task}").is_file()]
+    pairs = {}
+    for task in tasks:
+        truth = data / TEXTS[task][1]
+        cure = "run stages 12 and 13 (decode, score) again"
+        pairs[task] = (
+            read_text(decoded / f"hyp.{task}", cure),
+            read_text(truth, cure) if truth.is_file() else {},
+        )
+    paragraphs = []
+    for name, wave in waves.items():
+        lines = [str(wave)]
+        for task, (heard, truth) in pairs.items():
+            lines.append(f"  {TEXTS[task][0]:12} {heard.get(name, '-')}")
+            lines.append(f"  {'  true':12} {truth.get(name, '-')}")
+        paragraphs.append("\n".join(lines))
+    return paragraphs
+
+
+def commands(args: argparse.Namespace, has_experts: bool) -> list[str]:
+    """What to try next, to be copied into a shell.
+
+    Args:
+        args: Of `get_parser`.
+        has_experts: Whether the model has any to look into.
+    """
+    found = []
+    if sys.prefix != sys.base_prefix:
+        found.append(f". {_quoted(Path(sys.prefix) / 'bin/activate')}")
+    found.append(f"cd {_quoted(Path.cwd())}")
+    packed = args.zip is not None and args.zip.exists()
+    waves = list(chosen(args.data / args.sets[0], EXAMPLES).values())
+    model, wave = args.zip if packed else args.exp, waves[len(waves) // 2]
+    found.append("# a recording, transcribed and translated")
+    found.append(f"espnet-smoe transcribe --model {_quoted(model)} {_quoted(wave)}")
+    if has_experts:
+        last = args.sets[-1]  # the one with the conditions, where there are any
+        info = decode_info(args.exp / f"decode_{args.decode}" / last)
+        found.append("# what the experts do, and what the wrong one costs")
+        found.append(
+            f"espnet-smoe experts {_quoted(args.exp)} --data "
+            f"{_quoted(args.data / last)} --ctc-weight {info.get('ctc_weight', 0)} "
+            "--limit 50"
+        )
+    if args.rival:
+        found += ["# another system, trained in the same way, beside it", *args.rival]
+    return found
+
+
+def _intervals(tasks: dict) -> str:
+    """What is in brackets, in a line."""
+    first = next(iter(next(iter(tasks.values()))["all"].values()))
+    over = first.get("resampled", "utterances")  # of an earlier version
+    units = over.partition(",")[0].partition(" (")[0]
+    return f"(in brackets: 95 % intervals over {units})"
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path.absolute()))
+
+
+def overview(args: argparse.Namespace) -> str:
+    """The whole text.
+
+    Args:
+        args: Of `get_parser`.
+
+    Raises:
+        ValueError: Something has not been made yet; names the stage.
+    """
+    decoded = args.exp / f"decode_{args.decode}"
+    cure = "run stage 13 (score) again"
+    scores = {
+        name: read_json(decoded / name / "scores.json", cure) for name in args.sets
+    }
+    total, active = parameters(args.exp)
+    first = args.sets[0]
+    shown = examples(args.data / first, decoded / first)
+    places = {
+        "results": args.results,
+        "model": args.exp,
+        "packed model": args.zip,
+        "training log": args.exp / "train.log",
+    }
+    parts = [
+        f"{args.exp.name}: {count(total)} parameters, {count(active)} active; "
+        f"trained in {duration(training_seconds(args.exp))}",
+        f"{table(scores)}\n{_intervals(scores[first])}",
+        f"{len(shown)} sentences of {first}:\n\n" + "\n".join(shown),
+        "\n".join(
+            f"{what + ':':14}{path.absolute()}"
+            for what, path in places.items()
+            if path is not None and path.exists()
+        ),
+        "Try next:\n\n"
+        + "\n".join(f"  {line}" for line in commands(args, total != active)),
+    ]
+    return "\n\n".join(parts)
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m espnet_smoe.report.tables.overview",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--exp", type=Path, required=True, help="folder of the experiment")
+    add("--decode", required=True, help="NAME of its decode_NAME")
+    add("--data", type=Path, required=True, help="folder of the test sets")
+    add("--sets", nargs="+", required=True, help="names of the test sets")
+    add("--results", type=Path, help="the tables that stage 13 has written")
+    add("--zip", type=Path, help="the model that stage 14 has packed")
+    add(
+        "--rival",
+        action="append",
+        default=[],
+        help="a command that trains another system, or compares the two",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print it."""
+    args = get_parser().parse_args(argv)
+    try:
+        print("\n" + overview(args) + "\n")
+    except ValueError as error:
+        raise SystemExit(f"overview: {error}") from None
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

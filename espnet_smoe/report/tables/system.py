@@ -1,0 +1,151 @@
+"""Systems to compare: experiments, their decodings and what they cost."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from espnet_smoe.report.scoring.bootstrap import Score
+from espnet_smoe.report.scoring.clusters import resampled
+from espnet_smoe.report.scoring.counts import TaskCounts, count_tasks
+from espnet_smoe.report.scoring.decodings import is_decoded
+from espnet_smoe.report.tables.experiment import (
+    decode_info,
+    multiply_accumulates,
+    parameters,
+    training_seconds,
+)
+
+_SEED = re.compile(r"_seed\d+$")
+
+
+@dataclass(frozen=True)
+class System:
+    """One system, decoded on the test set of the comparison.
+
+    Attributes:
+        name: Heading of its column.
+        seeds: How many times it was trained.
+        tasks: Task -> counts of every utterance.
+        scores: Task -> group -> metric -> score.
+        parameters: In all and active; None where unknown.
+        multiply_accumulates: Of the encoder for one second of speech.
+        rtf: Real-time factor of decoding: seconds a second of audio.
+        training: Seconds spent in training.
+    """
+
+    name: str
+    seeds: int
+    tasks: dict[str, TaskCounts]
+    scores: dict[str, dict[str, dict[str, Score]]]
+    parameters: tuple[int | None, int | None] = (None, None)
+    multiply_accumulates: int | None = None
+    rtf: float | None = None
+    training: float | None = None
+
+
+def load_system(
+    name: str,
+    data: Path | None,
+    experiments: Sequence[Path],
+    decode_dirs: Sequence[Path],
+) -> System:
+    """Read and score a system's decodings of the test set, one a seed.
+
+    Raises:
+        ValueError: Its trainings were not decoded for the same tasks.
+    """
+    runs = [count_tasks(data, decode_dir) for decode_dir in decode_dirs]
+    for run, decode_dir in zip(runs, decode_dirs):
+        if list(run) != list(runs[0]):
+            raise ValueError(
+                f"{decode_dir} holds {', '.join(run)}, {decode_dirs[0]} "
+                f"{', '.join(runs[0])}: decode the same tasks of every seed"
+            )
+    tasks = {task: TaskCounts.of_seeds([run[task] for run in runs]) for task in runs[0]}
+    return System(
+        name=name,
+        seeds=len(runs),
+        tasks=tasks,
+        scores={task: counts.scores() for task, counts in tasks.items()},
+        parameters=parameters(experiments[0]),
+        multiply_accumulates=multiply_accumulates(experiments[0]),
+        rtf=_mean([decode_info(d).get("rtf") for d in decode_dirs]),
+        training=_mean([training_seconds(e) for e in experiments]),
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    return None if None in values else sum(values) / len(values)
+
+
+def by_system(experiments: Sequence[Path]) -> dict[str, list[Path]]:
+    """Trainings of each system, in the order given.
+
+    Example:
+        >>> list(by_system([Path("exp/base_seed1"), Path("exp/base_seed2")]))
+        ['base']
+    """
+    systems: dict[str, list[Path]] = {}
+    tags = [experiment.resolve().name for experiment in experiments]
+    for experiment, tag in zip(experiments, tags):
+        unclear = tags.count(tag) > 1  # the same name in two folders
+        name = str(experiment) if unclear else _SEED.sub("", tag)
+        systems.setdefault(name, []).append(experiment)
+    return systems
+
+
+def find_decode(experiment: Path, decode: str | None, test_set: str) -> Path:
+    """Directory of the decoding to compare.
+
+    Args:
+        experiment: Of a recipe of ours, with ``decode_<name>/<test set>``, or of
+            ESPnet's asr.sh, with ``<inference_tag>/<test set>``.
+        decode: Name of the decoding, with or without ``decode_``; the only one when
+            None.
+        test_set: Its name.
+
+    Raises:
+        ValueError: No such experiment or decoding, or more than one fits.
+    """
+    if not experiment.is_dir():
+        raise ValueError(f"{experiment} does not exist: run stage 11 (train)")
+    if decode is not None:
+        as_it_is = experiment / decode / test_set
+        if as_it_is.is_dir():
+            return as_it_is
+        return experiment / f"decode_{decode.removeprefix('decode_')}" / test_set
+    found = sorted(
+        folder
+        for folder in experiment.glob(f"*/{test_set}")
+        if folder.is_dir()
+        and (is_decoded(folder) or folder.match(f"decode_*/{test_set}"))
+    )
+    if not found:
+        raise ValueError(
+            f"{experiment}/decode_*/{test_set} does not exist or holds no hypotheses: "
+            "run stage 12 (decode)"
+        )
+    if len(found) > 1:
+        names = ", ".join(p.relative_to(experiment).parts[0] for p in found)
+        raise ValueError(f"{experiment} has {names}: choose one with --decode")
+    return found[0]
+
+
+def find_data(data: Path | None, test_set: str) -> Path | None:
+    """The data directory of a test set: as given, else where recipes keep it.
+
+    None where there is none, as when an experiment of ESPnet's asr.sh was moved; its
+    decodings have their references beside them.
+    """
+    if data is not None:
+        return data
+    places = Path("data") / test_set, Path("dump/raw") / test_set
+    return next((place for place in places if place.is_dir()), None)
+
+
+def explain_units(systems: Sequence[System]) -> str:
+    """What the intervals of a comparison speak of, in words."""
+    counts = next(iter(systems[0].tasks.values()))
+    score = next(iter(systems[0].scores[next(iter(systems[0].tasks))]["all"].values()))
+    return resampled(counts.clusters.by, score.units, counts.clusters.why)

@@ -1,0 +1,83 @@
+"""The options of a training, from the command line and the file, checked."""
+
+import argparse
+import functools
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from espnet2.tasks import abs_task
+
+from espnet_smoe.config.yaml_file import read_yaml
+from espnet_smoe.training.options import (
+    check_top_level,
+    check_training,
+    refusals_in_one_line,
+)
+
+SHOWN = 160  # characters of what PyTorch says
+
+
+def training_args(
+    task: type,
+    args: argparse.Namespace | None = None,
+    cmd: Sequence[str] | None = None,
+) -> argparse.Namespace:
+    """Options of an ESPnet task, checked as `espnet-smoe check-config` does.
+
+    Numbers that YAML reads as text, such as ``1e-3``, become numbers on the way. The
+    task's model is from now on built with errors of one line.
+
+    Args:
+        task: Class of the task.
+        args: What has been parsed; None to parse `cmd`.
+        cmd: The command line; that of the process when None.
+
+    Raises:
+        ValueError: An unknown key, class or value; names it and the nearest known.
+    """
+    parser = task.get_parser()
+    if args is None:
+        args = _parse(parser, sys.argv[1:] if cmd is None else cmd)
+    names = {action.dest for action in parser._actions}
+    given = {name: value for name, value in vars(args).items() if name in names}
+    vars(args).update(check_training(task, given))
+    if not hasattr(task.build_model, "told"):
+        build = refusals_in_one_line(task.build_model.__func__)
+        task.build_model = classmethod(build)
+    if not hasattr(abs_task.load_pretrained_model, "told"):
+        abs_task.load_pretrained_model = _with_a_cure(abs_task.load_pretrained_model)
+    return args
+
+
+def _with_a_cure(load: Callable) -> Callable:
+    """Let weights that do not fit the model say how to go on."""
+
+    @functools.wraps(load)
+    def told(init_param: str, **options: Any) -> None:
+        try:
+            load(init_param=init_param, **options)
+        except RuntimeError as error:
+            lines = str(error).splitlines()[1:4]  # each may name hundreds of keys
+            lines = [textwrap.shorten(x, SHOWN, placeholder=" ...") for x in lines]
+            raise ValueError(
+                f"--init_param {init_param} does not fit the model: {' '.join(lines)} "
+                "Take the tokens and sizes that it was trained with; or leave out what "
+                "does not fit with --ignore_init_mismatch true (in --asr_args)"
+            ) from error
+
+    told.told = True
+    return told
+
+
+def _parse(parser: argparse.ArgumentParser, cmd: Sequence[str]) -> argparse.Namespace:
+    """As ESPnet's parser does, but with a check of the file of ``--config``."""
+    only = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    only.add_argument("--config")
+    file, rest = only.parse_known_args(cmd)
+    if file.config is not None:
+        parser.set_defaults(**check_top_level(parser, read_yaml(file.config)))
+    args = parser.parse_args(rest)
+    args.config = file.config
+    return args

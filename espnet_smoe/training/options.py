@@ -1,0 +1,252 @@
+"""What a training configuration may hold, checked before anything is trained.
+
+ESPnet checks what stands on its command line, not what stands in the YAML file. Here
+each option is held against what reads it: the argument parser of the task, the
+constructor of the class that the file chooses, ours, ESPnet's or PyTorch's. The
+launcher and `espnet-smoe check-config` do the same.
+"""
+
+import argparse
+import functools
+import linecache
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import torch
+from espnet2.tasks import abs_task
+from espnet2.utils.types import str_or_none
+from torch import nn
+
+from espnet_smoe.command import one_line, raised_by_us
+from espnet_smoe.compat import CTC
+from espnet_smoe.config.options import check_options, limited, reject_unknown, section
+from espnet_smoe.config.typed import OneOf, Range, convert
+from espnet_smoe.data.speech.random_channel import RandomChannel
+
+Phase = Annotated[str, OneOf(("train", "valid"))]
+Mode = Annotated[str, OneOf(("min", "max"))]
+HINTS: dict[str, Any] = {  # what a type function of ESPnet's parsers returns
+    "int": int,
+    "float": float,
+    "str": str,
+    "str2bool": bool,
+    "int_or_none": int | None,
+    "float_or_none": float | None,
+    "str_or_none": str | None,
+    "str_or_int": str | int,
+}
+OF_OPTION: dict[str, Any] = {
+    "best_model_criterion": list[tuple[Phase, str, Mode]],
+    "early_stopping_criterion": tuple[Phase, str, Mode],
+    "val_scheduler_criterion": tuple[Phase, str],
+    "keep_nbest_models": Annotated[int, Range(1)] | list[Annotated[int, Range(1)]],
+}
+N_FFT = 512  # where a front-end is not told
+AT_LEAST_0 = Range(0)
+AT_LEAST_1 = Range(1)
+POSITIVE = Range(above=0)
+RATE = Range(0, below=1)
+# where a parser or a constructor that is not ours names no range
+RANGES: dict[str, Range] = {
+    **dict.fromkeys(
+        ("max_epoch", "accum_grad", "batch_size", "valid_batch_size", "batch_bins")
+        + ("valid_batch_bins", "num_iters_per_epoch", "log_interval", "input_size")
+        + ("output_size", "linear_units", "num_blocks", "attention_heads", "n_mels")
+        + ("n_fft", "hop_length", "hidden_size", "num_layers", "first_cycle_steps")
+        + ("step_size", "T_max", "T_0", "total_steps", "model_size", "fs")
+        + ("win_length",),
+        AT_LEAST_1,
+    ),
+    **dict.fromkeys(
+        ("ngpu", "seed", "num_workers", "num_att_plot", "patience", "warmup_steps")
+        + ("nbest_averaging_interval", "num_freq_mask", "num_time_mask")
+        + ("weight_decay", "min_lr", "time_warp_window"),
+        AT_LEAST_0,
+    ),
+    **dict.fromkeys(
+        ("grad_clip", "lr", "max_lr", "base_lr", "eps", "gamma", "chunk_shift_ratio"),
+        POSITIVE,
+    ),
+    **dict.fromkeys(
+        ("dropout_rate", "dropout", "positional_dropout_rate", "lsm_weight")
+        + ("attention_dropout_rate", "self_attention_dropout_rate")
+        + ("src_attention_dropout_rate", "interctc_weight", "momentum"),
+        RATE,
+    ),
+    **dict.fromkeys(("ctc_weight", "rir_apply_prob", "noise_apply_prob"), Range(0, 1)),
+}
+
+
+def check_training(task: type, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Hold a training configuration against what reads it.
+
+    Args:
+        task: An ESPnet task, such as ``ASRTask``.
+        options: The YAML file's content, or all options of a training.
+
+    Returns:
+        The options, their values of the types that training needs: a number that is
+        written as text is a number, a name is in small letters.
+
+    Raises:
+        ValueError: An unknown key, class or value; names it and the nearest known.
+    """
+    parser = task.get_parser()
+    checked = check_top_level(parser, options)
+    for choices in task.class_choices_list:
+        _check_class(checked, choices.name, choices.default, choices.classes)
+    _check_section(checked, "ctc_conf", CTC)
+    channel = (checked.get("preprocessor_conf") or {}).get("channel")
+    if channel is not None:
+        RandomChannel.from_options(channel, "preprocessor_conf.channel")
+    defaults = {action.dest: action.default for action in parser._actions}
+    for number in range(1, task.num_optimizers + 1):
+        suffix = "" if number == 1 else str(number)
+        optim, scheduler = f"optim{suffix}", f"scheduler{suffix}"
+        _check_class(checked, optim, defaults[optim], abs_task.optim_classes)
+        _check_class(checked, scheduler, None, abs_task.scheduler_classes)
+        _check_optimizer(defaults | checked, suffix)
+    _check_together(defaults | checked)
+    return checked
+
+
+def check_top_level(
+    parser: argparse.ArgumentParser, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Each option as the parser of a task would read it from the command line.
+
+    Raises:
+        ValueError: An unknown key, or a value that does not fit.
+    """
+    actions = {action.dest: action for action in parser._actions}
+    reject_unknown(options, actions, "configuration")
+    return {name: _check_option(actions[name], v) for name, v in options.items()}
+
+
+def build(task: type, args: argparse.Namespace) -> nn.Module:
+    """Build the model of a training.
+
+    Raises:
+        ValueError: The options do not go together; says which part refuses them.
+    """
+    return refusals_in_one_line(task.build_model)(args)
+
+
+def refusals_in_one_line(build_model: Callable) -> Callable:
+    """Let a function that builds from options end with one line and its cause."""
+
+    @functools.wraps(build_model)
+    def told(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return build_model(*args, **kwargs)
+        except (ImportError, OSError):
+            raise
+        except Exception as error:  # asserts, types, shapes: each part has its own
+            if isinstance(error, ValueError) and raised_by_us(error):
+                raise
+            raise ValueError(f"the model cannot be built: {_refusal(error)}") from error
+
+    told.told = True
+    return told
+
+
+def _check_option(action: argparse.Action, value: Any) -> Any:
+    name = action.dest
+    if value == action.default and type(value) is type(action.default):
+        return value
+    if name.endswith("_conf"):
+        return section(value, name)
+    hint = OF_OPTION.get(name)
+    if hint is None:
+        hint = HINTS.get(getattr(action.type, "__name__", "str"), Any)
+        if isinstance(value, str) and hint is not str:
+            value = str_or_none(value)
+        if action.choices is not None:
+            if isinstance(value, str) and value.lower() in action.choices:
+                value = value.lower()
+            hint = Annotated[str, OneOf([c for c in action.choices if c is not None])]
+            hint = hint | None if None in action.choices else hint
+        elif name in RANGES and hint is not Any:
+            hint = limited(hint, RANGES[name])
+        if action.nargs is not None or isinstance(action, argparse._AppendAction):
+            hint = Any if hint is str or hint is Any else list[hint] | hint
+    return convert(value, hint, name)
+
+
+def _check_class(
+    options: dict[str, Any], kind: str, default: str | None, classes: Mapping[str, type]
+) -> None:
+    """The name of a class, and its section."""
+    where = f"{kind}_conf"
+    name = options.get(kind, default)
+    if name is None:
+        if options.get(where):
+            raise ValueError(
+                f"{where}: there is no {kind} that it could be of; name one in "
+                f"'{kind}: ...' or remove the section"
+            )
+        return
+    hint = Annotated[str, OneOf(classes)]
+    lower = name.lower() if isinstance(name, str) else name
+    name = convert(lower if lower in [*classes] else name, hint, kind)
+    if kind in options:
+        options[kind] = name
+    _check_section(options, where, classes[name])
+
+
+def _check_section(options: dict[str, Any], where: str, kind: type) -> None:
+    if options.get(where):
+        ranges = {} if kind.__module__.startswith("espnet_smoe.") else RANGES
+        options[where] = check_options(kind, options[where], where, ranges)
+
+
+def _check_optimizer(options: Mapping[str, Any], suffix: str) -> None:
+    """Make the optimizer and its scheduler of one weight: they check themselves."""
+    name, scheduler = options[f"optim{suffix}"], options[f"scheduler{suffix}"]
+    conf = options[f"scheduler{suffix}_conf"]
+    warmup, cycle = conf.get("warmup_steps"), conf.get("first_cycle_steps")
+    if warmup is not None and cycle is not None and warmup >= cycle:
+        raise ValueError(
+            f"scheduler_conf.warmup_steps: {warmup} is not below first_cycle_steps "
+            f"{cycle}; the cycle would end before it has begun"
+        )
+    low, high = conf.get("min_lr"), conf.get("max_lr")
+    if low is not None and high is not None and low > high:
+        raise ValueError(f"scheduler_conf.min_lr: {low} is above max_lr {high}")
+    where = f"optim_conf of '{name}'"
+    try:
+        weight = nn.Parameter(torch.zeros(1))
+        kind = abs_task.optim_classes[name]
+        optimizer = kind([weight], **options[f"optim{suffix}_conf"])
+        if scheduler is not None:
+            where = f"scheduler_conf of '{scheduler}'"
+            abs_task.scheduler_classes[scheduler](optimizer, **conf)
+    except Exception as error:  # asserts, types, values: each class has its own
+        raise ValueError(f"{where}: {_refusal(error)}") from error
+
+
+def _check_together(options: Mapping[str, Any]) -> None:
+    """What ESPnet finds out at the first batch."""
+    frontend = options.get("frontend_conf") or {}
+    window, size = frontend.get("win_length"), frontend.get("n_fft", N_FFT)
+    if window is not None and window > size:
+        raise ValueError(f"frontend_conf.win_length: {window} is above n_fft {size}")
+    model = options.get("model_conf") or {}
+    if options.get("model") != "espnet" or options.get("decoder", "") is not None:
+        return
+    if model.get("ctc_weight", 0.5) != 1.0:
+        raise ValueError(
+            f"model_conf.ctc_weight: {model.get('ctc_weight', 0.5)} needs a decoder; "
+            "name one, or write 'ctc_weight: 1.0'"
+        )
+
+
+def _refusal(error: BaseException) -> str:
+    """What an error says; for an assertion without words, what it asserts."""
+    said = one_line(" ".join(str(error).split()))
+    if said and not isinstance(error, (KeyError, AssertionError)):
+        return said
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    line = linecache.getline(frame.filename, frame.lineno).strip()
+    return one_line(f"{type(error).__name__} {said} at: {line}")

@@ -1,0 +1,152 @@
+"""Stage 12 writes a hypothesis an utterance and task, however many processes."""
+
+import json
+
+import pytest
+import soundfile
+from espnet_smoe.inference.decode.smoe.journal import Journal
+from espnet_smoe.inference.decode.smoe.parallel import Share
+from espnet_smoe.inference.decode.smoe.smoe import main
+
+from espnet_smoe.inference.decode.smoe import smoe as decode_module
+from tests.inference.sounds import not_speech
+from tests.tiny import save_experiment, talk, tiny_config
+
+UTTERANCES = {f"utt{i}": 0.4 + 0.1 * i for i in range(5)}
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exp")
+    return save_experiment(folder, tiny_config(folder))
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for i, (name, seconds) in enumerate(UTTERANCES.items()):
+        soundfile.write(tmp_path / f"{name}.wav", talk(seconds, seed=i), 16000)
+    lines = [f"{name} {tmp_path / name}.wav\n" for name in UTTERANCES]
+    (folder / "wav.scp").write_text("".join(lines))
+    (folder / "utt2bandwidth").write_text("".join(f"{u} nb\n" for u in UTTERANCES))
+    (tmp_path / "decode.yaml").write_text("beam_size: 2\nmaxlenratio: -5\n")
+    return tmp_path
+
+
+def decode(experiment, data, out, *more):
+    config, model = map(str, experiment)
+    files = ("--train-config", config, "--model-file", model)
+    folders = ("--data", str(data / "data"), "--out", str(data / out))
+    options = ("--config", str(data / "decode.yaml"))
+    main([*files, *folders, *options, *more])
+    return data / out
+
+
+def test_every_utterance_has_a_line_a_task(experiment, data):
+    out = decode(experiment, data, "out")
+    for task in ("asr", "st"):
+        lines = (out / f"hyp.{task}").read_text().splitlines()
+        assert [line.split()[0] for line in lines] == list(UTTERANCES)
+    summary = json.loads((out / "decode.json").read_text())
+    assert summary["audio_seconds"] == pytest.approx(sum(UTTERANCES.values()))
+    assert summary["rtf"] == pytest.approx(
+        summary["compute_seconds"] / summary["audio_seconds"], rel=0.05
+    )
+    assert (summary["beam_size"], summary["tasks"]) == (2, ["asr", "st"])
+
+
+def test_processes_share_the_work_without_a_difference(experiment, data):
+    one = decode(experiment, data, "one")
+    two = decode(experiment, data, "two", "--nj", "2")
+    assert json.loads((two / "decode.json").read_text())["nj"] == 2
+    for task in ("asr", "st"):
+        name = f"hyp.{task}"
+        assert (one / name).read_text() == (two / name).read_text()
+
+
+@pytest.mark.parametrize(
+    "file, content, message",
+    [
+        ("decode.yaml", "beam: 2\n", r"unknown key 'beam', did you mean 'beam_size'"),
+        ("data/wav.scp", "utt0 /no/such.wav\n", r"utterance utt0: .*such.wav does not"),
+        ("data/utt2bandwidth", "utt0 xb\n", r"utterance utt0: unknown bandwidth 'xb'"),
+        ("data/wav.scp", "", "is empty"),
+    ],
+)
+def test_fault_names_its_place(experiment, data, file, content, message):
+    (data / file).write_text(content)
+    with pytest.raises(SystemExit, match=message):
+        decode(experiment, data, "out")
+
+
+def test_segments_are_decoded_as_the_utterances_they_cut(experiment, data):
+    whole, _ = soundfile.read(data / "utt4.wav", dtype="float32")
+    soundfile.write(data / "b.wav", whole[6400:], 16000)
+    folder = data / "data"
+    (folder / "wav.scp").write_text(f"rec cat {data / 'utt4.wav'} |\n")
+    (folder / "segments").write_text("a rec 0 -1\nb rec 0.4 0.8\n")
+    (folder / "utt2bandwidth").write_text("a nb\nb nb\n")
+    cut = (decode(experiment, data, "cut") / "hyp.asr").read_text()
+    (folder / "segments").unlink()
+    (folder / "wav.scp").write_text(f"a {data / 'utt4.wav'}\nb {data / 'b.wav'}\n")
+    assert (decode(experiment, data, "plain") / "hyp.asr").read_text() == cut
+
+
+def test_a_run_that_was_ended_goes_on(experiment, data, monkeypatch):
+    whole = decode(experiment, data, "whole")
+    (data / "decode.yaml").write_text("beam_size: 2\nmaxlenratio: -5\nbatch_size: 1\n")
+    monkeypatch.setattr("espnet_smoe.inference.decode.smoe.smoe.GROUP", 1)
+    decoded = []
+    decode_long = decode_module.decode_long
+
+    def ended(speech_to_text, waves, tasks, labels, names, *more):
+        if len(decoded) == 3:
+            raise OSError(28, "No space left on device")
+        decoded.extend(names)
+        return decode_long(speech_to_text, waves, tasks, labels, names, *more)
+
+    monkeypatch.setattr(decode_module, "decode_long", ended)
+    with pytest.raises(OSError, match="No space left"):
+        decode(experiment, data, "out")
+    assert not (data / "out/hyp.asr").exists()
+    half = next((data / "out/partial").glob("*.jsonl"))
+    text = half.read_text() + '{"texts": {"asr": {"utt3'  # cut off
+    half.rename(half.with_name("another_process.jsonl")).write_text(text)
+    decoded.append("end")
+    out = decode(experiment, data, "out")
+    assert decoded == [*list(UTTERANCES)[:3], "end", *list(UTTERANCES)[3:]]
+    for task in ("asr", "st"):
+        name = f"hyp.{task}"
+        assert (out / name).read_text() == (whole / name).read_text()
+    summary = json.loads((out / "decode.json").read_text())
+    assert summary["audio_seconds"] == pytest.approx(sum(UTTERANCES.values()))
+    assert not (out / "partial").exists()
+
+
+def test_what_other_options_have_decoded_does_not_count(experiment, data):
+    journal = Journal.of(data / "out", {"beam_size": 99})
+    journal.add(Share({"asr": {"utt0": "wrong"}, "st": {"utt0": "wrong"}}))
+    out = decode(experiment, data, "out")
+    assert "wrong" not in (out / "hyp.asr").read_text()
+
+
+def test_details_have_confidences_and_rivals(experiment, data):
+    (data / "decode.yaml").write_text("beam_size: 3\nmaxlenratio: -5\nnbest: 3\n")
+    out = decode(experiment, data, "out")
+    lines = (out / "details.asr.jsonl").read_text().splitlines()
+    records = {r["utterance"]: r for r in map(json.loads, lines)}
+    assert list(records) == list(UTTERANCES)
+    hyps = dict(x.split(" ", 1) for x in (out / "hyp.asr").read_text().splitlines())
+    for name, record in records.items():
+        assert 0 <= record["confidence"] <= 1
+        assert len(record["nbest"]) == 3 and record["nbest"][0]["text"] == hyps[name]
+
+
+def test_an_utterance_without_speech_has_an_empty_text(experiment, data):
+    soundfile.write(data / "utt1.wav", not_speech(2.0)["white at -30 dB"], 16000)
+    out = decode(experiment, data, "out")
+    assert "utt1 \n" in (out / "hyp.asr").read_text()
+    (data / "decode.yaml").write_text("detect_speech: false\nmaxlenratio: -5\n")
+    out = decode(experiment, data, "kept")
+    assert "utt1 \n" not in (out / "hyp.asr").read_text()

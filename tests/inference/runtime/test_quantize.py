@@ -1,0 +1,118 @@
+"""int8 layers: where they are put, and that mixtures work on them as before."""
+
+import numpy as np
+import pytest
+import torch
+from espnet_smoe.inference.streaming.recognizer.recognizer import (
+    StreamingRecogniser,
+    StreamOptions,
+)
+from torch import nn
+
+from espnet_smoe.inference.runtime.mkldnn_linear import PackedLinear, pack_linears
+from espnet_smoe.inference.runtime.quantize import quantize
+from espnet_smoe.moe import FeedForward, MoEFeedForward, MoEOptions, Routing, build_gate
+from tests.inference.tiny_u2pp import babble, tiny_u2pp
+
+SIZES = {"attention_heads": 2, "linear_units": 24, "num_blocks": 2, "moe": {}}
+ENCODER = SIZES | {"output_size": 16, "cnn_module_kernel": 5}
+
+
+def model_with(positions: str = "rel_pos") -> nn.Module:
+    return tiny_u2pp(encoder_conf=ENCODER | {"pos_enc_layer_type": positions})
+
+
+def is_int8(layer: nn.Module) -> bool:
+    return "quantized" in type(layer).__module__ and hasattr(layer, "out_features")
+
+
+def test_experts_become_int8_and_nothing_else():
+    model = quantize(model_with())
+    names = {name for name, layer in model.named_modules() if is_int8(layer)}
+    experts = {
+        name
+        for name, _ in model.named_modules()
+        if ".experts." in name and name.endswith(("w_1", "w_2"))
+    }
+    assert names == experts and len(names) == (4 + 2) * 8 * 2
+
+
+def test_a_dense_block_becomes_int8_too():
+    model = quantize(tiny_u2pp(encoder_conf=ENCODER | {"moe": None}))
+    assert is_int8(model.encoder.encoders[0].feed_forward_macaron.w_1)
+
+
+@pytest.mark.parametrize("top_k", [1, 2])
+@torch.inference_mode()
+def test_a_mixture_takes_the_same_routes_to_nearly_the_same_place(top_k):
+    torch.manual_seed(0)
+    gate = build_gate(MoEOptions("topk", num_experts=3, top_k=top_k), 16)
+    mixture = MoEFeedForward(gate, lambda: FeedForward(16, 64), "0").eval()
+    x, lengths = torch.randn(4, 9, 16), torch.tensor([9, 3, 1, 0])
+    exact = Routing(lengths)
+    expected = mixture(x, exact)
+    rounded = Routing(lengths)
+    found = quantize(mixture)(x, rounded)
+    assert rounded.loads["0"].tolist() == exact.loads["0"].tolist()
+    assert 0 < (found - expected).abs().max() < 0.05 * expected.abs().max()
+    assert not found[3].any()
+
+
+@torch.inference_mode()
+def test_a_batch_of_padding_alone_is_zero():
+    gate = build_gate(MoEOptions("topk", num_experts=2, top_k=1), 8)
+    mixture = quantize(MoEFeedForward(gate, lambda: FeedForward(8, 8), "0").eval())
+    nobody = Routing(torch.tensor([0, 0]))
+    assert not mixture(torch.randn(2, 3, 8), nobody).any()
+
+
+@pytest.mark.parametrize("positions", ["rel_pos", "rope"])
+@torch.inference_mode()
+def test_encoder_and_decoders_stay_close(positions):
+    exact, model = model_with(positions), model_with(positions)
+    quantize(model)
+    feats, lengths = torch.randn(2, 48, 20), torch.tensor([48, 40])
+    cache = model.encoder.new_cache(2, 4, 2)
+    chunks = []
+    for piece in feats.split(16, dim=1):
+        out, _, cache = model.encoder.forward_chunk(piece, cache)
+        chunks.append(out)
+    whole = exact.encoder(feats, lengths, chunk_size=4, left_chunks=2)[0]
+    off = (torch.cat(chunks, dim=1) - whole)[0].abs().mean()
+    assert 0 < off < 0.1 * whole.abs().mean()
+    texts, counts = torch.tensor([[12, 3, 4], [12, 5, 6]]), torch.tensor([3, 3])
+    given = whole, lengths // 4, texts, counts
+    expected = exact.decoder(*given)[0]
+    off = (model.decoder(*given)[0] - expected).abs().mean()
+    assert 0 < off < 0.1 * expected.abs().mean()
+
+
+def test_a_stream_of_an_int8_model_says_nearly_the_same():
+    wave = babble(3.0)
+    heard = []
+    for model in (model_with(), quantize(model_with())):
+        recogniser = StreamingRecogniser(
+            model, StreamOptions(rescore=False, detect_speech=False), "".join
+        )
+        stream = recogniser.open()
+        stream.accept(wave.astype(np.float32))
+        stream.finish()
+        events = []
+        while not stream.done:
+            events += recogniser.step([stream])[0]
+        heard.append([e.text for e in events if e.kind == "final"])
+    exact, rounded = ("".join(texts) for texts in heard)
+    assert exact and abs(len(exact) - len(rounded)) <= 0.3 * len(exact)
+
+
+def test_what_is_packed_stays_and_the_rest_is_packed_no_more():
+    packed = pack_linears(nn.Sequential(FeedForward(8, 8)))
+    if isinstance(packed[0].w_1, PackedLinear):
+        assert isinstance(quantize(packed)[0].w_1, PackedLinear)
+    int8 = quantize(nn.Sequential(FeedForward(8, 8)))
+    assert is_int8(pack_linears(int8)[0].w_1)
+
+
+def test_other_numbers_than_float32_are_refused():
+    with pytest.raises(ValueError, match="float32 on the CPU"):
+        quantize(nn.Sequential(FeedForward(8, 8)).to(torch.bfloat16))

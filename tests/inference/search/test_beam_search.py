@@ -1,0 +1,230 @@
+"""Our search equals ESPnet's own on the same weights."""
+
+import logging
+
+import pytest
+import torch
+from espnet2.asr.ctc import CTC
+from espnet2.asr.decoder.transformer_decoder import TransformerDecoder
+from espnet2.legacy.nets.scorer_interface import BatchScorerInterface
+
+from espnet_smoe.decoder.transformer import SMoETransformerDecoder
+from espnet_smoe.inference.runtime.mkldnn_linear import pack_linears
+from espnet_smoe.inference.search.beam_search import PromptBeamSearch
+from espnet_smoe.inference.search.espnet_search import ESPnetBeamSearch
+from espnet_smoe.inference.search.options import SearchOptions
+
+V, D, EOS = 160, 16, 159
+TOKENS = ["<blank>", "<transcribe>", "<translate>", *map(str, range(3, V))]
+ASR, ST = [1, 4, 6], [2, 5, 6]
+UTTERANCES = 50
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    logging.getLogger("espnet2.legacy.nets").setLevel(logging.ERROR)
+
+
+def decoder(moe=None, cls=SMoETransformerDecoder, seed=0):
+    torch.manual_seed(seed)
+    options = {} if moe is None else {"moe": moe}
+    made = cls(V, D, attention_heads=2, linear_units=32, num_blocks=2, **options)
+    with torch.no_grad():  # sharper than at the start, so that hypotheses differ
+        made.output_layer.weight.mul_(4)
+        made.output_layer.bias[EOS] = 1.5  # lively enough to end now and then
+        for layer in made.decoders:  # and what is heard decides
+            layer.src_attn.linear_v.weight.mul_(8)
+    if getattr(made, "labels", None) is not None:
+        made.labels.bind(TOKENS)
+    return made.eval()
+
+
+def ctc():
+    torch.manual_seed(3)
+    made = CTC(V, D)
+    with torch.no_grad():
+        made.ctc_lo.weight.mul_(4)
+    return made.eval()
+
+
+def utterances(count=UTTERANCES, seed=1):
+    """Encoder outputs of different lengths, padded with garbage."""
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(8, 26, (count,), generator=generator)
+    own = torch.randn(count, 1, D, generator=generator)  # what makes them differ
+    return own + torch.randn(count, 25, D, generator=generator), lengths
+
+
+def espnet(scorer, x, lengths, prompt, options, ctc_head=None, one_by_one=False):
+    search = ESPnetBeamSearch(scorer, EOS, options, V, ctc_head)
+    ctc_prompt = None if ctc_head is None else 0
+    if not one_by_one:
+        return search(x, lengths, [prompt], ctc_prompt)[0]
+    return [
+        search(x[i, None, :n], lengths[i, None], [prompt], ctc_prompt)[0][0]
+        for i, n in enumerate(lengths)
+    ]
+
+
+def assert_same(ours, theirs):
+    assert len(ours) == len(theirs) > 0
+    for mine, its in zip(ours, theirs):
+        assert [h.tokens for h in mine] == [h.tokens for h in its]
+        assert [h.score for h in mine] == pytest.approx(
+            [h.score for h in its], abs=1e-4
+        )
+
+
+@pytest.mark.parametrize("one_by_one", [True, False])
+@pytest.mark.parametrize("weight", [0.0, 0.3])
+def test_equals_espnet_with_its_own_decoder(weight, one_by_one):
+    """(a) The stock decoder and search of ESPnet on the same weights."""
+    dense, stock = decoder(), decoder(cls=TransformerDecoder)
+    stock.load_state_dict(dense.state_dict())
+    options, head = SearchOptions(ctc_weight=weight), ctc() if weight else None
+    x, lengths = utterances()
+    theirs = espnet(stock, x, lengths, ASR, options, head, one_by_one)
+    search = PromptBeamSearch(dense, EOS, options, head)
+    if one_by_one:
+        ours = [
+            search(x[i, None, :n], lengths[i, None], [ASR], 0)[0][0]
+            for i, n in enumerate(lengths)
+        ]
+    else:
+        ours = search(x, lengths, [ASR], 0)[0]
+    assert len({h[0].tokens for h in ours}) > UTTERANCES / 2  # not all alike
+    assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        SearchOptions(maxlenratio=0.3),
+        SearchOptions(maxlenratio=-5, minlenratio=-3),
+        SearchOptions(beam_size=1),
+        SearchOptions(beam_size=3, minlenratio=0.6),
+        SearchOptions(maxlenratio=0.2, minlenratio=0.35),
+    ],
+)
+def test_length_bounds_and_beams_are_espnets(options):
+    dense, stock = decoder(), decoder(cls=TransformerDecoder)
+    stock.load_state_dict(dense.state_dict())
+    x, lengths = utterances(10)
+    ours = PromptBeamSearch(dense, EOS, options)(x, lengths, [ASR])[0]
+    assert_same(ours, espnet(stock, x, lengths, ASR, options))
+
+
+class Uncached(BatchScorerInterface):
+    """The decoder's training pass over the whole prefix, nothing kept."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def init_state(self, x):
+        return None
+
+    def batch_init_state(self, x):
+        return None
+
+    def final_score(self, state):
+        return 0.0
+
+    def select_state(self, state, i, new_id=None):
+        return None
+
+    def batch_score(self, ys, states, xs, xs_mask=None):
+        lengths = torch.full((len(xs),), xs.size(1))
+        if xs_mask is not None:
+            lengths = xs_mask.sum(dim=(1, 2))
+        tokens = torch.full((len(ys),), ys.size(1))
+        out, _ = self.inner(xs.contiguous(), lengths, ys, tokens)
+        return out[:, -1].log_softmax(-1), [None] * len(ys)
+
+
+@pytest.mark.parametrize(
+    "moe", [{}, {"gate": "topk", "num_experts": 4}], ids=["label", "learned"]
+)
+@pytest.mark.parametrize("prompt", [ASR, ST])
+def test_kept_keys_equal_the_whole_prefix_computed_anew(prompt, moe):
+    """(b) A mixture against its own training pass, in ESPnet's search."""
+    mixture, options = decoder(moe), SearchOptions()
+    x, lengths = utterances()
+    theirs = espnet(Uncached(mixture), x, lengths, prompt, options)
+    ours = PromptBeamSearch(mixture, EOS, options)(x, lengths, [prompt])[0]
+    assert_same(ours, theirs)
+
+
+def test_our_decoder_in_espnets_search_equals_our_search():
+    mixture, options = decoder({}), SearchOptions()
+    x, lengths = utterances(10)
+    theirs = espnet(mixture, x, lengths, ST, options)
+    assert_same(PromptBeamSearch(mixture, EOS, options)(x, lengths, [ST])[0], theirs)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3])
+@pytest.mark.parametrize("prompts", [[ASR, ST], [ST, ASR]])
+def test_prompts_together_equal_each_alone(prompts, weight):
+    mixture = decoder({})
+    search = PromptBeamSearch(mixture, EOS, SearchOptions(ctc_weight=weight), ctc())
+    x, lengths = utterances(12)
+    heard = prompts.index(ASR)
+    together = search(x, lengths, prompts, heard)
+    for r, prompt in enumerate(prompts):
+        alone = search(x, lengths, [prompt], 0 if r == heard else None)[0]
+        assert_same(together[r], alone)
+    assert together[0][0][0].tokens != together[1][0][0].tokens
+
+
+def test_utterance_comes_out_the_same_in_any_batch():
+    search = PromptBeamSearch(decoder({}), EOS, SearchOptions())
+    x, lengths = utterances(12)
+    batch = search(x, lengths, [ASR, ST])
+    for i, n in enumerate(lengths.tolist()):
+        alone = search(x[i, None, :n], lengths[i, None], [ASR, ST])
+        for r in range(2):
+            assert_same([batch[r][i]], alone[r])
+
+
+def test_ctc_does_not_count_the_prompt():
+    """A CTC score of the text alone, whatever its prompt's length."""
+    dense, head = decoder(), ctc()
+    x, lengths = utterances(1)
+    options = SearchOptions(ctc_weight=0.3)
+    best = PromptBeamSearch(dense, EOS, options, head)(x, lengths, [ASR], 0)[0][0][0]
+    x = x[:, : lengths[0]]
+    log_probs = head.log_softmax(x)
+    tokens = torch.tensor([best.tokens])
+    heard = -torch.nn.functional.ctc_loss(
+        log_probs.transpose(0, 1),
+        tokens,
+        lengths,
+        torch.tensor([tokens.size(1)]),
+        reduction="sum",
+    )
+    ys = torch.tensor([[*ASR, *best.tokens]])
+    out, _ = dense(x, lengths, ys, torch.tensor([ys.size(1)]))
+    targets = torch.tensor([*best.tokens, EOS])
+    spoken = out[0, len(ASR) - 1 :].log_softmax(-1)
+    spoken = spoken.gather(1, targets[:, None]).sum()
+    assert best.score == pytest.approx((0.7 * spoken + 0.3 * heard).item(), abs=1e-3)
+
+
+def test_packed_layers_find_the_same():
+    x, lengths = utterances(10)
+    plain, packed = (
+        PromptBeamSearch(made, EOS, SearchOptions())(x, lengths, [ASR, ST])
+        for made in (decoder({}), pack_linears(decoder({})))
+    )
+    for ours, theirs in zip(packed, plain):
+        assert_same(ours, theirs)
+
+
+def test_encoder_is_read_once_for_all_prompts():
+    mixture = decoder({})
+    calls = []
+    mixture.decoders[0].src_attn.linear_k.register_forward_hook(
+        lambda module, inputs, output: calls.append(output.shape)
+    )
+    x, lengths = utterances(3)
+    PromptBeamSearch(mixture, EOS, SearchOptions())(x, lengths, [ASR, ST])
+    assert calls == [(3, 25, D)]

@@ -15,7 +15,7 @@ COMMANDS = {
     ),
     "serve": ("espnet_smoe.serve.server", "speech to text for many, by websocket"),
     "stream": (
-        "espnet_smoe.inference.streaming.recognizer.command",
+        "espnet_smoe.inference.streaming.command",
         "words while they are spoken",
     ),
     "prepare": ("espnet_smoe.data.prepare", "check and format a data directory"),
@@ -34,7 +34,7 @@ COMMANDS = {
     "check-config": ("espnet_smoe.check_config", "check a YAML file, count parameters"),
     "upcycle": ("espnet_smoe.upcycle", "a dense checkpoint as a mixture's beginning"),
     "experts": (
-        "espnet_smoe.report.experts.command.command",
+        "espnet_smoe.report.experts.command",
         "what the experts do, how they differ",
     ),
     "export": ("espnet_smoe.export.command", "ONNX or TorchScript of a model"),

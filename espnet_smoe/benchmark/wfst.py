@@ -21,8 +21,8 @@ from espnet_smoe.benchmark.measure import Sides
 from espnet_smoe.benchmark.race import Race
 from espnet_smoe.data.data_dir import write_lines
 from espnet_smoe.inference.search.ctc_prefix import greedy, prefix_beam
-from espnet_smoe.inference.wfst.decoder.decoder import WfstDecoder
-from espnet_smoe.inference.wfst.decoder.graph import GRAPH, build_graph
+from espnet_smoe.inference.wfst.decoder import WfstDecoder
+from espnet_smoe.inference.wfst.graph import GRAPH, build_graph
 from espnet_smoe.lm.arpa import write_arpa
 from espnet_smoe.lm.ngram import NGram
 

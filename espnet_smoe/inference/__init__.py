@@ -5,9 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from espnet_smoe.inference.speech_to_text import Result, SpeechToText
-    from espnet_smoe.inference.streaming.recognizer.recognizer import (
-        StreamingRecogniser,
-    )
+    from espnet_smoe.inference.streaming.recognizer import StreamingRecogniser
     from espnet_smoe.inference.u2pp_speech_to_text import U2PPSpeechToText
 
 __all__ = ["Result", "SpeechToText", "StreamingRecogniser", "U2PPSpeechToText"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from espnet_smoe.inference.search.ctc_align import align
 from espnet_smoe.inference.search.hypothesis import Hypothesis
-from espnet_smoe.inference.streaming.recognizer.events import TimedToken
+from espnet_smoe.inference.streaming.events import TimedToken
 
 
 def heard_tokens(

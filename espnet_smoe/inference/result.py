@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from espnet_smoe.inference.streaming.recognizer.events import TimedToken
+from espnet_smoe.inference.streaming.events import TimedToken
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from espnet_smoe.inference.output_formats import FORMATS, SUBTITLES, Transcript
 from espnet_smoe.inference.search.options import AUTO, SEARCHES
 from espnet_smoe.inference.segmentation import Cut
 from espnet_smoe.inference.speech_pieces import listen, pieces, seconds_of
-from espnet_smoe.inference.streaming.recognizer.options import INT8_HELP
+from espnet_smoe.inference.streaming.options import INT8_HELP
 
 if TYPE_CHECKING:  # torch takes its time, and --help has none
     from espnet_smoe.inference.speech_to_text import SpeechToText

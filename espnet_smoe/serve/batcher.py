@@ -25,7 +25,7 @@ from espnet_smoe.serve.lag import Lag
 from espnet_smoe.serve.protocol import BROKEN, FULL, SessionError
 
 if TYPE_CHECKING:
-    from espnet_smoe.inference.streaming.recognizer.recognizer import (
+    from espnet_smoe.inference.streaming.recognizer import (
         Event,
         Stream,
         StreamingRecogniser,

@@ -36,10 +36,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from espnet_smoe.command import run_command
-from espnet_smoe.inference.streaming.recognizer.options import (
-    add_options,
-    given_options,
-)
+from espnet_smoe.inference.streaming.options import add_options, given_options
 from espnet_smoe.serve.access import Access
 from espnet_smoe.serve.batcher import Batcher
 from espnet_smoe.serve.protocol import LARGEST_FRAME, STOPS, SessionError
@@ -50,9 +47,7 @@ if TYPE_CHECKING:
     from websockets.asyncio.server import Server as Listener
     from websockets.asyncio.server import ServerConnection
 
-    from espnet_smoe.inference.streaming.recognizer.recognizer import (
-        StreamingRecogniser,
-    )
+    from espnet_smoe.inference.streaming.recognizer import StreamingRecogniser
 
 PORT = 8765
 LARGEST_PORT = 65535
@@ -265,9 +260,7 @@ def main(argv: list[str] | None = None) -> int:
 
     import torch
 
-    from espnet_smoe.inference.streaming.recognizer.recognizer import (
-        StreamingRecogniser,
-    )
+    from espnet_smoe.inference.streaming.recognizer import StreamingRecogniser
 
     torch.set_num_threads(args.threads)
     recogniser = StreamingRecogniser.load(args.model, options, args.device)

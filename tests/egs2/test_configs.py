@@ -7,13 +7,13 @@ import torch
 from espnet2.bin import asr_inference
 from espnet2.tasks.abs_task import scheduler_classes
 from espnet2.tasks.asr import ASRTask
-from espnet_smoe.inference.decode.smoe.ctc import CtcDecodeOptions
-from espnet_smoe.inference.decode.smoe.smoe import DecodeOptions
 
 from espnet_smoe import register
 from espnet_smoe.check_config import build_model, count_parameters
 from espnet_smoe.config.yaml_file import read_yaml
 from espnet_smoe.data.text.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
+from espnet_smoe.inference.decode.ctc import CtcDecodeOptions
+from espnet_smoe.inference.decode.smoe import DecodeOptions
 from espnet_smoe.inference.search.u2pp import U2PPDecodeOptions
 from espnet_smoe.training.options import check_training
 

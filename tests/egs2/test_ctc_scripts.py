@@ -158,7 +158,7 @@ def test_a_ready_language_model_takes_the_place_of_training_one(recipe):
         run(recipe, "./ctc.sh", *options)
     _, (graph,) = run(recipe, "true")
     assert (
-        "espnet_smoe.inference.wfst.decoder.graph" in graph
+        "espnet_smoe.inference.wfst.graph" in graph
         and value(graph, "arpa") == "my.arpa"
     )
 

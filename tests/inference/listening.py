@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
-from espnet_smoe.inference.streaming.recognizer.recognizer import (
+
+from espnet_smoe.compat import DefaultFrontend
+from espnet_smoe.inference.streaming.recognizer import (
     StreamingRecogniser,
     StreamOptions,
 )
-
-from espnet_smoe.compat import DefaultFrontend
 from espnet_smoe.layers.chunk_cache import EncoderCache
 
 NEVER = float("inf")

@@ -1,11 +1,11 @@
 """Subtitles can be read: two lines of 42 columns, seven seconds."""
 
 import pytest
-from espnet_smoe.inference.streaming.recognizer.events import TimedToken
 
 from espnet_smoe.inference.long_audio import Piece
 from espnet_smoe.inference.output_formats import Transcript, as_srt, as_vtt
 from espnet_smoe.inference.result import Result
+from espnet_smoe.inference.streaming.events import TimedToken
 from espnet_smoe.inference.subtitles import blocks_of, split_text, width_of, wrapped
 
 ENGLISH = "the quick brown fox jumps over the lazy dog " * 8

@@ -6,9 +6,9 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from espnet_smoe.inference.wfst.decoder.graph import build_graph
 
 from espnet_smoe.inference.search.ctc_prefix import collapse
+from espnet_smoe.inference.wfst.graph import build_graph
 
 TOKENS = ("<blank>", "<unk>", "a", "b", "c")
 LEXICON = {

@@ -6,9 +6,9 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from espnet_smoe.inference.streaming.recognizer.options import StreamOptions
-from espnet_smoe.inference.streaming.recognizer.recognizer import StreamingRecogniser
 
+from espnet_smoe.inference.streaming.options import StreamOptions
+from espnet_smoe.inference.streaming.recognizer import StreamingRecogniser
 from espnet_smoe.serve.client import talk
 from espnet_smoe.serve.misbehave import MISBEHAVIOURS
 from espnet_smoe.serve.server import Server

@@ -12,11 +12,10 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from espnet_smoe.inference.streaming.recognizer.recognizer import (
+from espnet_smoe.inference.streaming.recognizer import (
     StreamingRecogniser,
     StreamOptions,
 )
-
 from tests.inference.tiny_u2pp import babble, tiny_u2pp
 
 PAGE_KIB = 4

@@ -7,10 +7,10 @@ import weakref
 from contextlib import asynccontextmanager
 
 import numpy as np
-from espnet_smoe.inference.streaming.recognizer.events import Event
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from espnet_smoe.inference.streaming.events import Event
 from espnet_smoe.serve.server import Server
 from espnet_smoe.serve.session import Limits
 

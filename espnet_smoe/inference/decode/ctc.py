@@ -1,6 +1,6 @@
 """Decode a data directory with a CTC model (stage 12 of ctc.sh).
 
-    python3 -m espnet_smoe.inference.decode.smoe.ctc --train-config exp/x/config.yaml \\
+    python3 -m espnet_smoe.inference.decode.ctc --train-config exp/x/config.yaml \\
         --model-file exp/x/valid.loss_ctc.ave.pth --data dump/raw/test \\
         --config conf/decode.yaml --graph data/lang/graph --out exp/x/decode/test
 
@@ -28,8 +28,8 @@ from espnet_smoe.config.typed import Above0, Count, OneOf
 from espnet_smoe.config.yaml_file import read_yaml
 from espnet_smoe.inference.batch_encoder import BatchEncoder
 from espnet_smoe.inference.checkpoint import load_model, read_config
-from espnet_smoe.inference.decode.smoe.journal import Journal, by_size
-from espnet_smoe.inference.decode.smoe.parallel import (
+from espnet_smoe.inference.decode.journal import Journal, by_size
+from espnet_smoe.inference.decode.parallel import (
     Share,
     described,
     read_utterance,
@@ -186,7 +186,7 @@ def make_search(
         graph: Folder of the decoding graph, for ``wfst``.
     """
     if options.search == "wfst":
-        from espnet_smoe.inference.wfst.decoder.decoder import WfstDecoder
+        from espnet_smoe.inference.wfst.decoder import WfstDecoder
 
         decoder = WfstDecoder(
             graph,
@@ -219,7 +219,7 @@ def make_search(
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
     parser = argparse.ArgumentParser(
-        prog="python3 -m espnet_smoe.inference.decode.smoe.ctc",
+        prog="python3 -m espnet_smoe.inference.decode.ctc",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espnet_smoe.inference.decode.smoe.parallel import Share
+from espnet_smoe.inference.decode.parallel import Share
 
 FOLDER = "partial"  # beside the results, until they are whole
 

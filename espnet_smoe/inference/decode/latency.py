@@ -10,11 +10,8 @@ from torch import nn
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.batch_encoder import BatchEncoder
 from espnet_smoe.inference.search.u2pp import U2PPDecodeOptions, two_pass
-from espnet_smoe.inference.streaming.recognizer.features import (
-    StreamFeatures,
-    StreamFrontend,
-)
-from espnet_smoe.inference.streaming.recognizer.recognizer import check_streams
+from espnet_smoe.inference.streaming.features import StreamFeatures, StreamFrontend
+from espnet_smoe.inference.streaming.recognizer import check_streams
 
 UTTERANCES = 50  # that tell enough, of any number
 

@@ -1,6 +1,6 @@
 """Decode a data directory (stage 12).
 
-    python3 -m espnet_smoe.inference.decode.smoe.smoe --train-config exp/x/config.yaml \\
+    python3 -m espnet_smoe.inference.decode.smoe --train-config exp/x/config.yaml \\
         --model-file exp/x/valid.acc.ave.pth --data dump/raw/test \\
         --out exp/x/decode_default/test --config conf/decode.yaml --nj 2
 
@@ -23,8 +23,8 @@ from espnet_smoe.config.options import make, options_of
 from espnet_smoe.config.typed import Count, Finite, Rate
 from espnet_smoe.config.yaml_file import read_yaml
 from espnet_smoe.inference.audio import bandwidth_of
-from espnet_smoe.inference.decode.smoe.journal import Journal
-from espnet_smoe.inference.decode.smoe.parallel import (
+from espnet_smoe.inference.decode.journal import Journal
+from espnet_smoe.inference.decode.parallel import (
     Share,
     described,
     read_utterance,
@@ -189,7 +189,7 @@ def _labels(
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
     parser = argparse.ArgumentParser(
-        prog="python3 -m espnet_smoe.inference.decode.smoe.smoe",
+        prog="python3 -m espnet_smoe.inference.decode.smoe",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,6 +1,6 @@
 """Decode a data directory with a U2++ model (stage 12 of u2pp.sh).
 
-    python3 -m espnet_smoe.inference.decode.smoe.u2pp --train-config exp/x/config.yaml \\
+    python3 -m espnet_smoe.inference.decode.u2pp --train-config exp/x/config.yaml \\
         --model-file exp/x/valid.acc.ave.pth --data dump/raw/test --out exp/x \\
         --config conf/decode_greedy.yaml conf/decode_rescoring.yaml --chunk-size 0 16
 
@@ -32,13 +32,9 @@ from espnet_smoe.command import run_command
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.batch_encoder import BatchEncoder
 from espnet_smoe.inference.checkpoint import load_model, read_config
-from espnet_smoe.inference.decode.smoe.journal import Journal, by_size
-from espnet_smoe.inference.decode.smoe.latency import (
-    UTTERANCES,
-    latencies,
-    stream_frontend,
-)
-from espnet_smoe.inference.decode.smoe.parallel import (
+from espnet_smoe.inference.decode.journal import Journal, by_size
+from espnet_smoe.inference.decode.latency import UTTERANCES, latencies, stream_frontend
+from espnet_smoe.inference.decode.parallel import (
     Share,
     described,
     read_utterance,
@@ -48,7 +44,7 @@ from espnet_smoe.inference.decode.smoe.parallel import (
 )
 from espnet_smoe.inference.search.u2pp import U2PPDecodeOptions, two_pass
 from espnet_smoe.inference.speech_activity import speech_spans
-from espnet_smoe.inference.streaming.recognizer.features import StreamFrontend
+from espnet_smoe.inference.streaming.features import StreamFrontend
 from espnet_smoe.training.provenance import of_decoding, of_file
 
 TASKS = ("asr", "words", "units")
@@ -257,7 +253,7 @@ def _stream_frontend(encoder: BatchEncoder) -> StreamFrontend | None:
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
     parser = argparse.ArgumentParser(
-        prog="python3 -m espnet_smoe.inference.decode.smoe.u2pp",
+        prog="python3 -m espnet_smoe.inference.decode.u2pp",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

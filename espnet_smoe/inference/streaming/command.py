@@ -21,12 +21,9 @@ import numpy as np
 from espnet_smoe.command import run_command
 from espnet_smoe.data.speech.raw_pcm import DEFAULT_FORMAT, RAW_FORMATS
 from espnet_smoe.inference.audio import SAMPLE_RATE
-from espnet_smoe.inference.streaming.recognizer.display import Show, display
-from espnet_smoe.inference.streaming.recognizer.options import (
-    add_options,
-    given_options,
-)
-from espnet_smoe.inference.streaming.recognizer.sources import (
+from espnet_smoe.inference.streaming.display import Show, display
+from espnet_smoe.inference.streaming.options import add_options, given_options
+from espnet_smoe.inference.streaming.sources import (
     Pieces,
     in_real_time,
     open_file,
@@ -35,9 +32,7 @@ from espnet_smoe.inference.streaming.recognizer.sources import (
 )
 
 if TYPE_CHECKING:  # torch takes its time, and --help has none
-    from espnet_smoe.inference.streaming.recognizer.recognizer import (
-        StreamingRecogniser,
-    )
+    from espnet_smoe.inference.streaming.recognizer import StreamingRecogniser
 
 
 def recognise(
@@ -141,9 +136,7 @@ def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
     options = given_options(args)
     pieces = _source(args)  # before the model: a wrong name shall show at once
-    from espnet_smoe.inference.streaming.recognizer.recognizer import (
-        StreamingRecogniser,
-    )
+    from espnet_smoe.inference.streaming.recognizer import StreamingRecogniser
 
     recogniser = StreamingRecogniser.load(args.model, options, args.device)
     if args.mic:

@@ -7,7 +7,7 @@ from typing import TextIO
 
 from rich.cells import cell_len
 
-from espnet_smoe.inference.streaming.recognizer.events import Event
+from espnet_smoe.inference.streaming.events import Event
 
 ERASE = "\r\x1b[2K"  # back to the line's begin, and clear it
 

@@ -4,7 +4,7 @@ from enum import Enum
 
 import numpy as np
 
-from espnet_smoe.inference.streaming.recognizer.options import StreamOptions
+from espnet_smoe.inference.streaming.options import StreamOptions
 
 
 class Ending(Enum):

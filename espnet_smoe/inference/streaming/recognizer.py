@@ -24,16 +24,13 @@ from espnet_smoe.inference.search.ctc_align import align
 from espnet_smoe.inference.search.ctc_prefix import PrefixBeam
 from espnet_smoe.inference.search.hypothesis import Hypothesis
 from espnet_smoe.inference.search.rescoring import rescore
-from espnet_smoe.inference.streaming.recognizer.endpoint import Ending, Endpoint
-from espnet_smoe.inference.streaming.recognizer.events import Event, TimedToken
-from espnet_smoe.inference.streaming.recognizer.features import (
-    StreamFeatures,
-    StreamFrontend,
-)
-from espnet_smoe.inference.streaming.recognizer.options import StreamOptions
-from espnet_smoe.inference.streaming.recognizer.rollback import undone_by_errors
-from espnet_smoe.inference.streaming.recognizer.speech_gate import SpeechGate
-from espnet_smoe.inference.streaming.recognizer.state import Stream, Utterance, own_rows
+from espnet_smoe.inference.streaming.endpoint import Ending, Endpoint
+from espnet_smoe.inference.streaming.events import Event, TimedToken
+from espnet_smoe.inference.streaming.features import StreamFeatures, StreamFrontend
+from espnet_smoe.inference.streaming.options import StreamOptions
+from espnet_smoe.inference.streaming.rollback import undone_by_errors
+from espnet_smoe.inference.streaming.speech_gate import SpeechGate
+from espnet_smoe.inference.streaming.state import Stream, Utterance, own_rows
 from espnet_smoe.layers.chunk_cache import EncoderCache
 
 __all__ = ["Event", "Stream", "StreamOptions", "StreamingRecogniser", "TimedToken"]

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 
-from espnet_smoe.inference.streaming.recognizer.state import Stream
+from espnet_smoe.inference.streaming.state import Stream
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from espnet_smoe.data.speech.downmix import Downmix
 from espnet_smoe.data.speech.raw_pcm import DEFAULT_FORMAT, RawCheck, raw_format
 from espnet_smoe.data.speech.sniff import HEAD_BYTES, WAV, kind_of
 from espnet_smoe.inference.audio import SAMPLE_RATE
-from espnet_smoe.inference.streaming.recognizer.live_pcm import (
+from espnet_smoe.inference.streaming.live_pcm import (
     Peeked,
     blocks_of_pcm,
     read_wav_header,

@@ -8,9 +8,9 @@ import torch
 from espnet_smoe.data.speech.waveform import as_waveform
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.search.ctc_prefix import PrefixBeam
-from espnet_smoe.inference.streaming.recognizer.endpoint import Ending, Endpoint
-from espnet_smoe.inference.streaming.recognizer.features import StreamFeatures
-from espnet_smoe.inference.streaming.recognizer.speech_gate import SpeechGate
+from espnet_smoe.inference.streaming.endpoint import Ending, Endpoint
+from espnet_smoe.inference.streaming.features import StreamFeatures
+from espnet_smoe.inference.streaming.speech_gate import SpeechGate
 from espnet_smoe.layers.chunk_cache import EncoderCache
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from espnet_smoe.data.text.tokens import BLANK
 from espnet_smoe.inference.search.ctc_prefix import collapse
-from espnet_smoe.inference.wfst.decoder.graph import GRAPH, TOKENS, WORDS, read_tokens
-from espnet_smoe.inference.wfst.decoder.lexicon_fst import EPSILON, import_kaldifst
+from espnet_smoe.inference.wfst.graph import GRAPH, TOKENS, WORDS, read_tokens
+from espnet_smoe.inference.wfst.lexicon_fst import EPSILON, import_kaldifst
 
 
 @dataclass(frozen=True)

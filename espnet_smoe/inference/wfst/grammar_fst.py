@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from espnet_smoe.inference.wfst.decoder.lexicon_fst import (
+from espnet_smoe.inference.wfst.lexicon_fst import (
     EPSILON,
     Arcs,
     import_kaldifst,

@@ -1,6 +1,6 @@
 """Build the graph that a CTC model is decoded with, T o L o G (stage 8).
 
-    python3 -m espnet_smoe.inference.wfst.decoder.graph --tokens data/lang/tokens.txt \\
+    python3 -m espnet_smoe.inference.wfst.graph --tokens data/lang/tokens.txt \\
         --lexicon data/lang/lexicon.txt --arpa data/lang/lm.arpa --out data/lang/graph
 
 T is the CTC topology, L the lexicon, G the language model. The folder then holds
@@ -26,8 +26,8 @@ from espnet_smoe.command import run_command
 from espnet_smoe.data.data_dir import write_lines
 from espnet_smoe.data.text.tokens import BLANK
 from espnet_smoe.data.text.unicode_text import normalize_unicode
-from espnet_smoe.inference.wfst.decoder.grammar_fst import grammar_fst
-from espnet_smoe.inference.wfst.decoder.lexicon_fst import (
+from espnet_smoe.inference.wfst.grammar_fst import grammar_fst
+from espnet_smoe.inference.wfst.lexicon_fst import (
     EPSILON,
     Reading,
     disambiguate,
@@ -271,7 +271,7 @@ def _write(
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
     parser = argparse.ArgumentParser(
-        prog="python3 -m espnet_smoe.inference.wfst.decoder.graph",
+        prog="python3 -m espnet_smoe.inference.wfst.graph",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -8,16 +8,13 @@ from torch import nn
 
 from espnet_smoe.inference.checkpoint import load_model
 from espnet_smoe.inference.speech_to_text import SpeechToText
-from espnet_smoe.report.experts.command.data import Recording, read_recordings
-from espnet_smoe.report.experts.command.page import Findings
-from espnet_smoe.report.experts.command.probe import Seen, mixtures, own_experts, watch
-from espnet_smoe.report.experts.command.similarity import similarity
-from espnet_smoe.report.experts.command.swap import decode_swapped
-from espnet_smoe.report.routing.analysis.analysis import (
-    RoutingFindings,
-    look_at_routing,
-)
-from espnet_smoe.report.routing.analysis.trace import read_spoken
+from espnet_smoe.report.experts.data import Recording, read_recordings
+from espnet_smoe.report.experts.page import Findings
+from espnet_smoe.report.experts.probe import Seen, mixtures, own_experts, watch
+from espnet_smoe.report.experts.similarity import similarity
+from espnet_smoe.report.experts.swap import decode_swapped
+from espnet_smoe.report.routing.analysis import RoutingFindings, look_at_routing
+from espnet_smoe.report.routing.trace import read_spoken
 
 
 def look_at_experts(args: argparse.Namespace, config: dict[str, Any]) -> Findings:

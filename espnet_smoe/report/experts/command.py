@@ -64,10 +64,7 @@ def main(argv: list[str] | None = None) -> None:
     args = get_parser().parse_args(argv)
     # torch and matplotlib are slow to load, and --help needs neither
     from espnet_smoe.inference.checkpoint import find_checkpoint, read_config
-    from espnet_smoe.report.experts.command.analysis import (
-        look_at_experts,
-        look_at_routers,
-    )
+    from espnet_smoe.report.experts.analysis import look_at_experts, look_at_routers
 
     config = read_config(args.exp / "config.yaml")
     if args.model is None:
@@ -79,11 +76,11 @@ def main(argv: list[str] | None = None) -> None:
             "utterance; leave the option out"
         )
     if learned:
-        from espnet_smoe.report.routing.analysis.figure import draw_routing as draw
-        from espnet_smoe.report.routing.analysis.page import print_page, to_page
+        from espnet_smoe.report.routing.figure import draw_routing as draw
+        from espnet_smoe.report.routing.page import print_page, to_page
     else:
-        from espnet_smoe.report.experts.command.figure import draw_experts as draw
-        from espnet_smoe.report.experts.command.page import print_page, to_page
+        from espnet_smoe.report.experts.figure import draw_experts as draw
+        from espnet_smoe.report.experts.page import print_page, to_page
 
     findings = (look_at_routers if learned else look_at_experts)(args, config)
     out = args.out or args.exp / "experts.md"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_smoe.report.experts.command.page import Findings, summary
-from espnet_smoe.report.experts.command.similarity import mean_of_pairs
+from espnet_smoe.report.experts.page import Findings, summary
+from espnet_smoe.report.experts.similarity import mean_of_pairs
 from espnet_smoe.report.scoring.metrics import METRICS
 from espnet_smoe.report.tables import number_format as layout
 from espnet_smoe.report.tables.compare import adjusted_p_values, groups_with_line

@@ -8,8 +8,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from espnet_smoe.report.experts.command.probe import apart
-from espnet_smoe.report.experts.command.similarity import mean_of_pairs
+from espnet_smoe.report.experts.probe import apart
+from espnet_smoe.report.experts.similarity import mean_of_pairs
 from espnet_smoe.report.scoring.metrics import METRICS
 from espnet_smoe.report.tables import number_format as layout
 from espnet_smoe.report.tables.compare import (

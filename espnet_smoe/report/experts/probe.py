@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from espnet_smoe.inference.audio import read_audio
 from espnet_smoe.moe import LabelGate, MoEFeedForward
-from espnet_smoe.report.experts.command.data import Recording
+from espnet_smoe.report.experts.data import Recording
 
 PARTS = ("encoder", "decoder")
 BATCH_SIZE = 8

@@ -15,8 +15,8 @@ from torch import nn
 from espnet_smoe.inference.audio import read_audio
 from espnet_smoe.inference.long_audio import decode_long, joined
 from espnet_smoe.inference.speech_to_text import AUTO, SpeechToText
-from espnet_smoe.report.experts.command.data import Recording
-from espnet_smoe.report.experts.command.probe import mixtures
+from espnet_smoe.report.experts.data import Recording
+from espnet_smoe.report.experts.probe import mixtures
 from espnet_smoe.report.scoring.counts import TaskCounts, clusters_in, group_utterances
 from espnet_smoe.report.scoring.decodings import TASKS
 from espnet_smoe.report.scoring.metrics import METRICS

@@ -13,22 +13,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from espnet_smoe.report.experts.command.probe import Seen, mixtures
-from espnet_smoe.report.experts.command.similarity import similarity
-from espnet_smoe.report.routing.analysis.mandarin_units import Factors, factors_of
-from espnet_smoe.report.routing.analysis.mutual_information import (
+from espnet_smoe.report.experts.probe import Seen, mixtures
+from espnet_smoe.report.experts.similarity import similarity
+from espnet_smoe.report.routing.mandarin_units import Factors, factors_of
+from espnet_smoe.report.routing.mutual_information import (
     count_pairs,
     entropy,
     mutual_information,
     shuffled,
 )
-from espnet_smoe.report.routing.analysis.trace import (
-    Heard,
-    Spoken,
-    ctc_of,
-    hear,
-    seconds_of,
-)
+from espnet_smoe.report.routing.trace import Heard, Spoken, ctc_of, hear, seconds_of
 
 SILENCE = "silence"
 SILENT_OR_NOT = ("speech", "silence")

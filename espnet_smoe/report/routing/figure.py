@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_smoe.report.experts.command.figure import (
+from espnet_smoe.report.experts.figure import (
     EXPERT_COLOURS,
     draw_similarity,
     head,
@@ -20,8 +20,8 @@ from espnet_smoe.report.experts.command.figure import (
     tidy,
 )
 from espnet_smoe.report.fonts import drawable, families_for
-from espnet_smoe.report.routing.analysis.analysis import SILENCE, RoutingFindings, Shown
-from espnet_smoe.report.routing.analysis.page import most_frequent, most_told, summary
+from espnet_smoe.report.routing.analysis import SILENCE, RoutingFindings, Shown
+from espnet_smoe.report.routing.page import most_frequent, most_told, summary
 from espnet_smoe.report.tables.compare_figure import (
     COLOURS,
     INK,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from rich.console import Console
 
-from espnet_smoe.report.experts.command.page import (
+from espnet_smoe.report.experts.page import (
     Section,
     print_section,
     said_by_outputs,
@@ -13,10 +13,10 @@ from espnet_smoe.report.experts.command.page import (
     similarity_sections,
     two_digits,
 )
-from espnet_smoe.report.routing.analysis.analysis import SILENCE, Layer, RoutingFindings
-from espnet_smoe.report.routing.analysis.mandarin_units import UNIT
-from espnet_smoe.report.routing.analysis.mutual_information import SHUFFLES
-from espnet_smoe.report.routing.analysis.trace import LOUD, SILENCE_DB
+from espnet_smoe.report.routing.analysis import SILENCE, Layer, RoutingFindings
+from espnet_smoe.report.routing.mandarin_units import UNIT
+from espnet_smoe.report.routing.mutual_information import SHUFFLES
+from espnet_smoe.report.routing.trace import LOUD, SILENCE_DB
 
 DEAD = 0.01  # of a fair share
 POOR = 0.5  # mean probability of a unit at its spike

@@ -17,8 +17,8 @@ from espnet_smoe.data.text.text_syllable import TEXT_SYLLABLE
 from espnet_smoe.data.text.tokens import UNKNOWN
 from espnet_smoe.encoder.stacking import StackedDeltas
 from espnet_smoe.inference.audio import SAMPLE_RATE, read_audio
-from espnet_smoe.report.experts.command.data import sample
-from espnet_smoe.report.experts.command.probe import (
+from espnet_smoe.report.experts.data import sample
+from espnet_smoe.report.experts.probe import (
     BATCH_SIZE,
     MOST_FRAMES,
     SEED,
@@ -26,7 +26,7 @@ from espnet_smoe.report.experts.command.probe import (
     mixtures,
     noting,
 )
-from espnet_smoe.report.routing.analysis.align import align, nearest_unit
+from espnet_smoe.report.routing.align import align, nearest_unit
 from espnet_smoe.report.scoring.pairing import look_up, read_text
 
 UNITS = ("word", "phn")  # types of tokens whose texts are written in units

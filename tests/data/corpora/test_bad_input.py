@@ -18,7 +18,6 @@ from espnet_smoe.data.corpora.config import CorpusRules
 from espnet_smoe.data.corpora.corpus import Corpus
 from espnet_smoe.data.corpora.tree import list_tree
 from espnet_smoe.data.data_dir import read_table
-from espnet_smoe.data.speech import archive
 from espnet_smoe.data.speech.archive import read_bytes
 from espnet_smoe.data.speech.audio import read_audio
 from tests.data.corpora import trees

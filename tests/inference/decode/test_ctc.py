@@ -4,9 +4,9 @@ import json
 
 import pytest
 import soundfile
-from espnet_smoe.inference.decode.smoe.ctc import main
-from espnet_smoe.inference.wfst.decoder.graph import build_graph
 
+from espnet_smoe.inference.decode.ctc import main
+from espnet_smoe.inference.wfst.graph import build_graph
 from espnet_smoe.lm.arpa import write_arpa
 from espnet_smoe.lm.ngram import NGram
 from tests.tiny import save_experiment, talk, tiny_ctc_config

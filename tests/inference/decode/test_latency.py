@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from espnet_smoe.inference.decode.smoe.latency import latencies, stream_frontend
 
 from espnet_smoe.inference.batch_encoder import BatchEncoder
-from espnet_smoe.inference.decode.smoe import latency
+from espnet_smoe.inference.decode import latency
+from espnet_smoe.inference.decode.latency import latencies, stream_frontend
 from espnet_smoe.inference.search.u2pp import SEARCHES, U2PPDecodeOptions
 from tests.inference.tiny_u2pp import babble, tiny_u2pp
 

@@ -4,11 +4,11 @@ import json
 
 import pytest
 import soundfile
-from espnet_smoe.inference.decode.smoe.journal import Journal
-from espnet_smoe.inference.decode.smoe.parallel import Share
-from espnet_smoe.inference.decode.smoe.smoe import main
 
-from espnet_smoe.inference.decode.smoe import smoe as decode_module
+from espnet_smoe.inference.decode import smoe as decode_module
+from espnet_smoe.inference.decode.journal import Journal
+from espnet_smoe.inference.decode.parallel import Share
+from espnet_smoe.inference.decode.smoe import main
 from tests.inference.sounds import not_speech
 from tests.tiny import save_experiment, talk, tiny_config
 
@@ -96,7 +96,7 @@ def test_segments_are_decoded_as_the_utterances_they_cut(experiment, data):
 def test_a_run_that_was_ended_goes_on(experiment, data, monkeypatch):
     whole = decode(experiment, data, "whole")
     (data / "decode.yaml").write_text("beam_size: 2\nmaxlenratio: -5\nbatch_size: 1\n")
-    monkeypatch.setattr("espnet_smoe.inference.decode.smoe.smoe.GROUP", 1)
+    monkeypatch.setattr("espnet_smoe.inference.decode.smoe.GROUP", 1)
     decoded = []
     decode_long = decode_module.decode_long
 

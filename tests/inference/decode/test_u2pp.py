@@ -5,9 +5,9 @@ import json
 import pytest
 import soundfile
 import torch
-from espnet_smoe.inference.decode.smoe.journal import Journal
-from espnet_smoe.inference.decode.smoe.u2pp import decodings_of, main
 
+from espnet_smoe.inference.decode.journal import Journal
+from espnet_smoe.inference.decode.u2pp import decodings_of, main
 from espnet_smoe.inference.runtime import quantize
 from espnet_smoe.inference.search import u2pp as two_pass
 from espnet_smoe.inference.search.ctc_prefix import greedy

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from espnet_smoe.inference.streaming.recognizer.recognizer import (
-    StreamingRecogniser,
-    StreamOptions,
-)
 from torch import nn
 
 from espnet_smoe.inference.runtime.mkldnn_linear import PackedLinear, pack_linears
 from espnet_smoe.inference.runtime.quantize import quantize
+from espnet_smoe.inference.streaming.recognizer import (
+    StreamingRecogniser,
+    StreamOptions,
+)
 from espnet_smoe.moe import FeedForward, MoEFeedForward, MoEOptions, Routing, build_gate
 from tests.inference.tiny_u2pp import babble, tiny_u2pp
 

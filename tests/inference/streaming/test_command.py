@@ -15,21 +15,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
-from espnet_smoe.inference.streaming.recognizer.display import ERASE
-from espnet_smoe.inference.streaming.recognizer.recognizer import (
-    StreamingRecogniser,
-    StreamOptions,
-)
-from espnet_smoe.inference.streaming.recognizer.sources import (
-    in_real_time,
-    open_file,
-    open_pipe,
-)
 
 from espnet_smoe.cli import main
 from espnet_smoe.data.speech.codec import ffmpeg_path
 from espnet_smoe.data.speech.raw_pcm import RAW_FORMATS
-from espnet_smoe.inference.streaming.recognizer import command
+from espnet_smoe.inference.streaming import command
+from espnet_smoe.inference.streaming.display import ERASE
+from espnet_smoe.inference.streaming.recognizer import (
+    StreamingRecogniser,
+    StreamOptions,
+)
+from espnet_smoe.inference.streaming.sources import in_real_time, open_file, open_pipe
 from tests.inference.tiny_u2pp import TOKENS, babble, save_tiny_u2pp
 from tests.tiny import save_experiment, tiny_ctc_config
 

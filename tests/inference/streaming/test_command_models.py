@@ -1,11 +1,11 @@
 """Which models streams may be heard by, and how these are loaded."""
 
 import pytest
-from espnet_smoe.inference.streaming.recognizer.recognizer import (
+
+from espnet_smoe.inference.streaming.recognizer import (
     StreamingRecogniser,
     StreamOptions,
 )
-
 from espnet_smoe.moe import FeedForward
 from tests.inference.listening import (
     CUT,

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from espnet_smoe.inference.streaming.recognizer.endpoint import Ending, Endpoint
-from espnet_smoe.inference.streaming.recognizer.options import StreamOptions
+
+from espnet_smoe.inference.streaming.endpoint import Ending, Endpoint
+from espnet_smoe.inference.streaming.options import StreamOptions
 
 FRAME = 0.04
 

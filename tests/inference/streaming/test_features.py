@@ -5,14 +5,11 @@ import pytest
 import torch
 from espnet2.layers.global_mvn import GlobalMVN
 from espnet2.layers.utterance_mvn import UtteranceMVN
-from espnet_smoe.inference.streaming.recognizer.features import (
-    StreamFeatures,
-    StreamFrontend,
-)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espnet_smoe.compat import DefaultFrontend
+from espnet_smoe.inference.streaming.features import StreamFeatures, StreamFrontend
 from tests.tiny import noise
 
 MELS = 5

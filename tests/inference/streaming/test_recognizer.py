@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from espnet_smoe.inference.streaming.recognizer.recognizer import Event
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espnet_smoe.inference.search.ctc_align import align
 from espnet_smoe.inference.search.ctc_prefix import prefix_beam
 from espnet_smoe.inference.search.rescoring import rescore
+from espnet_smoe.inference.streaming.recognizer import Event
 from tests.inference.listening import (
     CUT,
     SMALL,

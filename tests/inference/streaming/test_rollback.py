@@ -1,10 +1,10 @@
 """A step that fails changes nothing, wherever it fails."""
 
 import pytest
-from espnet_smoe.inference.streaming.recognizer.options import StreamOptions
-from espnet_smoe.inference.streaming.recognizer.recognizer import StreamingRecogniser
 
-from espnet_smoe.inference.streaming.recognizer import recognizer as streaming
+from espnet_smoe.inference.streaming import recognizer as streaming
+from espnet_smoe.inference.streaming.options import StreamOptions
+from espnet_smoe.inference.streaming.recognizer import StreamingRecogniser
 from tests.inference.tiny_u2pp import babble, tiny_u2pp
 
 OPTIONS = StreamOptions(

@@ -2,11 +2,8 @@
 
 import numpy as np
 import pytest
-from espnet_smoe.inference.streaming.recognizer.speech_gate import (
-    KEPT_SECONDS,
-    SpeechGate,
-)
 
+from espnet_smoe.inference.streaming.speech_gate import KEPT_SECONDS, SpeechGate
 from tests.inference.listening import CUT, events_of, recogniser_of, same
 from tests.inference.tiny_u2pp import tiny_u2pp
 from tests.tiny import noise, talk

@@ -5,8 +5,8 @@ import sys
 
 import numpy as np
 import pytest
-from espnet_smoe.inference.wfst.decoder.decoder import WfstDecoder
 
+from espnet_smoe.inference.wfst.decoder import WfstDecoder
 from tests.inference.toy_graph import LEXICON, TOKENS, Toy, ToyModel, frames_of
 
 WIDE = {"beam": 1000.0, "lattice_beam": 1000.0}

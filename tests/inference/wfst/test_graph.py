@@ -6,17 +6,17 @@ import logging
 import sys
 
 import pytest
-from espnet_smoe.inference.wfst.decoder.decoder import WfstDecoder
-from espnet_smoe.inference.wfst.decoder.graph import (
+
+from espnet_smoe.inference.wfst import graph
+from espnet_smoe.inference.wfst import lexicon_fst as fst
+from espnet_smoe.inference.wfst.decoder import WfstDecoder
+from espnet_smoe.inference.wfst.graph import (
     build_graph,
     main,
     read_lexicon,
     read_tokens,
 )
-from espnet_smoe.inference.wfst.decoder.lexicon_fst import disambiguate
-
-from espnet_smoe.inference.wfst.decoder import graph
-from espnet_smoe.inference.wfst.decoder import lexicon_fst as fst
+from espnet_smoe.inference.wfst.lexicon_fst import disambiguate
 from tests.inference.toy_graph import LEXICON, TOKENS, Toy, ToyModel, frames_of
 
 

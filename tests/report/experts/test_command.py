@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from espnet_smoe.report.experts.command.data import read_recordings, sample
-from espnet_smoe.report.experts.command.probe import apart, mixtures, watch
-from espnet_smoe.report.experts.command.swap import decode_swapped, swapped
 
 from espnet_smoe import cli
 from espnet_smoe.data.text.tokens import BEGIN
 from espnet_smoe.inference import SpeechToText
 from espnet_smoe.inference.checkpoint import load_model
-from espnet_smoe.report.experts.command import command as experts
+from espnet_smoe.report.experts import command as experts
+from espnet_smoe.report.experts.data import read_recordings, sample
+from espnet_smoe.report.experts.probe import apart, mixtures, watch
+from espnet_smoe.report.experts.swap import decode_swapped, swapped
 from tests.tiny import save_experiment, talk, tiny_config
 
 SECONDS = {f"utt{i}": 0.8 + 0.13 * i for i in range(6)}
@@ -115,7 +115,7 @@ def test_loads_count_frames_and_tokens_without_padding(exp, config, data):
 
 
 def test_only_a_sample_of_the_inputs_is_kept(exp, config, data, monkeypatch):
-    monkeypatch.setattr("espnet_smoe.report.experts.command.probe.MOST_FRAMES", 8)
+    monkeypatch.setattr("espnet_smoe.report.experts.probe.MOST_FRAMES", 8)
     seen = watch(*heard(exp, config, data))
     for part in seen.values():
         for layer in part.values():

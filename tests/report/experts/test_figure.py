@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from espnet_smoe.report.experts.command.figure import MEASURES, draw_experts
-from espnet_smoe.report.experts.command.page import Findings
 
+from espnet_smoe.report.experts.figure import MEASURES, draw_experts
+from espnet_smoe.report.experts.page import Findings
 from espnet_smoe.report.scoring import bootstrap
 from espnet_smoe.report.scoring.counts import TaskCounts
 from espnet_smoe.report.scoring.metrics import METRICS

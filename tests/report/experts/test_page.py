@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from espnet_smoe.report.experts.command.page import (
+
+from espnet_smoe.report.experts.page import (
     said_by_outputs,
     sections,
     summary,
     swap_meaning,
     two_digits,
 )
-
 from espnet_smoe.report.scoring import bootstrap
 from tests.report.experts.test_figure import findings, system
 

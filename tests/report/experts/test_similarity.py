@@ -3,15 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from espnet_smoe.report.experts.command.similarity import (
-    linear_cka,
-    mean_of_pairs,
-    similarity,
-)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espnet_smoe.moe import FeedForward
+from espnet_smoe.report.experts.similarity import linear_cka, mean_of_pairs, similarity
 
 
 def expert(seed: int) -> FeedForward:

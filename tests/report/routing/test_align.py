@@ -5,9 +5,10 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from espnet_smoe.report.routing.analysis.align import align, nearest_unit
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from espnet_smoe.report.routing.align import align, nearest_unit
 
 
 def collapse(path):

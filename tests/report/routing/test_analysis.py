@@ -4,20 +4,15 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from espnet_smoe.report.routing.analysis.analysis import look_at_routing
-from espnet_smoe.report.routing.analysis.mutual_information import mutual_information
-from espnet_smoe.report.routing.analysis.page import dead_experts, to_page
-from espnet_smoe.report.routing.analysis.trace import (
-    centres_of,
-    hear,
-    read_spoken,
-    silent,
-)
 
 from espnet_smoe import cli
 from espnet_smoe.inference.checkpoint import load_model
 from espnet_smoe.moe import Routing
-from espnet_smoe.report.experts.command import command as experts
+from espnet_smoe.report.experts import command as experts
+from espnet_smoe.report.routing.analysis import look_at_routing
+from espnet_smoe.report.routing.mutual_information import mutual_information
+from espnet_smoe.report.routing.page import dead_experts, to_page
+from espnet_smoe.report.routing.trace import centres_of, hear, read_spoken, silent
 from tests.inference.tiny_u2pp import tiny_u2pp_config
 from tests.tiny import noise, save_experiment, tiny_ctc_config
 

@@ -4,17 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from espnet_smoe.report.experts.command.figure import EXPERT_COLOURS, MEASURES
-from espnet_smoe.report.routing.analysis.analysis import (
-    Layer,
-    RoutingFindings,
-    Shown,
-    Told,
-)
-from espnet_smoe.report.routing.analysis.figure import _with_room, draw_routing
-from espnet_smoe.report.routing.analysis.page import most_told
 from matplotlib.colors import to_hex, to_rgba
 
+from espnet_smoe.report.experts.figure import EXPERT_COLOURS, MEASURES
+from espnet_smoe.report.routing.analysis import Layer, RoutingFindings, Shown, Told
+from espnet_smoe.report.routing.figure import _with_room, draw_routing
+from espnet_smoe.report.routing.page import most_told
 from espnet_smoe.report.tables.compare_figure import COLOURS, QUIET, REFERENCE
 from tests.report.conftest import check_room, figure_of, texts_of
 from tests.report.experts.test_figure import shares_drawn

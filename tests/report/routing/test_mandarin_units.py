@@ -1,7 +1,8 @@
 """Modelling units fall into classes of initial, final and tone."""
 
 import pytest
-from espnet_smoe.report.routing.analysis.mandarin_units import (
+
+from espnet_smoe.report.routing.mandarin_units import (
     ENGLISH,
     FACTORS,
     classes_of,

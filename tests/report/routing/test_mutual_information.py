@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
-from espnet_smoe.report.routing.analysis.mutual_information import (
+from hypothesis import given
+from hypothesis import strategies as st
+
+from espnet_smoe.report.routing.mutual_information import (
     count_pairs,
     entropy,
     mutual_information,
     shuffled,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def draw(joint, number, seed=0):

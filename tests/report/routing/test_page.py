@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from espnet_smoe.report.routing.analysis.analysis import Told
-from espnet_smoe.report.routing.analysis.page import (
+
+from espnet_smoe.report.routing.analysis import Told
+from espnet_smoe.report.routing.page import (
     most_frequent,
     most_told,
     sections,
     source,
     summary,
 )
-
 from tests.report.routing.test_figure import CLASSES, findings
 
 

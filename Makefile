@@ -1,17 +1,18 @@
 # `make demo` and `make test` are all that a fresh clone needs.
 # PYTHON=/path/to/python3.13 chooses the interpreter of .venv;
-# ARGS="..." goes to the demo's run.sh, to pytest or to tests/mutants.py;
-# make demo ARGS=--help and make mutants ARGS=--help list their own.
+# ARGS="..." goes to the demo's run.sh, to pytest, to tests/mutants.py or to the check
+# of a GPU; make demo, mutants and gpu-check with ARGS=--help list their own.
 
 BIN := $(CURDIR)/.venv/bin
 ARGS ?=
 
-.PHONY: help demo test mutants venv lint format clean
+.PHONY: help demo test mutants gpu-check venv lint format clean
 
 help:
 	@echo "make demo     train, decode and score a small Korean-English model"
 	@echo "make test     lint, format check and every test"
 	@echo "make mutants  change the code on purpose: do the tests notice?"
+	@echo "make gpu-check  every path on the GPU: is it right, how fast? (6 min)"
 	@echo "make venv     .venv with the package and its extras"
 	@echo "make lint     ruff check and ruff format --check"
 	@echo "make format   rewrite the code as ruff wants it"
@@ -39,6 +40,10 @@ test: lint
 mutants: venv
 	@PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 python -W ignore::DeprecationWarning \
 	tests/mutants.py $(ARGS)
+
+# On one GPU and without a network; into gpu.md where ARGS name no other file.
+gpu-check: venv
+	@"$(BIN)/python" -m espnet_smoe.benchmark gpu --markdown gpu.md $(ARGS)
 
 venv:
 	@.ci/venv

@@ -16,6 +16,7 @@ BENCHMARKS = {
     "rescore": "attention rescoring in one batch beside loops over hypotheses",
     "rtf": "a mixture beside dense models of its active and of all its parameters",
     "train": "joint beside alternate training",
+    "gpu": "every path on a GPU, which is checked against the CPU first",
     "codec": "the channel conditions beside the starts of FFmpeg",
     "wfst": "building a decoding graph, and searching in it",
 }
@@ -38,6 +39,8 @@ def get_parser(words: Sequence[str] = tuple(BENCHMARKS)) -> argparse.ArgumentPar
         if name not in words:
             continue
         benchmark = _module(name)
+        if not hasattr(benchmark, "races"):  # a command of its own
+            continue
         _add_common(command, benchmark.ROUNDS)
         sizes = command.add_argument_group("sizes")
         for size in fields(benchmark.Sizes):
@@ -50,9 +53,15 @@ def get_parser(words: Sequence[str] = tuple(BENCHMARKS)) -> argparse.ArgumentPar
     return parser
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run one benchmark, print its table, write what was asked for."""
+def main(argv: list[str] | None = None) -> int:
+    """Run one benchmark, print its table, write what was asked for.
+
+    Returns:
+        The exit status.
+    """
     argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["gpu"]:
+        return _module("gpu.__main__").main(argv[1:])
     args = get_parser(argv).parse_args(argv)
     import torch
 
@@ -75,6 +84,7 @@ def main(argv: list[str] | None = None) -> None:
         report.write_json(args.json)
     if args.markdown:
         report.write_markdown(args.markdown)
+    return 0
 
 
 def _add_common(command: argparse.ArgumentParser, rounds: int) -> None:

@@ -88,14 +88,21 @@ def races(sizes: Sizes) -> list[Race]:
     return searches + both
 
 
-def searches_of(sizes: Sizes, utterances: int) -> Sides:
+def searches_of(
+    sizes: Sizes,
+    utterances: int,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Sides:
     """Ours and ESPnet's search, from the encoder's output on.
 
     Args:
         sizes: Of the model.
         utterances: Decoded together; one is given to ESPnet as it prefers, unbatched.
+        device: Where the weights are.
+        dtype: Of the weights.
     """
-    encoder, decoder = model(sizes, None)
+    encoder, decoder = (part.to(device, dtype) for part in model(sizes, None))
     espnet_decoder = TransformerDecoder(
         sizes.vocabulary,
         sizes.size,
@@ -104,6 +111,7 @@ def searches_of(sizes: Sizes, utterances: int) -> Sides:
         num_blocks=sizes.decoder_layers,
     ).eval()
     espnet_decoder.load_state_dict(decoder.state_dict())
+    espnet_decoder.to(device, dtype)
     eos = sizes.vocabulary - 1
     espnet = BatchBeamSearch(
         {"decoder": espnet_decoder},
@@ -115,8 +123,11 @@ def searches_of(sizes: Sizes, utterances: int) -> Sides:
         pre_beam_score_key="full",
         hyp_primer=ASR,
     ).eval()
+    espnet.to(device, dtype)
     ours = search_of(sizes, decoder)
-    encoded, lengths = encode(encoder, *features(sizes, utterances))
+    feats, lengths = features(sizes, utterances)
+    given = feats.to(device, dtype), lengths.to(device)
+    encoded, lengths = encode(encoder, *given)
 
     @torch.no_grad()
     def run_espnet() -> list[list[int]]:

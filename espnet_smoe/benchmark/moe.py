@@ -24,6 +24,8 @@ from espnet_smoe.moe import (
     Routing,
     TopKGate,
 )
+from espnet_smoe.moe.grouped import grouped
+from espnet_smoe.moe.static import every_expert
 
 ROUNDS = 21
 DENSE = "ESPnet's dense block"
@@ -33,6 +35,9 @@ UNSORTED = "labels mixed, sorted in the block"
 MASKED = "every expert computed, masked"
 LEARNED = "learned mixture"
 LOOP = "masked loop over experts, as in WeNet"
+SLICES = "a slice of the sorted rows for each expert"
+GROUPED = "grouped products, rows put back by reading"
+EVERY = "every expert on every row, as exported"
 
 
 @dataclass(frozen=True)
@@ -175,6 +180,52 @@ class Unpadded(nn.Module):
         return self.mixture(x, Routing(torch.full((x.size(0),), x.size(1))))
 
 
+class Slice(FeedForward):
+    """An expert that no grouped product takes: it is computed apart from the others."""
+
+
+class Slices(Unpadded):
+    """The mixture with a slice of the sorted rows for each expert."""
+
+    def __init__(self, mixture: MoEFeedForward):
+        super().__init__(mixture)
+        for expert in mixture.experts:
+            expert.__class__ = Slice
+
+
+class Grouped(Unpadded):
+    """All experts in two grouped products, whatever the precision."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map ``(B, T, D)`` to ``(B, T, D)``."""
+        flat = x.flatten(0, 1)  # (N, D)
+        chosen = self.mixture.gate(flat, Routing(torch.tensor([len(flat)])))
+        rows = flat.index_select(0, chosen.order)
+        y = grouped(rows, chosen.loads, self.mixture.experts)
+        y = y.index_select(0, chosen.restore) * chosen.weights.to(y.dtype)
+        return y.view(*x.shape[:2], -1)
+
+
+class EveryExpert(Unpadded):
+    """What an exported graph computes: all experts on all rows."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map ``(B, T, D)`` to ``(B, T, D)``."""
+        flat = x.flatten(0, 1)  # (N, D)
+        chosen = self.mixture.gate(flat, Routing(torch.tensor([len(flat)])))
+        given = chosen.by_row, chosen.weights, self.mixture.experts
+        return every_expert(flat, *given).view(*x.shape[:2], -1)
+
+
+MAKE: dict[str, Callable[[MoEFeedForward], nn.Module]] = {
+    LEARNED: Unpadded,
+    LOOP: RowLoop,
+    SLICES: Slices,
+    GROUPED: Grouped,
+    EVERY: EveryExpert,
+}
+
+
 def blocks(sizes: Sizes, backward: bool) -> Sides:
     """The sides routed by label, all with the same weights in every expert.
 
@@ -216,6 +267,8 @@ def learned(
     shape: tuple[int, int],
     backward: bool,
     sides: Sequence[str],
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> Sides:
     """The sides that are asked for; those with experts have weights of the same values.
 
@@ -227,19 +280,23 @@ def learned(
         num_experts: E.
         shape: B and T; no frame is padding.
         backward: Time the backward pass too.
-        sides: Their names.
+        sides: Their names, keys of `MAKE`, or of `DENSE`.
+        device: Where they are.
+        dtype: Of weights and frames.
     """
     torch.manual_seed(0)
     size, hidden = sizes.size, sizes.hidden
-    x = torch.randn(*shape, size)
-    gate = TopKGate(MoEOptions("topk", num_experts), size)
-    mixture = MoEFeedForward(gate, lambda: FeedForward(size, hidden), "0")
-    make = {
-        DENSE: lambda: PositionwiseFeedForward(size, hidden, 0.0),
-        LOOP: lambda: RowLoop(copy.deepcopy(mixture)),
-        LEARNED: lambda: Unpadded(copy.deepcopy(mixture)),
+    with torch.device(device):
+        x = torch.randn(*shape, size, dtype=dtype)
+        gate = TopKGate(MoEOptions("topk", num_experts), size)
+        mixture = MoEFeedForward(gate, lambda: FeedForward(size, hidden), "0")
+        mixture = mixture.to(dtype)
+        dense = PositionwiseFeedForward(size, hidden, 0.0).to(dtype)
+    made = {
+        name: dense if name == DENSE else MAKE[name](copy.deepcopy(mixture))
+        for name in sides
     }
-    return {name: partial(step, x, backward, make[name]()) for name in sides}
+    return {name: partial(step, x, backward, block) for name, block in made.items()}
 
 
 def step(

@@ -91,16 +91,24 @@ def run_race(race: Race, rounds: int) -> tuple[list[Row], str]:
     if race.memory:
         threads = torch.get_num_threads()
         memory = {name: peak_memory(race.build, name, threads) for name in names}
-    return [_row(race, name, seconds, memory[name]) for name in names], said
+    return [row_of(race, name, seconds, memory[name]) for name in names], said
 
 
-def _row(
+def row_of(
     race: Race, side: str, seconds: Mapping[str, list[float]], memory: int | None
 ) -> Row:
+    """What was measured of a side.
+
+    Args:
+        race: The side is of.
+        side: Its name.
+        seconds: Of all sides, a round each; without the rival's there is no ratio.
+        memory: Bytes; None where not measured.
+    """
     spread = Spread.of(seconds[side])
     goal = race.goals.get(side)
     compared = None
-    if side != race.rival:
+    if side != race.rival and race.rival in seconds:
         pair = seconds[side], seconds[race.rival]
         compared = ratio(*(reversed(pair) if race.faster else pair))
     return Row(
@@ -108,8 +116,8 @@ def _row(
         side=side,
         seconds=spread,
         ratio=compared,
-        goal=goal,
-        reached=None if goal is None else _reached(race, goal, compared.median),
+        goal=goal if compared else None,
+        reached=_reached(race, goal, compared.median) if goal and compared else None,
         memory=memory,
         rate=race.items / spread.median if race.items else None,
         unit=race.unit,

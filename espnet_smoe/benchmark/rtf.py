@@ -10,7 +10,7 @@ The models stay in memory from race to race, 10 GB of them; the memory above tha
 not measured, which would take building them anew for each figure.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
@@ -168,40 +168,43 @@ def sides_of(sizes: Sizes, task: Callable, kinds: tuple[str, ...]) -> Sides:
     return {kind: task(sizes, model_of(sizes, kind)) for kind in kinds}
 
 
-def whole(sizes: Sizes, model: Model) -> Callable[[], float]:
-    """Encode an utterance at once."""
+def whole(
+    sizes: Sizes, model: Model, utterances: int = 1
+) -> Callable[[], list[Routing]]:
+    """Encode utterances at once."""
     torch.manual_seed(1)
-    frames = torch.tensor([sizes.seconds * FRAMES_A_SECOND])
-    feats = torch.randn(1, int(frames), MEL)
+    like = model.ctc.weight
+    frames = torch.full((utterances,), sizes.seconds * FRAMES_A_SECOND)
+    feats = torch.randn(utterances, int(frames[0]), MEL).to(like)
 
     @torch.inference_mode()
-    def run() -> float:
+    def run() -> list[Routing]:
         routing = Routing(frames)
         encoded, _, _ = model.encoder(feats, frames, routing=routing, chunk_size=0)
         model.ctc(encoded).log_softmax(dim=2)
-        return share_read(routing)
+        return [routing]
 
     return run
 
 
-def streamed(sizes: Sizes, model: Model, streams: int) -> Callable[[], float]:
+def streamed(sizes: Sizes, model: Model, streams: int) -> Callable[[], list[Routing]]:
     """Encode some chunks of streams; each costs what any later one does."""
     torch.manual_seed(1)
     width = sizes.chunk * model.encoder.stride
-    feats = torch.randn(sizes.chunks, streams, width, MEL)
+    feats = torch.randn(sizes.chunks, streams, width, MEL).to(model.ctc.weight)
 
     @torch.inference_mode()
-    def run() -> float:
+    def run() -> list[Routing]:
         cache = model.encoder.new_cache(streams, sizes.chunk, sizes.left)
-        read = []
+        routings = []
         for chunk in feats:
             routing = Routing(torch.zeros(0))
             encoded, _, cache = model.encoder.forward_chunk(
                 chunk, cache, routing=routing
             )
             model.ctc(encoded).log_softmax(dim=2)
-            read.append(share_read(routing))
-        return sum(read) / len(read)
+            routings.append(routing)
+        return routings
 
     return run
 
@@ -229,13 +232,14 @@ def rescored(sizes: Sizes, model: Model) -> Callable[[], None]:
     return run
 
 
-def share_read(routing: Routing) -> float:
+def share_read(routings: Sequence[Routing]) -> float:
     """How many of the experts had a frame, over all layers; 1 of a dense model."""
-    used = [int((loads > 0).sum()) for loads in routing.loads.values()]
-    return sum(used) / sum(map(len, routing.loads.values())) if used else 1.0
+    loads = [of_layer for r in routings for of_layer in r.loads.values()]
+    used = [int((of_layer > 0).sum()) for of_layer in loads]
+    return sum(used) / sum(map(len, loads)) if used else 1.0
 
 
-def described(sizes: Sizes, results: Mapping[str, float | None]) -> str:
+def described(sizes: Sizes, results: Mapping[str, Sequence[Routing] | None]) -> str:
     """The models' parameters, and how many of the experts a pass reads."""
     said = []
     for kind, read in results.items():
@@ -244,6 +248,6 @@ def described(sizes: Sizes, results: Mapping[str, float | None]) -> str:
         if kind in (MOE, INT8):
             text += f", {count['active'] / 1e6:,.1f}M active"
             if read is not None:
-                text += f", a pass reads {read:.0%} of the experts"
+                text += f", a pass reads {share_read(read):.0%} of the experts"
         said.append(text)
     return "; ".join(said)

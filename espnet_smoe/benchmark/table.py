@@ -73,11 +73,14 @@ class Report:
         """Write the table, and what it depends on, to a Markdown file."""
         lines = ["# Benchmark", "", f"    {self.command}", ""]
         lines += [", ".join(f"{k} {v}" for k, v in self._versions()) + ".", ""]
-        lines += ["| " + " | ".join(HEADINGS) + " |", "|---|" + "---:|" * 5]
-        for race, rows in _by_race(self.rows):
-            lines.append(f"| **{race}** |" + " |" * 5)
-            lines += ["| " + " | ".join(_cells(row)) + " |" for row in rows]
-        lines += ["", *(f"- {note}" for note in self.notes), "", EXPLANATION, ""]
+        lines += [
+            *markdown_table(self.rows),
+            "",
+            *(f"- {note}" for note in self.notes),
+            "",
+            EXPLANATION,
+            "",
+        ]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(lines), encoding="utf-8")
 
@@ -93,6 +96,15 @@ class Report:
 
     def _versions(self) -> list[tuple[str, str]]:
         return [(k, v) for k, v in self.circumstances().items() if k != "command"]
+
+
+def markdown_table(rows: Sequence[Row]) -> list[str]:
+    """Lines of a table in Markdown, a row a side."""
+    lines = ["| " + " | ".join(HEADINGS) + " |", "|---|" + "---:|" * 5]
+    for race, of_race in _by_race(rows):
+        lines.append(f"| **{race}** |" + " |" * 5)
+        lines += ["| " + " | ".join(_cells(row)) + " |" for row in of_race]
+    return lines
 
 
 def command_line(argv: Sequence[str]) -> str:

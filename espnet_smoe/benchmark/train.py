@@ -5,8 +5,10 @@ minibatch, ``alternate`` with two, each followed by the optimizer.
 """
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -91,15 +93,25 @@ def _step(sizes: Sizes, schedule: str, data: dict[str, Any], minibatches: int) -
     return step
 
 
-def build_model(sizes: Sizes, schedule: str) -> torch.nn.Module:
-    """The model `smoe` as ESPnet's training makes it of a YAML file."""
+def build_model(
+    sizes: Sizes,
+    schedule: str,
+    moe: Mapping[str, Any] | None = MappingProxyType({"gate": "label"}),
+) -> torch.nn.Module:
+    """The model `smoe` as ESPnet's training makes it of a YAML file.
+
+    Args:
+        sizes: Of the model.
+        schedule: Joint or alternate.
+        moe: Mixtures of encoder and decoder; None for a dense model.
+    """
     register()
     from espnet2.tasks.asr import ASRTask
 
     common = {
         "attention_heads": sizes.heads,
         "linear_units": sizes.hidden,
-        "moe": {"gate": "label"},
+        "moe": None if moe is None else dict(moe),
     }
     pieces = [str(i) for i in range(sizes.vocabulary - len(SPECIAL) - 1)]
     parser = ASRTask.get_parser()

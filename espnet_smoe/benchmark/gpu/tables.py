@@ -1,0 +1,358 @@
+"""What is timed: mixtures, search, encoding whole utterances, training steps."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from espnet_smoe.benchmark import decode, moe, rtf, train
+from espnet_smoe.benchmark.gpu import models
+from espnet_smoe.benchmark.gpu.guard import Site, moved
+from espnet_smoe.benchmark.measure import Sides
+from espnet_smoe.benchmark.race import Race
+
+BF16, F32 = torch.bfloat16, torch.float32
+SIDES = (moe.DENSE, moe.LEARNED, moe.SLICES, moe.GROUPED, moe.LOOP)
+MOST_OF_DENSE, TIMES_THE_LOOP = 1.35, 3.0
+MOST_OF_SMALL = 1.25  # of the time of the dense model of the active size
+SMALL_BATCH, BATCH = 1, 16
+PASSES = {  # name -> backward, type of weights, autocast
+    "bf16, forward": (False, BF16, None),
+    "bf16 autocast, forward and backward": (True, F32, BF16),
+    "float32, forward": (False, F32, None),
+    "float32, forward and backward": (True, F32, None),
+    "bf16 autocast, forward": (False, F32, BF16),
+}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of all that is timed."""
+
+    moe: moe.Sizes
+    decode: decode.Sizes
+    rtf: rtf.Sizes
+    smoe: train.Sizes
+    u2pp_utterances: int
+    u2pp_seconds: int
+    rounds: int
+
+
+# the paper's model and utterances of 5 s; models of `rtf` and utterances of 10 s
+FULL = Sizes(
+    moe.Sizes(),
+    decode.Sizes(),
+    rtf.Sizes(),
+    train.Sizes(
+        size=512,
+        hidden=2048,
+        heads=8,
+        vocabulary=40000,
+        utterances=100,
+        seconds=5,
+    ),
+    u2pp_utterances=32,
+    u2pp_seconds=10,
+    rounds=7,
+)
+QUICK = Sizes(
+    replace(moe.QUICK, size=16, hidden=32),
+    decode.QUICK,
+    rtf.QUICK,
+    train.QUICK,
+    u2pp_utterances=2,
+    u2pp_seconds=1,
+    rounds=1,
+)
+
+
+def races(site: Site, sizes: Sizes) -> Iterator[Race]:
+    """The races, those first that matter most."""
+    yield from mixtures(site, sizes.moe, large=True)
+    yield from whole_utterances(site, sizes)
+    yield from training(site, sizes)
+    yield from searches(site, sizes.decode)
+    yield from mixtures(site, sizes.moe, large=False)
+    yield from chunks(site, sizes)
+
+
+def mixtures(site: Site, sizes: moe.Sizes, large: bool) -> Iterator[Race]:
+    """One expert a frame beside the dense block and beside other ways to compute it."""
+    utterances = sizes.more_utterances if large else sizes.utterances
+    shape = utterances, sizes.frames
+    for name, (backward, dtype, autocast) in PASSES.items():
+        for experts in (sizes.few_experts, sizes.many_experts):
+            goal = large and experts == sizes.few_experts and name.startswith("bf16")
+            sides = SIDES + (moe.EVERY,) * (experts == sizes.few_experts)
+            yield Race(
+                f"{name}: 1 of {experts} experts, {shape[0] * shape[1]:,} frames",
+                partial(
+                    cast_sides,
+                    site,
+                    autocast,
+                    partial(moe.learned, sizes, experts, shape, backward, sides),
+                    dtype,
+                ),
+                moe.DENSE,
+                {moe.LEARNED: MOST_OF_DENSE} if goal else {},
+                check=partial(said_of_mixtures, dtype),
+            )
+
+
+def cast_sides(
+    site: Site, autocast: torch.dtype | None, build: Callable, dtype: torch.dtype
+) -> Sides:
+    """Sides on the device, run under autocast where it is asked for."""
+    sides = build(device=site.device, dtype=dtype)
+    if autocast is None:
+        return sides
+    cast = partial(under_autocast, site, autocast)
+    return {name: partial(cast, run) for name, run in sides.items()}
+
+
+def under_autocast(site: Site, dtype: torch.dtype, run: Callable[[], Any]) -> Any:
+    """One run under autocast."""
+    with torch.autocast(site.device.type, dtype):
+        return run()
+
+
+def said_of_mixtures(dtype: torch.dtype, results: Mapping[str, torch.Tensor]) -> str:
+    """How far the mixtures are from the loop; a frame whose choice is near may differ.
+
+    Args:
+        dtype: Of the weights.
+        results: Outputs of all sides.
+    """
+    mixed = {n: y.double() for n, y in results.items() if n != moe.DENSE}
+    loop = mixed.get(moe.LOOP, next(iter(mixed.values())))
+    off = {n: float((y - loop).norm() / loop.norm()) for n, y in mixed.items()}
+    worst = max(off, key=off.get)
+    return f"the outputs differ by {off[worst]:.1e} at most ({worst})"
+
+
+def whole_utterances(site: Site, sizes: Sizes) -> Iterator[Race]:
+    """Encoder and CTC head of whole utterances, in bf16."""
+    given = sizes.rtf
+    for count in (SMALL_BATCH, BATCH):
+        task = partial(rtf.whole, given, utterances=count)
+        yield _models_race(
+            site,
+            given,
+            f"bf16, {count} utterance{'s' * (count > 1)} of {given.seconds} s at once",
+            task,
+            count * given.seconds,
+            {rtf.MOE: MOST_OF_SMALL},
+        )
+
+
+def chunks(site: Site, sizes: Sizes) -> Iterator[Race]:
+    """Chunks of streams, in bf16."""
+    given = sizes.rtf
+    of_chunks = given.chunks * given.chunk * 4 / rtf.FRAMES_A_SECOND
+    for count in (1, given.streams):
+        yield _models_race(
+            site,
+            given,
+            f"bf16, chunks of {given.chunk} frames, {count} streams",
+            partial(rtf.streamed, given, streams=count),
+            count * of_chunks,
+            {},
+        )
+
+
+def _models_race(
+    site: Site,
+    sizes: rtf.Sizes,
+    name: str,
+    task: Callable,
+    seconds: float,
+    goals: dict[str, float],
+) -> Race:
+    return Race(
+        name,
+        partial(model_sides, site, sizes, task),
+        rtf.DENSE,
+        goals,
+        check=partial(rtf.described, sizes),
+        items=seconds,
+        unit="s of speech",
+    )
+
+
+def model_sides(site: Site, sizes: rtf.Sizes, task: Callable) -> Sides:
+    """A task for the small dense model, the mixture and the large dense one."""
+    sides = {}
+    for kind in (rtf.DENSE, rtf.MOE, rtf.LARGE):
+        torch.manual_seed(0)
+        with torch.device(site.device):
+            model = rtf.Model(sizes, kind).eval().requires_grad_(False)
+        sides[kind] = task(model.to(site.device, BF16))
+    return sides
+
+
+def training(site: Site, sizes: Sizes) -> Iterator[Race]:
+    """A step of AdamW under bf16 autocast, from the waveforms on."""
+    of_smoe, given = sizes.smoe, sizes.rtf
+    smoe = {
+        "dense": partial(train.build_model, of_smoe, train.JOINT, None),
+        "S-MoE": partial(train.build_model, of_smoe, train.JOINT),
+    }
+    yield _training_race(
+        site,
+        f"bf16 autocast: training step of the paper's S-MoE, both tasks of "
+        f"{of_smoe.utterances} utterances of {of_smoe.seconds} s; all its memory",
+        smoe,
+        partial(train.minibatch, of_smoe),
+        "dense",
+        of_smoe.utterances * of_smoe.seconds,
+    )
+    mixture = {"num_experts": given.experts, "top_k": given.top_k}
+    u2pp = {
+        name: partial(_large_model, given, kind, moe_options)
+        for name, kind, moe_options in (
+            (rtf.DENSE, "small", None),
+            (rtf.MOE, "small", mixture),
+            (rtf.LARGE, "large", None),
+        )
+    }
+    of_u2pp = replace(
+        of_smoe,
+        vocabulary=given.vocabulary,
+        utterances=sizes.u2pp_utterances,
+        seconds=sizes.u2pp_seconds,
+    )
+    yield _training_race(
+        site,
+        f"bf16 autocast: training step of U2++, {of_u2pp.utterances} utterances of "
+        f"{of_u2pp.seconds} s; all its memory",
+        u2pp,
+        partial(speech_and_text, of_u2pp),
+        rtf.DENSE,
+        of_u2pp.utterances * of_u2pp.seconds,
+    )
+
+
+def _large_model(sizes: rtf.Sizes, kind: str, options: dict | None) -> nn.Module:
+    return models.build(models.large_u2pp(sizes, kind, options))
+
+
+def speech_and_text(sizes: train.Sizes) -> dict[str, Any]:
+    """A minibatch for a model of one task."""
+    names = "speech", "speech_lengths", "text", "text_lengths"
+    whole = train.minibatch(sizes)
+    return {name: whole[name] for name in names}
+
+
+def _training_race(
+    site: Site,
+    name: str,
+    makers: Mapping[str, Callable[[], nn.Module]],
+    make_batch: Callable[[], dict[str, Any]],
+    rival: str,
+    seconds: float,
+) -> Race:
+    return Race(
+        name,
+        partial(training_sides, site, makers, make_batch),
+        rival,
+        check=parameters_of,
+        items=seconds,
+        unit="s of speech",
+    )
+
+
+class TrainingStep:
+    """A step of training; the model is made when it is first run.
+
+    Args:
+        site: Where.
+        make: The model.
+        batch: On the device.
+    """
+
+    def __init__(
+        self, site: Site, make: Callable[[], nn.Module], batch: dict[str, Any]
+    ):
+        self.site, self.make, self.batch = site, make, batch
+        self.model: nn.Module | None = None
+
+    def __call__(self) -> dict[str, float]:
+        """Forward, backward, optimizer; the parameters in millions."""
+        if self.model is None:
+            with torch.device(self.site.device):
+                self.model = self.make()
+            self.model.to(self.site.device).train()
+            self.optimizer = torch.optim.AdamW(self.model.parameters(), 1e-5)
+        self.optimizer.zero_grad()
+        torch.manual_seed(1)  # chunks of one size for all
+        with torch.autocast(self.site.device.type, BF16):
+            loss, _, _ = self.model(**self.batch)
+        loss.backward()
+        self.optimizer.step()
+        return {"parameters": sum(p.numel() for p in self.model.parameters()) / 1e6}
+
+
+def training_sides(
+    site: Site,
+    makers: Mapping[str, Callable[[], nn.Module]],
+    make_batch: Callable[[], dict[str, Any]],
+) -> Sides:
+    """A training step of each model on the same minibatch."""
+    batch = moved(make_batch(), site.device)
+    return {name: TrainingStep(site, make, batch) for name, make in makers.items()}
+
+
+def parameters_of(results: Mapping[str, Mapping[str, float]]) -> str:
+    """The sizes of the models."""
+    return ", ".join(
+        f"{name} {found['parameters']:,.1f}M parameters"
+        for name, found in results.items()
+    )
+
+
+def searches(site: Site, sizes: decode.Sizes) -> Iterator[Race]:
+    """Beam search beside ESPnet's, frames of the encoder's output a second."""
+    frames = sizes.seconds * decode.FRAMES_A_SECOND // 4
+    for word, dtype in (("float32", F32), ("bf16", BF16)):
+        count = sizes.utterances
+        yield Race(
+            f"{word}: beam search, {count} utterances of {sizes.seconds} s, "
+            f"{sizes.tokens} tokens each",
+            partial(decode.searches_of, sizes, count, site.device, dtype),
+            decode.ESPNET,
+            {decode.OURS: 3.0},
+            faster=True,
+            check=decode.same_hypotheses,
+            items=count * frames,
+            unit="encoder frames",
+        )
+    for count in (sizes.utterances, 4 * sizes.utterances):
+        yield Race(
+            f"bf16: both tasks of {count} utterances of {sizes.seconds} s, S-MoE",
+            partial(both_tasks, site, sizes, count),
+            ENCODED_AND_SEARCHED,
+            items=count * sizes.seconds,
+            unit="s of speech",
+        )
+
+
+ENCODED_AND_SEARCHED = "encoder and beam search, ASR and ST together"
+
+
+def both_tasks(site: Site, sizes: decode.Sizes, utterances: int) -> Sides:
+    """From the features on, with experts in encoder and decoder."""
+    parts = decode.model(sizes, {"gate": "label"})
+    encoder, decoder = (part.to(site.device, BF16) for part in parts)
+    search = decode.search_of(sizes, decoder)
+    feats, lengths = decode.features(sizes, utterances)
+    given = feats.to(site.device, BF16), lengths.to(site.device)
+
+    def run() -> list[list[int]]:
+        heard = decode.encode(encoder, *given)
+        found = search(*heard, (decode.ASR, decode.ST))
+        return [tokens for of_prompt in found for tokens in decode.best(of_prompt)]
+
+    return {ENCODED_AND_SEARCHED: run}

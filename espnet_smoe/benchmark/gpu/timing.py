@@ -1,0 +1,88 @@
+"""A race measured on a device: in turns, several runs at a time, with its own clock.
+
+A GPU computes while the host goes on, so a measurement is of several runs, from an idle
+device to an idle one. A side that fails is left out and its error told.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from espnet_smoe.benchmark.gpu.guard import Site, last_lines
+from espnet_smoe.benchmark.measure import take_turns
+from espnet_smoe.benchmark.race import Race, Row, row_of
+
+ROUNDS = 7
+AT_ONCE_SECONDS, AT_ONCE = 0.02, 40  # how long a measurement is to be, runs at most
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Several runs of a side."""
+
+    run: Callable[[], Any]
+    times: int
+
+    def __call__(self) -> Any:
+        """Run it so many times."""
+        for _ in range(self.times):
+            result = self.run()
+        return result
+
+
+def run_on(site: Site, race: Race, rounds: int = ROUNDS) -> tuple[list[Row], list[str]]:
+    """Measure every side of a race that runs.
+
+    Args:
+        site: Where.
+        race: What.
+        rounds: Measurements of each side.
+
+    Returns:
+        A row a side; what the check says, and what failed.
+    """
+    said, sides, memory = [], {}, {}
+    for name, run in race.build().items():
+        try:
+            memory[name], seconds = _alone(site, run)
+            times = max(1, min(AT_ONCE, int(AT_ONCE_SECONDS / max(seconds, 1e-6))))
+            sides[name] = Repeated(run, 1 if site.quick else times)
+        except Exception:  # the other sides are to run
+            said.append(f"FAIL {race.name}: {name}:\n{last_lines()}")
+            site.forget()
+    seconds_of, results = take_turns(sides, rounds, _clock(site), race.name)
+    for name, side in sides.items():
+        seconds_of[name] = [s / side.times for s in seconds_of[name]]
+    if race.check and len(results) > 1:
+        said.append(f"{race.name}: {race.check(results)}")
+    rows = [row_of(race, name, seconds_of, memory[name]) for name in sides]
+    return rows, said
+
+
+def _alone(site: Site, run: Callable[[], Any]) -> tuple[int | None, float]:
+    """Bytes above what was there before a side's first run, seconds of its second.
+
+    A side that makes its model in the first run is thus told with its weights.
+    """
+    cuda = site.device.type == "cuda"
+    before = torch.cuda.memory_allocated(site.device) if cuda else 0
+    run()  # compiles, loads, allocates
+    clock = _clock(site)
+    start = clock()
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(site.device)
+    run()
+    seconds = clock() - start
+    peak = torch.cuda.max_memory_allocated(site.device) - before if cuda else None
+    return peak, seconds
+
+
+def _clock(site: Site) -> Callable[[], float]:
+    def clock() -> float:
+        site.synchronize()
+        return time.perf_counter()
+
+    return clock

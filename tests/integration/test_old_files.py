@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
+import yaml
 
 from espnet_smoe import register
 from espnet_smoe.check_config import build_model, count_parameters
@@ -35,9 +36,17 @@ WAYS = {  # model and options of a transcription
     "stock": ("u2pp1/exp/stock", ()),
 }
 ZIPS = {"smoe": SpeechToText, "u2pp": U2PPSpeechToText}
-YAMLS = json.loads((OLD / "yamls.json").read_text(encoding="utf-8"))
 TOLD = ("text", "score", "confidence", "nbest")
 CLOSE = 2e-3  # numbers differ by what another processor rounds
+
+
+def expected(name: str):
+    """What stands in one of the JSON files."""
+    return json.loads((OLD / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def name_of(entry: dict) -> str:
+    return entry["names"][0]
 
 
 def unpack(recipe: str, folder: Path) -> Path:
@@ -54,10 +63,6 @@ def old(tmp_path_factory) -> Path:
     for recipe in ("smoe1", "u2pp1", "ctc1"):
         unpack(recipe, folder)
     return folder
-
-
-def expected(name: str) -> dict:
-    return json.loads((OLD / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def printed(*words: str) -> str:
@@ -192,7 +197,26 @@ def test_an_old_checkpoint_goes_on_as_before(tmp_path):
     assert epoch["loss"] == pytest.approx(wanted["loss"], rel=0.1)
 
 
-@pytest.mark.parametrize("entry", YAMLS, ids=lambda entry: entry["names"][0])
+def test_an_old_experiment_has_its_place_in_a_comparison(old, tmp_path):
+    recipe, out = old / "smoe1", tmp_path / "compare.md"
+    words = [str(recipe / "exp/smoe"), "--data", str(recipe / "dump/raw/test")]
+    printed("compare", *words, "--out", str(out), "--png", str(tmp_path / "x.png"))
+    table = out.read_text(encoding="utf-8")
+    assert "| asr WER %, all | 0.00" in table and "| parameters | 12.4k |" in table
+
+
+@pytest.mark.parametrize("entry", expected("decode_yamls"), ids=name_of)
+def test_an_old_decoding_yaml_is_understood(old, entry):
+    name = "u2pp" if "/u2pp1/" in name_of(entry) else "smoe"
+    options = yaml.safe_load(entry["text"])
+    model = ZIPS[name].from_pretrained(
+        old / WAYS[name][0] / f"{name}.zip", detect_speech=False, **options
+    )
+    (found,) = model(sound_of(old, "u1"), bandwidth=AUDIO["u1"])
+    assert found["asr"].text == expected("transcribed")[name][0]["asr"]["text"]
+
+
+@pytest.mark.parametrize("entry", expected("yamls"), ids=name_of)
 def test_an_old_yaml_builds_a_model_of_the_same_size(entry, tmp_path):
     path = tmp_path / "train.yaml"
     path.write_text(entry["text"], encoding="utf-8")

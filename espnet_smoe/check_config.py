@@ -122,10 +122,10 @@ def parameter_table(model: nn.Module) -> str:
 
 def _placeholder_tokens(options: Mapping[str, Any], size: int) -> list[str]:
     """A token list of the right size that holds every label and prompt."""
+    from espnet_smoe.data.task_table import task_table, tokens_of
     from espnet_smoe.data.text.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
 
-    tasks = (options.get("model_conf") or {}).get("tasks") or {}
-    specials = [token for task in tasks.values() for token in task.get("prompt") or []]
+    specials = tokens_of(task_table((options.get("model_conf") or {}).get("tasks")))
     for part in ("encoder_conf", "decoder_conf"):
         moe = (options.get(part) or {}).get("moe") or {}
         specials += moe.get("labels") or []

@@ -20,6 +20,7 @@ from espnet_smoe.compat import (
 )
 from espnet_smoe.config.options import nearest, options_of
 from espnet_smoe.config.typed import OneOf, Rate
+from espnet_smoe.data.task_table import task_table
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.model.labeled import LabeledASRModel
 from espnet_smoe.model.metrics import (
@@ -50,8 +51,8 @@ class ESPnetSMoEModel(LabeledASRModel):
         decoder: Any ESPnet attention decoder; ours routes itself by the prompt.
         ctc: CTC head on the encoder, unused where ``ctc_weight`` is 0.
         joint_network: None.
-        tasks: Name -> ``{target, prompt}``; the prompt is a list of special tokens.
-            ESPnet's own search decodes the first task.
+        tasks: The task table: name -> ``{target, prompt, metrics, language}``, see
+            `espnet_smoe.data.task_table`. ESPnet's own search decodes the first task.
         schedule: ``joint``: every target of an utterance from one encoder pass.
             ``alternate``: one task a minibatch, in turns (S-MoE, Section 2.1.3).
         ctc_weight: Weight w in w CTC + (1 - w) attention of ``ctc_task``.
@@ -87,7 +88,7 @@ class ESPnetSMoEModel(LabeledASRModel):
         decoder: AbsDecoder,
         ctc: CTC,
         joint_network: None,
-        tasks: Mapping[str, Any] | None = None,
+        tasks: Mapping[str, Any] | Sequence[str] | None = None,
         schedule: Annotated[str, OneOf(SCHEDULES)] = "joint",
         ctc_weight: Rate = 0.3,
         ctc_task: str = "asr",
@@ -128,7 +129,8 @@ class ESPnetSMoEModel(LabeledASRModel):
                 "smoe_transformer' and its decoder_conf"
             )
         labels = getattr(decoder, "labels", None)
-        self.tasks = read_tasks(tasks, self.token_list, labels)
+        self.task_table = task_table(tasks)
+        self.tasks = read_tasks(self.task_table, self.token_list, labels)
         if ctc_weight > 0 and ctc_task not in self.tasks:
             raise ValueError(
                 f"model_conf.ctc_task: '{ctc_task}' is not one of the tasks "

@@ -6,28 +6,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from espnet_smoe.config.options import make, section
-from espnet_smoe.config.typed import convert
+from espnet_smoe.data.task_table import WHERE, TaskRow
 from espnet_smoe.data.text.tokens import BEGIN
 from espnet_smoe.moe import Labels, Routing
-
-DEFAULT_TASKS = {
-    "asr": {"target": "text", "prompt": ["<transcribe>", "<ko>"]},
-    "st": {"target": "text_st", "prompt": ["<translate>", "<en>"]},
-}
-
-
-@dataclass(frozen=True)
-class TaskOptions:
-    """A task as it is written in ``model_conf.tasks``.
-
-    Attributes:
-        target: The field with its text.
-        prompt: Special tokens.
-    """
-
-    target: str = ""
-    prompt: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -88,29 +69,27 @@ class TaskPass(NamedTuple):
 
 
 def read_tasks(
-    tasks: Mapping[str, Mapping[str, Any]] | None,
+    table: Mapping[str, TaskRow],
     token_list: Sequence[str],
     labels: Labels | None = None,
 ) -> dict[str, Task]:
-    """Read ``model_conf.tasks``.
+    """The tasks of a table, prompts as ids.
 
     Args:
-        tasks: Name -> ``{target, prompt}``; `DEFAULT_TASKS` when None.
+        table: See `espnet_smoe.data.task_table`.
         token_list: V tokens.
         labels: What reads the first token of a prompt to choose the decoder's experts.
 
     Raises:
-        ValueError: Unknown key, no target or prompt, a prompt token that is not in the
-            token list, or one at its head that is not a label.
+        ValueError: No prompt, a prompt token that is not in the token list, or one at
+            its head that is not a label.
     """
     read = {}
-    for name, options in (section(tasks, "model_conf.tasks") or DEFAULT_TASKS).items():
-        where = f"model_conf.tasks.{name}"
-        convert(name, str, "model_conf.tasks")
-        options = make(TaskOptions, options, where)
-        if not options.target or not options.prompt:
+    for name, row in table.items():
+        where = f"{WHERE}.{name}"
+        if not row.prompt:
             raise ValueError(f"{where}: needs a target and a prompt")
-        prompt = [*options.prompt, BEGIN]
+        prompt = [*row.prompt, BEGIN]
         missing = [t for t in prompt if t not in token_list]
         if missing:
             known = [t for t in token_list if t[:1] == "<" and t[-1:] == ">"]
@@ -125,5 +104,5 @@ def read_tasks(
                 f"or name {prompt[0]} in decoder_conf.moe.labels"
             )
         ids = tuple(token_list.index(token) for token in prompt)
-        read[name] = Task(name, options.target, ids)
+        read[name] = Task(name, row.target, ids)
     return read

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from espnet_smoe.data.task_table import task_table
 from espnet_smoe.data.text.tokens import BEGIN
 from espnet_smoe.model.metrics import (
     auxiliary_loss,
@@ -55,7 +56,7 @@ def test_a_target_may_begin_with_any_token(first):
 def test_prompts_of_their_own_end_with_one_mark_of_the_text():
     tokens = ["<blank>", "<transcribe>", "<ko>", "<ja>", BEGIN, "a", "<sos/eos>"]
     tasks = {"asr": {"target": "text", "prompt": ["<transcribe>", "<ko>"]}}
-    (task,) = read_tasks(tasks, tokens).values()
+    (task,) = read_tasks(task_table(tasks), tokens).values()
     rows = torch.tensor([1, 0])
     assert task.prompts({}, rows).tolist() == [[1, 2, 4], [1, 2, 4]]
     own = {"text_prompt": torch.tensor([[1, 3], [1, 2]])}
@@ -123,7 +124,7 @@ def test_a_token_that_is_missing_is_named_beside_those_that_there_are():
     tasks = {"asr": {"target": "text", "prompt": ["<ko>", "<ja>"]}}
     known = f"tokens: <blank> <ko> {BEGIN} <sos/eos>$"
     with pytest.raises(ValueError, match=f"<ja> is not in the token list.*{known}"):
-        read_tasks(tasks, tokens)
+        read_tasks(task_table(tasks), tokens)
 
 
 def test_layers_are_told_one_by_one_only_where_asked():

@@ -4,7 +4,8 @@
         --model-file exp/x/valid.acc.ave.pth --data dump/raw/test \\
         --out exp/x/decode_default/test --config conf/decode.yaml --nj 2
 
-Writes ``hyp.asr``, ``hyp.st`` (one a task) and ``decode.json``: ``audio_seconds``;
+Writes ``hyp.<task>`` of each task (``hyp.asr``, ``hyp.st``) and ``decode.json``:
+``task_table``, which says what they are and what scores them; ``audio_seconds``;
 ``compute_seconds``, the time that all processes together spent on encoding and
 searching; ``rtf``, compute seconds a second of audio, thus of one process with one
 thread; ``wall_seconds`` from start to end; beam size and the other options. A run that
@@ -22,6 +23,7 @@ from espnet_smoe.command import run_command
 from espnet_smoe.config.options import make, options_of
 from espnet_smoe.config.typed import Count, Finite, Rate
 from espnet_smoe.config.yaml_file import read_yaml
+from espnet_smoe.data.task_table import as_plain, load_task_table
 from espnet_smoe.inference.audio import bandwidth_of
 from espnet_smoe.inference.decode.journal import Journal
 from espnet_smoe.inference.decode.parallel import (
@@ -121,6 +123,7 @@ def decode(args: argparse.Namespace) -> dict:
         "wall_seconds": round(time.perf_counter() - begun, 3),
         **asdict(options),
         **made_of,
+        "task_table": as_plain(load_task_table(args.train_config)),
     }
     names = [name for name, _, _ in utterances]
     summary = write_results(Path(args.out), names, [journal.read()], more)

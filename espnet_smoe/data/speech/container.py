@@ -22,6 +22,7 @@ from espnet_smoe.data.speech.ffmpeg import convert
 from espnet_smoe.data.speech.raw_pcm import WINDOW, WINDOWS, RawCheck, raw_format
 from espnet_smoe.data.speech.resample import SAMPLE_RATE
 from espnet_smoe.data.speech.sniff import HEAD_BYTES, Kind, kind_of
+from espnet_smoe.data.speech.surplus import has_surplus, without_length
 
 BLOCK = 2**12  # samples: so much of a damaged file may be lost
 UNKNOWN_FRAMES = 2**62
@@ -244,12 +245,15 @@ def _scratch(
         _cut(name, what, strict)
     if kind is not None and kind.name == "Ogg" and not _ogg_ends(file):
         _cut(name, "its last page is missing", strict)
-    if data is not None and data.length is None and data.fields:
-        scratch = SpooledTemporaryFile(max_size=MOST_IN_MEMORY)
-        scratch.write(riff.mended(file, data))
-        file.seek(data.start)
-        shutil.copyfileobj(file, scratch, 2**20)
-        return scratch
+    more = kind is not None and has_surplus(file, kind.name)
+    if more or (data is not None and data.surplus):
+        _tell_surplus(name, strict)
+    if data is not None and data.fields and (data.length is None or data.surplus):
+        return _with_header(file, riff.mended(file, data))
+    if more and kind is not None and kind.name == "FLAC":
+        return _with_header(file, without_length(file))
+    if more:
+        return convert(file, name, path, kind, "", strict, trust_length=False)
     file.seek(0)
     try:
         Sound(path or file, name).close()
@@ -278,6 +282,26 @@ def _open_raw(
         samplerate=rate,
         channels=1,
     )
+
+
+def _with_header(file: BinaryIO, header: bytes) -> BinaryIO:
+    """A copy that begins with other bytes, as many as they are."""
+    scratch = SpooledTemporaryFile(max_size=MOST_IN_MEMORY)
+    scratch.write(header)
+    file.seek(len(header))
+    shutil.copyfileobj(file, scratch, 2**20)
+    return scratch
+
+
+def _tell_surplus(name: str, strict: bool) -> None:
+    """ffmpeg and sox read up to the length in the header, and say nothing."""
+    message = f"{name} goes on behind the length that its header tells of"
+    if strict:
+        raise ValueError(
+            f"{message}. Make it again, or keep what FFmpeg hears: "
+            "ffmpeg -i FILE NEW.wav."
+        )
+    logging.warning("%s; all of it is heard", message)
 
 
 def _cut(name: str, what: str, strict: bool) -> None:

@@ -6,10 +6,13 @@ import logging
 import os
 import re
 import shutil
+import struct
 import subprocess
+from dataclasses import dataclass
 from tempfile import NamedTemporaryFile, TemporaryFile
 from typing import BinaryIO
 
+from espnet_smoe.data.speech.riff import find_data
 from espnet_smoe.data.speech.sniff import Kind
 
 # what it says of a file that ends too early or is damaged, and still converts
@@ -17,6 +20,14 @@ CUT_OFF = re.compile(
     r"partial file|prematurely|truncat|end of file|decoding error|corrupt input packet",
     re.IGNORECASE,
 )
+CHAT = re.compile(r"\[(info|warning|verbose|debug)\]")
+ERROR = re.compile(r"\[(error|fatal|panic)\] ")
+DURATION = re.compile(r"Duration: (\d+):(\d+):([\d.]+)")
+ESTIMATED = "Estimating duration"  # from the bit rate of the beginning
+CODEC = re.compile(r"Stream #0:\d+.*?: Audio: (\w+)")
+INPUT_STREAM = re.compile(r"^\[info\]\s+Stream #0:\d+", re.MULTILINE)
+MOST, MOST_SECONDS = 0.05, 0.3  # of the length, and seconds, by which codecs differ
+BYTE_RATE_AT = 28  # in the header of a WAV
 
 
 def convert(
@@ -26,6 +37,7 @@ def convert(
     kind: Kind | None,
     reason: str,
     strict: bool = True,
+    trust_length: bool = True,
 ) -> BinaryIO:
     """Convert the first sound of a file to WAV.
 
@@ -36,6 +48,7 @@ def convert(
         kind: What it is, if its content tells.
         reason: Why soundfile does not read it.
         strict: What is cut off is an error, not a warning.
+        trust_length: Whether the length that the file tells of has to be its own.
 
     Raises:
         ValueError: FFmpeg is not there or does not read it, or it holds no sound.
@@ -52,26 +65,53 @@ def convert(
             "to WAV or FLAC."
         ) from None
     if path is not None:
-        return _run(ffmpeg, path, name, kind, reason, strict)
+        return _run(ffmpeg, path, name, kind, reason, strict, trust_length)
     with NamedTemporaryFile() as named:  # some formats are read to and fro
         file.seek(0)
         shutil.copyfileobj(file, named, 2**20)
         named.flush()
-        return _run(ffmpeg, os.fsencode(named.name), name, kind, reason, strict)
+        return _run(
+            ffmpeg, os.fsencode(named.name), name, kind, reason, strict, trust_length
+        )
 
 
-def _run(
-    ffmpeg: str,
-    path: bytes,
-    name: str,
-    kind: Kind | None,
-    reason: str,
-    strict: bool,
-) -> BinaryIO:
+@dataclass(frozen=True)
+class _Decoded:
+    """What FFmpeg made of a file.
+
+    Attributes:
+        wav: 32-bit samples; the length in the header is unknown.
+        status: Of the process.
+        errors: What it says of faults.
+        codec: Of the sound.
+        told: Seconds that the container tells of; None where it does not.
+        alone: There is nothing but the sound in it.
+    """
+
+    wav: BinaryIO
+    status: int
+    errors: list[str]
+    codec: str
+    told: float | None
+    alone: bool
+
+    @property
+    def seconds(self) -> float:
+        """How long the sound is."""
+        data = find_data(self.wav)
+        self.wav.seek(BYTE_RATE_AT)
+        field = self.wav.read(4)
+        self.wav.seek(0)
+        rate = struct.unpack("<I", field)[0] if len(field) == 4 else 0
+        return data.there / rate if data and rate else 0.0
+
+
+def _decode(ffmpeg: str, path: bytes, *decoder: str) -> _Decoded:
     wav = TemporaryFile()
-    options = ["-nostdin", "-hide_banner", "-loglevel", "error"]
+    options = ["-nostdin", "-hide_banner", "-nostats"]
+    options += ["-loglevel", "repeat+level+info"]
     # only this file: a playlist must not open others, nor the network
-    source = ["-protocol_whitelist", "file,pipe", "-i", b"file:" + path]
+    source = ["-protocol_whitelist", "file,pipe", *decoder, "-i", b"file:" + path]
     target = ["-map", "0:a:0", "-vn", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
     done = subprocess.run(
         [ffmpeg, *options, *source, *target],
@@ -81,34 +121,78 @@ def _run(
         check=False,
     )
     said = done.stderr.decode(errors="replace")
-    if "matches no streams" in said:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [ERROR.sub("", line) for line in lines if not CHAT.search(line)]
+    codec = CODEC.search(said)
+    found = None if ESTIMATED in said else DURATION.search(said)
+    told = None
+    if found:
+        hours, minutes, seconds = map(float, found.groups())
+        told = 3600 * hours + 60 * minutes + seconds or None
+    alone = len(INPUT_STREAM.findall(said.partition("Stream mapping")[0])) == 1
+    return _Decoded(
+        wav, done.returncode, errors, codec[1] if codec else "", told, alone
+    )
+
+
+def _run(
+    ffmpeg: str,
+    path: bytes,
+    name: str,
+    kind: Kind | None,
+    reason: str,
+    strict: bool,
+    trust_length: bool,
+) -> BinaryIO:
+    done = _decode(ffmpeg, path)
+    if done.codec == "speex" and _differs(done) > 0:
+        # FFmpeg 7's own decoder fills each frame of wideband up with zeros
+        done = _decode(ffmpeg, path, "-c:a", "libspeex")
+    errors, wav = done.errors, done.wav
+    last = errors[-1] if errors else ""
+    if "matches no streams" in " ".join(errors):
         raise ValueError(
             f"{name} cannot be read as audio: it is {kind.name if kind else 'a file'} "
             "without sound. Give a recording."
         )
-    if done.returncode != 0 or not os.fstat(wav.fileno()).st_size:
-        lines = said.strip().splitlines()
+    if done.status != 0 or not os.fstat(wav.fileno()).st_size:
+        crash = f"it crashed (signal {-done.status})"
         found = f"{kind.name + ': ' if kind else ''}{reason}; FFmpeg: "
-        crash = f"it crashed (signal {-done.returncode})"
-        found += lines[-1] if lines else crash if done.returncode < 0 else "no sound"
-        cure = "Convert it to WAV or FLAC" if kind is None else "Copy it again"
+        found += last or (crash if done.status < 0 else "no sound")
+        cure = "Copy it again"
+        if kind is None or done.status < 0:
+            cure = "Convert it to WAV or FLAC"
         raise ValueError(f"{name} cannot be read as audio ({found}). {cure}.")
-    if CUT_OFF.search(said):
-        last = said.strip().splitlines()[-1]
-        if kind is None:  # random bytes resemble some rare format
-            raise ValueError(
-                f"{name} cannot be read as audio ({reason}; FFmpeg: {last}). Convert "
-                "it to WAV or FLAC."
-            )
-        if strict:
-            raise ValueError(
-                f"{name} is cut off or damaged ({last}). Copy or download it again; to "
-                "keep the rest: ffmpeg -i FILE NEW.wav."
-            )
-        logging.warning(
-            "%s is cut off or damaged (%s); only the rest is heard", name, last
+    fault = next((line for line in errors[::-1] if CUT_OFF.search(line)), "")
+    if fault and kind is None:  # random bytes resemble some rare format
+        raise ValueError(
+            f"{name} cannot be read as audio ({reason}; FFmpeg: {fault}). Convert it "
+            "to WAV or FLAC."
         )
-    elif said.strip():
-        last = said.strip().splitlines()[-1]
+    more = _differs(done) if trust_length else 0.0
+    if not fault and more:
+        fault = f"FFmpeg hears {done.seconds:.1f} s, its header tells of {done.told} s"
+    if fault and strict:
+        raise ValueError(
+            f"{name} is cut off or damaged ({fault}). Copy or download it again; to "
+            "keep the rest: ffmpeg -i FILE NEW.wav."
+        )
+    if fault:
+        rest = "all of it" if more > 0 else "only the rest"
+        logging.warning("%s is cut off or damaged (%s); %s is heard", name, fault, rest)
+    elif last:
         logging.warning("%s may be damaged: FFmpeg says '%s'", name, last)
     return wav
+
+
+def _differs(done: _Decoded) -> float:
+    """Seconds that are heard more than told of, or less; 0 where about as many."""
+    if done.status or done.told is None:
+        return 0.0
+    more = done.seconds - done.told
+    # a film may go on when its sound has ended
+    if abs(more) <= max(MOST_SECONDS, MOST * done.told) or (
+        more < 0 and not done.alone
+    ):
+        return 0.0
+    return more

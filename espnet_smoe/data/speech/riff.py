@@ -10,13 +10,24 @@ import os
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 # bytes from which on a length says that its writer does not know it: ffmpeg has
 # 0xffffffff there, arecord 0x7fffff00, sox 0x7ffff000
 UNKNOWN_LENGTH = 0x7FFF0000
 SLACK = 1024  # bytes by which writers miscount
+# what begins with these is told by its name alone, though its length may be wrong
+TAGS = (
+    *(b"LIST", b"id3 ", b"ID3", b"bext", b"cue ", b"smpl", b"inst", b"iXML", b"axml"),
+    *(b"afsp", b"PEAK", b"JUNK", b"junk", b"PAD ", b"FLLR", b"cart", b"_PMX", b"fact"),
+    *(b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"COMT", b"MARK", b"NAME", b"ANNO", b"AUTH"),
+    *(b"pakt", b"kuki", b"chan", b"peak", b"mark", b"regn", b"midi", b"ovvw", b"edct"),
+    *(b"info", b"strg", b"umid", b"uuid", b"free", b"DISP", b"acid", b"strc", b"minf"),
+)
+FILES = (b"RIFF", b"RIFX", b"FORM", b"RF64", b"BW64")  # another one, joined to it
+W64_NAME = b"\xf3\xac\xd3\x11\x8c\xd1"  # in the names of chunks of W64
+MOST_FILLED = 2**16  # bytes of zeros with which recorders fill up to a block
 SPHERE_FIELDS = ("sample_count", "channel_count", "sample_n_bytes")
 
 
@@ -28,6 +39,7 @@ class Data:
         start: Offset of the first byte.
         length: Bytes, as the header says; None where its writer did not know it.
         there: Bytes that the file holds from there on.
+        surplus: Bytes behind the length that are no chunks, and so are samples, too.
         fields: Offset and struct format of the numbers that tell the length, and what
             they count beside it.
     """
@@ -36,6 +48,7 @@ class Data:
     length: int | None
     there: int
     fields: tuple[tuple[int, str, int], ...] = ()
+    surplus: int = 0
 
     @property
     def missing(self) -> float:
@@ -46,7 +59,7 @@ class Data:
 
 
 def find_data(file: BinaryIO) -> Data | None:
-    """Find the samples of WAV, RF64, W64, AIFF, AU and SPHERE files.
+    """Find the samples of WAV, RF64, W64, AIFF, AU, CAF and SPHERE files.
 
     Args:
         file: Seekable; its position is moved.
@@ -55,6 +68,16 @@ def find_data(file: BinaryIO) -> Data | None:
         Where they lie; None of other files, and where the header is broken.
     """
     size = file.seek(0, os.SEEK_END)
+    found = _find_data(file, size)
+    if found is None or found.length is None:
+        return found
+    end = found.start + found.length
+    if size - end <= SLACK or _holds_chunks(file, end, size):
+        return found
+    return replace(found, surplus=size - end)
+
+
+def _find_data(file: BinaryIO, size: int) -> Data | None:
     file.seek(0)
     head = file.read(1024)
     if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
@@ -67,6 +90,8 @@ def find_data(file: BinaryIO) -> Data | None:
         start, length = struct.unpack_from(">2I", head, 4)
         known = 0 < length < UNKNOWN_LENGTH
         return Data(start, length if known else None, size - start, ((8, ">I", 0),))
+    if head[:4] == b"caff":
+        return _in_caf(file, size)
     if head[:8] == b"riff\x2e\x91\xcf\x11":
         return _in_w64(head, size)
     if head[:7] == b"NIST_1A":
@@ -131,6 +156,41 @@ def _only_chunks(file: BinaryIO, start: int, size: int, order: str) -> bool:
         if end > size:
             return False
     return end in (size, size - 1)
+
+
+def _holds_chunks(file: BinaryIO, end: int, size: int) -> bool:
+    """Whether what follows the samples is known to be something else."""
+    file.seek(end)
+    head = file.read(64)
+    if size - end <= MOST_FILLED and not any(head + file.read(MOST_FILLED)):
+        return True
+    for skipped in (0, 1):  # writers fill up to an even length, or forget to
+        name = head[skipped : skipped + 4]
+        if head[skipped:].startswith(TAGS) or W64_NAME in head[:32]:
+            return True
+        if name not in FILES and any(
+            _only_chunks(file, end + skipped, size, order) for order in "<>"
+        ):
+            return True
+    return False
+
+
+def _in_caf(file: BinaryIO, size: int) -> Data | None:
+    position = 8
+    while True:
+        file.seek(position)
+        header = file.read(12)
+        if len(header) < 12:
+            return None
+        name, length = struct.unpack(">4sq", header)
+        start = position + 12
+        if name == b"data":  # its length counts four bytes before the samples, too
+            known = length - 4 if length > 4 else None
+            fields = ((position + 4, ">q", 4),)
+            return Data(start + 4, known, size - start - 4, fields)
+        if length < 0:
+            return None
+        position = start + length
 
 
 def _in_w64(head: bytes, size: int) -> Data | None:

@@ -138,7 +138,7 @@ def kind_of(head: bytes, complete: bool = False) -> Kind | None:
         for offset, magic, name in table:
             if head.startswith(magic, offset):
                 return Kind(name, audio)
-    if _repeats(head, _mpeg_frame):
+    if _repeats(head, mpeg_frame_bytes):
         return MP3
     if _repeats(head, _adts_frame):
         return Kind("AAC")
@@ -192,7 +192,7 @@ def _repeats(head: bytes, frame_bytes) -> bool:
     return True
 
 
-def _mpeg_frame(header: bytes) -> int:
+def mpeg_frame_bytes(header: bytes) -> int:
     """Bytes of a frame of MPEG audio; 0 where the header is none."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return 0

@@ -219,3 +219,67 @@ def test_a_playlist_cannot_name_other_files(tmp_path):
         path.write_text(text)
         with pytest.raises(ValueError, match="it is (text|a playlist)"):
             read_audio(path)
+
+
+SPEEX = [
+    ("spx", 8000),
+    ("spx", 16000),
+    ("matroska", 16000),
+    ("flv", 16000),
+    ("spx", 32000),
+]
+
+
+@pytest.mark.parametrize("kind, rate", SPEEX)
+def test_speex_of_any_rate_lasts_as_long_as_it_did(tmp_path, kind, rate):
+    pytest.importorskip("imageio_ffmpeg")
+    whole, path = tmp_path / "whole.wav", tmp_path / "packed"
+    soundfile.write(whole, SAMPLES, RATE)
+    command = [ffmpeg_path(), "-loglevel", "error", "-i", whole, "-c:a", "libspeex"]
+    subprocess.run([*command, "-ar", str(rate), "-f", kind, path], check=True)
+    wave, found = read_audio(path)
+    assert found == rate
+    assert len(wave) / rate == pytest.approx(2.5, abs=0.05)
+
+
+def told_by_ffmpeg(tmp_path, monkeypatch, duration, streams=1):
+    """A file of 2.5 s of which FFmpeg says something else."""
+    whole, ffmpeg, path = (tmp_path / name for name in ("a.wav", "ffmpeg", "a.webm"))
+    soundfile.write(whole, SAMPLES, RATE)
+    lines = [
+        f"[info]   Duration: {duration}, start: 0.0",
+        "[info] [x @ 1] partial file",
+    ]
+    lines += [f"[info]   Stream #0:{n}: Audio: opus" for n in range(streams)]
+    lines += ["[info] Stream mapping:", "[info]   Stream #0:0 -> #0:0"]
+    said = "\n".join(f"echo '{line}' >&2" for line in lines)
+    ffmpeg.write_text(f"#!/bin/sh\n{said}\ncat {whole}\n")
+    ffmpeg.chmod(0o755)
+    monkeypatch.setattr("espnet_smoe.data.codec.ffmpeg_path", lambda: str(ffmpeg))
+    path.write_bytes(b"\x1a\x45\xdf\xa3" + bytes(99))
+    return path
+
+
+@pytest.mark.parametrize(
+    "duration, heard", [("00:00:01.25", "all of it"), ("00:01:02.50", "only the rest")]
+)
+def test_a_length_that_is_not_the_container_s_is_said(
+    tmp_path, monkeypatch, caplog, duration, heard
+):
+    path = told_by_ffmpeg(tmp_path, monkeypatch, duration)
+    with pytest.raises(ValueError, match="a.webm is cut off or .*FFmpeg hears 2.5 s"):
+        read_audio(path)
+    np.testing.assert_array_equal(read_audio(path, strict=False)[0], WAVE)
+    assert f"{heard} is heard" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "duration, streams",
+    [("00:00:02.45", 1), ("N/A", 1), ("00:00:00.00", 1), ("00:01:02.50", 2)],
+)
+def test_a_length_that_may_be_the_container_s_is_taken(
+    tmp_path, monkeypatch, caplog, duration, streams
+):
+    path = told_by_ffmpeg(tmp_path, monkeypatch, duration, streams)
+    np.testing.assert_array_equal(read_audio(path)[0], WAVE)
+    assert not caplog.text

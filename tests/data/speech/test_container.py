@@ -255,7 +255,8 @@ def told_by_ffmpeg(tmp_path, monkeypatch, duration, streams=1):
     said = "\n".join(f"echo '{line}' >&2" for line in lines)
     ffmpeg.write_text(f"#!/bin/sh\n{said}\ncat {whole}\n")
     ffmpeg.chmod(0o755)
-    monkeypatch.setattr("espnet_smoe.data.codec.ffmpeg_path", lambda: str(ffmpeg))
+    module = "espnet_smoe.data.speech.codec"
+    monkeypatch.setattr(f"{module}.ffmpeg_path", lambda: str(ffmpeg))
     path.write_bytes(b"\x1a\x45\xdf\xa3" + bytes(99))
     return path
 

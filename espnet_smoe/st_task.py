@@ -14,6 +14,7 @@ from typing import Any
 from espnet2.tasks.asr import ASRTask
 
 from espnet_smoe.compat import ESPnetASRModel
+from espnet_smoe.data.task_table import targets_of, task_table
 
 ST = {"st": {"target": "text", "prompt": ["<translate>", "<en>"]}}
 ASR = {"asr": {"target": "src_text", "prompt": ["<transcribe>", "<ko>"]}}
@@ -62,7 +63,9 @@ def _fill(args: argparse.Namespace) -> None:
             "--token_joint true"
         )
     args.model_conf.setdefault("tasks", {**(ASR if has_source else {}), **ST})
-    args.preprocessor_conf.setdefault("text_names", ["text", "src_text"])
+    targets = targets_of(task_table(args.model_conf["tasks"]))
+    names = list(dict.fromkeys(["text", "src_text", *targets]))
+    args.preprocessor_conf.setdefault("text_names", names)
 
 
 def _tokens(tokens: Any) -> list[str]:

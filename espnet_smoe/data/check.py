@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from espnet_smoe.data.data_dir import NO_TRANSLATION, Problem
+from espnet_smoe.data.task_table import targets_of, task_table
 from espnet_smoe.data.text.unicode_text import (
     LOST,
     invisible_characters,
@@ -15,6 +16,7 @@ from espnet_smoe.data.text.unicode_text import (
 )
 
 AUTO = "auto"
+DEFAULT_TARGETS = tuple(targets_of(task_table()))
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,8 @@ class Utterance:
     Attributes:
         id: Its name.
         wav: Path of its audio.
-        text: Transcript.
-        text_st: Translation, or ``<na>``.
+        texts: Its texts by file, ``text`` and those of other tasks such as ``text_st``;
+            ``<na>`` where there is none.
         bandwidth: Label such as ``nb``; ``auto`` where the audio has to tell.
         speaker: Its speaker.
         condition: Where the audio went through, such as ``amr_nb``; empty if unknown.
@@ -34,8 +36,7 @@ class Utterance:
 
     id: str
     wav: str
-    text: str
-    text_st: str
+    texts: dict[str, str] = field(hash=False)
     bandwidth: str
     speaker: str
     condition: str
@@ -49,6 +50,7 @@ def check_tables(
     bandwidth: str = "file",
     labels: Sequence[str] = ("nb", "wb"),
     changes: Counter[str] | None = None,
+    targets: Sequence[str] = DEFAULT_TARGETS,
 ) -> list[Utterance]:
     """Join the tables of a data directory by utterance.
 
@@ -61,6 +63,8 @@ def check_tables(
             ``auto`` or a label stands in where a line is missing.
         labels: The bandwidths that the model knows.
         changes: Receives how many texts were not in the one Unicode form, by class.
+        targets: Files of texts that every utterance gets, ``<na>`` where it has none,
+            beside those that are there.
 
     Returns:
         Every utterance of ``wav.scp``, in its order, texts in the one Unicode form.
@@ -68,18 +72,20 @@ def check_tables(
     """
     checker = _Checker(Path(directory), tables, problems)
     changes = Counter() if changes is None else changes
-    checker.find_strangers()
+    checker.report_unlisted()
+    present = [name for name in tables if name.startswith("text_")]
+    others = dict.fromkeys(name for name in [*targets, *present] if name != "text")
     utterances = []
     for utt, wav in tables["wav.scp"].items():
-        text = checker.text(utt, changes)
+        texts = {"text": checker.text(utt, changes)}
+        texts |= {name: checker.other_text(name, utt, changes) for name in others}
         if not wav:
             checker.report("wav.scp", utt, "no path", "Write it after the id")
         utterances.append(
             Utterance(
                 id=utt,
                 wav=wav,
-                text=text,
-                text_st=checker.translation(utt, changes),
+                texts=texts,
                 bandwidth=checker.bandwidth(utt, bandwidth, labels),
                 speaker=tables.get("utt2spk", {}).get(utt) or utt,
                 condition=tables.get("utt2condition", {}).get(utt, ""),
@@ -104,7 +110,7 @@ class _Checker:
         place = str(self.directory / file)
         self.problems.append(Problem(place, utterance, cause, cure))
 
-    def find_strangers(self) -> None:
+    def report_unlisted(self) -> None:
         """Report the lines of other tables whose utterance has no audio."""
         # those whose line there, or in segments, is at fault have been reported
         known = self.tables["wav.scp"].keys() | {p.utterance for p in self.problems}
@@ -123,10 +129,10 @@ class _Checker:
         cure = "Write its transcript after the id or remove it"
         return self._normalized("text", utt, written, cure, changes)
 
-    def translation(self, utt: str, changes: Counter[str]) -> str:
-        written = self.tables.get("text_st", {}).get(utt, NO_TRANSLATION)
+    def other_text(self, file: str, utt: str, changes: Counter[str]) -> str:
+        written = self.tables.get(file, {}).get(utt, NO_TRANSLATION)
         cure = f"Write its translation, or {NO_TRANSLATION} where it has none"
-        return self._normalized("text_st", utt, written, cure, changes)
+        return self._normalized(file, utt, written, cure, changes)
 
     def _normalized(
         self, file: str, utt: str, written: str, cure: str, changes: Counter[str]

@@ -14,12 +14,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from espnet_smoe.data.task_table import find_targets
+
 NO_TRANSLATION = "<na>"
 WAV_SCP = "wav.scp"
 SEGMENTS = "segments"
 REQUIRED_TABLES = (WAV_SCP, "text")
 OPTIONAL_TABLES = (
-    "text_st",
     "utt2bandwidth",
     "utt2spk",
     "utt2condition",
@@ -161,6 +162,8 @@ def _is_utf8(raw: bytes) -> bool:
 def read_tables(directory: Path | str) -> tuple[dict[str, dict[str, str]], list]:
     """Read every table of a data directory; ``wav.scp`` as ``segments`` cuts it.
 
+    Texts are ``text`` and every ``text_<name>``, a target of another task.
+
     Returns:
         The tables by file name (optional files that are absent are left out), and
         the problems met.
@@ -171,7 +174,7 @@ def read_tables(directory: Path | str) -> tuple[dict[str, dict[str, str]], list]
     directory = Path(directory)
     problems: list[Problem] = []
     tables = {}
-    for name in REQUIRED_TABLES + OPTIONAL_TABLES:
+    for name in (WAV_SCP, *find_targets(directory), *OPTIONAL_TABLES):
         path = directory / name
         if name == WAV_SCP and path.is_file():
             tables[name] = read_recordings(directory, problems)

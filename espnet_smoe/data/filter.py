@@ -20,11 +20,12 @@ from espnet_smoe.data.data_dir import (
     write_table,
 )
 from espnet_smoe.data.speech.audio import SAMPLE_RATE
+from espnet_smoe.data.task_table import find_targets
 
+# Of every prepared directory, beside the texts of other tasks, text_<name>.
 TABLES = (
     "wav.scp",
     "text",
-    "text_st",
     "utt2bandwidth",
     "utt2spk",
     "utt2condition",
@@ -39,7 +40,7 @@ class Limits:
     Attributes:
         min_seconds: Shortest audio in seconds.
         max_seconds: Longest audio in seconds.
-        max_tokens: Longest transcript and translation in tokens.
+        max_tokens: Longest text of any task in tokens.
     """
 
     min_seconds: float = 0.1
@@ -94,7 +95,8 @@ def reasons_to_drop(
     """Find the utterances outside the limits.
 
     Args:
-        tables: ``utt2num_samples`` (samples at 16 kHz), ``text`` and ``text_st``.
+        tables: `TABLES`, of which ``utt2num_samples`` (samples at 16 kHz) and ``text``
+            are read, and the texts of other tasks.
         limits: The bounds.
         bpemodel: Tokenizer; without it, texts of any length stay.
 
@@ -112,7 +114,7 @@ def reasons_to_drop(
         from espnet_smoe.data.text.tokenizer import load_tokenizer
 
         tokenizer = load_tokenizer(bpemodel)
-        for name in ("text", "text_st"):
+        for name in [name for name in tables if name == "text" or name not in TABLES]:
             for utt, text in tables[name].items():
                 if utt in dropped or text == NO_TRANSLATION:
                     continue
@@ -133,8 +135,8 @@ def write_kept(out: Path, tables: dict[str, dict], dropped: dict[str, str]) -> N
             f"{out}: no utterance is left; dropped: {describe(dropped)}. "
             "Loosen --max-seconds, --min-seconds, --max-tokens or mend the data."
         )
-    for name in TABLES:
-        write_table(out / name, {utt: tables[name][utt] for utt in kept})
+    for name, table in tables.items():
+        write_table(out / name, {utt: table[utt] for utt in kept})
     lines = (f"{utt}\t{reason}" for utt, reason in dropped.items())
     write_lines(out / "filtered.tsv", lines)
 
@@ -157,7 +159,7 @@ def filter_directory(
         ValueError: ``source`` is not a prepared directory, or nothing is left.
     """
     tables = {}
-    for name in TABLES:
+    for name in dict.fromkeys([*TABLES, *find_targets(source)]):
         if not (source / name).is_file():
             raise ValueError(
                 f"{source / name} does not exist. Stage 3 "

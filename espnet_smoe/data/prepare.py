@@ -50,6 +50,7 @@ from espnet_smoe.data.speech.audio import (
 )
 from espnet_smoe.data.speech.speech_rate import too_much_text
 from espnet_smoe.data.speech.waveform import LOUDEST
+from espnet_smoe.data.task_table import TARGET, load_task_table, targets_of
 
 MOST_PROBLEMS_SHOWN = 50
 LONGEST_NAME = 200  # bytes of a file's name
@@ -200,6 +201,7 @@ def prepare(args: argparse.Namespace) -> int:
             is left.
     """
     limits = length_filter.limits_of(args)
+    targets = _targets(args.tasks)
     tables, problems = read_tables(args.source)
     if "utt2bandwidth" not in tables and args.bandwidth == "file":
         raise ValueError(
@@ -209,7 +211,7 @@ def prepare(args: argparse.Namespace) -> int:
         )
     changes: Counter[str] = Counter()  # of texts, by class of Unicode characters
     utterances = check_tables(
-        args.source, tables, problems, args.bandwidth, args.labels, changes
+        args.source, tables, problems, args.bandwidth, args.labels, changes, targets
     )
     jobs = [AudioJob(utt, args.out / "audio", args.copy) for utt in utterances]
     results = check_all_audio(jobs, args.out / ".checked.jsonl", args.nj)
@@ -243,18 +245,33 @@ def _tables_of(
         if utt.id in bad:
             continue
         bandwidth = result.bandwidth or utt.bandwidth
-        row = (
-            result.wav,
-            utt.text,
-            utt.text_st,
-            bandwidth,
-            utt.speaker,
-            utt.condition or bandwidth,
-            result.samples,
-        )
-        for name, value in zip(length_filter.TABLES, row):
-            tables[name][utt.id] = value
+        row = {
+            "wav.scp": result.wav,
+            **utt.texts,
+            "utt2bandwidth": bandwidth,
+            "utt2spk": utt.speaker,
+            "utt2condition": utt.condition or bandwidth,
+            "utt2num_samples": result.samples,
+        }
+        for name, value in row.items():
+            tables.setdefault(name, {})[utt.id] = value
     return tables
+
+
+def _targets(tasks: str | None) -> list[str]:
+    """The files of texts that the tasks need.
+
+    Raises:
+        ValueError: One that the later stages would not find.
+    """
+    targets = targets_of(load_task_table(tasks))
+    for name in targets:
+        if not TARGET.fullmatch(name):
+            raise ValueError(
+                f"--tasks {tasks}: target '{name}': in a data directory, texts are "
+                f"called text or text_<name>. Call it text_{name.removeprefix('text')}."
+            )
+    return targets
 
 
 def _report_doubtful(
@@ -303,13 +320,14 @@ def _print_summary(
     hours = sum(table["utt2num_samples"][utt] for utt in kept) / SAMPLE_RATE / 3600
     made = str(args.out / "audio") + os.sep
     converted = sum(str(table["wav.scp"][utt]).startswith(made) for utt in kept)
-    single = sum(table["text_st"][utt] == NO_TRANSLATION for utt in kept)
     print(
         f"{args.source} -> {args.out}: {len(kept)} of {len(utterances)} utterances "
         f"kept, {hours:.2f} h"
     )
     print(f"  audio: {converted} converted, {len(kept) - converted} used as they are")
-    print(f"  without a translation: {single}")
+    for name in (name for name in table if name.startswith("text_")):
+        without = sum(table[name][utt] == NO_TRANSLATION for utt in kept)
+        print(f"  without {name}: {without}")
     print(f"  left out: {length_filter.describe(dropped)}")
     if problems:
         bad = len({problem.utterance for problem in problems})
@@ -348,6 +366,12 @@ def get_parser() -> argparse.ArgumentParser:
         "--skip-bad",
         action="store_true",
         help="leave out utterances with problems instead of stopping",
+    )
+    add(
+        "--tasks",
+        help="the model's tasks: its training YAML, or names (asr st ja); their "
+        "texts are <na> where there are none (default: asr st; every text_<name> that "
+        "is there comes along in any case)",
     )
     length_filter.add_arguments(parser)
     return parser

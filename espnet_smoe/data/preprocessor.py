@@ -12,6 +12,7 @@ from espnet_smoe.data.text.tokenizer import load_tokenizer
 from espnet_smoe.data.text.unicode_text import normalize_unicode
 
 BANDWIDTH = "bandwidth"
+PROMPT = "_prompt"
 
 
 class SMoEPreprocessor(CommonPreprocessor):
@@ -30,7 +31,8 @@ class SMoEPreprocessor(CommonPreprocessor):
         train: Training rather than inference; needed for noise and reverberation.
         token_list: File with a token a line, or the tokens.
         bpemodel: Tokenizer, see `load_tokenizer`.
-        text_names: Targets.
+        text_names: Targets; None for every field that holds a text and is no label or
+            prompt, whatever the tasks are.
         label_names: Fields that hold a label.
         text_cleaner: ESPnet's ``--cleaner``, applied to every target.
         token_type: Not read; the tokenizer's file tells its kind.
@@ -53,7 +55,7 @@ class SMoEPreprocessor(CommonPreprocessor):
         train: bool,
         token_list: Any = None,
         bpemodel: str | None = None,
-        text_names: tuple[str, ...] | list[str] = ("text", "text_st"),
+        text_names: tuple[str, ...] | list[str] | None = None,
         label_names: tuple[str, ...] | list[str] = (BANDWIDTH,),
         text_cleaner: Any = None,
         token_type: str | None = None,
@@ -69,7 +71,7 @@ class SMoEPreprocessor(CommonPreprocessor):
         if isinstance(token_list, (str, Path)):
             token_list = Path(token_list).read_text(encoding="utf-8").splitlines()
         self.token_ids = {token: i for i, token in enumerate(token_list)}
-        self.text_names = tuple(text_names)
+        self.text_names = None if text_names is None else tuple(text_names)
         self.label_names = tuple(label_names)
         self.tokenizer = load_tokenizer(bpemodel)
         self.text_cleaner = TextCleaner(text_cleaner)
@@ -88,17 +90,19 @@ class SMoEPreprocessor(CommonPreprocessor):
         data = self._speech_process(data)
         if self.channel is not None and self.speech_name in data:
             self._transmit(uid, self.channel, data)
-        for name in self.text_names:
-            if isinstance(data.get(name), str):
-                data[name] = self._text(uid, name, data[name])
-            if f"{name}_prompt" in data:
-                data[f"{name}_prompt"] = self._specials(
-                    uid, f"{name}_prompt", data[f"{name}_prompt"].split()
-                )
-        for name in self.label_names:
-            if name in data:
+        for name in [name for name, value in data.items() if isinstance(value, str)]:
+            if name in self.label_names:
                 data[name] = self._specials(uid, name, [f"<{data[name].strip()}>"])
+            elif self._is_target(name):
+                data[name] = self._text(uid, name, data[name])
+            elif name.endswith(PROMPT) and self._is_target(name.removesuffix(PROMPT)):
+                data[name] = self._specials(uid, name, data[name].split())
         return data
+
+    def _is_target(self, name: str) -> bool:
+        if self.text_names is None:
+            return not name.endswith(PROMPT)
+        return name in self.text_names
 
     def _transmit(self, uid: str, channel: RandomChannel, data: dict[str, Any]) -> None:
         if BANDWIDTH not in data:

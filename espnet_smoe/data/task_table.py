@@ -26,7 +26,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -52,6 +52,7 @@ ERROR_RATES, OF_TRANSLATIONS = ("wer", "cer", "cer_no_space"), ("bleu", "chrf")
 # Written without spaces between words: a word error rate has no sense.
 UNSPACED = ("ja", "zh", "yue", "th", "lo", "km", "my")
 NAME = re.compile(r"[^\W_]\w*(?:-\w+)*")  # it becomes part of file names
+TARGET = re.compile(r"text(_[\w-]+)?")  # a file of texts in a data directory
 
 
 @dataclass(frozen=True)
@@ -208,19 +209,11 @@ def tokens_of(table: Mapping[str, TaskRow]) -> list[str]:
     return list(dict.fromkeys(t for row in table.values() for t in row.prompt))
 
 
-def find_targets(directory: Path | str, tasks: Iterable[str] = ()) -> list[str]:
-    """Files of texts in a data directory: ``text`` and each ``text_<name>``.
-
-    Args:
-        directory: The data directory.
-        tasks: Files that belong to it whether they are there or not.
-    """
-    found = sorted(
-        path.name
-        for path in Path(directory).glob("text_*")
-        if NAME.fullmatch(path.name) and path.is_file()
-    )
-    return list(dict.fromkeys(["text", *tasks, *found]))
+def find_targets(directory: Path | str) -> list[str]:
+    """Files of texts in a data directory: ``text`` and each ``text_<name>``."""
+    paths = Path(directory).glob("text_*")
+    found = (p.name for p in paths if TARGET.fullmatch(p.name) and p.is_file())
+    return ["text", *sorted(found)]
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -526,3 +526,33 @@ def test_samples_of_another_scale_are_a_fault(source):
     change(source, "wav.scp", a=path)
     ((_, utterance, cause, _),) = problems_of(source)
     assert utterance == "a" and "where 1 is full scale" in cause
+
+
+def test_texts_of_other_tasks_come_along(source, tmp_path):
+    write_table(source / "text_ja", dict(a="こんにちは", b="<na>", c="はい"))
+    speed_perturb.perturb(source, tmp_path / "sp", [1.0, 1.1])
+    out = run(tmp_path / "sp")
+    length_filter.main(["--in", str(out), "--out", str(tmp_path / "kept")])
+    found = read_table(tmp_path / "kept" / "text_ja", [])
+    assert found["a"] == found["sp1.1-a"] == "こんにちは"
+    assert list(found) == list(read_table(out / "wav.scp", []))
+
+
+def test_texts_of_other_tasks_are_checked(source):
+    write_table(source / "text_ja", dict(a="\ufeff", b="はい", z="いいえ"))
+    rows = {utt: cause for _, utt, cause, _ in problems_of(source)}
+    assert rows["z"] == "it is not in wav.scp"
+    assert "empty but for invisible characters" in rows["a"]
+
+
+def test_a_task_without_texts_in_a_set_has_none_for_every_utterance(source, capsys):
+    out = run(source, "--tasks", "asr st ja")
+    assert read_table(out / "text_ja", []) == dict.fromkeys(GOOD, "<na>")
+    assert "without text_ja: 3" in capsys.readouterr().out
+
+
+def test_a_target_whose_name_later_stages_would_not_find_is_refused(source, tmp_path):
+    config = tmp_path / "train.yaml"
+    config.write_text("model_conf: {tasks: {ja: {target: ja, prompt: [<ja>]}}}")
+    with pytest.raises(SystemExit, match="target 'ja'.*Call it text_ja"):
+        run(source, "--tasks", str(config))

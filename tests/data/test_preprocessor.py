@@ -214,3 +214,11 @@ def test_a_channel_without_bandwidths_says_how_to_give_them(tokens):
     always = make(tokens, True, channel=NARROW | {"share": 1})
     with pytest.raises(ValueError, match="utterance utt: .*mix its channels"):
         always("utt", stereo)
+
+
+def test_texts_of_any_task_become_tokens(preprocessor):
+    more = {"text_ja": TEXTS[1], "text_ja_prompt": "<translate> <en>"}
+    data = preprocessor("utt", fields(**more))
+    assert spell(preprocessor, data["text_ja"]) == TEXTS[1]
+    ids = preprocessor.token_ids
+    assert data["text_ja_prompt"].tolist() == [ids["<translate>"], ids["<en>"]]

@@ -30,7 +30,8 @@ class Entry:
         end: End within the recording in seconds; None where it is all of it.
         speaker: Its speaker, unique among all corpora; empty where unknown.
         gender: ``m``, ``f``, or empty where unknown.
-        translation: English, where the corpus has it.
+        translation: English, where the corpus has it; it becomes ``text_st``.
+        texts: Texts of further tasks by file, such as ``text_ja``.
         rate: Sample rate in Hz that the label claims; 0 where it claims none.
         spoken_first: Dual forms are ``(spoken)/(written)``.
         label: File that the transcript comes from.
@@ -49,6 +50,7 @@ class Entry:
     speaker: str = ""
     gender: str = ""
     translation: str = ""
+    texts: dict[str, str] = field(default_factory=dict)
     rate: float = 0.0
     spoken_first: bool = False
     label: str = ""

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from espnet_smoe.data.corpora.base import TRAIN, VALIDATION, Entry, Ledger
 from espnet_smoe.data.data_dir import NO_TRANSLATION, write_lines, write_table
+from espnet_smoe.data.task_table import find_targets
 
 DEV, TEST = "dev", "test"
-TABLES = ("wav.scp", "text", "text_st", "utt2bandwidth", "utt2spk")
+TABLES = ("wav.scp", "utt2bandwidth", "utt2spk")  # beside the texts
 MADE = ".sets"  # names of the sets that the last run made
 
 
@@ -121,19 +122,23 @@ def write_sets(out: Path, sets: dict[str, list[Entry]]) -> None:
     made = out / MADE
     earlier = made.read_text(encoding="utf-8").split() if made.is_file() else []
     for name in set(earlier) - set(sets):
-        for table in TABLES:
+        for table in (*TABLES, *find_targets(out / name)):
             (out / name / table).unlink(missing_ok=True)
         if (out / name).is_dir() and not os.listdir(out / name):
             (out / name).rmdir()
     write_lines(made, sorted({*earlier, *sets}))
+    others = sorted({t for entries in sets.values() for e in entries for t in e.texts})
     for name, entries in sets.items():
         columns = {
-            "wav.scp": lambda entry: entry.reference,
-            "text": lambda entry: entry.text,
-            "text_st": lambda entry: entry.translation or NO_TRANSLATION,
-            "utt2bandwidth": lambda entry: entry.bandwidth,
-            "utt2spk": lambda entry: entry.speaker or entry.id,
+            "wav.scp": [entry.reference for entry in entries],
+            "text": [entry.text for entry in entries],
+            "text_st": [entry.translation or NO_TRANSLATION for entry in entries],
+            "utt2bandwidth": [entry.bandwidth for entry in entries],
+            "utt2spk": [entry.speaker or entry.id for entry in entries],
         }
-        for table, value in columns.items():
-            write_table(out / name / table, {e.id: value(e) for e in entries})
+        for target in others:
+            columns[target] = [e.texts.get(target) or NO_TRANSLATION for e in entries]
+        ids = [entry.id for entry in entries]
+        for table, values in columns.items():
+            write_table(out / name / table, dict(zip(ids, values)))
     write_lines(made, sorted(sets))

@@ -228,8 +228,7 @@ def _write_tables(out: Path, jobs: list[Job]) -> None:
         utt, condition = job.passage.utterance, job.passage.condition
         rows[job.passage.id] = {
             "wav.scp": job.path,
-            "text": utt.text,
-            "text_st": utt.text_st,
+            **utt.texts,
             "utt2spk": utt.speaker,
             "utt2bandwidth": condition.bandwidth,
             "utt2condition": condition.name,

@@ -9,18 +9,19 @@ from pathlib import Path
 from espnet_smoe.data.corpora.base import Ledger
 from espnet_smoe.data.data_dir import (
     OPTIONAL_TABLES,
-    REQUIRED_TABLES,
+    WAV_SCP,
     Problem,
     read_table,
     write_table,
 )
+from espnet_smoe.data.task_table import find_targets
 from espnet_smoe.data.text.lexicon import no_reading
 from espnet_smoe.data.text.mandarin import Segmenter, Syllables
 from espnet_smoe.data.text.tokens import UNKNOWN
 
 TEXT_SYLLABLE = "text_syllable"
 SKIPPED = "skipped.tsv"
-TABLES = (*REQUIRED_TABLES, *OPTIONAL_TABLES, "utt2num_samples", TEXT_SYLLABLE)
+TABLES = (WAV_SCP, *OPTIONAL_TABLES, "utt2num_samples")  # beside the texts
 GIVE_READING = (
     "Correct the text, or give the reading: a line 'word unit unit' in --words"
 )
@@ -99,8 +100,8 @@ def leave_out_bad(train: TextSet, syllables: Syllables, ledger: Ledger) -> None:
         )
     if not bad:
         return
-    names = [name for name in TABLES if (train.directory / name).is_file()]
-    for name in names:
+    present = [name for name in TABLES if (train.directory / name).is_file()]
+    for name in [*present, *find_targets(train.directory)]:
         table = read_table(train.directory / name, [])
         kept = {utt: value for utt, value in table.items() if utt not in bad}
         write_table(train.directory / name, kept)

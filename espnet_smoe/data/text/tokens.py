@@ -21,6 +21,7 @@ from pathlib import Path
 
 from espnet_smoe.command import run_command
 from espnet_smoe.data.data_dir import NO_TRANSLATION, read_table, write_lines
+from espnet_smoe.data.task_table import load_task_table, tokens_of
 from espnet_smoe.data.text.unicode_text import normalize_unicode
 
 BLANK, UNKNOWN = "<blank>", "<unk>"
@@ -187,6 +188,7 @@ def get_parser() -> argparse.ArgumentParser:
         default=list(LABELS),
         help="task, language and bandwidth tokens (default: %(default)s)",
     )
+    add("--tasks", help="training YAML, or names: the tokens of its prompts come too")
     return parser
 
 
@@ -195,7 +197,11 @@ def main(argv: list[str] | None = None) -> None:
     args = get_parser().parse_args(argv)
     try:
         texts = read_texts(args.text)
-        tokens = train_tokens(texts, args.size, args.out, args.type, args.special)
+        labels = list(args.special)
+        if args.tasks:
+            prompts = tokens_of(load_task_table(args.tasks))
+            labels += [token for token in prompts if token not in labels]
+        tokens = train_tokens(texts, args.size, args.out, args.type, labels)
     except ValueError as error:
         raise SystemExit(f"error: {error}") from error
     print(f"{args.out / 'tokens.txt'}: {len(tokens)} tokens from {len(texts)} texts")

@@ -82,7 +82,6 @@ def read_recordings(
         False,
         config["token_list"],
         config["bpemodel"],
-        text_names=sorted(targets),
         label_names=[field],
         text_cleaner=config.get("cleaner"),
     )

@@ -11,7 +11,8 @@ from espnet_smoe.data.corpora.__main__ import main
 from espnet_smoe.data.corpora.base import TRAIN as TRAIN_SPLIT
 from espnet_smoe.data.corpora.base import VALIDATION as VALIDATION_SPLIT
 from espnet_smoe.data.corpora.base import Entry, Ledger
-from espnet_smoe.data.corpora.sets import Sizes, make_sets
+from espnet_smoe.data.corpora.sets import Sizes, make_sets, write_sets
+from espnet_smoe.data.data_dir import read_table
 from tests.data.corpora import trees
 from tests.data.corpora.test_kinds import (
     SETS,
@@ -174,3 +175,13 @@ def test_processes_give_the_result_of_one(tmp_path):
     main([*options, "--nj", "2", *SETS])
     assert tables(tmp_path / "two", "train") == one
     assert problems(tmp_path / "two") == []
+
+
+def test_texts_of_further_tasks_are_written_and_removed_with_their_set(tmp_path):
+    first, second = (entry(i, TRAIN_SPLIT) for i in (1, 2))
+    first.texts["text_ja"] = "はい"
+    write_sets(tmp_path, {"train": [first, second], "more": [first]})
+    written = read_table(tmp_path / "train/text_ja", [])
+    assert written == {"u0001": "はい", "u0002": "<na>"}
+    write_sets(tmp_path, {"train": [first]})
+    assert not (tmp_path / "more").exists()

@@ -100,7 +100,7 @@ def test_file_and_array_stage_and_transcription_have_one_answer(voices, tmp_path
         path = tmp_path / f"{number}.wav"
         soundfile.write(path, soxr.resample(wave, 16000, rate), rate)
         utterance = Utterance(
-            str(number), str(path), "가", "<na>", AUTO, "s", "", speed=1.0
+            str(number), str(path), {"text": "가"}, AUTO, "s", "", speed=1.0
         )
         staged = check_audio(AudioJob(utterance, tmp_path / "dump", True))
         native, _ = soundfile.read(path, dtype="float32")

@@ -22,7 +22,7 @@ ALL = ["--share", "1", "--conditions", *PLAIN]
 
 
 def utterances(ids, bandwidth="wb"):
-    return [Utterance(i, f"{i}.wav", "가", "a", bandwidth, i, "") for i in ids]
+    return [Utterance(i, f"{i}.wav", {"text": "가"}, bandwidth, i, "") for i in ids]
 
 
 def drawn(ids, share=0.5, names=NAMES, modes="random", seed=0, bandwidth="wb"):

@@ -116,3 +116,11 @@ def test_without_labels_there_is_no_mark_of_the_beginning(tmp_path):
     module.main([*options, "--type", "sentencepiece", "--special"])
     tokens = (tmp_path / "tokens.txt").read_text("utf-8").splitlines()
     assert tokens[:2] == ["<blank>", "<unk>"] and not {*HEAD[2:]} & {*tokens}
+
+
+def test_tokens_of_the_prompts_of_all_tasks_are_in_the_list(tmp_path):
+    write_table(tmp_path / "text", {"a": "good morning to you all"})
+    options = ["--size", "300", "--out", str(tmp_path), "--tasks", "asr st ja"]
+    module.main([*options, "--text", str(tmp_path / "text")])
+    tokens = (tmp_path / "tokens.txt").read_text(encoding="utf-8").splitlines()
+    assert tokens.count("<ja>") == tokens.count("<ko>") == 1

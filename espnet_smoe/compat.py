@@ -10,7 +10,10 @@ with contextlib.redirect_stderr(io.StringIO()):  # a note about flash attention
 
 from espnet2.asr.ctc import CTC
 from espnet2.asr.decoder.abs_decoder import AbsDecoder
-from espnet2.asr.decoder.transformer_decoder import TransformerDecoder
+from espnet2.asr.decoder.transformer_decoder import (
+    BaseTransformerDecoder,
+    TransformerDecoder,
+)
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.asr.encoder.transformer_encoder import TransformerEncoder
 from espnet2.asr.espnet_model import ESPnetASRModel
@@ -65,6 +68,7 @@ __all__ = [
     "AbsEncoder",
     "AbsPreEncoder",
     "AbsTask",
+    "BaseTransformerDecoder",
     "BatchBeamSearch",
     "BatchScorerInterface",
     "CTC",

@@ -8,6 +8,14 @@ from espnet_smoe.compat import MaskParallelScorerInterface
 class NoPartiallyAR(MaskParallelScorerInterface):
     """Refuses ``asr_inference --partial_ar true`` with a reason."""
 
+    def forward_partially_AR(self, *_: Any, **__: Any) -> Any:  # noqa: N802
+        """Decode with a mask for each position.
+
+        Raises:
+            ValueError: Always.
+        """
+        return self.batch_score_partially_AR()
+
     def batch_score_partially_AR(self, *_: Any, **__: Any) -> Any:  # noqa: N802
         """Score hypotheses with a mask for each.
 

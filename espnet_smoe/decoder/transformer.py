@@ -28,6 +28,7 @@ from espnet_smoe.config.typed import Count, Rate
 from espnet_smoe.decoder.cache import CacheRow, DecoderCache, gather
 from espnet_smoe.decoder.input_layer import input_layers
 from espnet_smoe.decoder.partially_ar import NoPartiallyAR
+from espnet_smoe.decoder.search_prompt import SearchPrompt, with_prompt
 from espnet_smoe.layers.attention import CachedAttention, KeysValues
 from espnet_smoe.moe import (
     MoEOptions,
@@ -201,7 +202,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
             self.after_norm = LayerNorm(size)
         self.output_layer = nn.Linear(size, vocab_size) if use_output_layer else None
         self.gradient_checkpoint_layers = set(gradient_checkpoint_layers)
-        self.search_prompt: tuple[int, tuple[int, ...]] | None = None
+        self.search_prompt: SearchPrompt | None = None
 
     def forward(
         self,
@@ -281,12 +282,6 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
 
     # -- search: ESPnet's scorer interface over kept keys and values ---------------
 
-    def _prompted(self, ys: torch.Tensor) -> torch.Tensor:
-        if self.search_prompt is None or int(ys[0, 0]) != self.search_prompt[0]:
-            return ys
-        prompt = ys.new_tensor(self.search_prompt[1]).expand(len(ys), -1)
-        return torch.cat((prompt, ys[:, 1:]), dim=1)  # (N, P + L - 1)
-
     def init_state(self, x: torch.Tensor) -> DecoderCache:
         """Keep the keys and values of one utterance ``(T, D)``."""
         return self.batch_init_state(x)
@@ -334,7 +329,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
         Returns:
             Log probabilities ``(N, V)``; the state of all N.
         """
-        x, state = self.advance(self._prompted(ys), gather(states))
+        x, state = self.advance(with_prompt(ys, self.search_prompt), gather(states))
         scores = x if self.output_layer is None else self.output_layer(x)
         scores = torch.log_softmax(scores, dim=-1)
         return ((scores, x) if return_hs else scores), state

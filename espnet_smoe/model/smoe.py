@@ -21,6 +21,7 @@ from espnet_smoe.compat import (
 from espnet_smoe.config.options import nearest, options_of
 from espnet_smoe.config.typed import OneOf, Rate
 from espnet_smoe.data.task_table import task_table
+from espnet_smoe.decoder.search_prompt import take_prompt
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.model.labeled import LabeledASRModel
 from espnet_smoe.model.metrics import (
@@ -149,9 +150,11 @@ class ESPnetSMoEModel(LabeledASRModel):
         for part in (encoder, decoder):
             if getattr(part, "labels", None) is not None:
                 part.labels.bind(self.token_list)
+        first = next(iter(self.tasks.values()))
         if isinstance(decoder, SMoETransformerDecoder):
-            first = next(iter(self.tasks.values()))
             decoder.search_prompt = self.sos, first.prompt
+        else:
+            take_prompt(decoder, self.sos, first.prompt)
 
     def forward(
         self,

@@ -23,6 +23,7 @@ from espnet_smoe.compat import CTC
 from espnet_smoe.config.options import check_options, limited, reject_unknown, section
 from espnet_smoe.config.typed import OneOf, Range, convert
 from espnet_smoe.data.speech.random_channel import RandomChannel
+from espnet_smoe.training.criteria import check_criteria
 
 Phase = Annotated[str, OneOf(("train", "valid"))]
 Mode = Annotated[str, OneOf(("min", "max"))]
@@ -108,6 +109,10 @@ def check_training(task: type, options: Mapping[str, Any]) -> dict[str, Any]:
         _check_class(checked, scheduler, None, abs_task.scheduler_classes)
         _check_optimizer(defaults | checked, suffix)
     _check_together(defaults | checked)
+    for choices in task.class_choices_list:
+        model = choices.classes.get(checked.get("model", choices.default))
+        if choices.name == "model" and model is not None:
+            check_criteria(model, checked, defaults)
     return checked
 
 

@@ -55,6 +55,26 @@ def test_it_decodes_s_moe_by_its_own_prompt_label_and_tokenizer(tmp_path, bandwi
     assert tokens and load(files, ctc_weight=0.3, batch_size=2)([wave, wave[:9000]])
 
 
+@pytest.mark.parametrize("decoder", ["transformer", "lightweight_conv"])
+def test_it_gives_a_decoder_of_espnets_the_prompt_of_the_first_task(tmp_path, decoder):
+    sizes = SIZES | ({} if decoder == "transformer" else {"conv_kernel_length": [3, 3]})
+    config = tiny_config(tmp_path, decoder=decoder, decoder_conf=sizes)
+    files, wave = save_experiment(tmp_path / "exp", config), talk(1.5)
+    ours = SpeechToText(*files, beam_size=2, ctc_weight=0.0, maxlenratio=-6.0)
+    expected = {t: r.score for t, r in ours([wave], bandwidth="wb")[0].items()}
+    for options in ({}, {"batch_size": 1}):
+        found = load(files, ctc_weight=0.0, **options)(wave)[0][3]
+        assert float(found.score) == pytest.approx(expected["asr"], abs=1e-4)
+    assert expected["st"] != pytest.approx(expected["asr"], abs=1e-3)
+
+
+def test_a_decoder_that_can_take_no_prompt_is_refused(tmp_path):
+    config = tiny_config(tmp_path, decoder="rnn", decoder_conf={"hidden_size": 8})
+    files = save_experiment(tmp_path / "exp", config)
+    with pytest.raises(ValueError, match="decoder RNNDecoder cannot be given the pro"):
+        load(files, ctc_weight=0.0)(talk(1.5))
+
+
 @pytest.mark.parametrize("kind", configurations())
 def test_int8_leaves_the_routers_alone(tmp_path, kind):
     files = save_experiment(tmp_path / "exp", configurations()[kind])
@@ -73,3 +93,5 @@ def test_partially_autoregressive_decoding_is_refused_by_name(tmp_path):
     decoder = load(files).asr_model.decoder
     with pytest.raises(ValueError, match="--partial_ar: SMoETransformerDecoder keeps"):
         decoder.batch_score_partially_AR(None, None, None, None)
+    with pytest.raises(ValueError, match="--partial_ar"):
+        decoder.forward_partially_AR(None, None, None, None)

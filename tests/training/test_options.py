@@ -96,6 +96,18 @@ WRONG = [  # place, value, what is said of it
     ("keep_nbest_models", 0, "keep_nbest_models: 0 is not"),
     ("best_model_criterion", "acc", "best_model_criterion: 'acc' is not a list"),
     ("best_model_criterion", [["valid", "acc", "most"]], r"\[0\]\[2\]: 'most' is not"),
+    (
+        "best_model_criterion",
+        [["valid", "acc", "max"], ["valid", "acc_as", "max"]],
+        "best_model_criterion: the model reports no 'acc_as' in valid, did you mean "
+        "'acc_asr'",
+    ),
+    (
+        "early_stopping_criterion",
+        ["train", "cer_asr", "min"],
+        "early_stopping_criterion: the model reports no 'cer_asr' in train",
+    ),
+    ("val_scheduler_criterion", ["valid", "los"], "did you mean 'loss'"),
     ("use_amp", "maybe", "use_amp: 'maybe' is not true or false"),
     ("num_workers", -1, "num_workers: -1 is not a whole number"),
     ("encoder_conf", "small", "encoder_conf: 'small' is not a section"),

@@ -58,11 +58,13 @@ class RoutedASRModel(ESPnetASRModel):
         Returns:
             ``(B, T, D)``; ``(B,)`` frames; the layers with a CTC loss of their own.
         """
-        feats, lengths = self._extract_feats(speech, speech_lengths)
-        if self.specaug is not None and self.training:
-            feats, lengths = self.specaug(feats, lengths)
-        if self.normalize is not None:
-            feats, lengths = self.normalize(feats, lengths)
+        # as ESPnet does it: powers of a loud wave have no place in float16
+        with torch.autocast(speech.device.type, enabled=False):
+            feats, lengths = self._extract_feats(speech, speech_lengths)
+            if self.specaug is not None and self.training:
+                feats, lengths = self.specaug(feats, lengths)
+            if self.normalize is not None:
+                feats, lengths = self.normalize(feats, lengths)
         if self.preencoder is not None:
             feats, lengths = self.preencoder(feats, lengths)
         extra = options if routing is None else {**options, "routing": routing}

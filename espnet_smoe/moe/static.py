@@ -18,7 +18,8 @@ def traced() -> bool:
     While a model that is to be trained is compiled the graph breaks instead: there
     the shares are worth more than the graph.
     """
-    if torch.compiler.is_exporting() or torch.jit.is_tracing():
+    # not `is_exporting()`, which torch 2.11 answers with true in every compilation
+    if torch.compiler._is_exporting_flag or torch.jit.is_tracing():
         return True
     return torch.compiler.is_compiling() and not torch.is_grad_enabled()
 

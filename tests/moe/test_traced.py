@@ -5,6 +5,7 @@ import torch
 
 from espnet_smoe.moe import FeedForward, Labels, MoEFeedForward, MoEOptions, Routing
 from espnet_smoe.moe.gate import build_gate
+from espnet_smoe.moe.static import traced
 
 TOKENS = ["<blank>", "<wb>", "<nb>"]
 LABELS = ("<wb>", "<nb>")
@@ -122,3 +123,11 @@ def test_an_embedding_made_before_a_graph_finds_its_frames():
         compiled = torch.compile(block, backend="aot_eager", fullgraph=True)
         y = compiled(x, Routing(lengths, embedding=e[frames]))
     torch.testing.assert_close(y, expected)
+
+
+def test_a_compiled_training_pass_is_not_taken_for_an_export(monkeypatch):
+    """Torch 2.11 says `is_exporting()` in every compilation, which lost the losses."""
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    assert not traced()
+    with torch.no_grad():
+        assert not traced()

@@ -69,6 +69,20 @@ def run_command(
         return status
 
 
+def check_out(path: Path) -> None:
+    """Refuse to put a new file in the place of what is none.
+
+    Args:
+        path: What a command is told to write; a file appears there when it is whole.
+
+    Raises:
+        ValueError: There is a folder, device or pipe.
+    """
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "a device or pipe"
+        raise ValueError(f"{path} is {what}; name a file to write")
+
+
 def one_line(text: str) -> str:
     """`text` with what is no character of a line written as Python writes it.
 

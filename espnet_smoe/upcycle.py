@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from espnet_smoe.check_config import build_model, parameter_table
-from espnet_smoe.command import run_command
+from espnet_smoe.command import check_out, run_command
 from espnet_smoe.config.yaml_file import read_yaml
 
 
@@ -40,6 +40,7 @@ def main(argv: list[str] | None = None) -> None:
         ValueError: A file is missing, or the two models do not fit.
     """
     args = get_parser().parse_args(argv)
+    check_out(args.out)
     import torch  # it takes its time, and --help has none
 
     from espnet_smoe.inference.checkpoint import CURE, find_checkpoint

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from espnet_smoe.command import check_out
 from espnet_smoe.data.task_table import find_targets
 
 NO_TRANSLATION = "<na>"
@@ -207,6 +208,7 @@ def write_table(path: Path | str, table: Mapping[str, object]) -> None:
 def write_lines(path: Path | str, lines: Iterable[str]) -> None:
     """Write lines through a neighbouring file that is renamed when complete."""
     path = Path(path)
+    check_out(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
     # names of files need not be UTF-8: they keep their bytes

@@ -15,6 +15,7 @@ from espnet_smoe.inference.config_files import read_config, sample_rate
 from espnet_smoe.inference.result import Result
 from espnet_smoe.inference.runtime.device import check_device
 from espnet_smoe.inference.search.hypothesis import Hypothesis
+from espnet_smoe.inference.search.options import check_beam
 from espnet_smoe.inference.speech_to_text import SpeechToText
 
 TASK = "asr"
@@ -75,6 +76,7 @@ class ESPnetSpeechToText(SpeechToText):
             nbest=nbest,
         )
         self.model = self._engine.asr_model
+        check_beam(beam_size, self.model.token_list)
 
     @torch.inference_mode()
     def _decode(

@@ -21,7 +21,7 @@ from pathlib import Path
 import yaml
 from espnet2.main_funcs import pack_funcs
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import check_out, run_command
 from espnet_smoe.inference.checkpoint import CURE
 from espnet_smoe.inference.config_files import (
     LENGTHS,
@@ -107,6 +107,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(argv)
     try:
+        check_out(args.out)
         pack(args.exp, args.model, args.out)
     except ValueError as error:
         raise SystemExit(f"error: {error}") from error

@@ -27,7 +27,7 @@ from espnet_smoe.inference.runtime.mkldnn_linear import pack_linears
 from espnet_smoe.inference.search.beam_search import PromptBeamSearch
 from espnet_smoe.inference.search.espnet_search import ESPnetBeamSearch
 from espnet_smoe.inference.search.hypothesis import Hypothesis
-from espnet_smoe.inference.search.options import AUTO, SearchOptions
+from espnet_smoe.inference.search.options import AUTO, SearchOptions, check_beam
 from espnet_smoe.inference.segmentation import (
     LONGEST_SECONDS,
     SHORTEST_LONGEST,
@@ -99,6 +99,7 @@ class SpeechToText:
             )
         self._set_pieces(train_config, config, longest_seconds, detect_speech)
         self.model = load_model(config, model_file, device)
+        check_beam(beam_size, self.model.token_list)
         self.tokenizer = load_tokenizer(config["bpemodel"])
         self.device, self.nbest, self.batch_size = device, nbest, batch_size
         # features are taken one by one, so that no frame depends on the batch

@@ -15,6 +15,7 @@ from espnet_smoe.inference.confidence import confidence_of_tokens, heard_tokens
 from espnet_smoe.inference.detokenizer import joiner
 from espnet_smoe.inference.result import Result
 from espnet_smoe.inference.search.hypothesis import Hypothesis
+from espnet_smoe.inference.search.options import check_beam
 from espnet_smoe.inference.search.u2pp import U2PPDecodeOptions, two_pass
 from espnet_smoe.inference.speech_to_text import SpeechToText
 
@@ -71,6 +72,7 @@ class U2PPSpeechToText(SpeechToText):
         self._set_pieces(train_config, config, longest_seconds, detect_speech)
         self.join = joiner(config)
         self.model = load_model(config, model_file, device, self.options.int8)
+        check_beam(self.options.beam_size, self.model.token_list)
         self.encoder = BatchEncoder(self.model)
         self.nbest, self.batch_size = nbest, self.options.batch_size
 

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import numpy as np
 
+from espnet_smoe.command import check_out
 from espnet_smoe.data.text.unicode_text import normalize_unicode
 from espnet_smoe.lm.ngram import NGram
 from espnet_smoe.lm.text import MARKS, SPECIAL, UNKNOWN, read_lines
@@ -41,6 +42,7 @@ def write_arpa(ngram: NGram, path: Path | str) -> None:
         [6, 6, 6]
     """
     path = Path(path)
+    check_out(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
     opener = gzip.open if path.suffix == ".gz" else open

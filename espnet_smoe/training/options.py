@@ -10,7 +10,7 @@ import argparse
 import functools
 import linecache
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
@@ -22,7 +22,8 @@ from espnet_smoe.command import one_line, raised_by_us
 from espnet_smoe.compat import CTC
 from espnet_smoe.config.options import check_options, limited, reject_unknown, section
 from espnet_smoe.config.typed import OneOf, Range, convert
-from espnet_smoe.data.speech.random_channel import RandomChannel
+from espnet_smoe.data.preprocessor import BANDWIDTH
+from espnet_smoe.data.speech.random_channel import BANDWIDTH_OF, RandomChannel
 from espnet_smoe.training.criteria import check_criteria
 
 Phase = Annotated[str, OneOf(("train", "valid"))]
@@ -100,7 +101,10 @@ def check_training(task: type, options: Mapping[str, Any]) -> dict[str, Any]:
     _check_section(checked, "ctc_conf", CTC)
     channel = (checked.get("preprocessor_conf") or {}).get("channel")
     if channel is not None:
-        RandomChannel.from_options(channel, "preprocessor_conf.channel")
+        conditions = RandomChannel.from_options(
+            channel, "preprocessor_conf.channel"
+        ).conditions
+        _check_labels(conditions, checked)
     defaults = {action.dest: action.default for action in parser._actions}
     for number in range(1, task.num_optimizers + 1):
         suffix = "" if number == 1 else str(number)
@@ -114,6 +118,25 @@ def check_training(task: type, options: Mapping[str, Any]) -> dict[str, Any]:
         if choices.name == "model" and model is not None:
             check_criteria(model, checked, defaults)
     return checked
+
+
+def _check_labels(conditions: Sequence[str], options: Mapping[str, Any]) -> None:
+    """Each bandwidth that a channel makes has an expert."""
+    moe = (options.get("encoder_conf") or {}).get("moe") or {}
+    field = (options.get("model_conf") or {}).get("label_field", BANDWIDTH)
+    labels = moe.get("labels")
+    if field != BANDWIDTH or options.get("model") != "smoe":
+        return
+    if not isinstance(labels, list) or len({*map(str, labels)}) < max(1, len(labels)):
+        return  # its own check says what is wrong
+    for condition in conditions:
+        label = f"<{BANDWIDTH_OF[condition]}>"
+        if label not in labels:
+            raise ValueError(
+                f"encoder_conf.moe.labels: preprocessor_conf.channel makes speech of "
+                f"'{condition}', whose label {label} is not one of "
+                f"{', '.join(map(str, labels))}; add it, or leave that condition out"
+            )
 
 
 def check_top_level(

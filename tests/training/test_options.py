@@ -47,6 +47,11 @@ WRONG = [  # place, value, what is said of it
     ("encoder_conf.input_layer", "conv2b", "did you mean 'conv2d'"),
     ("encoder_conf.subsampling_channels", 15, "subsampling_channels must be even"),
     ("encoder_conf.normalize_before", "yes", "'yes' is not true or false"),
+    (
+        "encoder_conf.moe.labels",
+        ["<wb>"],
+        "makes speech of 'nb', whose label <nb> is not one of <wb>",
+    ),
     ("encoder_conf.moe", True, "encoder_conf.moe: True is not a section"),
     ("encoder_conf.moe", "topk", "encoder_conf.moe: 'topk' is not a section"),
     ("encoder_conf.moe.num_experts", "four", "moe.num_experts: 'four' is not a whole"),

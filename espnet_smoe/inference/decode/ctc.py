@@ -38,6 +38,7 @@ from espnet_smoe.inference.decode.parallel import (
     write_results,
 )
 from espnet_smoe.inference.search.ctc_prefix import greedy, prefix_beam
+from espnet_smoe.inference.search.options import check_beam
 from espnet_smoe.inference.speech_activity import speech_spans
 from espnet_smoe.training.provenance import of_decoding, of_file
 
@@ -185,6 +186,7 @@ def make_search(
         blank: Id of the blank.
         graph: Folder of the decoding graph, for ``wfst``.
     """
+    check_beam(options.beam_size, tokens)
     if options.search == "wfst":
         from espnet_smoe.inference.wfst.decoder import WfstDecoder
 

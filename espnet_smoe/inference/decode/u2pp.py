@@ -42,6 +42,7 @@ from espnet_smoe.inference.decode.parallel import (
     utterances_of,
     write_results,
 )
+from espnet_smoe.inference.search.options import check_beam
 from espnet_smoe.inference.search.u2pp import U2PPDecodeOptions, two_pass
 from espnet_smoe.inference.speech_activity import speech_spans
 from espnet_smoe.inference.streaming.features import StreamFrontend
@@ -181,6 +182,8 @@ def _decode_share(job: _Job) -> _Done:
     torch.set_num_threads(1)
     config = read_config(job.train_config)
     text_of, token_list = joiner(config), config["token_list"]
+    for options in job.decodings.values():
+        check_beam(options.beam_size, token_list)
     model = partial(load_model, config, job.model_file, job.device)
     encoders = {
         int8: BatchEncoder(model(int8=int8))

@@ -7,6 +7,7 @@ from espnet_smoe.config.options import options_of
 from espnet_smoe.config.typed import Count, Finite, Rate
 
 AUTO = "auto"  # the bandwidth as it sounds
+LEAST_BOUND = 100  # hypotheses that may be kept of any vocabulary
 SEARCHES = ("greedy", "prefix_beam", "attention", "rescoring")  # of U2++
 
 
@@ -41,3 +42,21 @@ class SearchOptions:
             for n in frames
         ]
         return longest, [limit(self.minlenratio, n) for n in frames]
+
+
+def check_beam(beam_size: int, tokens: Sequence[str]) -> None:
+    """Refuse a beam that only takes memory: a search begins with one token each.
+
+    Args:
+        beam_size: Hypotheses kept.
+        tokens: The V tokens of the model.
+
+    Raises:
+        ValueError: It is above V (or `LEAST_BOUND`).
+    """
+    most = max(LEAST_BOUND, len(tokens))
+    if beam_size > most:
+        raise ValueError(
+            f"beam_size {beam_size} is above {most}: the model has {len(tokens)} "
+            "tokens, and more hypotheses find nothing; 5 to 20 are usual"
+        )

@@ -23,6 +23,7 @@ from espnet_smoe.inference.detokenizer import Joiner, joiner
 from espnet_smoe.inference.search.ctc_align import align
 from espnet_smoe.inference.search.ctc_prefix import PrefixBeam
 from espnet_smoe.inference.search.hypothesis import Hypothesis
+from espnet_smoe.inference.search.options import check_beam
 from espnet_smoe.inference.search.rescoring import rescore
 from espnet_smoe.inference.streaming.endpoint import Ending, Endpoint
 from espnet_smoe.inference.streaming.events import Event, TimedToken
@@ -62,6 +63,7 @@ class StreamingRecogniser:
             raise ValueError(
                 "the model has no decoder to rescore with; turn rescoring off"
             )
+        check_beam(options.beam_size, model.token_list)
         self.model, self.options, self.join = model.eval(), options, join
         self.device = next(model.parameters()).device
         self.frontend = StreamFrontend(model.frontend, model.normalize, self.device)

@@ -69,7 +69,7 @@ WRONG = [  # place, value, what is said of it
     ("model_conf.lsm_weight", 1.2, "lsm_weight: 1.2 is not a number from 0"),
     ("model_conf.ctc_task", "asrr", "'asrr' is not one of .* did you mean 'asr'"),
     ("model_conf.schedule", "alternately", "did you mean 'alternate'"),
-    ("model_conf.tasks", ["asr"], "model_conf.tasks: .* is not a section"),
+    ("model_conf.tasks", "asr", "model_conf.tasks: .asr. is not a"),
     ("model_conf.tasks.asr.prompt", "<ko>", "asr: prompt.*not a list|prompt: '<ko>'"),
     ("preprocessor_conf.channel.share", 2, "channel.share: 2 is not a number from 0"),
     ("preprocessor_conf.channel", "nb", "channel: 'nb' is not a section"),

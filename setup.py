@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 
 # Read, not imported: importing the package needs what this file installs.
 VERSION = re.search(
-    r'^__version__ = "(.+)"$', (HERE / "espnet_smoe/__init__.py").read_text(), re.M
+    r'^__version__ = "(.+)"$', (HERE / "espnet_smoe/version.py").read_text(), re.M
 ).group(1)
 
 REQUIRES = [

@@ -4,7 +4,9 @@ import os
 import tempfile
 from pathlib import Path
 
-__version__ = "0.1.0"
+from espnet_smoe.version import __version__
+
+__all__ = ["__version__", "register"]
 
 
 def _cache_without_home() -> None:

@@ -8,8 +8,8 @@ import importlib.util
 import runpy
 import sys
 
-from espnet_smoe import register
 from espnet_smoe.command import run_command
+from espnet_smoe.registry import register
 
 
 def prepare() -> None:

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from espnet_smoe import register
 from espnet_smoe.command import run_command
 from espnet_smoe.config.yaml_file import read_yaml
+from espnet_smoe.registry import register
 
 if TYPE_CHECKING:  # torch takes its time, and --help has none
     from torch import nn
@@ -46,10 +46,11 @@ def main(argv: list[str] | None = None) -> None:
     args = get_parser().parse_args(argv)
     tokens = None
     if args.token_list:
+        from espnet_smoe.data.text.tokens import read_token_list
         from espnet_smoe.input_files import check_tokens
 
         check_tokens(args.token_list)
-        tokens = Path(args.token_list).read_text(encoding="utf-8").splitlines()
+        tokens = read_token_list(args.token_list)
     model = build_model(args.config, tokens, args.vocab_size)
     print(parameter_table(model))
     if model.frontend is not None:
@@ -75,8 +76,8 @@ def build_model(
     """
     register()
     import torch
-    from espnet2.tasks.asr import ASRTask
 
+    from espnet_smoe.compat import ASRTask
     from espnet_smoe.training.options import build, check_training
 
     options = check_training(ASRTask, read_yaml(config))

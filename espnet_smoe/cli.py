@@ -4,9 +4,9 @@ import importlib
 import os
 import sys
 
-from espnet_smoe import __version__
 from espnet_smoe.command import TRACEBACK, one_line, run_command
 from espnet_smoe.config.options import nearest
+from espnet_smoe.version import __version__
 
 COMMANDS = {
     "transcribe": (

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from espnet_smoe import __version__
+from espnet_smoe.version import __version__
 
 TRACEBACK = "ESPNET_SMOE_TRACEBACK"  # 1 shows where an error came from
 FAILED, INTERRUPTED, BROKEN_PIPE = 1, 128 + signal.SIGINT, 128 + signal.SIGPIPE

@@ -1,7 +1,14 @@
-"""Where ESPnet 202611 keeps the classes and functions that ours build on."""
+"""Where ESPnet 202611 keeps the classes and functions that ours build on.
+
+Beside `registry`, which adds our classes to ESPnet's tasks, no module of this package
+imports ESPnet. What takes seconds to import is looked up when it is asked for, inside
+the function that needs it.
+"""
 
 import contextlib
+import importlib
 import io
+from typing import Any
 
 with contextlib.redirect_stderr(io.StringIO()):  # a note about flash attention
     from espnet2.legacy.nets.pytorch_backend.transformer.attention import (
@@ -48,11 +55,21 @@ from espnet2.legacy.nets.scorer_interface import (
     MaskParallelScorerInterface,
 )
 from espnet2.legacy.nets.scorers.ctc import CTCPrefixScorer
+from espnet2.main_funcs import average_nbest_models, pack_funcs
+from espnet2.tasks import abs_task
 from espnet2.tasks.abs_task import AbsTask
 from espnet2.text.cleaner import TextCleaner
 from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.torch_utils.safe_torch_load import UnsafeLoadRefusedError
+from espnet2.train import trainer
 from espnet2.train.preprocessor import CommonPreprocessor
+from espnet2.utils.types import str_or_none
+
+SLOW_TO_IMPORT = {
+    "ASRTask": "espnet2.tasks.asr",
+    "SentencepiecesTokenizer": "espnet2.text.sentencepiece_tokenizer",
+    "Speech2Text": "espnet2.bin.asr_inference",
+}
 
 SUBSAMPLING = (
     Conv1dSubsampling2,
@@ -62,6 +79,13 @@ SUBSAMPLING = (
     Conv2dSubsampling6,
     Conv2dSubsampling8,
 )
+
+
+def __getattr__(name: str) -> Any:
+    if name in SLOW_TO_IMPORT:
+        return getattr(importlib.import_module(SLOW_TO_IMPORT[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "AbsDecoder",
@@ -91,9 +115,14 @@ __all__ = [
     "TransformerDecoder",
     "TransformerEncoder",
     "UnsafeLoadRefusedError",
+    "abs_task",
+    "average_nbest_models",
     "check_short_utt",
     "force_gatherable",
     "make_pad_mask",
+    "pack_funcs",
     "repeat",
+    "str_or_none",
     "th_accuracy",
+    "trainer",
 ]

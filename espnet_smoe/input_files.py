@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from espnet_smoe.config.archive_limits import check_archive, expands_too_much
+from espnet_smoe.data.text.tokens import read_token_list
 
 END_TOKENS = ("<sos/eos>", "<eos>")  # a list ends with them, as ESPnet counts on
 STATISTICS = ("count", "sum", "sum_square")
@@ -34,8 +35,7 @@ def check_tokens(
     tokens = token_list
     if isinstance(token_list, (str, Path)):
         place = str(token_list)
-        with open(token_list, encoding="utf-8") as lines:
-            tokens = [line[:1] + line[1:].rstrip() for line in lines]
+        tokens = read_token_list(token_list)
     if not tokens or "<blank>" not in tokens[:1] or "<hf>" in tokens:
         if tokens:
             return  # a list of another kind: of a text model, or another's

@@ -87,8 +87,7 @@ def _route_what_it_builds(task: type) -> None:
 
 def _read_our_tokenizers() -> None:
     """Let ESPnet's token type ``bpe`` read a byte-level tokenizer of our recipes."""
-    from espnet2.text.sentencepiece_tokenizer import SentencepiecesTokenizer
-
+    from espnet_smoe.compat import SentencepiecesTokenizer
     from espnet_smoe.data.text.tokenizer import ForESPnet
 
     build = SentencepiecesTokenizer._build_sentence_piece_processor

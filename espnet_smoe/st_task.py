@@ -7,14 +7,11 @@ that holds the prompts and labels (``--tgt_bpe_nlsyms``).
 """
 
 import argparse
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from espnet2.tasks.asr import ASRTask
-
-from espnet_smoe.compat import ESPnetASRModel
+from espnet_smoe.compat import ASRTask, ESPnetASRModel
 from espnet_smoe.data.task_table import targets_of, task_table
+from espnet_smoe.data.text.tokens import read_token_list
 
 ST = {"st": {"target": "text", "prompt": ["<translate>", "<en>"]}}
 ASR = {"asr": {"target": "src_text", "prompt": ["<transcribe>", "<ko>"]}}
@@ -68,7 +65,5 @@ def _fill(args: argparse.Namespace) -> None:
     args.preprocessor_conf.setdefault("text_names", names)
 
 
-def _tokens(tokens: Any) -> list[str]:
-    if isinstance(tokens, str):
-        return Path(tokens).read_text(encoding="utf-8").splitlines()
-    return list(tokens)
+def _tokens(tokens: str | Sequence[str]) -> list[str]:
+    return read_token_list(tokens) if isinstance(tokens, str) else list(tokens)

@@ -106,7 +106,7 @@ def build_model(
         moe: Mixtures of encoder and decoder; None for a dense model.
     """
     register()
-    from espnet2.tasks.asr import ASRTask
+    from espnet_smoe.compat import ASRTask
 
     common = {
         "attention_heads": sizes.heads,

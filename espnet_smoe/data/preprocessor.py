@@ -9,6 +9,7 @@ from espnet_smoe.compat import CommonPreprocessor, TextCleaner
 from espnet_smoe.data.data_dir import NO_TRANSLATION
 from espnet_smoe.data.speech.random_channel import RandomChannel
 from espnet_smoe.data.text.tokenizer import load_tokenizer
+from espnet_smoe.data.text.tokens import read_token_list
 from espnet_smoe.data.text.unicode_text import normalize_unicode
 
 BANDWIDTH = "bandwidth"
@@ -69,7 +70,7 @@ class SMoEPreprocessor(CommonPreprocessor):
             )
         super().__init__(train, **kwargs)
         if isinstance(token_list, (str, Path)):
-            token_list = Path(token_list).read_text(encoding="utf-8").splitlines()
+            token_list = read_token_list(token_list)
         self.token_ids = {token: i for i, token in enumerate(token_list)}
         self.text_names = None if text_names is None else tuple(text_names)
         self.label_names = tuple(label_names)

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from espnet_smoe import __version__
 from espnet_smoe.export.graphs import CACHE, Graph, graphs_of
 from espnet_smoe.model.u2pp import ESPnetU2PPModel
+from espnet_smoe.version import __version__
 
 CONFIG, TOKENS = "config.json", "tokens.txt"
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from espnet_smoe import register
 from espnet_smoe.command import one_line
+from espnet_smoe.compat import pack_funcs
 from espnet_smoe.config.archive_limits import check_archive, check_room
 from espnet_smoe.config.yaml_file import LARGEST, check_size
 from espnet_smoe.inference.config_files import read_config
@@ -22,6 +22,7 @@ from espnet_smoe.input_files import (
     check_statistics_file,
     read_checkpoint,
 )
+from espnet_smoe.registry import register
 
 __all__ = [
     "find_checkpoint",
@@ -77,17 +78,16 @@ def model_files(path: str | Path) -> Iterator[tuple[Path, Path]]:
 
 def _unpacked(path: Path, folder: Path) -> tuple[Path, Path]:
     """Configuration and checkpoint of a packed model, unpacked into a folder."""
-    from espnet2.main_funcs.pack_funcs import Archiver, unpack
-
     try:
         check_room(check_archive(path))
-        with Archiver(path) as archive:  # it rewrites their paths, alias by alias
+        with pack_funcs.Archiver(path) as archive:
+            # unpacking rewrites paths in YAML files, alias by alias
             for info in archive:
                 name = archive.get_name_from_info(info)
                 if name.endswith((".yaml", ".yml")):
                     with archive.extractfile(info, "rb") as member:
                         check_size(member.read(LARGEST + 1))
-        files = unpack(path, folder)
+        files = pack_funcs.unpack(path, folder)
         found = [Path(files[key]) for key in ("asr_train_config", "asr_model_file")]
     except KeyError as error:
         raise ValueError(
@@ -145,8 +145,7 @@ def load_model(
         ValueError: The checkpoint is missing, unreadable, or does not fit the model.
     """
     register()
-    from espnet2.tasks.asr import ASRTask
-
+    from espnet_smoe.compat import ASRTask
     from espnet_smoe.inference.runtime.quantize import quantize
 
     place = check_device(device)

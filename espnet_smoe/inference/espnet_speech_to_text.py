@@ -152,10 +152,10 @@ def _ctc_weight(
 
 def _engine(config: dict[str, Any], model_file: str | Path, **options: Any) -> Any:
     """ESPnet's Speech2Text; from a copy of the configuration, whose paths exist."""
-    from espnet_smoe import register
+    from espnet_smoe.registry import register
 
     register()
-    from espnet2.bin.asr_inference import Speech2Text
+    from espnet_smoe.compat import Speech2Text
 
     if not Path(model_file).is_file():
         raise ValueError(

@@ -19,9 +19,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import yaml
-from espnet2.main_funcs import pack_funcs
 
 from espnet_smoe.command import check_out, run_command
+from espnet_smoe.compat import pack_funcs
 from espnet_smoe.inference.checkpoint import CURE
 from espnet_smoe.inference.config_files import (
     LENGTHS,

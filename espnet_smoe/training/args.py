@@ -7,8 +7,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from espnet2.tasks import abs_task
-
+from espnet_smoe.compat import abs_task
 from espnet_smoe.config.yaml_file import read_yaml
 from espnet_smoe.training.options import (
     check_top_level,

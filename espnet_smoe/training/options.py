@@ -14,12 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
-from espnet2.tasks import abs_task
-from espnet2.utils.types import str_or_none
 from torch import nn
 
 from espnet_smoe.command import one_line, raised_by_us
-from espnet_smoe.compat import CTC
+from espnet_smoe.compat import CTC, abs_task, str_or_none
 from espnet_smoe.config.options import check_options, limited, reject_unknown, section
 from espnet_smoe.config.typed import OneOf, Range, convert
 from espnet_smoe.data.preprocessor import BANDWIDTH

@@ -9,35 +9,43 @@ import functools
 import logging
 import os
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
-from espnet2.train.trainer import Trainer
+
+from espnet_smoe.compat import average_nbest_models, trainer
+
+
+class _Torch(ModuleType):
+    """`torch` whose `save` replaces a file only when the new one is complete.
+
+    ESPnet's trainer saves in the middle of a long method, where no subclass reaches.
+    So its modules get this in place of the name ``torch``; `torch.save` itself stays
+    as it is for everything else in the process.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+    def save(self, obj: object, path: str | os.PathLike) -> None:
+        """Write beside ``path``, then rename."""
+        partial = f"{os.fspath(path)}.part"
+        torch.save(obj, partial)
+        os.replace(partial, path)
 
 
 def protect_checkpoints() -> None:
     """Let training survive a kill while it saves; idempotent.
 
-    A file that `torch.save` writes appears under its name when it is whole, and a
-    resumed training first writes the model that its checkpoint is ahead of.
+    A file that ESPnet's trainer writes appears under its name when it is complete, and
+    a resumed training first writes the model that its checkpoint is ahead of.
     """
-    if hasattr(torch.save, "__wrapped__"):
+    if isinstance(trainer.torch, _Torch):
         return
-    torch.save = _whole(torch.save)
-    Trainer.resume = staticmethod(_complete(Trainer.resume))
-
-
-def _whole(save: Any) -> Any:
-    @functools.wraps(save)
-    def save_whole(obj: object, f: Any, *args: Any, **kwargs: Any) -> None:
-        if not isinstance(f, (str, os.PathLike)):
-            save(obj, f, *args, **kwargs)
-            return
-        partial = f"{os.fspath(f)}.part"
-        save(obj, partial, *args, **kwargs)
-        os.replace(partial, f)
-
-    return save_whole
+    trainer.torch = average_nbest_models.torch = _Torch("torch")
+    complete = _complete(trainer.Trainer.resume)
+    trainer.Trainer.resume = staticmethod(complete)
 
 
 def _complete(resume: Any) -> Any:
@@ -53,6 +61,6 @@ def _complete(resume: Any) -> Any:
         path = Path(checkpoint).with_name(f"{reporter.get_epoch()}epoch.pth")
         if not path.exists():
             logging.warning(f"{path} is missing; written again from {checkpoint}")
-            torch.save(model.state_dict(), path)
+            trainer.torch.save(model.state_dict(), path)
 
     return resume_complete

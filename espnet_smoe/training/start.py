@@ -18,9 +18,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_smoe import register
 from espnet_smoe.command import run_command
 from espnet_smoe.compat import AbsTask, UnsafeLoadRefusedError
+from espnet_smoe.fingerprints import count_lines
 from espnet_smoe.input_files import (
     check_finite,
     check_statistics_file,
@@ -28,6 +28,7 @@ from espnet_smoe.input_files import (
     read_checkpoint,
 )
 from espnet_smoe.processes import hold, is_first
+from espnet_smoe.registry import register
 from espnet_smoe.training import provenance
 from espnet_smoe.training.args import training_args
 
@@ -81,17 +82,17 @@ def begin(task: type[AbsTask], args: argparse.Namespace) -> None:
     """
     folder = Path(args.output_dir)
     check_files(args)
-    record = provenance.of_training(args)
+    record = provenance.training_record(args)
     if args.collect_stats:
-        provenance.write(folder, record)
+        provenance.write_record(folder, record)
         return
     if is_first():
         hold(folder)
     history = check(task, args, record)
-    old = provenance.read(folder)
+    old = provenance.read_record(folder)
     if trained(folder) and old is not None and not history:
         return
-    provenance.write(folder, record | ({"history": history} if history else {}))
+    provenance.write_record(folder, record | ({"history": history} if history else {}))
 
 
 def check_files(args: argparse.Namespace) -> None:
@@ -135,7 +136,7 @@ def check(
     Args:
         task: Class of the task.
         args: Its options.
-        record: Of the options, see `provenance.of_training`.
+        record: Of the options, see `provenance.training_record`.
 
     Returns:
         The changes since the checkpoint was begun, the newest last.
@@ -147,13 +148,13 @@ def check(
     folder = Path(args.output_dir)
     if not trained(folder):
         return []
-    old = provenance.read(folder)
+    old = provenance.read_record(folder)
     config = folder / "config.yaml"
     if old is None:
         _say(f"{folder} has no {provenance.RECORD}: its data are taken for these")
         if not config.is_file():
             return []
-        old = provenance.of_config(config)
+        old = provenance.config_record(config)
     changes = [
         difference
         for part in ("config", "tokens", "data")
@@ -239,7 +240,7 @@ def check_statistics(args: argparse.Namespace, record: Mapping[str, Any]) -> Non
         return
     folder = shapes[0].parent.parent
     places = [folder, folder / "logdir" / "stats.1"]
-    old = next((r for r in map(provenance.read, places) if r is not None), None)
+    old = next((r for r in map(provenance.read_record, places) if r is not None), None)
     if old is None:
         _say(f"{folder} has no {provenance.RECORD}: taken for statistics of these data")
         return
@@ -258,9 +259,9 @@ def check_statistics(args: argparse.Namespace, record: Mapping[str, Any]) -> Non
     for path in [*shapes, *map(Path, args.valid_shape_file)]:
         known = old["data"].get(f"{path.parent.name}.{path.stem.split('_shape')[0]}")
         lines = known and int(known.split()[0])
-        if lines and provenance.count_lines(path) != lines:
+        if lines and count_lines(path) != lines:
             raise ValueError(
-                f"{path} has {provenance.count_lines(path)} lines, its data {lines}: "
+                f"{path} has {count_lines(path)} lines, its data {lines}: "
                 f"cut short; {cure}"
             )
 
@@ -294,7 +295,7 @@ def main(argv: list[str] | None = None) -> None:
     args = training_args(task, cmd=argv[2:])
     try:
         check_files(args)
-        check(task, args, provenance.of_training(args))
+        check(task, args, provenance.training_record(args))
     except ValueError as error:  # of several lines, each of which is one to read
         _say(f"error: {error}")
         sys.exit(1)

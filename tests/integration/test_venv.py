@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).parents[2]
-FILES = (".ci/venv", "setup.py", "pyproject.toml", "espnet_smoe/__init__.py")
+FILES = (".ci/venv", "setup.py", "pyproject.toml", "espnet_smoe/version.py")
 TOOLS = "bash cat cksum dirname awk flock grep tee tail mkdir ln env rm".split()
 
 

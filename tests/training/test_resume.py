@@ -2,15 +2,20 @@
 
 import pytest
 import torch
+from espnet2.main_funcs import average_nbest_models
+from espnet2.train import trainer
 from espnet2.train.reporter import Reporter
 from espnet2.train.trainer import Trainer
 
 from espnet_smoe.training.resume import protect_checkpoints
 
+SAVE = torch.save
+
 
 @pytest.fixture(autouse=True)
 def protected(monkeypatch):
-    monkeypatch.setattr(torch, "save", torch.save)
+    monkeypatch.setattr(trainer, "torch", torch)
+    monkeypatch.setattr(average_nbest_models, "torch", torch)
     monkeypatch.setattr(Trainer, "resume", staticmethod(Trainer.resume))
     protect_checkpoints()
 
@@ -22,21 +27,27 @@ class Killed:
         raise KeyboardInterrupt
 
 
-def test_a_save_that_is_cut_short_leaves_the_file_of_before(tmp_path):
-    path = tmp_path / "checkpoint.pth"
-    torch.save({"epoch": torch.tensor(1)}, path)
+@pytest.mark.parametrize("module", [trainer, average_nbest_models])
+def test_a_save_of_espnet_that_is_cut_short_leaves_the_file_of_before(module, tmp_path):
+    save, path = module.torch.save, tmp_path / "checkpoint.pth"
+    save({"epoch": torch.tensor(1)}, path)
     with pytest.raises(KeyboardInterrupt):
-        torch.save({"epoch": torch.tensor(2), "more": Killed()}, path)
+        save({"epoch": torch.tensor(2), "more": Killed()}, path)
     assert torch.load(path)["epoch"] == 1
-    torch.save({"epoch": torch.tensor(3)}, path)
+    save({"epoch": torch.tensor(3)}, path)
     assert torch.load(path)["epoch"] == 3
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pth"]
 
 
+def test_the_rest_of_the_process_saves_as_it_did():
+    assert torch.save is SAVE
+    assert trainer.torch.nn is torch.nn
+
+
 def test_protecting_again_changes_nothing():
-    save, resume = torch.save, Trainer.resume
+    ours, resume = trainer.torch, Trainer.resume
     protect_checkpoints()
-    assert torch.save is save and Trainer.resume is resume
+    assert trainer.torch is ours and Trainer.resume is resume
 
 
 def resumed(folder, model) -> None:

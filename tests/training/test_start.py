@@ -151,8 +151,8 @@ def test_other_data_are_refused(trained, recipe, table):
 
 
 def test_a_copied_experiment_tells_where_it_was_trained(trained, recipe, monkeypatch):
-    record = provenance.read(trained)
-    provenance.write(trained, {**record, "folder": "/old/recipe"})
+    record = provenance.read_record(trained)
+    provenance.write_record(trained, {**record, "folder": "/old/recipe"})
     edit(recipe, model_conf={"ctc_weight": 0.7})
     assert "was trained in /old/recipe from something else" in refused(trained)
 
@@ -161,11 +161,11 @@ def test_changes_that_are_allowed_are_noted(trained, recipe, monkeypatch):
     monkeypatch.setenv(training_start.ALLOW, "true")
     edit(recipe, model_conf={"ctc_weight": 0.7})
     start(trained)
-    record = provenance.read(trained)
+    record = provenance.read_record(trained)
     assert record["config"]["model_conf.ctc_weight"] == 0.7
     assert record["history"][0]["changes"] == ["model_conf.ctc_weight: 0.3 -> 0.7"]
     start(trained)
-    assert provenance.read(trained) == record
+    assert provenance.read_record(trained) == record
 
 
 def test_what_a_checkpoint_brings_along_cannot_be_changed(trained, recipe, monkeypatch):
@@ -197,13 +197,13 @@ def test_an_experiment_without_a_record_is_held_against_config_yaml(
     capsys.readouterr()
     start(trained)
     assert "has no provenance.json" in capsys.readouterr().err
-    assert provenance.read(trained)["data"]
+    assert provenance.read_record(trained)["data"]
 
 
 def test_another_release_is_said_and_goes_on(trained, capsys):
-    record = provenance.read(trained)
+    record = provenance.read_record(trained)
     code = {**record["code"], "espnet": "202001"}
-    provenance.write(trained, {**record, "code": code})
+    provenance.write_record(trained, {**record, "code": code})
     start(trained)
     assert "code.espnet: 202001 -> " in capsys.readouterr().err
 

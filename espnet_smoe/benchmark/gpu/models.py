@@ -27,7 +27,7 @@ def build(config: Mapping[str, Any], seed: int = 0) -> nn.Module:
         config: What a YAML file would say; the rest is ESPnet's default.
         seed: Of the weights.
     """
-    from espnet2.tasks.asr import ASRTask
+    from espnet_smoe.compat import ASRTask
 
     torch.manual_seed(seed)
     return ASRTask.build_model(argparse.Namespace(**whole(config)))
@@ -36,7 +36,7 @@ def build(config: Mapping[str, Any], seed: int = 0) -> nn.Module:
 def whole(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration with ESPnet's defaults for what it does not say."""
     register()
-    from espnet2.tasks.asr import ASRTask
+    from espnet_smoe.compat import ASRTask
 
     return ASRTask.get_default_config() | dict(config)
 

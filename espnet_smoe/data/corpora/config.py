@@ -20,14 +20,15 @@
 Everything is optional. Kinds: ksponspeech, dialogue, long_recording, utterance_json.
 """
 
-from __future__ import annotations
-
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated, Any
 
-from espnet_smoe.config.options import reject_unknown
+from espnet_smoe.config.options import make, reject_unknown, section
+from espnet_smoe.config.typed import OneOf
+from espnet_smoe.config.yaml_file import read_yaml
 
 SKIP = "skip"
 KINDS = ("ksponspeech", "dialogue", "long_recording", "utterance_json", SKIP)
@@ -51,14 +52,20 @@ class CorpusRules:
     """What the user says of one corpus.
 
     Attributes:
-        kind: One of :data:`KINDS`; empty: recognised from each label file.
+        kind: How its labels are written; None: recognized from each label file.
         keys: Field to dotted paths into the JSON, the first that is found counts.
         spoken_first: Whether dual forms are ``(spoken)/(written)``; None: as the kind.
     """
 
-    kind: str = ""
-    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    kind: Annotated[str, OneOf(KINDS)] | None = None
+    keys: Mapping[str, str | Sequence[str]] | None = None
     spoken_first: bool | None = None
+
+    def __post_init__(self) -> None:
+        keys = self.keys or {}
+        reject_unknown(keys, KEYS, "keys")
+        paths = {k: (p,) if isinstance(p, str) else tuple(p) for k, p in keys.items()}
+        object.__setattr__(self, "keys", paths)
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class Config:
         parallel_columns: Columns of the tables of parallel text.
     """
 
-    corpora: Mapping[str, CorpusRules] = field(default_factory=dict)
+    corpora: Mapping[str, Any] | None = field(default_factory=dict)
     parallel_columns: Mapping[str, str] | None = None
 
 
@@ -78,44 +85,15 @@ def read_config(path: Path) -> Config:
     """Read corpora.yaml.
 
     Raises:
-        ValueError: It does not exist, is not YAML, or holds an unknown key.
+        ValueError: It does not exist, is not YAML, or holds an unknown key or a value
+            that does not fit.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"--config {path} cannot be read: {error}") from error
-    where = str(path)
-    content = _section(content, ("corpora", "parallel_columns"), where)
-    corpora = _section(content.get("corpora"), None, f"{where}: corpora")
+    content = make(Config, read_yaml(path, empty=True), str(path))
     rules = {
-        unicodedata.normalize("NFC", str(name)): _rules(said, f"{where}: {name}")
-        for name, said in corpora.items()
-    }
-    return Config(rules, content.get("parallel_columns"))
-
-
-def _rules(content: object, where: str) -> CorpusRules:
-    known = _section(content, ("kind", "keys", "spoken_first"), where)
-    kind = known.get("kind") or ""
-    if kind and kind not in KINDS:
-        raise ValueError(
-            f"{where}: unknown kind '{kind}'. Use one of {' '.join(KINDS)}."
+        unicodedata.normalize("NFC", str(name)): make(
+            CorpusRules, section(of_corpus, where), where
         )
-    keys = _section(known.get("keys"), KEYS, f"{where}: keys")
-    paths = {k: tuple(p) if isinstance(p, list) else (p,) for k, p in keys.items()}
-    for key, path in paths.items():
-        if not all(isinstance(step, str) for step in path):
-            raise ValueError(f"{where}: keys: {key} is no dotted path. Write a.b.c.")
-    return CorpusRules(kind, paths, known.get("spoken_first"))
-
-
-def _section(content: object, known: tuple[str, ...] | None, where: str) -> dict:
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ValueError(f"{where} is not a table of keys. Write 'key: value' lines.")
-    if known is not None:
-        reject_unknown(map(str, content), known, where)
-    return content
+        for name, of_corpus in (content.corpora or {}).items()
+        for where in [f"{path}: {name}"]
+    }
+    return replace(content, corpora=rules)

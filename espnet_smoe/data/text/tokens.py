@@ -32,6 +32,16 @@ SPACE = "<space>"  # as ESPnet's CharTokenizer writes it
 KINDS = ("bbpe", "sentencepiece", "char")
 
 
+def read_token_list(path: str | Path) -> list[str]:
+    """The tokens of a file with one a line.
+
+    A token may be white space of any kind, U+2028 included, so only what follows its
+    first character is stripped.
+    """
+    with open(path, encoding="utf-8") as lines:
+        return [line[:1] + line[1:].rstrip() for line in lines]
+
+
 def read_texts(paths: Sequence[Path]) -> list[str]:
     """Read texts of tables in the one Unicode form, without missing translations.
 

@@ -26,6 +26,7 @@ from espnet_smoe.command import run_command
 from espnet_smoe.config.options import make, options_of
 from espnet_smoe.config.typed import Above0, Count, OneOf
 from espnet_smoe.config.yaml_file import read_yaml
+from espnet_smoe.fingerprints import fingerprint_file
 from espnet_smoe.inference.batch_encoder import BatchEncoder
 from espnet_smoe.inference.checkpoint import load_model, read_config
 from espnet_smoe.inference.decode.journal import Journal, by_size
@@ -37,10 +38,10 @@ from espnet_smoe.inference.decode.parallel import (
     utterances_of,
     write_results,
 )
+from espnet_smoe.inference.decode.provenance import decoding_inputs
 from espnet_smoe.inference.search.ctc_prefix import greedy, prefix_beam
 from espnet_smoe.inference.search.options import check_beam
 from espnet_smoe.inference.speech_activity import speech_spans
-from espnet_smoe.training.provenance import of_decoding, of_file
 
 SEARCHES = ("wfst", "prefix_beam", "greedy")
 
@@ -113,8 +114,8 @@ def decode(args: argparse.Namespace) -> dict:
             f"{args.config}: search: wfst needs --graph (stage 8 makes it)"
         )
     utterances = utterances_of(Path(args.data))
-    made_of = of_decoding(args.model_file, args.data)
-    how = {**asdict(options), **made_of, "config": of_file(args.train_config)}
+    made_of = decoding_inputs(args.model_file, args.data)
+    how = {**asdict(options), **made_of, "config": fingerprint_file(args.train_config)}
     journal = Journal.of(Path(args.out), how | {"graph": args.graph})
     to_do = journal.to_do(utterances)
     nj = max(1, min(args.nj, len(to_do)))

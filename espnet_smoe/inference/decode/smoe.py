@@ -24,6 +24,7 @@ from espnet_smoe.config.options import make, options_of
 from espnet_smoe.config.typed import Count, Finite, Rate
 from espnet_smoe.config.yaml_file import read_yaml
 from espnet_smoe.data.task_table import as_plain, load_task_table
+from espnet_smoe.fingerprints import fingerprint_file
 from espnet_smoe.inference.audio import bandwidth_of
 from espnet_smoe.inference.decode.journal import Journal
 from espnet_smoe.inference.decode.parallel import (
@@ -34,10 +35,10 @@ from espnet_smoe.inference.decode.parallel import (
     utterances_of,
     write_results,
 )
+from espnet_smoe.inference.decode.provenance import decoding_inputs
 from espnet_smoe.inference.long_audio import decode_long
 from espnet_smoe.inference.result import join_results
 from espnet_smoe.inference.speech_to_text import AUTO, SpeechToText
-from espnet_smoe.training.provenance import of_decoding, of_file
 
 GROUP = 8  # batches read together: enough to find utterances of like length
 
@@ -107,8 +108,8 @@ def decode(args: argparse.Namespace) -> dict:
     """
     options = DecodeOptions.read(args.config)
     utterances = utterances_of(Path(args.data), options.bandwidth)
-    made_of = of_decoding(args.model_file, args.data)
-    how = {**asdict(options), **made_of, "config": of_file(args.train_config)}
+    made_of = decoding_inputs(args.model_file, args.data)
+    how = {**asdict(options), **made_of, "config": fingerprint_file(args.train_config)}
     journal = Journal.of(Path(args.out), how)
     to_do = journal.to_do(utterances)
     nj = max(1, min(args.nj, len(to_do)))

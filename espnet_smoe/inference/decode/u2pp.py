@@ -29,6 +29,7 @@ import numpy as np
 import torch
 
 from espnet_smoe.command import run_command
+from espnet_smoe.fingerprints import fingerprint_file
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.batch_encoder import BatchEncoder
 from espnet_smoe.inference.checkpoint import load_model, read_config
@@ -43,10 +44,10 @@ from espnet_smoe.inference.decode.parallel import (
     write_results,
 )
 from espnet_smoe.inference.search.options import check_beam
+from espnet_smoe.inference.decode.provenance import decoding_inputs
 from espnet_smoe.inference.search.u2pp import U2PPDecodeOptions, two_pass
 from espnet_smoe.inference.speech_activity import speech_spans
 from espnet_smoe.inference.streaming.features import StreamFrontend
-from espnet_smoe.training.provenance import of_decoding, of_file
 
 TASKS = ("asr", "words", "units")
 
@@ -90,12 +91,16 @@ def decode(args: argparse.Namespace) -> dict[Path, dict[str, Any]]:
     """
     decodings = decodings_of(args.config, args.chunk_size)
     utterances = utterances_of(Path(args.data))
-    made_of = of_decoding(args.model_file, args.data)
+    made_of = decoding_inputs(args.model_file, args.data)
     model = args.train_config, args.model_file, args.device
     journals = {}
     for name, options in decodings.items():
         out = Path(args.out) / f"decode_{name}" / Path(args.data).name
-        made = {**made_of, "config": of_file(args.train_config), "task": args.task}
+        made = {
+            **made_of,
+            "config": fingerprint_file(args.train_config),
+            "task": args.task,
+        }
         journals[name] = Journal.of(out, {**asdict(options), **made})
     nj = max(1, min(args.nj, len(utterances)))
     how = *model, args.task, decodings

@@ -11,7 +11,7 @@ from espnet_smoe.report.experts.page import Findings, summary
 from espnet_smoe.report.experts.similarity import mean_of_pairs
 from espnet_smoe.report.scoring.metrics import METRICS
 from espnet_smoe.report.tables import number_format as layout
-from espnet_smoe.report.tables.compare import adjusted_p_values, groups_with_line
+from espnet_smoe.report.tables.compare import adjusted_p_values
 from espnet_smoe.report.tables.compare_figure import (
     COLOURS,
     INK,
@@ -20,6 +20,7 @@ from espnet_smoe.report.tables.compare_figure import (
     RULE,
     values_and_reach,
 )
+from espnet_smoe.report.tables.system import groups_with_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

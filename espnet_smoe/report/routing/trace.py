@@ -125,7 +125,7 @@ def splitter(config: Mapping[str, Any]) -> Callable[[str], tuple[str, ...]]:
     kind = config.get("token_type")
     if kind in UNITS and not config.get("g2p"):
         return lambda text: tuple(text.split())
-    from espnet2.tasks.asr import ASRTask
+    from espnet_smoe.compat import ASRTask
 
     # as ESPnet builds it for this model: type of the tokens, their files, cleaner
     preprocess = ASRTask.build_preprocess_fn(argparse.Namespace(**config), False)

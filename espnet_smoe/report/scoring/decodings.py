@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from espnet_smoe.inference.decode.provenance import check_decoding
 from espnet_smoe.report.scoring.pairing import read_text
 from espnet_smoe.report.tables.experiment import decode_info
-from espnet_smoe.training.provenance import check_decoding
 
 # Task -> (file of references in the data directory, metrics).
 TASKS = {

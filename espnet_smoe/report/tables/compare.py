@@ -8,7 +8,6 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,39 +18,23 @@ from rich.text import Text
 
 from espnet_smoe.command import run_command
 from espnet_smoe.report.scoring.bootstrap import RESAMPLES, holm, paired_p_value
-from espnet_smoe.report.scoring.counts import TaskCounts
 from espnet_smoe.report.scoring.decodings import TASKS
 from espnet_smoe.report.scoring.metrics import METRICS
 from espnet_smoe.report.tables import number_format as layout
 from espnet_smoe.report.tables.system import (
+    Cell,
+    Row,
     System,
     by_system,
     explain_units,
     find_data,
     find_decode,
+    groups_with_line,
     load_system,
 )
 
 ONE_SEED = "1 seed"
 Test = tuple[str, str, str, str]  # system, task, metric, group
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One entry: the value, and under it how it differs from the first system."""
-
-    text: str
-    note: str = ""
-    best: bool = False
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the comparison; ``section`` groups lines under a heading."""
-
-    section: str
-    label: str
-    cells: list[Cell]
 
 
 def compare(systems: Sequence[System], every_condition: bool = False) -> list[Row]:
@@ -123,18 +106,6 @@ def adjusted_p_values(
         together = holm([alone[i] for i in members])
         adjusted |= {tests[i]: p for i, p in zip(members, together)}
     return adjusted
-
-
-def groups_with_line(counts: TaskCounts, every_condition: bool) -> list[str]:
-    """Groups with a line; one that is the whole test set would repeat ``all``."""
-    whole = len(counts.groups["all"][0])
-    return [
-        group
-        for group, strata in counts.groups.items()
-        if group == "all"
-        or len(strata[0]) < whole
-        and (every_condition or group.startswith("mean_"))
-    ]
 
 
 def _score_row(
@@ -327,7 +298,7 @@ def main(argv: list[str] | None = None) -> None:
         ]
     except ValueError as error:
         raise SystemExit(f"espnet-smoe compare: {error}") from None
-    # The picture imports the classes above, and matplotlib is slow to load.
+    # matplotlib is slow to load, and --help needs none
     from espnet_smoe.report.tables.compare_figure import draw_comparison
 
     title = args.title or f"Comparison on {args.test_set}"

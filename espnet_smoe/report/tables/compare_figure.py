@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from espnet_smoe.report.scoring.bootstrap import Score
 from espnet_smoe.report.scoring.decodings import TASKS
 from espnet_smoe.report.scoring.metrics import METRICS
-from espnet_smoe.report.tables.compare import Cell, Row, groups_with_line
 from espnet_smoe.report.tables.number_format import group_label
-from espnet_smoe.report.tables.system import System
+from espnet_smoe.report.tables.system import Cell, Row, System, groups_with_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

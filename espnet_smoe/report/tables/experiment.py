@@ -6,7 +6,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from espnet_smoe.training.provenance import outdated
+from espnet_smoe.inference.decode.provenance import outdated
 
 _EPOCH = re.compile(r"(\d+)epoch results: (.*)")
 _TIMESPAN = re.compile(

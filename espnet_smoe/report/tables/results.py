@@ -14,7 +14,6 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import espnet_smoe
 from espnet_smoe.command import run_command
 from espnet_smoe.report.scoring.metrics import EDITS, METRICS
 from espnet_smoe.report.tables.experiment import (
@@ -32,6 +31,7 @@ from espnet_smoe.report.tables.number_format import (
     percent,
     with_interval,
 )
+from espnet_smoe.version import __version__
 
 BEGIN = "<!-- results:begin -->"
 END = "<!-- results:end -->"
@@ -51,7 +51,7 @@ def environment(directory: Path) -> dict[str, str]:
         "python": platform.python_version(),
         "torch": _version("torch"),
         "espnet": _version("espnet"),
-        "espnet_smoe": espnet_smoe.__version__,
+        "espnet_smoe": __version__,
         "git": git_hash(directory),
         "machine": f"{platform.system()} {platform.machine()}, "
         f"{os.cpu_count()} CPU cores",

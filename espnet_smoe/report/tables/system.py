@@ -44,6 +44,24 @@ class System:
     training: float | None = None
 
 
+@dataclass(frozen=True)
+class Cell:
+    """One entry: the value, and under it how it differs from the first system."""
+
+    text: str
+    note: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the comparison; ``section`` groups lines under a heading."""
+
+    section: str
+    label: str
+    cells: list[Cell]
+
+
 def load_system(
     name: str,
     data: Path | None,
@@ -93,6 +111,18 @@ def by_system(experiments: Sequence[Path]) -> dict[str, list[Path]]:
         name = str(experiment) if unclear else _SEED.sub("", tag)
         systems.setdefault(name, []).append(experiment)
     return systems
+
+
+def groups_with_line(counts: TaskCounts, every_condition: bool) -> list[str]:
+    """Groups with a line; one that is the whole test set would repeat ``all``."""
+    whole = len(counts.groups["all"][0])
+    return [
+        group
+        for group, strata in counts.groups.items()
+        if group == "all"
+        or len(strata[0]) < whole
+        and (every_condition or group.startswith("mean_"))
+    ]
 
 
 def find_decode(experiment: Path, decode: str | None, test_set: str) -> Path:

@@ -216,10 +216,14 @@ def test_unknown_corpus_is_read_by_the_keys_of_the_yaml(tmp_path, capsys):
     ("yaml", "said"),
     [
         ("corpora: {X: {kind: utterance_json}}", "no corpus is named 'X'"),
-        ("corpora: {123.한국어음성: {kind: kspon}}", "unknown kind 'kspon'"),
+        ("corpora: {123.한국어음성: {kind: kspon}}", "did you mean 'ksponspeech'"),
+        ("corpora: {123.한국어음성: {spoken_first: x}}", "'x' is not true or false"),
+        ("corpora: {123.한국어음성: {keys: {text: 3}}}", "text: 3 is not text or a"),
+        ("corpora: {123.한국어음성: 3}", "123.한국어음성: 3 is not a section"),
+        ("corpora: {}\ncorpora: {}", "'corpora' stands there twice"),
         ("corpora: {123.한국어음성: {key: {}}}", "did you mean 'keys'"),
         ("corpora: {123.한국어음성: {keys: {txt: a}}}", "did you mean 'text'"),
-        ("corpora: [a", "cannot be read"),
+        ("corpora: [a", "not YAML: line 1"),
     ],
 )
 def test_wrong_yaml_is_an_error_with_its_place(tmp_path, yaml, said):

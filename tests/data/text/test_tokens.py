@@ -5,7 +5,7 @@ import pytest
 from espnet_smoe.data.data_dir import write_table
 from espnet_smoe.data.text import tokens as module
 from espnet_smoe.data.text.tokenizer import load_tokenizer
-from espnet_smoe.data.text.tokens import LABELS, train_tokens
+from espnet_smoe.data.text.tokens import LABELS, read_token_list, train_tokens
 from espnet_smoe.data.text.unicode_text import normalize_unicode
 
 TEXTS = [
@@ -124,3 +124,9 @@ def test_tokens_of_the_prompts_of_all_tasks_are_in_the_list(tmp_path):
     module.main([*options, "--text", str(tmp_path / "text")])
     tokens = (tmp_path / "tokens.txt").read_text(encoding="utf-8").splitlines()
     assert tokens.count("<ja>") == tokens.count("<ko>") == 1
+
+
+def test_a_token_may_be_a_line_separator_of_unicode(tmp_path):
+    path = tmp_path / "tokens.txt"
+    path.write_text("<blank>\n\u2028\n\u3000\n가\n", encoding="utf-8")
+    assert read_token_list(path) == ["<blank>", "\u2028", "\u3000", "가"]

@@ -43,8 +43,8 @@ from espnet_smoe.inference.decode.parallel import (
     utterances_of,
     write_results,
 )
-from espnet_smoe.inference.search.options import check_beam
 from espnet_smoe.inference.decode.provenance import decoding_inputs
+from espnet_smoe.inference.search.options import check_beam
 from espnet_smoe.inference.search.u2pp import U2PPDecodeOptions, two_pass
 from espnet_smoe.inference.speech_activity import speech_spans
 from espnet_smoe.inference.streaming.features import StreamFrontend

@@ -1,6 +1,6 @@
 """AISHELL-1, and the dev set of AISHELL-2 as a further test set (openslr.org/33).
 
-    python -m espnet_smoe.data.corpora.aishell --aishell /corpora/aishell --out data
+    python -m espnet_smoe.data.corpora aishell /corpora/aishell data
 
 Layout of AISHELL-1, as its archive unpacks; the archives of the speakers have to be
 unpacked too:
@@ -37,37 +37,42 @@ TRANSCRIPT = "transcript/aishell_transcript_v0.8.txt"
 FOLDERS_2 = ("", "iOS/dev", "dev", "AISHELL-DEV-TEST-SET/iOS/dev")
 
 
-def prepare(aishell: Path, aishell2: Path | None, out: Path) -> list[str]:
-    """Write the data directories ``train``, ``dev``, ``test`` and, with AISHELL-2,
-    ``test_aishell2_dev``; returns the lines of the report.
+def prepare_aishell(
+    corpus_dir: Path, output_dir: Path, *, aishell2: Path | None = None
+) -> str:
+    """AISHELL-1, and the dev set of AISHELL-2 as a further test set.
 
     Args:
-        aishell: Folder ``data_aishell``, or the one that holds it.
-        aishell2: Folder of the dev set of AISHELL-2, or one above it.
-        out: Where the sets go.
+        corpus_dir: Folder ``data_aishell``, or the one that holds it.
+        output_dir: Receives ``train``, ``dev``, ``test`` and, with AISHELL-2,
+            ``test_aishell2_dev``.
+        aishell2: Folder AISHELL-DEV-TEST-SET of AISHELL-2, or its dev set.
+
+    Returns:
+        The report.
 
     Raises:
         ValueError: A folder or file is missing, archives are not unpacked, or a set
             would be empty.
     """
-    root = _find_root(aishell)
+    root = _find_root(corpus_dir)
     _check_unpacked(root)
     second = _find_root_2(aishell2) if aishell2 else None
     report = []
-    with Ledger(out / "problems.tsv") as ledger:
+    with Ledger(output_dir / "problems.tsv") as ledger:
         texts = _texts(root / TRANSCRIPT, NAME, ledger)
         audio = {name: _waves(root / "wav" / name) for name in SETS}
-        _name_silent_texts(texts, set().union(*audio.values()), root, ledger)
+        report_missing_audio(texts, set().union(*audio.values()), root, ledger)
         for name, waves in audio.items():
-            report.append(_write_set(out / name, waves, texts, NAME, ledger))
+            report.append(_write_set(output_dir / name, waves, texts, NAME, ledger))
         if second:
             waves = _waves_2(second, ledger)
             texts = _texts(second / "trans.txt", NAME_2, ledger)
-            _name_silent_texts(texts, set(waves), second, ledger, NAME_2)
-            report.append(_write_set(out / TEST_2, waves, texts, NAME_2, ledger))
+            report_missing_audio(texts, set(waves), second, ledger, NAME_2)
+            report.append(_write_set(output_dir / TEST_2, waves, texts, NAME_2, ledger))
     for (name, reason), count in sorted(ledger.dropped.items()):
         report.append(f"{name}: {count:,} left out: {reason}, named in {ledger.path}")
-    return report
+    return "\n".join(report)
 
 
 def _find_root(aishell: Path) -> Path:
@@ -133,7 +138,7 @@ def _waves_2(root: Path, ledger: Ledger) -> dict[str, Path]:
     return {utt: wave for utt, wave in waves.items() if wave.is_file()}
 
 
-def _name_silent_texts(
+def report_missing_audio(
     texts: dict[str, str],
     spoken: set[str],
     root: Path,
@@ -179,27 +184,15 @@ def _rows(
             ledger.drop(name, lack, str(wave), utt, "no transcript", cure)
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m espnet_smoe.data.corpora.aishell",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--aishell", type=Path, required=True, help="folder that holds data_aishell")
-    add("--aishell2", type=Path, help="folder AISHELL-DEV-TEST-SET of AISHELL-2")
-    add("--out", type=Path, default=Path("data"), help="where the sets go (data)")
-    return parser
-
-
 def main(argv: list[str] | None = None) -> None:
-    """Run the command."""
-    args = get_parser().parse_args(argv)
-    try:
-        print("\n".join(prepare(args.aishell, args.aishell2, args.out)))
-    except ValueError as error:
-        raise SystemExit(f"error: {error}") from error
+    """Run the command by its earlier name, ``--aishell DIR --out DIR``."""
+    from espnet_smoe.data.corpora.__main__ import main as prepare
+
+    old = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    old.add_argument("--aishell", required=True)
+    old.add_argument("--out", default="data")
+    args, rest = old.parse_known_args(argv)
+    prepare(["aishell", args.aishell, args.out, *rest])
 
 
 if __name__ == "__main__":

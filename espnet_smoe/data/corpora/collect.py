@@ -11,10 +11,11 @@ from espnet_smoe.data.corpora import fleurs, labels
 from espnet_smoe.data.corpora.base import Entry, Ledger
 from espnet_smoe.data.corpora.config import Config, CorpusRules
 from espnet_smoe.data.corpora.corpus import Corpus, one_word
-from espnet_smoe.data.corpora.tree import find_corpora, is_unicode, list_tree, nfc
+from espnet_smoe.data.corpora.tree import find_corpora, list_tree, nfc
+from espnet_smoe.data.corpora.write import is_usable, normalized
 from espnet_smoe.data.text.korean import KoreanOptions, normalise
 from espnet_smoe.data.text.parallel_text import Translations
-from espnet_smoe.data.text.unicode_text import LOST, normalize_unicode
+from espnet_smoe.data.text.unicode_text import normalize_unicode
 
 
 def collect(
@@ -54,12 +55,10 @@ def collect(
     ids: set[str] = set()
     raw = _all_entries(roots, fleurs_root, config, ledger)
     for entry in raw:
-        changes: Counter[str] = Counter()
-        source = normalize_unicode(entry.text, changes)
-        ledger.changed.update((entry.corpus, kind) for kind in changes)
+        source = normalized(entry.text, entry.corpus, ledger)
         doubts: list[str] = []
         entry.text = normalise(source, options, entry.spoken_first, doubts)
-        if _complete(entry, source, ids, ledger):
+        if is_usable(entry, source, ids, ledger):
             _note_doubts(entry, doubts, ledger)
             _translate(entry, source, translations)
             entries.append(entry)
@@ -75,7 +74,10 @@ def _all_entries(
         tree = list_tree(root, ledger)
         yield from labels.entries(Corpus(name, prefix, tree, ledger, rules))
     if fleurs_root is not None:
-        yield from fleurs.entries(fleurs_root, ledger)
+        try:
+            yield from fleurs.entries(fleurs_root, ledger)
+        except ValueError as error:
+            raise ValueError(f"--fleurs: {error}") from error
 
 
 def _prefixes(names: list[str]) -> list[str]:
@@ -91,39 +93,6 @@ def _prefixes(names: list[str]) -> list[str]:
         one_word(number if count[number] == 1 else name)
         for number, name in zip(numbers, names)
     ]
-
-
-def _complete(entry: Entry, source: str, ids: set[str], ledger: Ledger) -> bool:
-    """Whether an utterance can be used; if not, the ledger says why."""
-    where = (entry.label, entry.id)
-    if LOST in source:
-        reason, cause = "lost characters", f"U+FFFD stands for some in '{source}'"
-        cure = "Take the label from its source again"
-    elif not source:
-        cure = "Transcribe it or leave it out"
-        reason = cause = "empty transcription"
-    elif not entry.text:
-        reason = "nothing left of the transcription"
-        cause = f"only marks in '{source}'"
-        cure = "Nothing to do, or choose other options of normalisation"
-    elif any(c in entry.audio for c in "\r\n") or entry.audio.endswith("|"):
-        # a line of wav.scp ends there, or becomes a command if the file goes
-        reason, cause = "unusable path", "the path of the audio holds a newline or |"
-        cure = "Rename the folder or file"
-    elif not all(map(is_unicode, (entry.id, entry.text, entry.speaker))):
-        reason, cause = (
-            "not Unicode",
-            "half a character (a surrogate) in the label",
-        )
-        cure = "Correct the label"
-    elif entry.id in ids:
-        reason, cause = "doubled id", "an utterance of that id was read before"
-        cure = "Remove one of the two labels"
-    else:
-        ids.add(entry.id)
-        return True
-    ledger.drop(entry.corpus, reason, *where, cause, cure)
-    return False
 
 
 def _note_doubts(entry: Entry, doubts: list[str], ledger: Ledger) -> None:

@@ -1,17 +1,20 @@
-"""FLEURS (google/fleurs): Korean speech, English of the same sentence, a test set.
+"""FLEURS (google/fleurs): speech of many languages, the same sentences in each.
 
-``ko_kr/test.tsv`` with ``ko_kr/audio/test/*.wav``, and ``en_us/*.tsv``; tables have no
-header: id, file name, raw transcription, transcription, characters, samples, gender.
+For each language a folder such as ``ko_kr`` with ``train.tsv``, ``dev.tsv``,
+``test.tsv`` and ``audio/test/*.wav``; the tables have no header: id, file name, raw
+transcription, transcription, characters, samples, gender.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from espnet_smoe.data.corpora.base import Entry, Ledger, gender_of
+from espnet_smoe.data.corpora.write import write_corpus
 
 NAME = "fleurs"
 TEST = "test_fleurs"
@@ -27,56 +30,109 @@ class Row(NamedTuple):
     gender: str
 
 
-def entries(root: Path, ledger: Ledger) -> Iterator[Entry]:
-    """Utterances of the Korean test table.
+def prepare_fleurs(
+    corpus_dir: Path,
+    output_dir: Path,
+    *,
+    source: str = KOREAN,
+    translation: str = ENGLISH,
+    targets: Sequence[str] = (),
+    nj: int | None = None,
+) -> str:
+    """google/fleurs: speech of one language, the same sentences in others.
 
     Args:
-        root: Folder that holds ``ko_kr`` and ``en_us``.
-        ledger: Receives what is wrong.
+        corpus_dir: Folder of the languages' folders.
+        output_dir: Where those of train, dev and test go that are there.
+        source: The language that is spoken.
+        translation: The language of text_st.
+        targets: Further languages, such as ja_jp for text_ja.
+        nj: Processes that read audio; all cores by default.
+
+    Returns:
+        The report.
 
     Raises:
         ValueError: A folder or table is missing.
     """
-    table = root / KOREAN / "test.tsv"
-    english = _english(root, ledger)
+    there = (corpus_dir / source).glob("*.tsv")
+    splits = {table.stem: table.stem for table in sorted(there)} or {"test": "test"}
+    languages = {f"text_{name.partition('_')[0]}": name for name in targets}
+    with Ledger(output_dir / "problems.tsv") as ledger:
+        listed = entries(
+            corpus_dir, ledger, splits, source, {"text_st": translation} | languages
+        )
+        return write_corpus(listed, output_dir, nj=nj, ledger=ledger)
+
+
+def entries(
+    root: Path,
+    ledger: Ledger,
+    splits: Mapping[str, str] = MappingProxyType({"test": TEST}),
+    source: str = KOREAN,
+    languages: Mapping[str, str] = MappingProxyType({"text_st": ENGLISH}),
+) -> Iterator[Entry]:
+    """Utterances of one language with the same sentences in others.
+
+    Args:
+        root: Folder that holds ``ko_kr`` and ``en_us``.
+        ledger: Receives what is wrong.
+        splits: Stem of a table to the set that it becomes.
+        source: Folder of the language that is spoken.
+        languages: Target to the folder of its language.
+
+    Raises:
+        ValueError: A folder or table is missing.
+    """
+    sentences = {t: _sentences(root, name, ledger) for t, name in languages.items()}
+    for stem, split in splits.items():
+        table = root / source / f"{stem}.tsv"
+        audio = _audio(table)
+        for row in _rows(table, ledger):
+            if row.file not in audio:
+                reason, cause = "label without audio", f"no recording {row.file}"
+                cure = f"Unpack audio/{stem}.tar.gz again"
+                ledger.drop(NAME, reason, str(table), row.file, cause, cure)
+                continue
+            name = Path(row.file).stem
+            texts = {t: found.get(row.sentence, "") for t, found in sentences.items()}
+            yield Entry(
+                id=f"{NAME}-{name}",
+                key=name,
+                corpus=NAME,
+                split=split,
+                audio=str(audio[row.file]),
+                text=row.text,
+                gender=gender_of(row.gender),
+                translation=texts.pop("text_st", ""),
+                texts=texts,
+                label=str(table),
+            )
+
+
+def _audio(table: Path) -> dict[str, Path]:
+    """File name -> recording, of the folder beside a table."""
     if not table.is_file():
         raise ValueError(
-            f"--fleurs: {table} does not exist. Give the folder that holds {KOREAN} "
-            f"and {ENGLISH}, as the data folder of google/fleurs does."
+            f"{table} does not exist. Give the folder that holds {table.parent.name} "
+            "and the other languages, as the data folder of google/fleurs does."
         )
-    audio = {
-        path.name: path for path in sorted((table.parent / "audio").rglob("*.wav"))
-    }
+    folder = table.parent / "audio"
+    audio = {path.name: path for path in sorted(folder.rglob("*.wav"))}
     if not audio:
         raise ValueError(
-            f"--fleurs: no .wav under {table.parent / 'audio'}. Unpack "
-            "audio/test.tar.gz there."
+            f"no .wav under {folder}. Unpack audio/{table.stem}.tar.gz there."
         )
-    for row in _rows(table, ledger):
-        if row.file not in audio:
-            cause, cure = f"no recording {row.file}", "Unpack audio/test.tar.gz again"
-            ledger.drop(NAME, "label without audio", str(table), row.file, cause, cure)
-            continue
-        stem = Path(row.file).stem
-        yield Entry(
-            id=f"{NAME}-{stem}",
-            key=stem,
-            corpus=NAME,
-            split=TEST,
-            audio=str(audio[row.file]),
-            text=row.text,
-            gender=gender_of(row.gender),
-            translation=english.get(row.sentence, ""),
-            label=str(table),
-        )
+    return audio
 
 
-def _english(root: Path, ledger: Ledger) -> dict[str, str]:
-    tables = sorted((root / ENGLISH).glob("*.tsv"))
+def _sentences(root: Path, language: str, ledger: Ledger) -> dict[str, str]:
+    """Id of a sentence -> its text, of all tables of a language."""
+    tables = sorted((root / language).glob("*.tsv"))
     if not tables:
         raise ValueError(
-            f"--fleurs: no .tsv under {root / ENGLISH}. Download en_us too: it holds "
-            "the English of each sentence."
+            f"no .tsv under {root / language}. Download {language} too: it holds "
+            "the texts of each sentence."
         )
     return {row.sentence: row.text for t in tables for row in _rows(t, ledger)}
 

@@ -1,9 +1,10 @@
-"""Utterances into the sets train, dev and test, without a speaker in two worlds."""
+"""Utterances into the sets train, dev and test: no speaker occurs in two sets."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,28 +52,43 @@ def make_sets(
     Raises:
         ValueError: A set would be empty.
     """
-    sets: dict[str, list[Entry]] = {TRAIN: []}
-    pool = []
-    for entry in entries:
-        if entry.split == VALIDATION:
-            pool.append(entry)
-        else:
-            sets.setdefault(entry.split, []).append(entry)
+    pool = [entry for entry in entries if entry.split == VALIDATION]
     drawn = _draw(pool, sizes)
-    for name, chosen in drawn.items():
-        sets.setdefault(name, []).extend(chosen)
-    used = {entry.id for chosen in drawn.values() for entry in chosen}
-    for entry in pool:
-        if entry.id not in used:  # nothing is wrong with it: counted, no line
+    set_of = {entry.id: name for name, chosen in drawn.items() for entry in chosen}
+    kept = []
+    for entry in entries:
+        if entry.split != VALIDATION:
+            kept.append(entry)
+        elif entry.id in set_of:
+            entry.split = set_of[entry.id]
+            kept.append(entry)
+        else:  # nothing is wrong with it: counted, no line
             ledger.dropped[entry.corpus, "more Validation than was asked for"] += 1
-    sets[TRAIN] = _without_speakers(sets, ledger)
-    if not sets[TRAIN]:
+    sets = by_split(kept, ledger)
+    if not sets.get(TRAIN):
         raise ValueError(
             "no utterance is left for train. Give --aihub the 1.Training parts too, "
             f"and mend what {ledger.path} lists."
         )
-    for chosen in sets.values():
-        chosen.sort(key=lambda entry: entry.id)
+    return sets
+
+
+def by_split(entries: Iterable[Entry], ledger: Ledger) -> dict[str, list[Entry]]:
+    """Utterances by their split, each set sorted by id.
+
+    Those of ``train`` whose speaker is in another set are left out.
+
+    Raises:
+        ValueError: There is no utterance.
+    """
+    sets: dict[str, list[Entry]] = {}
+    for entry in entries:
+        sets.setdefault(entry.split, []).append(entry)
+    if TRAIN in sets:
+        sets[TRAIN] = _without_speakers(sets, ledger)
+    sets = {name: sorted(s, key=lambda e: e.id) for name, s in sets.items() if s}
+    if not sets:
+        raise ValueError(f"no utterance is left; mend what {ledger.path} lists")
     return sets
 
 

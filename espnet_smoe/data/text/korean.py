@@ -22,22 +22,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Literal, get_args, get_type_hints
 
 from espnet_smoe.data.text.korean_numbers import read_signs, spell_numbers
 from espnet_smoe.data.text.number_forms import CURRENCY_SIGNS, Doubts
 from espnet_smoe.data.text.unicode_text import normalize_unicode
-
-CHOICES = {
-    "dual": ("spoken", "written"),
-    "fillers": ("keep", "drop"),
-    "repetitions": ("keep", "drop"),
-    "mispronounced": ("keep", "drop"),
-    "unclear": ("keep", "drop", "reject"),
-    "anonymised": ("drop", "reject"),
-    "punctuation": ("drop", "keep"),
-    "numbers": ("keep", "spell"),
-}
 
 
 @dataclass(frozen=True)
@@ -62,23 +52,26 @@ class KoreanOptions:
         ValueError: A field has a value that it does not know.
     """
 
-    dual: str = "spoken"
-    fillers: str = "keep"
-    repetitions: str = "keep"
-    mispronounced: str = "keep"
-    unclear: str = "keep"
-    anonymised: str = "drop"
-    punctuation: str = "drop"
-    numbers: str = "keep"
+    dual: Literal["spoken", "written"] = "spoken"
+    fillers: Literal["keep", "drop"] = "keep"
+    repetitions: Literal["keep", "drop"] = "keep"
+    mispronounced: Literal["keep", "drop"] = "keep"
+    unclear: Literal["keep", "drop", "reject"] = "keep"
+    anonymised: Literal["drop", "reject"] = "drop"
+    punctuation: Literal["drop", "keep"] = "drop"
+    numbers: Literal["keep", "spell"] = "keep"
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value, known = getattr(self, field.name), CHOICES[field.name]
+        for name, known in CHOICES.items():
+            value = getattr(self, name)
             if value not in known:
                 raise ValueError(
-                    f"Korean text option {field.name}: unknown value {value!r}. "
+                    f"Korean text option {name}: unknown value {value!r}. "
                     f"Use one of: {', '.join(known)}."
                 )
+
+
+CHOICES = {name: get_args(kind) for name, kind in get_type_hints(KoreanOptions).items()}
 
 
 def normalise(

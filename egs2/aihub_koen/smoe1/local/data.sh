@@ -19,7 +19,7 @@ Without either they are trained on their transcript alone (<na> in text_st).
 All other options go to the module:
 
 END
-    "$python" -m espnet_smoe.data.corpora --help
+    "$python" -m espnet_smoe.data.corpora aihub --help
 }
 
 options=()

@@ -1,4 +1,4 @@
-"""Encoders, decoders, CTC and training steps on a device beside the CPU, in float32."""
+"""Encoders, decoders, CTC and training steps on a device beside float32 on the CPU."""
 
 import copy
 import tempfile
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from espnet_smoe.benchmark.gpu import models
+from espnet_smoe.benchmark.gpu.checks_moe import Precision
 from espnet_smoe.benchmark.gpu.guard import Check, Compared, Site, gradients, moved
 from espnet_smoe.compat import CTC
 from espnet_smoe.decoder.bidirectional import U2PPTransformerDecoder
@@ -21,42 +22,46 @@ from espnet_smoe.encoder.transformer import SMoETransformerEncoder
 from espnet_smoe.model.u2pp import ESPnetU2PPModel
 from espnet_smoe.moe import Routing
 
-EXACT = 2e-4  # float32 on both sides, through several layers
+# float32 on both sides, through several layers; rounded ones beside float32
+EXACT = Precision(torch.float32, None, 2e-4)
+ROUNDED = {
+    "bf16 autocast": Precision(torch.float32, torch.bfloat16, 1e-1),
+    "fp16 autocast": Precision(torch.float32, torch.float16, 3e-2),
+    "bf16 weights": Precision(torch.bfloat16, None, 1e-1),
+}
 TOKENS = ("<blank>", "<wb>", "<nb>", "<translate>", "<transcribe>", *models.LETTERS)
 SIZES = {"attention_heads": 2, "linear_units": 64, "num_blocks": 2}
 TOPK = {"num_experts": 4, "top_k": 2, "balance_weight": 0.1}
 FRAMES, MEL, WIDTH = (160, 97, 131, 40), 20, 32
 
 
-def encoder_check(make: Callable[[], nn.Module], **options: Any) -> Check:
+def encoder_check(
+    make: Callable[[], nn.Module], how: Precision = EXACT, **options: Any
+) -> Check:
     """Forward and gradients of an encoder, with padding.
 
     Args:
         make: The encoder.
+        how: The device computes it.
         **options: Of its ``forward``.
     """
 
     def check(site: Site, compared: Compared) -> None:
         torch.manual_seed(0)
         encoder = models.without_dropout(make())
-        there = copy.deepcopy(encoder).to(site.device)
+        there = copy.deepcopy(encoder).to(site.device, how.weights)
         feats = torch.randn(len(FRAMES), max(FRAMES), MEL)
         lengths = torch.tensor(FRAMES)
-        results = [
-            encoded(part, feats.to(device), lengths.to(device), options)
-            for part, device in ((encoder, "cpu"), (there, site.device))
-        ]
-        compare_all(compared, results[1], results[0], EXACT)
-        alone, short = FRAMES[1], there.eval()
-        rows = slice(1, 2)
-        one = feats[rows, :alone].to(site.device)
-        with torch.inference_mode():
-            by_itself = encoded_by(short, one, lengths[rows].to(site.device), options)
-            padded = encoded_by(
-                short, feats.to(site.device), lengths.to(site.device), options
-            )
-        width = by_itself.size(1)
-        compared.close("without padding", by_itself[0], padded[1, :width], EXACT)
+        far = feats.to(site.device, how.weights), lengths.to(site.device)
+        wanted = encoded(encoder, feats, lengths, options)
+        cast = how.autocast is not None
+        with torch.autocast(site.device.type, how.autocast, enabled=cast):
+            compare_all(compared, encoded(there, *far, options), wanted, how.bound)
+            with torch.inference_mode():
+                one = far[0][1:2, : FRAMES[1]], far[1][1:2]
+                alone = encoded_by(there.eval(), *one, options)[0]
+                padded = encoded_by(there, *far, options)[1, : len(alone)]
+        compared.close("without padding", alone, padded, how.bound)
 
     return check
 
@@ -85,14 +90,14 @@ def encoded(
     """Output, loads, auxiliary losses and gradients."""
     y, lengths, routing = _encode(encoder, feats, lengths, options)
     frames = torch.arange(y.size(1), device=y.device) < lengths[:, None]
-    y = y.masked_fill(~frames[..., None], 0.0)
+    y = y.masked_fill(~frames[..., None], 0.0).float()
     costs = [c for of_layer in routing.losses.values() for c in of_layer.values()]
     torch.manual_seed(2)
     probe = torch.randn(y.shape).to(y.device)
     ((y * probe).sum() + sum(costs)).backward()
     return {
         "output": y,
-        "loads": torch.stack(list(routing.loads.values())),
+        "loads": torch.cat([*routing.loads.values(), lengths]),
         "auxiliary losses": torch.stack(costs) if costs else torch.zeros(0),
         "gradients": gradients(encoder),
     }
@@ -122,7 +127,7 @@ def decoder_check(make: Callable[[], nn.Module], prompts: list[int]) -> Check:
             out = out.masked_fill(~kept.to(device)[..., None], 0.0)
             out.square().sum().backward()
             results.append({"scores": out, "gradients": gradients(part)})
-        compare_all(compared, results[1], results[0], EXACT)
+        compare_all(compared, results[1], results[0], EXACT.bound)
 
     return check
 
@@ -151,7 +156,7 @@ def ctc(site: Site, compared: Compared) -> None:
         kept.backward()
         told |= {"loss without it": kept, "gradient without it": x.grad}
         results.append(told)
-    compare_all(compared, results[1], results[0], EXACT)
+    compare_all(compared, results[1], results[0], EXACT.bound)
 
 
 def training_step(name: str) -> Check:
@@ -252,7 +257,7 @@ def compare_all(
         compared.close(name, value, wanted[name], bound)
 
 
-def _transformer(moe: dict, sdpa: bool) -> nn.Module:
+def _transformer(moe: dict | None, sdpa: bool) -> nn.Module:
     encoder = SMoETransformerEncoder(
         *(MEL, WIDTH),
         **SIZES,
@@ -284,6 +289,7 @@ def _speech_moe() -> nn.Module:
     return SpeechMoEEncoder(MEL, WIDTH, **sizes, attention_window=[9, 4], moe=moe)
 
 
+CHUNKS = {"chunk_size": 4, "left_chunks": 1}
 LABEL = {"gate": "label"}
 LEARNED = {"gate": "topk", "num_experts": 4, "balance_weight": 0.1}
 CHECKS: dict[str, Check] = {
@@ -303,13 +309,26 @@ CHECKS: dict[str, Check] = {
         for kind in ("rel_pos", "rope")
         for said, chunks in (
             ("whole", {"chunk_size": 0}),
-            ("chunks of 4, 1 on the left", {"chunk_size": 4, "left_chunks": 1}),
+            ("chunks of 4, 1 on the left", CHUNKS),
         )
     },
     "encoder u2pp_conformer, recomputed in the backward pass": encoder_check(
         partial(_conformer, gradient_checkpoint_layers=[1, 2]), chunk_size=8
     ),
     "encoder speech_moe": encoder_check(_speech_moe),
+    **{
+        f"dense encoder {name}, {said}": encoder_check(make, how, **chunks)
+        for said, how in ROUNDED.items()
+        for name, make, chunks in (
+            ("smoe_transformer", partial(_transformer, None, True), {}),
+            ("u2pp_conformer, rel_pos", partial(_conformer, moe=None), CHUNKS),
+            (
+                "u2pp_conformer, rope",
+                partial(_conformer, moe=None, pos_enc_layer_type="rope"),
+                CHUNKS,
+            ),
+        )
+    },
     "decoder smoe_transformer, labels": decoder_check(
         partial(_decoder, LABEL), [3, 4, 4, 3]
     ),

@@ -24,8 +24,8 @@ from espnet_smoe.moe import (
     Routing,
     TopKGate,
 )
+from espnet_smoe.moe.dense_dispatch import dense_dispatch
 from espnet_smoe.moe.grouped import grouped
-from espnet_smoe.moe.static import every_expert
 
 ROUNDS = 21
 DENSE = "ESPnet's dense block"
@@ -202,7 +202,7 @@ class Grouped(Unpadded):
         chosen = self.mixture.gate(flat, Routing(torch.tensor([len(flat)])))
         rows = flat.index_select(0, chosen.order)
         y = grouped(rows, chosen.loads, self.mixture.experts)
-        y = y.index_select(0, chosen.restore) * chosen.weights.to(y.dtype)
+        y = y.index_select(0, torch.argsort(chosen.order)) * chosen.weights.to(y.dtype)
         return y.view(*x.shape[:2], -1)
 
 
@@ -213,8 +213,8 @@ class EveryExpert(Unpadded):
         """Map ``(B, T, D)`` to ``(B, T, D)``."""
         flat = x.flatten(0, 1)  # (N, D)
         chosen = self.mixture.gate(flat, Routing(torch.tensor([len(flat)])))
-        given = chosen.by_row, chosen.weights, self.mixture.experts
-        return every_expert(flat, *given).view(*x.shape[:2], -1)
+        y = dense_dispatch(flat, chosen, self.mixture.experts)
+        return y.view(*x.shape[:2], -1)
 
 
 MAKE: dict[str, Callable[[MoEFeedForward], nn.Module]] = {

@@ -5,12 +5,14 @@ from its end, in training and when hypotheses are rescored.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from espnet_smoe.config.options import options_of
 from espnet_smoe.config.typed import Count, Natural, Rate
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
-from espnet_smoe.moe.u2pp import topk_section
+from espnet_smoe.moe import MoEOptions
+from espnet_smoe.moe.topk_gate import U2PP_DEFAULTS
 
 
 class U2PPTransformerDecoder(SMoETransformerDecoder):
@@ -61,6 +63,7 @@ class U2PPTransformerDecoder(SMoETransformerDecoder):
         src_attention_dropout_rate: Rate = 0.0,
         moe: Mapping[str, Any] | None = None,
     ):
+        options = MoEOptions.parse(moe, "decoder_conf.moe", **U2PP_DEFAULTS)
         sizes: dict[str, Any] = {
             "attention_heads": attention_heads,
             "linear_units": linear_units,
@@ -68,7 +71,7 @@ class U2PPTransformerDecoder(SMoETransformerDecoder):
             "positional_dropout_rate": positional_dropout_rate,
             "self_attention_dropout_rate": self_attention_dropout_rate,
             "src_attention_dropout_rate": src_attention_dropout_rate,
-            "moe": topk_section(moe, "decoder_conf.moe"),
+            "moe": asdict(options) if options else None,
         }
         given = vocab_size, encoder_output_size
         super().__init__(*given, num_blocks=num_blocks, **sizes)

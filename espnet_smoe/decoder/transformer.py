@@ -4,10 +4,11 @@ The first token of the input is the task (``<transcribe>``, ``<translate>``); th
 label gate reads it there (S-MoE, Eq. 3), so training, beam search and fusion need
 no extra plumbing. Without ``moe`` it has the parameters of ESPnet's Transformer
 decoder under ESPnet's names. Training and search run the same layers; a search
-keeps the keys and values of what it has seen.
+caches keys and values.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -20,7 +21,6 @@ from espnet_smoe.compat import (
     DecoderLayer,
     LayerNorm,
     PositionalEncoding,
-    make_pad_mask,
     repeat,
 )
 from espnet_smoe.config.options import options_of, require_multiple
@@ -29,7 +29,12 @@ from espnet_smoe.decoder.cache import CacheRow, DecoderCache, gather
 from espnet_smoe.decoder.input_layer import input_layers
 from espnet_smoe.decoder.partially_ar import NoPartiallyAR
 from espnet_smoe.decoder.search_prompt import SearchPrompt, with_prompt
-from espnet_smoe.layers.attention import CachedAttention, KeysValues
+from espnet_smoe.layers.attention import (
+    CachedAttention,
+    KeysValues,
+    append_kv,
+    memory_mask,
+)
 from espnet_smoe.moe import (
     MoEOptions,
     Routing,
@@ -43,13 +48,13 @@ TASK_LABELS = ("<translate>", "<transcribe>")  # E0, E1 (S-MoE, Eq. 3)
 
 
 class SMoEDecoderLayer(DecoderLayer):
-    """ESPnet's decoder layer over kept keys and values, told the routing."""
+    """ESPnet's decoder layer with cached keys and values, and with a routing."""
 
     def forward(
         self,
         x: torch.Tensor,
-        past: KeysValues | None,
-        memory: KeysValues,
+        cache: KeysValues | None,
+        memory: torch.Tensor | KeysValues,
         memory_mask: torch.Tensor | None,
         routing: Routing,
         prompts: int = 1,
@@ -59,8 +64,10 @@ class SMoEDecoderLayer(DecoderLayer):
 
         Args:
             x: ``(N, T, D)``.
-            past: Keys and values of the positions before; None at the start.
-            memory: Keys and values of the encoder's output, of B utterances.
+            cache: Keys and values of the positions before; None at the start.
+            memory: The encoder's output ``(B, S, D)``; or its keys and values, which a
+                search keeps. They are projected here, not by the decoder, as the
+                weights of a sharded layer (FSDP2) are whole only here.
             memory_mask: ``(B, 1, S)``, false at padding; None without padding.
             routing: Of the N rows.
             prompts: R, where the rows are laid out ``(R, B, N / R / B)``.
@@ -70,18 +77,20 @@ class SMoEDecoderLayer(DecoderLayer):
         Returns:
             ``(N, T, D)``; keys and values of all L positions.
         """
+        if isinstance(memory, torch.Tensor):
+            memory = self.src_attn.keys_values(memory)
         h = self.norm1(x) if self.normalize_before else x
-        seen = self.self_attn.keys_values(h)
-        if past is not None:
-            seen = tuple(torch.cat(pair, dim=2) for pair in zip(past, seen))
-        # a single further position sees everything; several start from nothing
+        keys_values = append_kv(cache, self.self_attn.keys_values(h))
+        # One position attends to all L, which needs no mask; several without a mask
+        # are the first ones, whose cache is empty.
         is_causal = mask is None and x.size(1) > 1
-        attended = self.self_attn.attend(h, seen, mask, is_causal)
+        attended = self.self_attn.attend(h, keys_values, mask, is_causal)
         x = self._residual(x, h, attended, "concat_linear1")
         x = x if self.normalize_before else self.norm1(x)
 
         h = self.norm2(x) if self.normalize_before else x
-        # all rows of an utterance are queries of the same keys
+        # All hypotheses of an utterance are queries of the same keys and values, which
+        # so are neither copied nor read more than once.
         grid = h.view(prompts, memory[0].size(0), -1, h.size(2))  # (R, B, n * T, D)
         queries = grid.transpose(0, 1).flatten(1, 2)  # (B, R * n * T, D)
         attended = self.src_attn.attend(queries, memory, memory_mask)
@@ -91,7 +100,7 @@ class SMoEDecoderLayer(DecoderLayer):
 
         h = self.norm3(x) if self.normalize_before else x
         x = x + self.dropout(self.feed_forward(h, routing))
-        return (x if self.normalize_before else self.norm3(x)), seen
+        return (x if self.normalize_before else self.norm3(x)), keys_values
 
     def _residual(
         self, x: torch.Tensor, h: torch.Tensor, attended: torch.Tensor, linear: str
@@ -234,40 +243,23 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
             ValueError: The first token is not one of the labels.
         """
         routing = routing or unread(self, self.route(ys_in_pad, ys_in_lens))
-        # an utterance without a frame sees its padding: a softmax of nothing is NaN
-        seen = hlens.clamp(min=1)
-        memory_mask = ~make_pad_mask(seen, maxlen=hs_pad.size(1))[:, None, :]
-        x = self.embed(ys_in_pad)
-        x, memory, memory_mask = routing.enter(x, hs_pad, memory_mask.to(hs_pad.device))
+        mask = memory_mask(hlens, hs_pad)  # (B, 1, T)
+        x, memory, mask = routing.sort_by_label(self.embed(ys_in_pad), hs_pad, mask)
         hidden = []
         for number, layer in enumerate(self.decoders, 1):
             if number in self.gradient_checkpoint_layers and self.training:
-                x = checkpoint(
-                    self._decode,
-                    *(layer, x, memory, memory_mask, routing),
-                    use_reentrant=False,
-                )
+                given = x, None, memory, mask, routing
+                x = checkpoint(layer, *given, use_reentrant=False)[0]
             else:
-                x = self._decode(layer, x, memory, memory_mask, routing)
+                x = layer(x, None, memory, mask, routing)[0]
             hidden.append(x)
-        x = routing.leave(self.after_norm(x) if self.normalize_before else x)
+        x = routing.unsort(self.after_norm(x) if self.normalize_before else x)
         out = x if self.output_layer is None else self.output_layer(x)
         if return_hs:
             return (out, x), ys_in_lens
         if return_all_hs:
-            return (out, [routing.leave(h) for h in hidden]), ys_in_lens
+            return (out, [routing.unsort(h) for h in hidden]), ys_in_lens
         return out, ys_in_lens
-
-    @staticmethod
-    def _decode(
-        layer: SMoEDecoderLayer,
-        x: torch.Tensor,
-        memory: torch.Tensor,
-        memory_mask: torch.Tensor,
-        routing: Routing,
-    ) -> torch.Tensor:
-        keys_values = layer.src_attn.keys_values(memory)
-        return layer(x, None, keys_values, memory_mask, routing)[0]
 
     def route(self, prompts: torch.Tensor, lengths: torch.Tensor) -> Routing:
         """Read the label of each row, the task token at the head of its prompt.
@@ -280,7 +272,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
             return Routing(lengths)
         return self.labels.route(prompts[:, 0], lengths)
 
-    # -- search: ESPnet's scorer interface over kept keys and values ---------------
+    # -- search: ESPnet's scorer interface over cached keys and values -------------
 
     def init_state(self, x: torch.Tensor) -> DecoderCache:
         """Keep the keys and values of one utterance ``(T, D)``."""
@@ -298,8 +290,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
         x = x.unsqueeze(0) if x.dim() == 2 else x
         mask = None
         if xs_lengths is not None and bool((xs_lengths < x.size(1)).any()):
-            seen = xs_lengths.clamp(min=1)
-            mask = (~make_pad_mask(seen, maxlen=x.size(1)))[:, None].to(x.device)
+            mask = memory_mask(xs_lengths, x)
         return DecoderCache([d.src_attn.keys_values(x) for d in self.decoders], mask)
 
     def score(
@@ -337,7 +328,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
     def advance(
         self, ys: torch.Tensor, cache: DecoderCache, routing: Routing | None = None
     ) -> tuple[torch.Tensor, DecoderCache]:
-        """Decode the tokens that the cache has not seen yet.
+        """Decode the tokens that are not in the cache yet.
 
         Args:
             ys: ``(N, L)`` prefixes, prompt included.
@@ -352,14 +343,15 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
         x = self._embed_from(ys, start)  # (N, L - start, D)
         routing = routing or self.route(ys, torch.ones_like(ys[:, 0]))
         routing.lengths = torch.full_like(routing.lengths, x.size(1))
-        past = cache.past or [None] * len(self.decoders)
-        seen = []
-        for layer, before, memory in zip(self.decoders, past, cache.memory):
-            x, now = layer(x, before, memory, cache.memory_mask, routing, cache.prompts)
-            seen.append(now)
+        layer_caches = cache.past or [None] * len(self.decoders)
+        keys_values = []
+        for layer, kv_cache, memory in zip(self.decoders, layer_caches, cache.memory):
+            given = kv_cache, memory, cache.memory_mask, routing, cache.prompts
+            x, kv = layer(x, *given)
+            keys_values.append(kv)
         x = x[:, -1]
         x = self.after_norm(x) if self.normalize_before else x
-        return x, DecoderCache(cache.memory, cache.memory_mask, seen, cache.prompts)
+        return x, replace(cache, past=keys_values)
 
     def _embed_from(self, ys: torch.Tensor, start: int) -> torch.Tensor:
         """Embed ``ys[:, start:]`` at their own positions."""

@@ -1,4 +1,4 @@
-"""Encoder `u2pp_conformer`: a Conformer that streams and does not (U2++ MoE).
+"""Encoder `u2pp_conformer`: a Conformer for streams and whole utterances (U2++ MoE).
 
 One set of weights, trained with chunks of random size, encodes a whole utterance at
 once (`forward`), the same utterance as if it came in chunks (`forward` with a chunk
@@ -25,9 +25,9 @@ from espnet_smoe.layers.chunk_attention import ATTENTIONS
 from espnet_smoe.layers.chunk_cache import (
     FRAMES_A_SECOND,
     EncoderCache,
-    bias_of,
     chunk_mask,
-    draw_chunk,
+    mask_bias,
+    sample_chunk_size,
 )
 from espnet_smoe.layers.conformer_layer import (
     ACTIVATIONS,
@@ -36,7 +36,7 @@ from espnet_smoe.layers.conformer_layer import (
 )
 from espnet_smoe.moe import MoEOptions, Routing, build_feed_forward, build_router
 from espnet_smoe.moe.routing import unread
-from espnet_smoe.moe.u2pp import topk_section
+from espnet_smoe.moe.topk_gate import U2PP_DEFAULTS
 
 
 class U2PPConformerEncoder(AbsEncoder):
@@ -136,8 +136,7 @@ class U2PPConformerEncoder(AbsEncoder):
                 ),
             }
         )
-        section = topk_section(moe, "encoder_conf.moe")
-        options = MoEOptions.parse(section, "encoder_conf.moe", ())
+        options = MoEOptions.parse(moe, "encoder_conf.moe", **U2PP_DEFAULTS)
         self.labels = None
         self.loss_weights = options.loss_weights if options else {}
         self.input_size = input_size
@@ -185,7 +184,7 @@ class U2PPConformerEncoder(AbsEncoder):
         self.after_norm = LayerNorm(output_size)
 
     def output_size(self) -> int:
-        """D."""
+        """Width of the encoded frames, D."""
         return self.after_norm.normalized_shape[0]
 
     def forward(
@@ -225,15 +224,14 @@ class U2PPConformerEncoder(AbsEncoder):
         x = self.positional_dropout(self.embed(xs_pad) * self.scale)  # (B, T', D)
         routing = routing or unread(self, Routing(lengths))
         routing.lengths = lengths
-        frames = routing.frames(x)  # (B, T')
+        valid = routing.valid(x)  # (B, T')
         chunks = self._chunks(x, chunk_size, left_chunks)
-        seen = chunk_mask(x.size(1), *chunks, x.device)
-        seen = seen & frames[:, None, None]  # (B, 1, T', T')
-        bias = bias_of(seen, x.dtype)
-        table = self._distances(x.size(1), x.size(1), x)
+        mask = chunk_mask(x.size(1), *chunks, x.device)
+        mask = mask & valid[:, None, None]  # (B, 1, T', T')
+        bias = mask_bias(mask, x.dtype)
+        positions = self._positions(x.size(1), x.size(1), x)
         for number, layer in enumerate(self.encoders, 1):
-            positions = layer.self_attn.prepare(table)
-            given = x, bias, frames, positions, routing
+            given = x, bias, valid, positions, routing
             if number in self.gradient_checkpoint_layers and self.training:
                 x = checkpoint(layer, *given, use_reentrant=False)[0]
             else:
@@ -261,9 +259,9 @@ class U2PPConformerEncoder(AbsEncoder):
         if chunk_size < 1:
             raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
         like = self.after_norm.weight
-        kept = max(left_chunks, 0) * chunk_size
+        num_keys = max(left_chunks, 0) * chunk_size
         attention = self.encoders[0].self_attn
-        empty = like.new_zeros(batch, attention.h, kept, attention.d_k)
+        empty = like.new_zeros(batch, attention.h, num_keys, attention.d_k)
         convolutions = [m.conv_module for m in self.encoders if m.conv_module]
         return EncoderCache(
             like.new_zeros(batch, self.embed.overlap, self.input_size),
@@ -272,7 +270,7 @@ class U2PPConformerEncoder(AbsEncoder):
             torch.zeros(batch, dtype=torch.long, device=like.device),
             chunk_size,
             left_chunks,
-            self._positions(chunk_size, kept + chunk_size),
+            self._projected_positions(chunk_size, num_keys + chunk_size),
         )
 
     def forward_chunk(
@@ -304,34 +302,40 @@ class U2PPConformerEncoder(AbsEncoder):
                 f"frames, got {xs.size(1)}; fill up the last one and give its lengths"
             )
         if lengths is None:
-            lengths = torch.full_like(cache.frames, wanted)
+            lengths = torch.full_like(cache.num_frames, wanted)
         lengths = lengths // self.stride
         x = self.positional_dropout(self.embed(xs, cache.features) * self.scale)
         routing = routing or Routing(lengths)
         routing.lengths = lengths
-        frames = routing.frames(x)  # (B, C)
+        valid = routing.valid(x)  # (B, C)
         keys = cache.length + cache.chunk_size
         bias = cache.bias(lengths)  # (B, 1, 1, L + C)
-        attention, prepared = self.encoders[0].self_attn, cache.positions
-        if keys > attention.most_keys(prepared[0], cache.chunk_size):
-            prepared = self._positions(cache.chunk_size, 2 * keys)
+        attention, projected = self.encoders[0].self_attn, cache.positions
+        # Where all left chunks are kept the cache grows: project for twice the keys, so
+        # that it is seldom done.
+        if keys > attention.max_keys(projected[0], cache.chunk_size):
+            projected = self._projected_positions(cache.chunk_size, 2 * keys)
         keys_values, convolution = [], []
-        past_convolution = cache.convolution or [None] * len(self.encoders)
-        for layer, positions, past, convolved in zip(
-            self.encoders, prepared, cache.keys_values, past_convolution
+        conv_caches = cache.convolution or [None] * len(self.encoders)
+        for layer, positions, kv_cache, conv_cache in zip(
+            self.encoders, projected, cache.keys_values, conv_caches
         ):
-            near = layer.self_attn.newest(positions, cache.chunk_size, keys)
-            x, seen, convolved = layer(x, bias, frames, near, routing, past, convolved)
-            keys_values.append(cache.kept(seen))
-            convolution.append(convolved)
+            positions = layer.self_attn.slice_positions(
+                positions, cache.chunk_size, keys
+            )
+            x, kv, conv_cache = layer(
+                x, bias, valid, positions, routing, kv_cache, conv_cache
+            )
+            keys_values.append(cache.trim(kv))
+            convolution.append(conv_cache)
         after = EncoderCache(
             torch.cat((cache.features, xs), dim=1)[:, wanted:],
             keys_values,
             convolution if cache.convolution else [],
-            cache.frames + lengths,
+            cache.num_frames + lengths,
             cache.chunk_size,
             cache.left_chunks,
-            prepared,
+            projected,
         )
         return self.after_norm(x), lengths, after
 
@@ -342,8 +346,9 @@ class U2PPConformerEncoder(AbsEncoder):
         left = self.num_left_chunks if left_chunks is None else left_chunks
         if chunk_size is None:
             if self.training and self.use_dynamic_chunk:
-                most = FRAMES_A_SECOND // self.stride
-                return draw_chunk(x.size(1), self.use_dynamic_left_chunk, most)
+                largest = FRAMES_A_SECOND // self.stride
+                left_too = self.use_dynamic_left_chunk
+                return sample_chunk_size(x.size(1), left_too, largest)
             chunk_size = self.static_chunk_size
         if chunk_size < 0:
             raise ValueError(
@@ -356,12 +361,16 @@ class U2PPConformerEncoder(AbsEncoder):
             )
         return chunk_size, left
 
-    def _distances(self, queries: int, keys: int, like: torch.Tensor) -> torch.Tensor:
-        """The table of positions that each layer prepares for itself."""
+    def _positions(self, queries: int, keys: int, like: torch.Tensor) -> torch.Tensor:
+        """The table of positions, ``(P, D)`` or ``(S,)``, which each layer projects.
+
+        Layers project it inside their ``forward``: where they are sharded (FSDP2),
+        their weights are whole only there.
+        """
         table = self.encoders[0].self_attn.positions(queries, keys, like)
         return self.positional_dropout(table) if table.dim() == 2 else table
 
-    def _positions(self, queries: int, keys: int) -> list[torch.Tensor]:
-        """Positions prepared by every layer, for a stream."""
-        table = self._distances(queries, keys, self.after_norm.weight)
-        return [layer.self_attn.prepare(table) for layer in self.encoders]
+    def _projected_positions(self, queries: int, keys: int) -> list[torch.Tensor]:
+        """Positions projected by every layer, once for many chunks of a stream."""
+        table = self._positions(queries, keys, self.after_norm.weight)
+        return [layer.self_attn.project_positions(table) for layer in self.encoders]

@@ -21,10 +21,11 @@ import torch
 from torch import nn
 
 from espnet_smoe.compat import CTC, AbsEncoder
-from espnet_smoe.config.options import check_options, options_of, section
+from espnet_smoe.config.options import check_options, options_of
 from espnet_smoe.config.typed import Count, Natural, Rate
 from espnet_smoe.layers.memory_network import MemoryNetwork, MemoryNetworkOptions
 from espnet_smoe.moe import (
+    GATES,
     MoEOptions,
     Routing,
     build_feed_forward,
@@ -128,7 +129,7 @@ class SpeechMoEEncoder(AbsEncoder):
         self.backbone = self._build_backbone(input_size, sizes, options)
 
     def output_size(self) -> int:
-        """D."""
+        """Width of the encoded frames, D."""
         return self.backbone.options.output_size
 
     @property
@@ -174,12 +175,12 @@ class SpeechMoEEncoder(AbsEncoder):
         """
         routing = routing or unread(self, Routing(ilens))
         routing.lengths = ilens
-        frames = routing.frames(xs_pad)  # (B, T)
+        valid = routing.valid(xs_pad)  # (B, T)
         if self.embedding is not None:
-            e = self.embedding(xs_pad, frames, routing)  # (B, T, De)
+            e = self.embedding(xs_pad, valid, routing)  # (B, T, De)
             routing.embedding_sequence = e
             routing.embed(e.detach() if self.detach_embedding else e)
-        return self.backbone(xs_pad, frames, routing), ilens, None
+        return self.backbone(xs_pad, valid, routing), ilens, None
 
     def _build_backbone(
         self,
@@ -244,19 +245,12 @@ def read_moe(
         ValueError: A gate that reads labels, one that misses the embedding network,
             or an embedding network that no gate reads.
     """
-    if moe is not None:
-        gate = "topk" if embedding is None else "shared_embedding"
-        moe = {"gate": gate, **section(moe, "encoder_conf.moe")}
-        if "labels" in moe or moe["gate"] in ("label", "label_topk"):
-            raise ValueError(
-                "encoder_conf.moe: speech_moe chooses experts by frame, not by label; "
-                "remove labels and write 'gate: topk' or 'gate: shared_embedding'"
-            )
-    options = MoEOptions.parse(moe, "encoder_conf.moe", ())
-    reads = options is not None and options.gate == "shared_embedding"
+    default = "topk" if embedding is None else "shared_embedding"
+    options = MoEOptions.parse(moe, "encoder_conf.moe", gate=default)
+    reads = options is not None and GATES[options.gate].reads_embedding
     if reads and embedding is None:
         raise ValueError(
-            "encoder_conf.moe.gate: shared_embedding needs an embedding network; add "
+            f"encoder_conf.moe.gate: {options.gate} needs an embedding network; add "
             "encoder_conf.embedding ({} for one of the backbone's sizes) or write "
             "'gate: topk'"
         )

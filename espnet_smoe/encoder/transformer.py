@@ -215,7 +215,7 @@ class SMoETransformerEncoder(TransformerEncoder):
         x, mask = self._embed(xs_pad, mask.to(xs_pad.device))
         routing = routing or unread(self, Routing(ilens))
         routing.lengths = mask.sum(dim=(1, 2))
-        x, mask = routing.enter(x, mask)
+        x, mask = routing.sort_by_label(x, mask)
         hidden = []
         for number, layer in enumerate(self.encoders, 1):
             if number in self.gradient_checkpoint_layers and self.training:
@@ -223,15 +223,15 @@ class SMoETransformerEncoder(TransformerEncoder):
             else:
                 x = layer(x, mask, routing)
             if return_all_hs:
-                hidden.append(routing.leave(x))
+                hidden.append(routing.unsort(x))
             elif number in self.interctc_layer_idx:
                 out = self.after_norm(x) if self.normalize_before else x
-                hidden.append((number, routing.leave(out)))
+                hidden.append((number, routing.unsort(out)))
                 if self.interctc_use_conditioning:
                     x = x + self.conditioning_layer(ctc.softmax(out))
         x = self.after_norm(x) if self.normalize_before else x
-        lengths = routing.leave(mask).sum(dim=(1, 2))
-        x = routing.leave(x)
+        lengths = routing.unsort(mask).sum(dim=(1, 2))
+        x = routing.unsort(x)
         return ((x, hidden) if hidden else x), lengths, None
 
     def route(

@@ -2,8 +2,8 @@
 
 They take and give tensors only, so a cache is a handful of them, all with the batch
 first. Experts stay a matter of the data: while a graph is recorded a mixture computes
-every expert on every row and weighs them by the choice (``moe/static.py``). A graph
-thus does the work of all experts; what it computes is the same.
+every expert on every row and weighs them by the choice (``moe/dense_dispatch.py``). A
+graph thus does the work of all experts; what it computes is the same.
 """
 
 from collections.abc import Mapping
@@ -122,9 +122,9 @@ class EncoderChunk(nn.Module):
         if cache.convolution:
             convolution = torch.stack(cache.convolution, dim=1)
         else:
-            convolution = cache.features.new_zeros(len(cache.frames), 0, 1, 0)
+            convolution = cache.features.new_zeros(len(cache.num_frames), 0, 1, 0)
         both = torch.stack(keys, dim=1), torch.stack(values, dim=1)
-        return cache.features, cache.frames, *both, convolution
+        return cache.features, cache.num_frames, *both, convolution
 
     def forward(
         self,

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from espnet_smoe.compat import MultiHeadedAttention
+from espnet_smoe.compat import MultiHeadedAttention, make_pad_mask
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]  # each (B, heads, L, D / heads)
 
@@ -25,7 +25,7 @@ class CachedAttention(MultiHeadedAttention):
         mask: torch.Tensor | None = None,
         is_causal: bool = False,
     ) -> torch.Tensor:
-        """Attend from ``(B, T, D)`` to the kept keys and values.
+        """Attend from ``(B, T, D)`` to keys and values.
 
         Args:
             x: Queries ``(B, T, D)``.
@@ -38,16 +38,16 @@ class CachedAttention(MultiHeadedAttention):
         """
         queries = self.q_norm(self._heads(self.linear_q(x)))
         mask = None if mask is None else mask.unsqueeze(1)
-        return self.mixed(queries, keys_values, mask, is_causal)
+        return self.attention_output(queries, keys_values, mask, is_causal)
 
-    def mixed(
+    def attention_output(
         self,
         queries: torch.Tensor,
         keys_values: KeysValues,
         mask: torch.Tensor | None,
         is_causal: bool = False,
     ) -> torch.Tensor:
-        """Mix the values as the queries ask, and project.
+        """The values, weighted by softmax(queries keys^T), and projected.
 
         Args:
             queries: ``(B, heads, T, D / heads)``.
@@ -73,11 +73,35 @@ class CachedAttention(MultiHeadedAttention):
         return x.unflatten(2, (self.h, self.d_k)).transpose(1, 2)
 
 
+def append_kv(cache: KeysValues | None, new: KeysValues) -> KeysValues:
+    """Keys and values of the positions before and of new ones."""
+    if cache is None:
+        return new
+    k, v = (torch.cat(pair, dim=2) for pair in zip(cache, new))
+    return k, v
+
+
 def attention_kernel(x: torch.Tensor) -> contextlib.AbstractContextManager:
-    """PyTorch's choice, but plain products for a backward pass on a CPU.
+    """The kernel: PyTorch's choice, but plain products for a backward pass on a CPU.
 
     There the fused kernel's backward pass is the slower one for short texts.
     """
     if x.device.type == "cpu" and torch.is_grad_enabled():
         return sdpa_kernel(SDPBackend.MATH)
     return contextlib.nullcontext()
+
+
+def memory_mask(lengths: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+    """Which frames of the encoder's output a decoder attends to.
+
+    An utterance without a frame attends to its padding: a softmax of nothing is NaN.
+
+    Args:
+        lengths: ``(B,)`` frames.
+        memory: The encoder's output ``(B, T, D)``.
+
+    Returns:
+        ``(B, 1, T)``, false at padding.
+    """
+    padding = make_pad_mask(lengths.clamp(min=1), maxlen=memory.size(1))
+    return (~padding)[:, None].to(memory.device)

@@ -1,4 +1,4 @@
-"""Two-dimensional convolutions that shorten features and never wait for later ones."""
+"""Causal two-dimensional convolutions that shorten features."""
 
 import torch
 from torch import nn
@@ -19,7 +19,8 @@ class CausalConv2dSubsampling(nn.Module):
     Zeros stand before the first frame, as many as an output frame sees beyond its own
     stride (`overlap`). So T frames give ``T // stride`` outputs, the output t sees
     nothing after frame ``stride * (t + 1) - 1``, and every chunk of a stream is as long
-    as the first. The parameters are ESPnet's.
+    as the first: a stream keeps the last `overlap` frames and no output waits for a
+    frame of the next chunk. The parameters are ESPnet's.
 
     Args:
         input_size: Features a frame, F.
@@ -48,18 +49,18 @@ class CausalConv2dSubsampling(nn.Module):
             )
         layers: list[nn.Module] = []
         width, channels = input_size, 1
-        self.stride, seen = 1, 1
+        self.stride, receptive_field = 1, 1  # frames
         for kernel, stride in INPUT_LAYERS[input_layer]:
             layers += [nn.Conv2d(channels, output_size, kernel, stride), nn.ReLU()]
             channels, width = output_size, (width - kernel) // stride + 1
-            seen += (kernel - 1) * self.stride
+            receptive_field += (kernel - 1) * self.stride
             self.stride *= stride
         if width < 1:
             raise ValueError(
                 f"encoder_conf.input_layer: {input_layer} needs more than {input_size} "
                 "features a frame; take more mel channels or a layer of smaller stride"
             )
-        self.overlap = seen - self.stride
+        self.overlap = receptive_field - self.stride
         self.conv = nn.Sequential(*layers)
         self.out = nn.Sequential(nn.Linear(output_size * width, output_size))
 

@@ -1,8 +1,9 @@
-"""Self-attention with relative or rotary positions over kept keys and values.
+"""Self-attention with relative or rotary positions over cached keys and values.
 
-Both see only how far two frames are from each other, so a stream needs no count of
-what is long forgotten. A mask says who may look where; with it the same code serves a
-whole utterance, an utterance in chunks, and one chunk of a stream.
+Both depend only on how far two frames are from each other, so a stream need not count
+the frames that have left its cache. The mask tells which frames a frame attends to;
+with it the same code serves a whole utterance, an utterance in chunks, and one chunk of
+a stream.
 
 The method is not `forward`: there ESPnet would look for weights to plot, which a fused
 kernel does not give.
@@ -14,16 +15,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from espnet_smoe.layers.attention import CachedAttention, KeysValues
+from espnet_smoe.layers.attention import CachedAttention, KeysValues, append_kv
 
 
 class ChunkAttention(CachedAttention):
-    """What the two share: keys and values are kept, then placed by their positions."""
+    """What the two share: keys and values are cached without their positions."""
 
     def attend_chunk(
         self,
         x: torch.Tensor,
-        past: KeysValues | None,
+        cache: KeysValues | None,
         bias: torch.Tensor,
         positions: torch.Tensor,
     ) -> tuple[torch.Tensor, KeysValues]:
@@ -31,25 +32,33 @@ class ChunkAttention(CachedAttention):
 
         Args:
             x: ``(B, T, D)``.
-            past: Keys and values ``(B, heads, S - T, d)`` of the frames before.
+            cache: Keys and values ``(B, heads, S - T, d)`` of the frames before.
             bias: ``(B or 1, 1, T, S)``, 0 where a frame may look, else very negative.
-            positions: From this layer's `prepare`, for S keys.
+            positions: Of S keys, from this layer's `project_positions`; or, of one or
+                two dimensions, what that method takes.
 
         Returns:
             ``(B, T, D)``; keys and values of all S.
         """
+        if positions.dim() < 3:
+            positions = self.project_positions(positions)
         q = self.q_norm(self._heads(self.linear_q(x)))  # (B, heads, T, d)
-        seen = extended(past, self.keys_values(x))
-        return self.mixed(*self.placed(q, seen, bias, positions)), seen
+        keys_values = append_kv(cache, self.keys_values(x))
+        placed = self.apply_positions(q, keys_values, bias, positions)
+        return self.attention_output(*placed), keys_values
 
-    def placed(
+    def project_positions(self, table: torch.Tensor) -> torch.Tensor:
+        """Positions as this layer uses them, three dimensions."""
+        raise NotImplementedError
+
+    def apply_positions(
         self,
         q: torch.Tensor,
-        seen: KeysValues,
+        keys_values: KeysValues,
         bias: torch.Tensor,
         positions: torch.Tensor,
     ) -> tuple[torch.Tensor, KeysValues, torch.Tensor]:
-        """Queries, keys and values, and bias once the positions have had their say."""
+        """Queries, keys and values, and bias after the positions are applied."""
         raise NotImplementedError
 
 
@@ -87,38 +96,40 @@ class RelativeAttention(ChunkAttention):
         table = torch.stack((angles.sin(), angles.cos()), dim=2).flatten(1)
         return table[:, :size].to(like.dtype)
 
-    def prepare(self, table: torch.Tensor) -> torch.Tensor:
+    def project_positions(self, table: torch.Tensor) -> torch.Tensor:
         """Project ``(P, D)`` for this layer: ``(heads, P, d)``."""
         return self.linear_pos(table).unflatten(1, (self.h, self.d_k)).transpose(0, 1)
 
     @staticmethod
-    def newest(prepared: torch.Tensor, queries: int, keys: int) -> torch.Tensor:
-        """What S keys need of a table that was prepared for more: ``(heads, P, d)``."""
-        return prepared[:, prepared.size(1) - (keys + queries - 1) :]
+    def slice_positions(
+        projected: torch.Tensor, queries: int, keys: int
+    ) -> torch.Tensor:
+        """The rows for S keys of a table that has more: ``(heads, P, d)``."""
+        return projected[:, projected.size(1) - (keys + queries - 1) :]
 
     @staticmethod
-    def most_keys(prepared: torch.Tensor, queries: int) -> int:
-        """Keys that a prepared table is good for."""
-        return prepared.size(1) - queries + 1
+    def max_keys(projected: torch.Tensor, queries: int) -> int:
+        """Keys that a projected table is long enough for."""
+        return projected.size(1) - queries + 1
 
-    def placed(
+    def apply_positions(
         self,
         q: torch.Tensor,
-        seen: KeysValues,
+        keys_values: KeysValues,
         bias: torch.Tensor,
         positions: torch.Tensor,
     ) -> tuple[torch.Tensor, KeysValues, torch.Tensor]:
         """Distances ``(heads, S + T - 1, d)`` add to the scores."""
         distances = (q + self.pos_bias_v[:, None]) @ positions.transpose(1, 2)
-        bias = shifted(distances) / math.sqrt(self.d_k) + bias  # (B, heads, T, S)
-        return q + self.pos_bias_u[:, None], seen, bias
+        bias = rel_shift(distances) / math.sqrt(self.d_k) + bias  # (B, heads, T, S)
+        return q + self.pos_bias_u[:, None], keys_values, bias
 
 
 class RotaryAttention(ChunkAttention):
     """Rotary positions (Su et al. 2021, Eq. 34): no parameters of their own.
 
-    Keys are kept as they are and turned anew for each chunk, by their place among the
-    kept ones: the angles stay small however long a stream is.
+    Keys are cached as they are and rotated anew for each chunk, by their position in
+    the cache: the angles stay small however long a stream is.
     """
 
     def __init__(self, heads: int, size: int, dropout_rate: float, qk_norm: bool):
@@ -136,58 +147,53 @@ class RotaryAttention(ChunkAttention):
 
     @staticmethod
     def positions(queries: int, keys: int, like: torch.Tensor) -> torch.Tensor:
-        """The places of S keys: ``(S,)``, in double precision for exact angles."""
+        """The positions of S keys: ``(S,)``, in double precision for exact angles."""
         return torch.arange(keys, device=like.device, dtype=torch.float64)
 
-    def prepare(self, table: torch.Tensor) -> torch.Tensor:
-        """Cosines and sines of ``(S,)`` places: ``(2, S, d)``."""
+    def project_positions(self, table: torch.Tensor) -> torch.Tensor:
+        """Cosines and sines of ``(S,)`` positions: ``(2, S, d)``."""
         angles = table[:, None] * table.new_tensor(self.rates)  # (S, d / 2)
         angles = torch.cat((angles, angles), dim=1)
         return torch.stack((angles.cos(), angles.sin())).to(self.precision.dtype)
 
     @staticmethod
-    def newest(prepared: torch.Tensor, queries: int, keys: int) -> torch.Tensor:
-        """What S keys need of a table that was prepared for more: ``(2, S, d)``."""
-        return prepared[:, :keys]
+    def slice_positions(
+        projected: torch.Tensor, queries: int, keys: int
+    ) -> torch.Tensor:
+        """The rows for S keys of a table that has more: ``(2, S, d)``."""
+        return projected[:, :keys]
 
     @staticmethod
-    def most_keys(prepared: torch.Tensor, queries: int) -> int:
-        """Keys that a prepared table is good for."""
-        return prepared.size(1)
+    def max_keys(projected: torch.Tensor, queries: int) -> int:
+        """Keys that a projected table is long enough for."""
+        return projected.size(1)
 
-    def placed(
+    def apply_positions(
         self,
         q: torch.Tensor,
-        seen: KeysValues,
+        keys_values: KeysValues,
         bias: torch.Tensor,
         positions: torch.Tensor,
     ) -> tuple[torch.Tensor, KeysValues, torch.Tensor]:
-        """Queries and keys turn by cosines and sines ``(2, S, d)``."""
-        k, v = seen
-        last = positions[:, k.size(2) - q.size(2) :]
-        return rotated(q, last), (rotated(k, positions), v), bias.to(q.dtype)
+        """Cosines and sines ``(2, S, d)`` rotate queries and keys."""
+        k, v = keys_values
+        q = apply_rotary(q, positions[:, k.size(2) - q.size(2) :])
+        return q, (apply_rotary(k, positions), v), bias.to(q.dtype)
 
 
 ATTENTIONS = {"rel_pos": RelativeAttention, "rope": RotaryAttention}
 
 
-def extended(past: KeysValues | None, new: KeysValues) -> KeysValues:
-    """Keys and values of the frames before and of new ones."""
-    if past is None:
-        return new
-    k, v = (torch.cat(pair, dim=2) for pair in zip(past, new))
-    return k, v
-
-
-def shifted(distances: torch.Tensor) -> torch.Tensor:
+def rel_shift(distances: torch.Tensor) -> torch.Tensor:
     """From distances to keys: ``(B, heads, T, S + T - 1)`` to ``(B, heads, T, S)``.
 
-    Column p of row t is about the distance S - 1 - p; of key j the query t, at place
-    S - T + t, wants column ``T - 1 - t + j``. Every row moves one step further: the
-    rows of a table that is one column wider, read with a width of T.
+    Column p of row t is about the distance S - 1 - p; for key j the query t, at
+    position S - T + t, needs column ``T - 1 - t + j``. So each row is shifted by one
+    column more than the row above: pad with one column and read the same numbers in
+    rows of another length (Dai et al. 2019, Appendix B).
 
     Example:
-        >>> shifted(torch.tensor([[[[2, 1, 0, -1], [2, 1, 0, -1]]]]))  # T 2, S 3
+        >>> rel_shift(torch.tensor([[[[2, 1, 0, -1], [2, 1, 0, -1]]]]))  # T 2, S 3
         tensor([[[[ 1,  0, -1],
                   [ 2,  1,  0]]]])
     """
@@ -197,7 +203,7 @@ def shifted(distances: torch.Tensor) -> torch.Tensor:
     return moved[..., : p - t + 1]
 
 
-def rotated(x: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Turn ``(B, heads, T, d)`` by ``(2, T, d)`` cosines and sines."""
+def apply_rotary(x: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Rotate ``(B, heads, T, d)`` by ``(2, T, d)`` cosines and sines."""
     a, b = x.chunk(2, dim=-1)
     return x * positions[0] + torch.cat((-b, a), dim=-1) * positions[1]

@@ -1,4 +1,4 @@
-"""What a streaming encoder keeps from one chunk to the next, and who sees whom."""
+"""The cache of a streaming encoder, and the attention masks of chunks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ FRAMES_A_SECOND = 100  # of features; the largest chunk drawn lasts a second (We
 
 @dataclass
 class EncoderCache:
-    """The past of B streams; the rows need not be of the same age.
+    """The cache of B streams, which need not have begun at the same time.
 
     What is not there yet is zero and masked, so all chunks of a stream have the same
     shapes, and rows of different streams fit together.
@@ -22,17 +22,18 @@ class EncoderCache:
         features: Subsampling: ``(B, overlap, F)``, the last features.
         keys_values: Attention, per layer: ``(B, heads, L, d)`` each, the newest last.
         convolution: Per layer: ``(B, D, K - 1)``; empty without convolutions.
-        frames: ``(B,)`` encoder frames so far: the last ``min(frames, L)`` keys count.
+        num_frames: ``(B,)`` encoder frames so far; the last ``min(num_frames, L)``
+            keys count.
         chunk_size: C, encoder frames a chunk.
         left_chunks: Chunks that are kept; -1 for all, and L grows with the stream.
-        positions: Per layer: what the attention made of the distances, for at least
-            as many keys as there will be in the next chunk. Shared, never changed.
+        positions: Per layer: positions projected by its attention, for at least as
+            many keys as there will be in the next chunk. Shared, never changed.
     """
 
     features: torch.Tensor
     keys_values: list[KeysValues]
     convolution: list[torch.Tensor]
-    frames: torch.Tensor
+    num_frames: torch.Tensor
     chunk_size: int
     left_chunks: int
     positions: list[torch.Tensor]
@@ -43,23 +44,27 @@ class EncoderCache:
         return self.keys_values[0][0].size(2)
 
     def bias(self, lengths: torch.Tensor) -> torch.Tensor:
-        """Who sees whom in the next chunk: ``(B, 1, 1, L + C)``, see `bias_of`.
+        """The attention bias of the next chunk: ``(B, 1, 1, L + C)``, see `mask_bias`.
 
         Args:
             lengths: ``(B,)`` frames of the chunk that are not padding.
         """
-        places = torch.arange(self.length + self.chunk_size, device=lengths.device)
-        oldest = self.length - self.frames  # below 0 where more was seen than is kept
-        newest = self.length + lengths
-        seen = (places >= oldest[:, None]) & (places < newest[:, None])  # (B, S)
-        return bias_of(seen[:, None, None], self.features.dtype)
+        keys = torch.arange(self.length + self.chunk_size, device=lengths.device)
+        # A stream younger than L frames has its keys at the end of the L: the first
+        # ones are zeros that no frame may attend to. Older ones have dropped some, and
+        # `first` is negative.
+        first = self.length - self.num_frames  # (B,)
+        end = self.length + lengths  # (B,)
+        mask = (keys >= first[:, None]) & (keys < end[:, None])  # (B, L + C)
+        return mask_bias(mask[:, None, None], self.features.dtype)
 
-    def kept(self, seen: KeysValues) -> KeysValues:
+    def trim(self, keys_values: KeysValues) -> KeysValues:
         """The keys and values that the next chunk may see, of ``(.., L + C, d)``."""
         if self.left_chunks < 0:
-            return seen
-        start = seen[0].size(2) - self.left_chunks * self.chunk_size
-        return seen[0][:, :, start:], seen[1][:, :, start:]
+            return keys_values
+        k, v = keys_values
+        start = k.size(2) - self.left_chunks * self.chunk_size
+        return k[:, :, start:], v[:, :, start:]
 
     @staticmethod
     def stack(caches: "Sequence[EncoderCache]") -> "EncoderCache":
@@ -71,44 +76,44 @@ class EncoderCache:
         Raises:
             ValueError: They differ in chunk size or left chunks.
         """
-        first = max(caches, key=lambda c: c.length)
+        longest = max(caches, key=lambda c: c.length)
         for other in caches:
-            mine, its = ((c.chunk_size, c.left_chunks) for c in (first, other))
+            mine, its = ((c.chunk_size, c.left_chunks) for c in (longest, other))
             if mine != its:
                 raise ValueError(
                     "streams of different chunk sizes or left chunks cannot be "
                     f"encoded together: {mine} and {its}"
                 )
 
-        def longest(x: torch.Tensor) -> torch.Tensor:  # (B, heads, l, d), l <= L
-            return functional.pad(x, (0, 0, first.length - x.size(2), 0))
+        def pad_left(x: torch.Tensor) -> torch.Tensor:  # (B, heads, l, d), l <= L
+            return functional.pad(x, (0, 0, longest.length - x.size(2), 0))
 
         layers = zip(*(c.keys_values for c in caches))
         return EncoderCache(
             torch.cat([c.features for c in caches]),
             [
                 (
-                    torch.cat([longest(k) for k, _ in layer]),
-                    torch.cat([longest(v) for _, v in layer]),
+                    torch.cat([pad_left(k) for k, _ in layer]),
+                    torch.cat([pad_left(v) for _, v in layer]),
                 )
                 for layer in layers
             ],
             [torch.cat(layer) for layer in zip(*(c.convolution for c in caches))],
-            torch.cat([c.frames for c in caches]),
-            first.chunk_size,
-            first.left_chunks,
-            first.positions,
+            torch.cat([c.num_frames for c in caches]),
+            longest.chunk_size,
+            longest.left_chunks,
+            longest.positions,
         )
 
     def split(self) -> "list[EncoderCache]":
         """The B streams, each with a cache of its own, as views of this one."""
-        rows = [slice(i, i + 1) for i in range(len(self.frames))]
+        rows = [slice(i, i + 1) for i in range(len(self.num_frames))]
         return [
             EncoderCache(
                 self.features[row],
                 [(k[row], v[row]) for k, v in self.keys_values],
                 [x[row] for x in self.convolution],
-                self.frames[row],
+                self.num_frames[row],
                 self.chunk_size,
                 self.left_chunks,
                 self.positions,
@@ -117,19 +122,19 @@ class EncoderCache:
         ]
 
 
-def bias_of(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """What attention adds to its scores: 0 where ``seen`` is true, else next to -inf.
+def mask_bias(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """What attention adds to its scores: 0 where ``mask`` is true, else next to -inf.
 
-    Not -inf itself: a padded frame that sees nothing would make NaN.
+    Not -inf itself: a padded frame that attends to nothing would make NaN.
     """
-    zero = torch.zeros((), dtype=dtype, device=seen.device)
-    return torch.where(seen, zero, torch.finfo(dtype).min / 2)
+    zero = torch.zeros((), dtype=dtype, device=mask.device)
+    return torch.where(mask, zero, torch.finfo(dtype).min / 2)
 
 
 def chunk_mask(
     length: int, chunk_size: int, left_chunks: int, device: torch.device | None = None
 ) -> torch.Tensor:
-    """Which frame sees which, when an utterance is encoded in chunks.
+    """Which frame attends to which, when an utterance is encoded in chunks.
 
     Args:
         length: T.
@@ -138,7 +143,7 @@ def chunk_mask(
         device: Where the mask shall be.
 
     Returns:
-        ``(T, T)``, true where the row's frame sees the column's.
+        ``(T, T)``, true where the row's frame attends to the column's.
 
     Example:
         >>> chunk_mask(4, 2, 0).int()
@@ -151,11 +156,13 @@ def chunk_mask(
         return torch.ones(length, length, dtype=torch.bool, device=device)
     chunk = torch.arange(length, device=device) // chunk_size  # (T,)
     back = chunk[:, None] - chunk  # (T, T)
-    seen = back >= 0
-    return seen if left_chunks < 0 else seen & (back <= left_chunks)
+    mask = back >= 0
+    return mask if left_chunks < 0 else mask & (back <= left_chunks)
 
 
-def draw_chunk(length: int, left: bool, most: int = 25) -> tuple[int, int]:
+def sample_chunk_size(
+    length: int, sample_left: bool, largest: int = 25
+) -> tuple[int, int]:
     """Draw a chunk size and left chunks for a training step (dynamic chunk training).
 
     A size from 1 to T - 1 is drawn; above T / 2 it means the whole utterance, else the
@@ -163,8 +170,8 @@ def draw_chunk(length: int, left: bool, most: int = 25) -> tuple[int, int]:
 
     Args:
         length: T, frames of the longest utterance.
-        left: Draw the left chunks too; else all are seen.
-        most: Encoder frames of a second.
+        sample_left: Draw the left chunks too; else all are seen.
+        largest: Encoder frames of a second.
 
     Returns:
         Chunk size, 0 for the whole utterance; left chunks, -1 for all.
@@ -172,7 +179,7 @@ def draw_chunk(length: int, left: bool, most: int = 25) -> tuple[int, int]:
     drawn = int(torch.randint(1, max(length, 2), ()))
     if drawn > length // 2:
         return 0, -1
-    size = drawn % most + 1
-    if not left:
+    size = drawn % largest + 1
+    if not sample_left:
         return size, -1
     return size, int(torch.randint(0, (length - 1) // size + 1, ()))

@@ -51,24 +51,24 @@ class ConvolutionModule(nn.Module):
         self.right = kernel_size - 1 - self.left
 
     def forward(
-        self, x: torch.Tensor, past: torch.Tensor | None, frames: torch.Tensor
+        self, x: torch.Tensor, cache: torch.Tensor | None, valid: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Convolve T frames.
 
         Args:
             x: ``(B, T, D)``.
-            past: ``(B, D, K - 1)`` gated frames before; zeros at the start.
-            frames: ``(B, T)``, false at padding, which counts as zeros.
+            cache: ``(B, D, K - 1)`` gated frames before; zeros at the start.
+            valid: ``(B, T)``, false at padding, which counts as zeros.
 
         Returns:
             ``(B, T, D)``; the last K - 1 gated frames, for the next chunk.
         """
         x = functional.glu(self.pointwise_conv1(x.transpose(1, 2)), dim=1)  # (B, D, T)
-        x = x.masked_fill(~frames.unsqueeze(1), 0.0)
-        if past is None:
+        x = x.masked_fill(~valid.unsqueeze(1), 0.0)
+        if cache is None:
             x = functional.pad(x, (self.left, self.right))
         else:
-            x = torch.cat((past, x), dim=2)
+            x = torch.cat((cache, x), dim=2)
         last = x[:, :, x.size(2) - self.left :]
         x = self.depthwise_conv(x).transpose(1, 2)  # (B, T, D)
         x = self.activation(self.norm(x))
@@ -119,36 +119,36 @@ class ConformerLayer(nn.Module):
         self,
         x: torch.Tensor,
         bias: torch.Tensor,
-        frames: torch.Tensor,
+        valid: torch.Tensor,
         positions: torch.Tensor,
         routing: Routing,
-        past: KeysValues | None = None,
-        convolved: torch.Tensor | None = None,
+        kv_cache: KeysValues | None = None,
+        conv_cache: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, KeysValues, torch.Tensor | None]:
         """Encode T frames.
 
         Args:
             x: ``(B, T, D)``.
             bias: ``(B or 1, 1, T, S)`` what the attention adds to its scores.
-            frames: ``(B, T)``, false at padding.
-            positions: Prepared by this layer's attention.
+            valid: ``(B, T)``, false at padding.
+            positions: For this layer's attention, see `ChunkAttention.attend_chunk`.
             routing: Of this pass.
-            past: Keys and values of the S - T frames before; None at the start.
-            convolved: What the convolution keeps of them; None at the start.
+            kv_cache: Keys and values of the S - T frames before; None at the start.
+            conv_cache: ``(B, D, K - 1)`` of the convolution; None at the start.
 
         Returns:
-            ``(B, T, D)``; keys and values of all S; what the convolution keeps.
+            ``(B, T, D)``; keys and values of all S; the convolution's next cache.
         """
         if self.feed_forward_macaron is not None:
             h = self.feed_forward_macaron(self.norm_ff_macaron(x), routing)
             x = x + self.ff_scale * self.dropout(h)
         h = self.norm_mha(x)
-        h, seen = self.self_attn.attend_chunk(h, past, bias, positions)
+        h, keys_values = self.self_attn.attend_chunk(h, kv_cache, bias, positions)
         x = x + self.dropout(h)
         if self.conv_module is not None:
-            h, convolved = self.conv_module(self.norm_conv(x), convolved, frames)
+            h, conv_cache = self.conv_module(self.norm_conv(x), conv_cache, valid)
             x = x + self.dropout(h)
         h = self.feed_forward(self.norm_ff(x), routing)
         x = x + self.ff_scale * self.dropout(h)
         x = x if self.conv_module is None else self.norm_final(x)
-        return x, seen, convolved
+        return x, keys_values, conv_cache

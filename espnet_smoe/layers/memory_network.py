@@ -111,11 +111,11 @@ class MemoryBlock(nn.Module):
         self.residual = input_size == options.output_size
 
     def forward(
-        self, x: torch.Tensor, frames: torch.Tensor, routing: Routing
+        self, x: torch.Tensor, valid: torch.Tensor, routing: Routing
     ) -> torch.Tensor:
-        """Map ``(B, T, input_size)`` to ``(B, T, D)``; ``frames`` is ``(B, T)``."""
+        """Map ``(B, T, input_size)`` to ``(B, T, D)``; ``valid`` is ``(B, T)``."""
         p = self.dropout(self.feed_forward(self.norm(x), routing))
-        return self.memory(p, frames, x if self.residual else None)
+        return self.memory(p, valid, x if self.residual else None)
 
 
 class AttentionLayer(nn.Module):
@@ -174,25 +174,25 @@ class MemoryNetwork(nn.Module):
         self.after_norm = nn.LayerNorm(size) if options.layer_norm else nn.Identity()
 
     def forward(
-        self, x: torch.Tensor, frames: torch.Tensor, routing: Routing
+        self, x: torch.Tensor, valid: torch.Tensor, routing: Routing
     ) -> torch.Tensor:
-        """Map ``(B, T, input_size)`` to ``(B, T, D)``; ``frames`` is ``(B, T)``."""
-        mask = attention_mask(frames, self.options.attention_window)
+        """Map ``(B, T, input_size)`` to ``(B, T, D)``; ``valid`` is ``(B, T)``."""
+        mask = attention_mask(valid, self.options.attention_window)
         attentions = iter(self.attentions)
         for number, block in enumerate(self.blocks, 1):
-            x = block(x, frames, routing)
+            x = block(x, valid, routing)
             if self.attentions and number % self.options.attention_every == 0:
                 x = next(attentions)(x, mask)
         return self.after_norm(x)
 
 
 def attention_mask(
-    frames: torch.Tensor, window: Sequence[int] | None = None
+    valid: torch.Tensor, window: Sequence[int] | None = None
 ) -> torch.Tensor:
     """Which frames a frame attends to.
 
     Args:
-        frames: ``(B, T)``, true at frames that are not padding.
+        valid: ``(B, T)``, true at frames that are not padding.
         window: Frames on its left and on its right; None for the whole utterance.
 
     Returns:
@@ -204,12 +204,12 @@ def attention_mask(
                  [1, 1, 0],
                  [0, 1, 1]]], dtype=torch.int32)
     """
-    mask = frames[:, None, :]
+    mask = valid[:, None, :]
     if window is None:
         return mask
     left, right = window
-    position = torch.arange(frames.size(1), device=frames.device)
-    later = position - position[:, None]  # (T, T), by how many frames
-    near = (later >= -left) & (later <= right)
+    positions = torch.arange(valid.size(1), device=valid.device)
+    offset = positions - positions[:, None]  # (T, T), key - query in frames
+    near = (offset >= -left) & (offset <= right)
     # padding sees itself: a softmax over nothing is not a number
-    return (mask & near) | (later == 0)
+    return (mask & near) | (offset == 0)

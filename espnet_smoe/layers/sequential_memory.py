@@ -1,4 +1,4 @@
-"""Sequential memory: each frame remembers some that came before and after it."""
+"""Sequential memory: weighted sums of the frames before and after each frame."""
 
 import torch
 from torch import nn
@@ -21,8 +21,8 @@ class SequentialMemory(nn.Module):
 
     Example:
         >>> memory = SequentialMemory(4, look_back_order=1, look_back_stride=2)
-        >>> p, frames = torch.ones(1, 3, 4), torch.ones(1, 3, dtype=torch.bool)
-        >>> memory(p, frames).shape
+        >>> p, valid = torch.ones(1, 3, 4), torch.ones(1, 3, dtype=torch.bool)
+        >>> memory(p, valid).shape
         torch.Size([1, 3, 4])
     """
 
@@ -39,7 +39,7 @@ class SequentialMemory(nn.Module):
         ahead = [j * look_ahead_stride for j in range(1, look_ahead_order + 1)]
         self.look_back, self.look_ahead = -back[-1], max(ahead, default=0)
         offsets = torch.tensor(back + ahead)
-        self.register_buffer("places", offsets + self.look_back, False)
+        self.register_buffer("tap_positions", offsets + self.look_back, False)
         # as a depth-wise convolution of as many taps is initialised
         self.taps = nn.Parameter(torch.empty(size, len(offsets)))
         nn.init.uniform_(self.taps, -(len(offsets) ** -0.5), len(offsets) ** -0.5)
@@ -47,21 +47,21 @@ class SequentialMemory(nn.Module):
     def forward(
         self,
         p: torch.Tensor,
-        frames: torch.Tensor,
+        valid: torch.Tensor,
         below: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Add what is remembered.
 
         Args:
             p: ``(B, T, D)``, the feed-forward layer's output.
-            frames: ``(B, T)``, true at frames that are not padding.
+            valid: ``(B, T)``, true at frames that are not padding.
             below: ``(B, T, D)``, the memory of the layer below; None for the first.
         """
-        p = p.masked_fill(~frames[..., None], 0)
+        p = p.masked_fill(~valid[..., None], 0)
         # one filter with zeros between the taps: twice as fast as two dilated ones
         width = self.look_back + 1 + self.look_ahead
         weight = self.taps.new_zeros(len(self.taps), width)
-        weight = weight.index_copy(1, self.places, self.taps)  # (D, width)
+        weight = weight.index_copy(1, self.tap_positions, self.taps)  # (D, width)
         x = functional.pad(p.transpose(1, 2), (self.look_back, self.look_ahead))
         x = functional.conv1d(x, weight[:, None], groups=len(weight))  # (B, D, T)
         m = p + x.transpose(1, 2)

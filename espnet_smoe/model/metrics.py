@@ -11,7 +11,7 @@ from torch import nn
 
 from espnet_smoe.data.text.tokenizer import piece_joiner
 from espnet_smoe.model.parts import mixtures_of
-from espnet_smoe.moe import Routing
+from espnet_smoe.moe import MoEFeedForward, Routing
 from espnet_smoe.moe.loss import FrameSums, add_processes
 
 
@@ -64,27 +64,33 @@ def auxiliary_losses(
 
     Args:
         passes: Of a forward pass that is done: a name such as ``encoder``, with which
-            the keys begin; the part, whose ``loss_weights`` tell what counts how much;
-            its routing, None where this process did not make the pass.
+            the keys begin; the part, whose mixtures tell what counts how much; its
+            routing, None where this process did not make the pass.
 
     Returns:
         For each pass: the weighted sum over losses and layers; each loss without its
         weight, summed over the layers, for the statistics (NaN without frames).
     """
     passes = [*passes]
-    layers = [_router_sums(part, routing) for _, part, routing in passes]
-    together = iter(add_processes([sums for of_part in layers for sums in of_part]))
+    layers = [_layers_with_losses(part) for _, part, _ in passes]
+    own = [
+        _frame_sums(layer, routing)
+        for (_, _, routing), part_layers in zip(passes, layers)
+        for layer in part_layers
+    ]
+    every_process = iter(add_processes(own))
     results = []
-    for (name, part, _), of_part in zip(passes, layers):
-        sums = [next(together) for _ in of_part]
-        losses = [layer.losses() for layer in sums]
+    for (name, _, _), part_layers in zip(passes, layers):
         total: torch.Tensor | float = 0.0
-        each = {}
-        for loss, weight in getattr(part, "loss_weights", {}).items() if losses else ():
-            summed = torch.stack([of[loss] for of in losses]).sum()
-            total = total + weight * summed
-            unknown = sums[0].sums[0] == 0
-            each[f"{name}_{loss}"] = summed.detach().masked_fill(unknown, math.nan)
+        each: dict[str, torch.Tensor] = {}
+        for layer in part_layers:
+            sums = next(every_process)
+            no_frames = sums.sums[0] == 0
+            for loss, value in sums.losses().items():
+                total = total + layer.gate.loss_weights[loss] * value
+                value = value.detach().masked_fill(no_frames, math.nan)
+                key = f"{name}_{loss}"
+                each[key] = each[key] + value if key in each else value
         results.append((total, each))
     return results
 
@@ -96,19 +102,21 @@ def auxiliary_loss(
     return auxiliary_losses([(name, part, routing)])[0]
 
 
-def _router_sums(part: nn.Module, routing: Routing | None) -> list[FrameSums]:
-    """Of each layer with auxiliary losses; zeros where it did not run."""
+def _layers_with_losses(part: nn.Module) -> list[MoEFeedForward]:
+    """The mixtures of a part in training whose gates have auxiliary losses."""
     if not part.training:
         return []
-    seen = {} if routing is None else routing.sums
-    return [
-        seen.get(layer.name)
-        or FrameSums.nothing(
-            layer.gate.losses, layer.gate.num_experts, layer.gate.router.weight
-        )
-        for layer in mixtures_of(part)
-        if getattr(layer.gate, "losses", ())
-    ]
+    return [layer for layer in mixtures_of(part) if layer.gate.loss_weights]
+
+
+def _frame_sums(layer: MoEFeedForward, routing: Routing | None) -> FrameSums:
+    """What a layer wrote; zeros where it did not run."""
+    written = None if routing is None else routing.sums.get(layer.name)
+    if written is not None:
+        return written
+    like = next(layer.parameters())
+    names = tuple(layer.gate.loss_weights)
+    return FrameSums.zeros(names, layer.gate.num_experts, like)
 
 
 def mean_known(values: Iterable[float | None]) -> float:

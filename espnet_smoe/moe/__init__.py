@@ -1,56 +1,74 @@
 """Mixtures of experts in place of position-wise feed-forward blocks.
 
-Torch only: nothing here imports ESPnet. Read in this order:
+Torch only: nothing here imports ESPnet. Ten minutes, in this order:
 
-1. ``experts.py`` - one expert, a two-matrix feed-forward block.
-2. ``gate.py`` - who decides: a layer's `Gate` turns rows into an `Assignment`.
-3. ``dispatch.py`` - how: rows sorted by expert, one slice an expert, and back.
-   Beside it ``static.py``, every expert on every row, for export, and ``grouped.py``,
-   all experts in two products, for bfloat16 on a GPU.
-4. ``feed_forward.py`` - `MoEFeedForward`, the drop-in for a dense block.
-5. ``routing.py`` - what one forward pass carries down and brings back.
-6. ``labels.py`` - `Labels`, which read at the door what is known beforehand.
-7. ``loss.py`` - auxiliary losses of learned gates.
+1. ``feed_forward.py`` - `MoEFeedForward`, the drop-in for a dense block: a gate
+   decides (3), the rows go to their experts and back (4).
+2. ``routing.py`` - `Routing`, what one forward pass carries down to the layers
+   (lengths, `BatchLabels`, an embedding) and brings back (loads, sums for the losses).
+3. ``gate.py`` - what a gate is, and `register_gate`. ``label_gate.py``: by label
+   (S-MoE). ``topk_gate.py``: learned top-k (U2++ MoE, SpeechMoE, DLG-MoE); its options
+   stand beside each gate. All return an `Assignment` (``assignment.py``).
+4. ``dispatch.py`` - rows sorted by expert, one slice an expert, and back. Beside it
+   ``grouped.py``: all experts in two products, for bfloat16 on a GPU;
+   ``dense_dispatch.py``: every expert on every row, for graphs that are exported.
+5. ``experts.py`` - one expert, a two-matrix feed-forward block.
+6. ``labels.py`` - `Labels`, which turn token ids into `BatchLabels`.
+7. ``loss.py`` - auxiliary losses of learned gates, also over several processes.
 8. ``upcycle.py`` - a dense model's weights as a mixture's beginning.
-
-A further kind of routing is a class in ``gate.py`` with a line in `GATES`.
 """
 
-from espnet_smoe.moe.dispatch import Assignment, dispatch, reference
+from espnet_smoe.moe.assignment import Assignment
+from espnet_smoe.moe.dispatch import dispatch, reference
 from espnet_smoe.moe.experts import FeedForward
 from espnet_smoe.moe.feed_forward import MoEFeedForward, build_feed_forward
 from espnet_smoe.moe.gate import (
     GATES,
     Gate,
-    LabelGate,
-    LabelTopKGate,
     MoEOptions,
-    SharedEmbeddingGate,
-    TopKGate,
     build_gate,
     build_labels,
     build_router,
+    register_gate,
 )
+from espnet_smoe.moe.label_gate import LabelGate, LabelOptions
 from espnet_smoe.moe.labels import Labels
-from espnet_smoe.moe.routing import Routing
+from espnet_smoe.moe.loss import AuxiliaryLoss, register_loss
+from espnet_smoe.moe.routing import BatchLabels, Routing
+from espnet_smoe.moe.topk_gate import (
+    LabelTopKGate,
+    LabelTopKOptions,
+    SharedEmbeddingGate,
+    SharedEmbeddingOptions,
+    TopKGate,
+    TopKOptions,
+)
 
 __all__ = [
     "Assignment",
+    "AuxiliaryLoss",
+    "BatchLabels",
     "FeedForward",
     "GATES",
     "Gate",
     "LabelGate",
+    "LabelOptions",
     "LabelTopKGate",
+    "LabelTopKOptions",
     "Labels",
     "MoEFeedForward",
     "MoEOptions",
     "Routing",
     "SharedEmbeddingGate",
+    "SharedEmbeddingOptions",
     "TopKGate",
+    "TopKOptions",
     "build_feed_forward",
     "build_gate",
     "build_labels",
     "build_router",
     "dispatch",
     "reference",
+    "register_gate",
+    "register_loss",
 ]

@@ -5,11 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from espnet_smoe.moe.dispatch import Assignment, dispatch
+from espnet_smoe.moe.assignment import Assignment
+from espnet_smoe.moe.dense_dispatch import dense_dispatch, traced, valid_loads
+from espnet_smoe.moe.dispatch import dispatch
 from espnet_smoe.moe.experts import FeedForward
 from espnet_smoe.moe.gate import Gate, MoEOptions, build_gate
 from espnet_smoe.moe.routing import Routing
-from espnet_smoe.moe.static import loads_of
 
 
 class MoEFeedForward(nn.Module):
@@ -43,36 +44,47 @@ class MoEFeedForward(nn.Module):
 
         A gate that decides by frame does not see padding, whose output is zero.
         """
-        if not self.gate.per_frame:
-            assignment = self.gate(x, routing)
-            lengths = routing.lengths  # (B,)
-            experts = assignment.experts.to(lengths.device)
-            loads = lengths.new_zeros(self.gate.num_experts)
-            routing.loads[self.name] = loads.index_add_(0, experts, lengths)
-            return dispatch(x, assignment, self.experts)
+        if traced():
+            return self._traced(x, routing)
+        if self.gate.per_frame:
+            return self._by_frame(x, routing)
+        assignment = self.gate(x, routing)
+        routing.loads[self.name] = self._frames_of_utterances(assignment, routing)
+        return dispatch(x, assignment, self.experts)
+
+    def _by_frame(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
         index = routing.index(x)  # (N,)
         flat = x.flatten(0, 1)  # (B * T, D)
         rows = flat if index is None else flat.index_select(0, index)  # (N, D)
         assignment = self.gate(rows, routing)
-        y = dispatch(flat, assignment, self.experts, index)  # (B * T, D')
-        y = y.unflatten(0, x.shape[:2])
-        if assignment.unsorted is not None:
-            return self._without_padding(y, assignment, routing)
         routing.loads[self.name] = assignment.loads
         routing.sums[self.name] = assignment.sums
         if assignment.logits is not None:
             routing.logits[self.name] = assignment.logits.detach()
-        return y
+        y = dispatch(flat, assignment, self.experts, index)  # (B * T, D')
+        return y.unflatten(0, x.shape[:2])
 
-    def _without_padding(
-        self, y: torch.Tensor, assignment: Assignment, routing: Routing
+    def _traced(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
+        """The same in a traced graph: padding is computed, and cleared at the end."""
+        if not self.gate.per_frame:
+            assignment = self.gate(x, routing)
+            routing.loads[self.name] = self._frames_of_utterances(assignment, routing)
+            return dense_dispatch(x, assignment, self.experts)
+        flat = x.flatten(0, 1)  # (B * T, D)
+        assignment = self.gate(flat, routing)
+        y = dense_dispatch(flat, assignment, self.experts).unflatten(0, x.shape[:2])
+        valid = routing.valid(x)  # (B, T)
+        routing.loads[self.name] = valid_loads(assignment, valid.flatten())
+        return torch.where(valid[..., None], y, 0.0)
+
+    def _frames_of_utterances(
+        self, assignment: Assignment, routing: Routing
     ) -> torch.Tensor:
-        """Padding left out of ``y`` ``(B, T, D')`` in a traced graph, at the end."""
-        frames = routing.frames(y)  # (B, T)
-        routing.loads[self.name] = loads_of(
-            assignment.unsorted, frames.flatten(), self.gate.num_experts
-        )
-        return torch.where(frames[..., None], y, 0.0)
+        """``(E,)`` frames of each expert, whose rows are utterances."""
+        lengths = routing.lengths  # (B,)
+        experts = assignment.experts[:, 0].to(lengths.device)
+        loads = lengths.new_zeros(self.gate.num_experts)
+        return loads.index_add_(0, experts, lengths)
 
 
 class DenseFeedForward(FeedForward):
@@ -91,7 +103,7 @@ def build_feed_forward(
     name: str,
     output_size: int | None = None,
     embedding_size: int = 0,
-    router: nn.Linear | None = None,
+    router: nn.Module | None = None,
     activation: nn.Module | None = None,
 ) -> nn.Module:
     """A mixture where options ask for one, else the dense block.

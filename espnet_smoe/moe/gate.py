@@ -1,35 +1,35 @@
-"""Gates: who decides which expert takes a row.
+"""What a gate is, its options, and the table of gates by their YAML names.
 
-Each layer has a gate, which maps a batch and its `Routing` to an `Assignment`.
-`LabelGate` follows a label that is known beforehand (S-MoE, Eq. 1-3). `TopKGate`
-learns to choose for each frame (Switch, U2++ MoE); `SharedEmbeddingGate` looks at an
-embedding of the speech as well (SpeechMoE, Eq. 8), `LabelTopKGate` chooses among the
-experts of a label (DLG-MoE). A further kind is a class here with a line in `GATES`.
+A layer's gate turns its input and the `Routing` of the pass into an `Assignment`. The
+gates that come with the package are in ``label_gate.py`` and ``topk_gate.py``; a
+further one is a subclass of `Gate` with `register_gate` above it, anywhere.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, TypeVar
 
 import torch
 from torch import nn
 
 from espnet_smoe.config.options import make, options_of, section
-from espnet_smoe.config.typed import Count, OneOf, Rate, Weight
-from espnet_smoe.moe.dispatch import Assignment
+from espnet_smoe.config.typed import Count, OneOf, convert
+from espnet_smoe.moe.assignment import Assignment
+from espnet_smoe.moe.dense_dispatch import traced
 from espnet_smoe.moe.labels import Labels
 from espnet_smoe.moe.loss import LOSSES, FrameSums
-from espnet_smoe.moe.router import Router
-from espnet_smoe.moe.routing import Routing
-from espnet_smoe.moe.static import traced
+from espnet_smoe.moe.routing import BatchLabels, Routing
 
-GATE_NAMES = ("label", "topk", "shared_embedding", "label_topk")
+GATES: "dict[str, type[Gate]]" = {}
 
 
 @options_of("")
 @dataclass(frozen=True)
 class MoEOptions:
-    """What a user may write under ``moe`` in ``encoder_conf`` or ``decoder_conf``.
+    """What every gate lets a user write under ``moe`` in ``encoder_conf`` and so on.
+
+    Each gate has a subclass with what it has beyond this; `MoEOptions` with the name
+    of a gate makes the options of that gate.
 
     Attributes:
         gate: Kind of routing, a key of `GATES`: ``label`` (the label's own expert),
@@ -38,64 +38,89 @@ class MoEOptions:
             group of experts, learned inside it).
         num_experts: E; by default one expert a label.
         labels: Special tokens of the token list, expert 0 first.
-        top_k: Experts a frame, for learned gates.
-        label_embedding: Let the router of ``topk`` see the label as well.
-        shared_router: One router for all layers of the same width (Omni-router).
-        jitter: In training the router sees its input times a number from
-            1 - jitter to 1 + jitter (Switch), 0 for none.
-        balance_weight: Weight of the load balancing loss in the training loss.
-        importance_weight: Weight of the mean importance loss.
-        sparsity_weight: Weight of the sparsity L1 loss.
-        z_weight: Weight of the z-loss.
+
+    Example:
+        >>> MoEOptions("topk", num_experts=4, top_k=2).top_k
+        2
     """
 
-    gate: Annotated[str, OneOf(GATE_NAMES)] = "label"
+    gate: str = "label"
     num_experts: Count | None = None
     labels: Sequence[str] = ()
-    top_k: Count = 1
-    label_embedding: bool = False
-    shared_router: bool = False
-    jitter: Rate = 0.0
-    balance_weight: Weight = 0.0
-    importance_weight: Weight = 0.0
-    sparsity_weight: Weight = 0.0
-    z_weight: Weight = 0.0
+
+    def __new__(cls, gate: str = "label", *_: Any, **__: Any) -> "MoEOptions":
+        """The options of the gate; a subclass makes its own."""
+        return object.__new__(gate_class(gate).Options if cls is MoEOptions else cls)
 
     @classmethod
     def parse(
-        cls, moe: Mapping[str, Any] | None, where: str, labels: Sequence[str]
+        cls,
+        moe: Mapping[str, Any] | None,
+        where: str,
+        labels: Sequence[str] | None = None,
+        **defaults: Any,
     ) -> "MoEOptions | None":
         """Read the ``moe`` section of a YAML file.
 
         Args:
             moe: The section; None means a dense model.
             where: Its place, for error messages, such as ``encoder_conf.moe``.
-            labels: Labels to use where the section names none.
+            labels: Labels to use where the section names none; None where nothing
+                brings labels to these gates.
+            **defaults: Options to use where the section has none; those that the gate
+                does not know are left out.
 
         Raises:
-            ValueError: Unknown key or gate, or numbers that do not fit together.
+            ValueError: Unknown key or gate, numbers that do not fit together, or a gate
+                that reads labels where there are none.
         """
         if moe is None:
             return None
-        options = make(cls, {"labels": tuple(labels), **section(moe, where)}, where)
+        given = section(moe, where)
+        name = given.get("gate", defaults.get("gate", cls.gate))
+        kind = gate_class(name, f"{where}.gate").Options
+        known = {field.name for field in fields(kind)}
+        defaults = {k: v for k, v in defaults.items() if k in known}
+        given = _without_foreign(given, kind, where)
+        values = {**defaults, "labels": tuple(labels or ()), **given, "gate": name}
+        options = make(kind, values, where)
+        if labels is None and (options.labels or options.reads_labels):
+            raise ValueError(
+                f"{where}: experts are chosen here by frame, not by label; remove "
+                "labels and label_embedding and write 'gate: topk'"
+            )
         if len(set(options.labels)) < len(options.labels):
             raise ValueError(
                 f"{where}.labels: {', '.join(options.labels)}: write each label once"
             )
-        problem = GATES[options.gate].fault_of(options)
+        problem = options.problem()
         if problem:
             raise ValueError(f"{where}: {problem}")
         return options
 
+    def problem(self) -> str:
+        """What is wrong with the options, and the cure; empty where nothing is."""
+        return ""
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether the gate reads the label of an utterance."""
+        return False
+
     @property
     def loss_weights(self) -> dict[str, float]:
-        """Weights of the auxiliary losses that are in use, by name."""
-        weights = {name: getattr(self, f"{name}_weight") for name in LOSSES}
+        """Weights of the auxiliary losses that are in use, by name.
+
+        They are the options ``<loss>_weight``, ``<loss>`` a key of `LOSSES`.
+        """
+        weights = {name: getattr(self, f"{name}_weight", 0.0) for name in LOSSES}
         return {name: weight for name, weight in weights.items() if weight}
 
 
 class Gate(nn.Module):
     """Base of all gates.
+
+    A subclass has `Options` of its own and decides in `forward`.
 
     Args:
         options: What the user asked for.
@@ -104,42 +129,60 @@ class Gate(nn.Module):
         router: The one that all layers share; None for a router of its own.
 
     Attributes:
+        Options: The dataclass of the gate's options.
         num_experts: E.
         top_k: Experts a row.
+        labels: Those that the gate reads; none where it reads no label.
+        loss_weights: Weights of the auxiliary losses in use, by name.
         per_frame: Rows are frames, ``(N, D)`` without padding; else they are
             utterances, ``(B, T, D)``.
+        reads_embedding: It needs the output of an embedding network.
     """
 
+    Options: type[MoEOptions] = MoEOptions
     per_frame = False
+    reads_embedding = False
 
     def __init__(
         self,
         options: MoEOptions,
         size: int,
         embedding_size: int = 0,
-        router: nn.Linear | None = None,
+        router: nn.Module | None = None,
     ):
         super().__init__()
         self.num_experts = options.num_experts or len(options.labels)
-        self.top_k = options.top_k
-        self.labels = tuple(self.labels_of(options))
+        self.top_k = getattr(options, "top_k", 1)
+        self.labels = tuple(options.labels) if options.reads_labels else ()
+        self.loss_weights = options.loss_weights
 
     @classmethod
-    def fault_of(cls, options: MoEOptions) -> str:
-        """What is wrong with the options, and the cure; empty where nothing is."""
-        raise NotImplementedError
-
-    @classmethod
-    def labels_of(cls, options: MoEOptions) -> Sequence[str]:
-        """The labels that the gate reads."""
-        return options.labels
+    def shared_router(
+        cls, options: MoEOptions, size: int, embedding_size: int
+    ) -> nn.Module | None:
+        """The router that all layers share; None where each gate has its own."""
+        return None
 
     def forward(self, x: torch.Tensor, routing: Routing) -> Assignment:
         """Decide where the rows of ``x`` ``(N, ..., D)`` go."""
         raise NotImplementedError
 
-    def labelled(self, routing: Routing) -> Assignment:
-        """Which utterances have which label.
+    def frame_sums(
+        self, logits: torch.Tensor, probabilities: torch.Tensor, chosen: torch.Tensor
+    ) -> FrameSums | None:
+        """What the auxiliary losses need, for `Assignment.sums`; None without losses.
+
+        Args:
+            logits: ``(N, E)``, frames that are not padding.
+            probabilities: ``(N, E)``.
+            chosen: ``(N, k)`` experts.
+        """
+        if not (self.training and self.loss_weights):
+            return None
+        return FrameSums.of(tuple(self.loss_weights), logits, probabilities, chosen)
+
+    def require_labels(self, routing: Routing) -> BatchLabels:
+        """The labels of the utterances.
 
         Raises:
             ValueError: Nobody labelled them.
@@ -151,194 +194,60 @@ class Gate(nn.Module):
             )
         return routing.labels
 
-    def label_of_frames(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
+    def frame_labels(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
         """``(N,)`` label of each frame in ``x`` ``(N, D)``, utterance by utterance."""
-        labels = self.labelled(routing).experts.to(x.device)  # (B,)
+        labels = self.require_labels(routing).numbers.to(x.device)  # (B,)
         if traced():  # there the frames of all utterances are as many, with padding
             return labels.repeat_interleave(x.size(0) // labels.size(0))
         return labels.repeat_interleave(routing.lengths.to(x.device))
 
 
-class LabelGate(Gate):
-    """The expert is chosen by a label of the utterance (S-MoE, Eq. 1-3).
+GateClass = TypeVar("GateClass", bound=type[Gate])
 
-    There is nothing to learn and no gating network: the experts are the labels.
+
+def register_gate(name: str) -> Callable[[GateClass], GateClass]:
+    """Give a gate the name that a YAML file calls it by: ``moe: {gate: <name>}``.
+
+    Args:
+        name: Not taken by another gate.
+
+    Returns:
+        A decorator of a subclass of `Gate`.
+
+    Raises:
+        ValueError: The name is taken.
     """
 
-    @classmethod
-    def fault_of(cls, options: MoEOptions) -> str:
-        """One expert a label, and nothing that only a learned gate has."""
-        if not options.labels:
-            return "'gate: label' needs labels; name one an expert"
-        if options.num_experts not in (None, len(options.labels)):
-            return (
-                f"num_experts is {options.num_experts}, but there are "
-                f"{len(options.labels)} labels ({', '.join(options.labels)}); give "
-                "one label an expert"
-            )
-        learned = (options.label_embedding, options.shared_router, options.jitter)
-        if options.top_k != 1 or any(learned) or options.loss_weights:
-            return (
-                "top_k, label_embedding, shared_router, jitter and the weights of "
-                "losses belong to a learned gate; remove them or write 'gate: topk'"
-            )
-        return ""
-
-    def forward(self, x: torch.Tensor, routing: Routing) -> Assignment:
-        """The decision made at the door; the content of ``x`` plays no part."""
-        labels = self.labelled(routing)
-        return labels.traced if traced() else labels
-
-
-class TopKGate(Gate):
-    """A router chooses k experts for each frame, by the frame itself.
-
-    ``logits = W x`` in float32, plus a learned bias of the label with
-    ``label_embedding`` (the same as appending a vector of the label to ``x``). With
-    k = 1 the output is scaled by the expert's probability (Switch, SpeechMoE), or the
-    router would have no gradient; with more, by a softmax over the chosen logits (U2++
-    MoE).
-    """
-
-    per_frame = True
-
-    def __init__(
-        self,
-        options: MoEOptions,
-        size: int,
-        embedding_size: int = 0,
-        router: nn.Linear | None = None,
-    ):
-        super().__init__(options, size)
-        self.router = router or new_router(options, size, embedding_size)
-        self.of_label = None
-        if options.label_embedding:
-            self.of_label = nn.Embedding(len(options.labels), self.num_experts)
-            nn.init.zeros_(self.of_label.weight)
-        self.jitter = options.jitter
-        self.losses = tuple(options.loss_weights)
-
-    @classmethod
-    def fault_of(cls, options: MoEOptions) -> str:
-        """At least as many experts as are chosen."""
-        if options.num_experts is None:
-            return f"'gate: {options.gate}' needs num_experts"
-        if options.top_k > options.num_experts:
-            return f"top_k is {options.top_k}; choose 1 to {options.num_experts}"
-        if options.label_embedding and not options.labels:
-            return "label_embedding needs labels"
-        return ""
-
-    @classmethod
-    def labels_of(cls, options: MoEOptions) -> Sequence[str]:
-        """Only an embedding of the label needs one."""
-        return options.labels if options.label_embedding else ()
-
-    @classmethod
-    def router_size(cls, size: int, embedding_size: int) -> int:
-        """The width of what the router looks at: the frame."""
-        return size
-
-    def forward(self, x: torch.Tensor, routing: Routing) -> Assignment:
-        """Decide about the frames ``x`` ``(N, D)``."""
-        logits = self.logits(x, routing)  # (N, E)
-        probabilities = logits.softmax(dim=1)
-        weights, chosen = probabilities.topk(self.top_k, dim=1)  # (N, k)
-        if self.top_k > 1:  # the same as a softmax over the chosen logits
-            weights = weights / weights.sum(dim=1, keepdim=True)
-        said = self.losses, logits, probabilities, chosen
-        sums = FrameSums.of(*said) if self.training and self.losses else None
-        return Assignment.of(chosen, self.num_experts, weights, sums, logits)
-
-    def logits(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
-        """``(N, E)`` in float32, or float64 for a model in float64."""
-        x = x.to(self.router.weight.dtype)
-        if self.training and self.jitter:
-            x = x * torch.empty_like(x).uniform_(1 - self.jitter, 1 + self.jitter)
-        with torch.autocast(x.device.type, enabled=False):
-            logits = self.router(x)
-        if self.of_label is not None:
-            logits = logits + self.of_label(self.label_of_frames(x, routing))
-        return logits
-
-
-class SharedEmbeddingGate(TopKGate):
-    """The router sees the frame and what an embedding network made of it.
-
-    ``logits = W Concat(e; x)`` (SpeechMoE, Eq. 8); ``e`` is computed once and stands in
-    `Routing.embedding` for the gates of all layers.
-    """
-
-    @classmethod
-    def router_size(cls, size: int, embedding_size: int) -> int:
-        """The width of ``Concat(e; x)``."""
-        if not embedding_size:
+    def add(gate: GateClass) -> GateClass:
+        present = GATES.setdefault(name, gate)
+        if present is not gate:
             raise ValueError(
-                "'gate: shared_embedding' needs an encoder with an embedding network, "
-                "such as 'encoder: speech_moe' with an 'embedding' section; or take "
-                "'gate: topk'"
+                f"the gate '{name}' is already {present.__module__}."
+                f"{present.__qualname__}; give yours another name"
             )
-        return embedding_size + size
+        return gate
 
-    def logits(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
-        """``(N, E)`` from ``x`` ``(N, D)`` and the embedding ``(N, De)``."""
-        return super().logits(torch.cat((routing.embedding_of(x), x), 1), routing)
+    return add
 
 
-class LabelTopKGate(TopKGate):
-    """The label chooses a group of experts, the router inside it (DLG-MoE).
+def gate_class(name: Any, where: str = "gate") -> type[Gate]:
+    """The gate of a name.
 
-    Experts are shared out evenly: of E experts and L labels the first E / L belong to
-    the first label.
+    Args:
+        name: A key of `GATES`.
+        where: The name's place, for the error message.
+
+    Raises:
+        ValueError: There is none; names the nearest.
     """
-
-    @classmethod
-    def fault_of(cls, options: MoEOptions) -> str:
-        """Every label has the same number of experts, at least k."""
-        fault = super().fault_of(options)
-        if fault:
-            return fault
-        if not options.labels:
-            return "'gate: label_topk' needs labels; name one a group of experts"
-        if options.num_experts % len(options.labels):
-            return (
-                f"num_experts is {options.num_experts}; make it a multiple of the "
-                f"{len(options.labels)} labels"
-            )
-        if options.top_k > options.num_experts // len(options.labels):
-            return (
-                f"top_k is {options.top_k}, but a label has only "
-                f"{options.num_experts // len(options.labels)} experts"
-            )
-        return ""
-
-    @classmethod
-    def labels_of(cls, options: MoEOptions) -> Sequence[str]:
-        """The label names the group."""
-        return options.labels
-
-    def logits(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
-        """``(N, E)``; minus infinity for the experts of other labels."""
-        labels = self.label_of_frames(x, routing)  # (N,)
-        group_size = self.num_experts // len(self.labels)
-        group = torch.arange(self.num_experts, device=x.device) // group_size  # (E,)
-        foreign = group != labels[:, None]  # (N, E)
-        return super().logits(x, routing).masked_fill(foreign, -torch.inf)
-
-
-GATES: dict[str, type[Gate]] = {
-    "label": LabelGate,
-    "topk": TopKGate,
-    "shared_embedding": SharedEmbeddingGate,
-    "label_topk": LabelTopKGate,
-}
+    return GATES[convert(name, Annotated[str, OneOf(GATES)], where)]
 
 
 def build_gate(
     options: MoEOptions,
     size: int,
     embedding_size: int = 0,
-    router: nn.Linear | None = None,
+    router: nn.Module | None = None,
 ) -> Gate:
     """Make the gate of one layer.
 
@@ -359,7 +268,7 @@ def build_gate(
 
 def build_router(
     options: MoEOptions | None, size: int, embedding_size: int = 0
-) -> Router | None:
+) -> nn.Module | None:
     """The router that all layers share; None where each has its own.
 
     Args:
@@ -367,18 +276,41 @@ def build_router(
         size: D.
         embedding_size: Width of the embedding network's output, 0 where there is none.
     """
-    if options is None or not options.shared_router:
+    if options is None:
         return None
-    return new_router(options, size, embedding_size)
-
-
-def new_router(options: MoEOptions, size: int, embedding_size: int) -> Router:
-    """A linear map to the logits of the experts."""
-    width = GATES[options.gate].router_size(size, embedding_size)
-    return Router(width, options.num_experts, bias=False)
+    return GATES[options.gate].shared_router(options, size, embedding_size)
 
 
 def build_labels(options: MoEOptions | None) -> Labels | None:
     """What reads the labels for all layers; None where no gate asks for one."""
-    tokens = GATES[options.gate].labels_of(options) if options else ()
-    return Labels(tokens) if tokens else None
+    if options is None or not options.reads_labels:
+        return None
+    return Labels(options.labels)
+
+
+def _without_foreign(
+    given: Mapping[str, Any], kind: type[MoEOptions], where: str
+) -> dict[str, Any]:
+    """A section without what only other gates have, as long as it changes nothing.
+
+    Raises:
+        ValueError: It would change something there.
+    """
+    own = {field.name for field in fields(kind)}
+    kept = dict(given)
+    for key, value in given.items():
+        owners = {
+            name: field.default
+            for name, gate in GATES.items()
+            for field in fields(gate.Options)
+            if field.name == key
+        }
+        if key in own or not owners:
+            continue
+        if value not in owners.values():
+            raise ValueError(
+                f"{where}: {key} belongs to the gates {', '.join(owners)}; remove it "
+                f"or write 'gate: {next(iter(owners))}'"
+            )
+        del kept[key]
+    return kept

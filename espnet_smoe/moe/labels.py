@@ -1,13 +1,12 @@
-"""Labels: what is known of an utterance beforehand, read once at the door."""
+"""Labels: what is known of an utterance beforehand, read once per forward pass."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import nn
 
-from espnet_smoe.moe.dispatch import Assignment
-from espnet_smoe.moe.routing import Routing
-from espnet_smoe.moe.static import traced
+from espnet_smoe.moe.dense_dispatch import traced
+from espnet_smoe.moe.routing import BatchLabels, Routing
 
 
 class Labels(nn.Module):
@@ -99,4 +98,4 @@ class Labels(nn.Module):
             utterances: Names of the utterances, for the error message.
         """
         numbers = self.numbers(label_ids, utterances)
-        return Routing(lengths, Assignment.of(numbers, len(self.tokens)))
+        return Routing(lengths, BatchLabels(numbers, len(self.tokens)))

@@ -1,9 +1,9 @@
-"""Auxiliary losses of learned routing: pure functions of what the router said.
+"""Auxiliary losses of learned routing: pure functions of a router's outputs.
 
 Every loss is a function of means over the frames that are not padding. A layer keeps
 the sums behind these means (`FrameSums`). Processes that train together add theirs up
 before a loss is computed (`add_processes`), so that it is the same however a batch is
-shared out; a process that has no frames for a layer adds zeros.
+split over them; a process that has no frames for a layer adds zeros.
 """
 
 from collections.abc import Callable, Sequence
@@ -78,7 +78,9 @@ def z_loss(logits: torch.Tensor) -> torch.Tensor:
 def _taken_and_probable(
     _: torch.Tensor, probabilities: torch.Tensor, chosen: torch.Tensor
 ) -> torch.Tensor:
-    """Each frame's share of every expert, and its probabilities: ``(N, 2 E)``."""
+    """``(N, 2 E)``: the fraction of its k choices each frame gives to an expert, and
+    its probabilities.
+    """
     taken = torch.zeros_like(probabilities.detach()).scatter(1, chosen, 1.0)  # (N, E)
     return torch.cat((taken / chosen.size(1), probabilities), dim=1)
 
@@ -106,9 +108,26 @@ LOSSES: dict[str, AuxiliaryLoss] = {
 }
 
 
-def _loss(name: str, *said: torch.Tensor) -> torch.Tensor:
+def register_loss(name: str, loss: AuxiliaryLoss) -> None:
+    """Add a loss that the options ``<name>_weight`` of a gate give a weight.
+
+    Args:
+        name: Not taken by another loss.
+        loss: Of the router's outputs.
+
+    Raises:
+        ValueError: The name is taken.
+    """
+    if LOSSES.setdefault(name, loss) is not loss:
+        raise ValueError(f"there is a loss '{name}' already; give yours another name")
+
+
+def _loss(
+    name: str, logits: torch.Tensor, probabilities: torch.Tensor, chosen: torch.Tensor
+) -> torch.Tensor:
     loss = LOSSES[name]
-    return loss.of_means(loss.of_frames(*said).mean(dim=0), said[0].size(1))
+    means = loss.of_frames(logits, probabilities, chosen).mean(dim=0)
+    return loss.of_means(means, logits.size(1))
 
 
 class FrameSums(NamedTuple):
@@ -142,16 +161,19 @@ class FrameSums(NamedTuple):
             chosen: ``(N, k)`` experts.
         """
         dtype = torch.promote_types(logits.dtype, torch.float32)
-        said = logits.to(dtype), probabilities.to(dtype), chosen
-        frames = said[0].new_tensor([len(logits)])
-        sums = [LOSSES[name].of_frames(*said).sum(dim=0) for name in names]
-        return cls(tuple(names), logits.size(1), torch.cat((frames, *sums)))
+        logits, probabilities = logits.to(dtype), probabilities.to(dtype)
+        num_frames = logits.new_tensor([len(logits)])
+        sums = [
+            LOSSES[name].of_frames(logits, probabilities, chosen).sum(dim=0)
+            for name in names
+        ]
+        return cls(tuple(names), logits.size(1), torch.cat((num_frames, *sums)))
 
     @classmethod
-    def nothing(
+    def zeros(
         cls, names: Sequence[str], num_experts: int, like: torch.Tensor
     ) -> "FrameSums":
-        """Of no frames at all; ``like`` tells the device and the precision."""
+        """The sums over no frames, on the device and in the precision of ``like``."""
         width = 1 + sum(LOSSES[name].width(num_experts) for name in names)
         dtype = torch.promote_types(like.dtype, torch.float32)
         sums = torch.zeros(width, dtype=dtype, device=like.device)
@@ -185,6 +207,8 @@ def add_processes(layers: Sequence[FrameSums]) -> list[FrameSums]:
 
 
 class _SumOverProcesses(torch.autograd.Function):
+    """``all_reduce`` that gradients pass, also by ``all_reduce``."""
+
     @staticmethod
     def forward(ctx: object, x: torch.Tensor) -> torch.Tensor:
         x = x.clone()

@@ -1,17 +1,54 @@
 """Routing: what one forward pass carries to its mixtures and brings back."""
 
 import logging
+from functools import cached_property
 
 import torch
 from torch import nn
 
-from espnet_smoe.moe.dispatch import Assignment
+from espnet_smoe.moe.assignment import Assignment
+from espnet_smoe.moe.dense_dispatch import traced
 from espnet_smoe.moe.loss import FrameSums
-from espnet_smoe.moe.static import traced
+
+
+class BatchLabels:
+    """The label of each utterance of a batch, read by `Labels`.
+
+    Args:
+        numbers: ``(B,)`` in 0..L-1.
+        num_labels: L.
+    """
+
+    def __init__(self, numbers: torch.Tensor, num_labels: int):
+        self.numbers = numbers
+        self.num_labels = num_labels
+
+    @cached_property
+    def assignment(self) -> Assignment:
+        """Every utterance to the expert of its label, the same for all layers."""
+        return Assignment(self.numbers, self.num_labels)
+
+    @property
+    def order(self) -> torch.Tensor | None:
+        """``(B,)`` utterances sorted by label; None where they already are."""
+        return self.assignment.order
+
+    def sorted(self) -> "BatchLabels":
+        """The labels of the utterances in their `order`."""
+        if self.order is None:
+            return self
+        return BatchLabels(self.numbers.index_select(0, self.order), self.num_labels)
 
 
 class Routing:
-    """One forward pass, as its mixtures see it.
+    """One forward pass through an encoder or a decoder, as its mixtures see it.
+
+    Its life: a model makes it (with labels: `Labels.route`) and hands it to the
+    encoder's or decoder's ``forward``. That sets `lengths` once its subsampling is
+    done, may sort the batch by label (`sort_by_label`) and gives it to every layer;
+    each `MoEFeedForward` reads labels or embedding and writes `loads`, `sums` and
+    `logits` under its name. The output goes back in the caller's order (`unsort`), and
+    the model makes losses and statistics of what was written. Each pass has its own.
 
     Not a dataclass: FSDP2 makes new ones of those among a module's inputs, and what
     the layers fill in would be lost.
@@ -19,7 +56,7 @@ class Routing:
     Args:
         lengths: ``(B,)`` frames of each utterance that are not padding; only
             these count in a load, a loss or a statistic.
-        labels: Which utterances have which label; None where nothing was labelled.
+        labels: Of the utterances; None where nothing was labelled.
         embedding: ``(N, De)`` what an embedding network made of the frames that are
             not padding, for the gates that look at it (see `rows`).
 
@@ -34,7 +71,7 @@ class Routing:
     def __init__(
         self,
         lengths: torch.Tensor,
-        labels: Assignment | None = None,
+        labels: BatchLabels | None = None,
         embedding: torch.Tensor | None = None,
     ):
         self.lengths = lengths
@@ -45,7 +82,7 @@ class Routing:
         self.loads: dict[str, torch.Tensor] = {}
         self.sums: dict[str, FrameSums | None] = {}
         self.logits: dict[str, torch.Tensor] = {}
-        self._restore: torch.Tensor | None = None
+        self._inverse_order: torch.Tensor | None = None
         self._index: tuple[torch.Tensor | None, int, torch.Tensor | None]
         self._index = None, 0, None
 
@@ -54,8 +91,11 @@ class Routing:
         """Layer name -> auxiliary losses by name, over the frames of this pass."""
         return {name: sums.losses() if sums else {} for name, sums in self.sums.items()}
 
-    def enter(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Sort a batch by label once, at the door, for every layer behind it.
+    def sort_by_label(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Sort a batch by label, once for all layers.
+
+        Each expert's utterances then are one slice of the batch, which a layer takes
+        without copying. A traced graph does not sort: it computes every expert on all.
 
         Args:
             *tensors: ``(B, ...)`` each.
@@ -63,18 +103,20 @@ class Routing:
         Returns:
             The tensors in the order of their labels.
         """
-        if self.labels is None or self.labels.order is None:
+        if self.labels is None or traced() or self.labels.order is None:
             return tensors
-        order, self._restore = self.labels.order, self.labels.restore
-        self.labels = self.labels.sorted
+        order = self.labels.order  # (B,)
+        self._inverse_order = torch.argsort(order)
+        self.labels = self.labels.sorted()
         self.lengths = self.lengths.index_select(0, order.to(self.lengths.device))
         return tuple(t.index_select(0, order.to(t.device)) for t in tensors)
 
-    def leave(self, x: torch.Tensor) -> torch.Tensor:
-        """Undo `enter`: ``(B, ...)`` back in the order of the caller."""
-        return x if self._restore is None else x.index_select(0, self._restore)
+    def unsort(self, x: torch.Tensor) -> torch.Tensor:
+        """Undo `sort_by_label`: ``(B, ...)`` back in the order of the caller."""
+        order = self._inverse_order
+        return x if order is None else x.index_select(0, order)
 
-    def frames(self, x: torch.Tensor) -> torch.Tensor:
+    def valid(self, x: torch.Tensor) -> torch.Tensor:
         """Which positions of ``x`` ``(B, T, D)`` are not padding: ``(B, T)``."""
         positions = torch.arange(x.size(1), device=x.device)
         return positions < self.lengths.to(x.device)[:, None]
@@ -98,10 +140,10 @@ class Routing:
         if not (traced() and self._packed):
             return self.embedding
         width = x.size(0) // self.lengths.size(0)
-        places = torch.arange(width, device=x.device)
-        frames = places < self.lengths.to(x.device)[:, None]  # (B, T)
-        place = (frames.flatten().cumsum(0) - 1).clamp(min=0)
-        return self.embedding.index_select(0, place)
+        positions = torch.arange(width, device=x.device)
+        valid = positions < self.lengths.to(x.device)[:, None]  # (B, T)
+        row = (valid.flatten().cumsum(0) - 1).clamp(min=0)
+        return self.embedding.index_select(0, row)
 
     def index(self, x: torch.Tensor) -> torch.Tensor | None:
         """Where the frames of ``x`` ``(B, T, D)`` that are not padding stand.
@@ -118,7 +160,7 @@ class Routing:
         if lengths is not self.lengths or width != x.size(1):
             index = None
             if int(self.lengths.min()) < x.size(1):
-                index = self.frames(x).flatten().nonzero()[:, 0]
+                index = self.valid(x).flatten().nonzero()[:, 0]
             self._index = self.lengths, x.size(1), index
         return index
 
@@ -129,12 +171,12 @@ def unread(part: nn.Module, routing: Routing) -> Routing:
     In training a warning says, once, that auxiliary losses are lost.
 
     Args:
-        part: The encoder or decoder.
+        part: The encoder or decoder, with ``loss_weights``.
         routing: Made by the part itself.
     """
     lost = part.training and torch.is_grad_enabled() and part.loss_weights
-    if lost and not getattr(part, "said_lost", False):
-        part.said_lost = True
+    if lost and not getattr(part, "warned_of_lost_losses", False):
+        part.warned_of_lost_losses = True
         logging.warning(
             "moe: %s: nothing adds the losses of these routers to the training loss; "
             "build the model with ESPnet's task after espnet_smoe.register(), as "

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espnet_smoe.encoder.conformer import U2PPConformerEncoder
-from espnet_smoe.layers.chunk_cache import EncoderCache, chunk_mask, draw_chunk
+from espnet_smoe.layers.chunk_cache import EncoderCache, chunk_mask, sample_chunk_size
 from espnet_smoe.moe import MoEFeedForward, Routing
 
 FEATURES = 20
@@ -150,7 +150,7 @@ def test_a_cache_is_not_changed_and_does_not_grow():
         cache = after
         sizes.add(tuple(t.numel() for kv in cache.keys_values for t in kv))
     assert len(sizes) == 1
-    assert cache.frames.tolist() == [20, 20]
+    assert cache.num_frames.tolist() == [20, 20]
 
 
 def test_caches_that_do_not_go_together_are_refused():
@@ -267,25 +267,27 @@ def test_a_static_chunk_size_is_what_decoding_uses():
 
 def test_drawn_chunks_are_whole_utterances_or_at_most_25_frames():
     torch.manual_seed(0)
-    drawn = [draw_chunk(200, left=True) for _ in range(500)]
+    drawn = [sample_chunk_size(200, True) for _ in range(500)]
     sizes = {size for size, _ in drawn}
     assert sizes == {0, *range(1, 26)}
     full = sum(size == 0 for size, _ in drawn) / len(drawn)
     assert 0.4 < full < 0.6
     assert all(left == -1 for size, left in drawn if not size)
     assert all(0 <= left <= 199 // size for size, left in drawn if size)
-    assert {left for _, left in (draw_chunk(50, left=False) for _ in range(50))} == {-1}
-    assert draw_chunk(1, left=True) == (0, -1)
+    assert {left for _, left in (sample_chunk_size(50, False) for _ in range(50))} == {
+        -1
+    }
+    assert sample_chunk_size(1, True) == (0, -1)
 
 
 @pytest.mark.parametrize("input_layer, most", [("conv2d", 25), ("conv2d6", 16)])
 def test_a_chunk_that_is_drawn_lasts_at_most_a_second(input_layer, most, monkeypatch):
     torch.manual_seed(0)
-    sizes = {draw_chunk(400, False, most)[0] for _ in range(4000)}
+    sizes = {sample_chunk_size(400, False, most)[0] for _ in range(4000)}
     assert sizes == set(range(most + 1))
     asked = []
     monkeypatch.setattr(
-        "espnet_smoe.encoder.conformer.draw_chunk",
+        "espnet_smoe.encoder.conformer.sample_chunk_size",
         lambda *given: asked.append(given) or (0, -1),
     )
     encoder = make(input_layer=input_layer).train()

@@ -7,7 +7,7 @@ from torch import nn
 from espnet_smoe.encoder.conformer import U2PPConformerEncoder
 from espnet_smoe.layers.causal_subsampling import CausalConv2dSubsampling
 from espnet_smoe.layers.chunk_attention import RelativeAttention, RotaryAttention
-from espnet_smoe.layers.chunk_cache import draw_chunk
+from espnet_smoe.layers.chunk_cache import sample_chunk_size
 from tests.recomputed import runs_of
 
 SMALL = {"output_size": 16, "attention_heads": 2, "linear_units": 24, "num_blocks": 3}
@@ -34,7 +34,7 @@ def batch(*lengths: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_every_chunk_and_every_number_of_left_ones_is_drawn(length, chunks):
     """Above half of the frames it is the whole utterance (Zhang et al. 2020)."""
     torch.manual_seed(0)
-    assert {draw_chunk(length, left=True) for _ in range(200)} == chunks
+    assert {sample_chunk_size(length, True) for _ in range(200)} == chunks
 
 
 def test_left_chunks_are_drawn_where_asked():
@@ -48,7 +48,7 @@ def test_left_chunks_are_drawn_where_asked():
 
 @pytest.mark.parametrize("training, dynamic", [(True, False), (False, True)])
 def test_nothing_is_drawn_outside_of_dynamic_training(training, dynamic, monkeypatch):
-    monkeypatch.setattr("espnet_smoe.encoder.conformer.draw_chunk", None)
+    monkeypatch.setattr("espnet_smoe.encoder.conformer.sample_chunk_size", None)
     encoder = make(use_dynamic_chunk=dynamic).train(training)
     encoder(*batch(40))
 
@@ -77,7 +77,7 @@ def test_only_the_layers_named_are_recomputed_and_only_in_training():
 
 def test_a_stream_begins_alone_with_chunks_of_16_and_forgets_nothing():
     cache = make().new_cache()
-    assert cache.frames.tolist() == [0] and cache.length == 0
+    assert cache.num_frames.tolist() == [0] and cache.length == 0
     assert (cache.chunk_size, cache.left_chunks) == (16, -1)
 
 
@@ -158,7 +158,7 @@ def test_streams_that_went_together_are_taken_apart_one_by_one():
     encoder = make()
     _, _, cache = encoder.forward_chunk(batch(16, 16, 16)[0], encoder.new_cache(3, 4))
     for row, one in enumerate(cache.split()):
-        assert one.frames.tolist() == [4] and one.features.size(0) == 1
+        assert one.num_frames.tolist() == [4] and one.features.size(0) == 1
         assert all(
             torch.equal(c, d[row : row + 1])
             for c, d in zip(one.convolution, cache.convolution)

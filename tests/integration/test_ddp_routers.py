@@ -186,13 +186,42 @@ def step(case: str, rank: int) -> dict:
     return {"grads": gradients(model.module), "stats": stats, "keys": keys}
 
 
-def sharded_step(rank: int) -> dict[str, torch.Tensor]:
-    """One forward pass whose mixtures FSDP2 has sharded, each by itself."""
-    model = make(make_smoe)
-    for module in [m for m in model.modules() if isinstance(m, MoEFeedForward)]:
+def layers_of(model: torch.nn.Module) -> list[torch.nn.Module]:
+    """Encoder and decoder layers."""
+    parts = [model.encoder, model.decoder, getattr(model.decoder, "right", None)]
+    return [
+        layer
+        for part in parts
+        if part is not None
+        for layer in getattr(part, "encoders", getattr(part, "decoders", ()))
+    ]
+
+
+def mixtures_of(model: torch.nn.Module) -> list[torch.nn.Module]:
+    return [m for m in model.modules() if isinstance(m, MoEFeedForward)]
+
+
+UNITS = {"layers": layers_of, "mixtures": mixtures_of}
+SHARDED = [(case, unit) for case in ("smoe", "u2pp") for unit in UNITS]
+
+
+def sharded_step(case: str, unit: str, rank: int) -> dict:
+    """A training step of a model whose parts FSDP2 has sharded, each by itself."""
+    model = make(CASES[case].make)
+    for module in UNITS[unit](model):
         fully_shard(module)
-    stats = fully_shard(model)(**batch("smoe", SHARES[rank]))[1]
-    return {k: v for k, v in stats.items() if "load" in k or k.endswith(LOSSES)}
+    fully_shard(model)
+    loss, stats, weight = model(**batch(case, SHARES[rank]))
+    own = {key: value for key, value in stats.items() if "load" in key}
+    loss = (loss * weight.type(loss.dtype)).sum()
+    stats, total = recursive_average(stats, weight, distributed=True)
+    (loss / total * 2).backward()
+    grads = {
+        key: p.grad.full_tensor()
+        for key, p in model.named_parameters()
+        if p.requires_grad
+    }
+    return {"grads": grads, "stats": stats, "loads": own}
 
 
 def work(rank: int, folder: str) -> None:
@@ -200,7 +229,7 @@ def work(rank: int, folder: str) -> None:
         "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2
     )
     done = {case: step(case, rank) for case in CASES}
-    done["sharded"] = sharded_step(rank)
+    done |= {given: sharded_step(*given, rank) for given in SHARDED}
     torch.save(done, f"{folder}/{rank}.pth")
     torch.distributed.destroy_process_group()
 
@@ -233,12 +262,23 @@ def test_losses_and_gradients_are_those_of_one_process(case, ranks):
     assert first["keys"] == second["keys"]
 
 
-def test_mixtures_that_are_sharded_bring_their_losses_and_loads_back(ranks):
-    for rank, done in enumerate(ranks):
-        model = make(make_smoe)
-        stats = model(**batch("smoe", SHARES[rank]))[1]
-        assert {key for key in stats if "load" in key} <= set(done["sharded"])
-        together = model(**batch("smoe", SHARES[0] + SHARES[1]))[1]
-        for key, value in done["sharded"].items():
-            expected = stats if "load" in key else together
-            torch.testing.assert_close(value, expected[key], msg=key)
+@pytest.mark.parametrize(("case", "unit"), SHARDED)
+def test_sharded_units_train_as_one_process_does(case, unit, ranks):
+    """FSDP2 around each layer or each mixture loses no loss, load or gradient."""
+    model = make(CASES[case].make)
+    loss, stats, _ = model(**batch(case, SHARES[0] + SHARES[1]))
+    loss.backward()
+    expected = gradients(model)
+    for rank, done in enumerate(of[case, unit] for of in ranks):
+        torch.testing.assert_close(done["stats"]["loss"], stats["loss"][0])
+        for key in [k for k in stats if k.endswith(LOSSES)]:
+            torch.testing.assert_close(done["stats"][key], stats[key][0], msg=key)
+        for key, gradient in expected.items():  # CTC computes in single precision
+            torch.testing.assert_close(
+                done["grads"][key], gradient, atol=1e-6, rtol=1e-5, msg=key
+            )
+        own = make(CASES[case].make)(**batch(case, SHARES[rank]))[1]
+        loads = {key for key in own if "load" in key}
+        assert loads and set(done["loads"]) == loads
+        for key in loads:
+            torch.testing.assert_close(done["loads"][key], own[key], msg=key)

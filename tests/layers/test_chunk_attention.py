@@ -10,7 +10,7 @@ from espnet2.legacy.nets.pytorch_backend.transformer.embedding import (
 
 from espnet_smoe.layers.causal_subsampling import CausalConv2dSubsampling
 from espnet_smoe.layers.chunk_attention import RelativeAttention, RotaryAttention
-from espnet_smoe.layers.chunk_cache import bias_of, chunk_mask
+from espnet_smoe.layers.chunk_cache import chunk_mask, mask_bias
 from espnet_smoe.layers.conformer_layer import ConvolutionModule
 
 
@@ -28,8 +28,8 @@ def test_relative_positions_are_those_of_espnet():
     table = ours.positions(9, 9, x)
     pos_emb = RelPositionalEncoding(8, 0.0)(x)[1]
     close(table[None], pos_emb)
-    bias = bias_of(mask[:, None], x.dtype)
-    out, _ = ours.attend_chunk(x, None, bias, ours.prepare(table))
+    bias = mask_bias(mask[:, None], x.dtype)
+    out, _ = ours.attend_chunk(x, None, bias, ours.project_positions(table))
     close(out, theirs(x, x, x, pos_emb, mask))
 
 
@@ -49,7 +49,7 @@ def test_rotary_positions_turn_pairs_by_their_distance():
     product = complexes(q)[:, None] * complexes(k)[None].conj() * turn
     weights = (product.real.sum(dim=2) / 2).softmax(dim=1)
     expected = attention.linear_out(weights @ attention.linear_v(x)[0])
-    prepared = attention.prepare(attention.positions(5, 5, x))
+    prepared = attention.project_positions(attention.positions(5, 5, x))
     out, _ = attention.attend_chunk(x, None, torch.zeros(1, 1, 5, 5), prepared)
     close(out[0], expected)
 
@@ -62,9 +62,9 @@ def test_a_table_for_more_keys_serves_fewer():
         kept = attention.keys_values(past)
         outputs = []
         for keys in (9, 40):
-            prepared = attention.prepare(attention.positions(3, keys, x))
-            assert attention.most_keys(prepared, 3) == keys
-            near = attention.newest(prepared, 3, 9)
+            prepared = attention.project_positions(attention.positions(3, keys, x))
+            assert attention.max_keys(prepared, 3) == keys
+            near = attention.slice_positions(prepared, 3, 9)
             given = x, kept, torch.zeros(1, 1, 1, 9), near
             outputs.append(attention.attend_chunk(*given)[0])
         close(*outputs)

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from espnet_smoe.moe import Assignment, FeedForward, dispatch, reference
+from espnet_smoe.moe import Assignment, BatchLabels, FeedForward, dispatch, reference
+from espnet_smoe.moe.dense_dispatch import dense_dispatch
 from espnet_smoe.moe.grouped import can_group, grouped
 
 
@@ -31,7 +32,7 @@ def test_dispatch_equals_the_reference_loop(chosen):
     experts = make_experts(4)
     x = torch.randn(len(chosen), 5, 6, dtype=torch.double)
     labels = torch.tensor(chosen)
-    out = dispatch(x, Assignment.of(labels, 4), experts)
+    out = dispatch(x, Assignment(labels, 4), experts)
     torch.testing.assert_close(out, reference(x, labels, experts))
 
 
@@ -45,7 +46,7 @@ def test_weighted_choices_about_some_of_the_rows_equal_the_reference_loop(
     x.requires_grad_(learns)
     index = torch.tensor(rows, dtype=torch.long)
     chosen, weights = decide(len(rows), 4, k)
-    out = dispatch(x, Assignment.of(chosen, 4, weights), experts, index)
+    out = dispatch(x, Assignment(chosen, 4, weights), experts, index)
     expected = torch.zeros(9, 6, dtype=torch.double)
     if rows:
         expected[index] = reference(x[index], chosen, experts, weights)
@@ -55,7 +56,7 @@ def test_weighted_choices_about_some_of_the_rows_equal_the_reference_loop(
 def test_gradients_equal_finite_differences():
     experts = make_experts(3)
     x = torch.randn(4, 2, 6, dtype=torch.double, requires_grad=True)
-    assignment = Assignment.of(torch.tensor([2, 0, 2, 1]), 3)
+    assignment = Assignment(torch.tensor([2, 0, 2, 1]), 3)
     assert torch.autograd.gradcheck(lambda v: dispatch(v, assignment, experts), x)
 
 
@@ -66,7 +67,7 @@ def test_gradients_of_rows_and_weights_equal_finite_differences(k):
     chosen, weights = decide(3, 3, k)
 
     def run(rows: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        return dispatch(rows, Assignment.of(chosen, 3, scale), experts, index)
+        return dispatch(rows, Assignment(chosen, 3, scale), experts, index)
 
     assert torch.autograd.gradcheck(run, (x, weights.requires_grad_()))
 
@@ -82,7 +83,7 @@ def test_each_expert_sees_its_own_rows_and_no_others(learns):
     index = torch.tensor([0, 1, 3, 5])
     chosen = torch.tensor([[2], [0], [2], [3]])
     weights = torch.ones(4, 1, dtype=torch.double)
-    dispatch(x, Assignment.of(chosen, 4, weights), experts, index)
+    dispatch(x, Assignment(chosen, 4, weights), experts, index)
     assert set(seen) == {0, 2, 3}
     for expert, rows in {0: [1], 2: [0, 3], 3: [5]}.items():
         assert torch.equal(seen[expert], x[rows])
@@ -92,8 +93,8 @@ def test_a_foreign_expert_may_not_spoil_a_row_by_infinity():
     experts = make_experts(2)
     nn.init.constant_(experts[1].w_2.bias, torch.inf)
     x, chosen = torch.randn(3, 6).double(), torch.zeros(3, 1, dtype=torch.long)
-    traced = Assignment(torch.tensor([3, 0]), unsorted=chosen)
-    torch.testing.assert_close(dispatch(x, traced, experts), experts[0](x))
+    out = dense_dispatch(x, Assignment(chosen, 2), experts)
+    torch.testing.assert_close(out, experts[0](x))
 
 
 def test_idle_experts_are_in_the_graph_while_gradients_are_shared(monkeypatch):
@@ -102,7 +103,7 @@ def test_idle_experts_are_in_the_graph_while_gradients_are_shared(monkeypatch):
         experts = make_experts(3)
         chosen = torch.tensor([2, 0, 2])
         x = torch.randn(3, 6).double()
-        dispatch(x, Assignment.of(chosen, 3, weights), experts).sum().backward()
+        dispatch(x, Assignment(chosen, 3, weights), experts).sum().backward()
         assert experts[1].w_1.weight.grad.abs().sum() == 0
 
 
@@ -112,13 +113,13 @@ def test_an_expert_with_nothing_to_do_is_not_computed():
     for number, expert in enumerate(experts):
         expert.register_forward_hook(lambda *_, n=number: called.append(n))
     dispatch(
-        torch.randn(2, 5, 6).double(), Assignment.of(torch.tensor([2, 0]), 3), experts
+        torch.randn(2, 5, 6).double(), Assignment(torch.tensor([2, 0]), 3), experts
     )
     assert sorted(called) == [0, 2]
 
 
 def test_rows_in_the_order_of_their_experts_are_not_gathered():
-    assignment = Assignment.of(torch.tensor([0, 0, 1, 2]), 3)
+    assignment = Assignment(torch.tensor([0, 0, 1, 2]), 3)
     assert assignment.order is None and assignment.counts == [2, 1, 1]
 
 
@@ -127,20 +128,21 @@ def test_one_expert_for_all_gets_the_very_tensor():
     seen = []
     experts[1].register_forward_hook(lambda m, args, out: seen.append(args[0]))
     x = torch.randn(3, 5, 6).double()
-    dispatch(x, Assignment.of(torch.tensor([1, 1, 1]), 2), experts)
+    dispatch(x, Assignment(torch.tensor([1, 1, 1]), 2), experts)
     assert seen[0].data_ptr() == x.data_ptr()
 
 
 @pytest.mark.parametrize("chosen", [[2, 0, 2, 1], [0, 1, 1, 2]])
 def test_an_assignment_remembers_who_went_where(chosen):
-    assignment = Assignment.of(torch.tensor(chosen), 3)
-    assert assignment.experts.tolist() == chosen
+    assignment = Assignment(torch.tensor(chosen), 3)
+    assert assignment.experts[:, 0].tolist() == chosen
     assert (
         assignment.loads.tolist()
         == assignment.counts
         == [chosen.count(e) for e in range(3)]
     )
-    assert assignment.sorted.experts.tolist() == sorted(chosen)
+    labels = BatchLabels(torch.tensor(chosen), 3).sorted()
+    assert labels.numbers.tolist() == sorted(chosen) and labels.order is None
 
 
 @pytest.mark.parametrize("k", [1, 2])
@@ -155,7 +157,7 @@ def test_grouped_products_equal_the_experts_one_by_one(k, monkeypatch):
         monkeypatch.setattr(module, "can_group", lambda *_, t=together: t)
         experts.zero_grad()
         x.grad = None
-        out = dispatch(x, Assignment.of(chosen, 4, weights), experts)
+        out = dispatch(x, Assignment(chosen, 4, weights), experts)
         out.backward(torch.ones_like(out))
         gradients = [p.grad for p in experts.parameters() if p.grad is not None]
         results.append([out, x.grad, *(g for g in gradients if g.any())])
@@ -213,7 +215,7 @@ def test_rows_that_are_not_aligned_are_not_grouped(widths):
 def test_a_mixture_of_one_expert_takes_a_batch_of_padding():
     (expert,) = experts = make_experts(1)
     nobody = torch.zeros(0, 1, dtype=torch.long)
-    assignment = Assignment.of(nobody, 1, torch.zeros(0, 1).double())
+    assignment = Assignment(nobody, 1, torch.zeros(0, 1).double())
     x = torch.randn(4, 6).double()
     out = dispatch(x, assignment, experts, torch.zeros(0, dtype=torch.long))
     assert out.shape == expert(x).shape and not out.any()

@@ -34,7 +34,7 @@ def test_loss_and_gradient_are_those_of_all_frames_in_one_process(tmp_path):
     def work(rank: int) -> tuple[torch.Tensor, torch.Tensor]:
         x, router = given()
         shares = x[0].split([5, 2]), x[1].split([7, 0])  # nothing for the last one
-        nothing = FrameSums.nothing(tuple(LOSSES), EXPERTS, router)
+        nothing = FrameSums.zeros(tuple(LOSSES), EXPERTS, router)
         mine = [share[rank] for share in shares]
         layers = [sums_of(rows, router) if len(rows) else nothing for rows in mine]
         loss = total(add_processes(layers))
@@ -52,7 +52,7 @@ def test_loss_and_gradient_are_those_of_all_frames_in_one_process(tmp_path):
 def test_sums_without_a_frame_are_as_long_as_others_and_cost_nothing():
     x, router = given()
     some = sums_of(x[0], router)
-    nothing = FrameSums.nothing(tuple(LOSSES), EXPERTS, router)
+    nothing = FrameSums.zeros(tuple(LOSSES), EXPERTS, router)
     assert nothing.sums.shape == some.sums.shape and not nothing.sums.any()
     assert nothing.sums.dtype == some.sums.dtype == torch.double
     assert set(nothing.losses()) == set(LOSSES)

@@ -43,8 +43,8 @@ class Mixture(torch.nn.Module):
 
     def forward(self, x, lengths, ids, e):
         routing = self.route(lengths, ids, e)
-        (x,) = routing.enter(x)
-        return routing.leave(self.block(x, routing)), routing.loads["0"]
+        (x,) = routing.sort_by_label(x)
+        return routing.unsort(self.block(x, routing)), routing.loads["0"]
 
 
 def example(lengths: list[int]) -> tuple[torch.Tensor, ...]:
@@ -99,8 +99,8 @@ def test_a_block_is_compiled_apart_from_what_routes_it(kind):
     with torch.no_grad():
         x, lengths, ids, e = given = example([7, 5, 2])
         routing = mixture.route(lengths, ids, e)
-        (sorted_x,) = routing.enter(x)
-        y = routing.leave(compiled(sorted_x, routing))
+        (sorted_x,) = routing.sort_by_label(x)
+        y = routing.unsort(compiled(sorted_x, routing))
         assert_same((y, routing.loads["0"]), mixture(*given), lengths)
 
 

@@ -87,8 +87,8 @@ class Mixture(nn.Module):
         self.labels = Labels(LABELS).bind(TOKENS) if reads else None
         if gate.per_frame:  # so sure that rounding decides nothing
             nn.init.normal_(gate.router.weight)
-        if getattr(gate, "of_label", None) is not None:
-            nn.init.normal_(gate.of_label.weight)
+        if getattr(gate, "label_bias", None) is not None:
+            nn.init.normal_(gate.label_bias.weight)
 
     def route(
         self, lengths: torch.Tensor, ids: torch.Tensor, e: torch.Tensor
@@ -114,9 +114,9 @@ class Mixture(nn.Module):
         ``at_door`` sorts by label before the block, as an encoder does.
         """
         routing = self.route(lengths, ids, e)
-        (entered,) = routing.enter(x) if at_door else (x,)
+        (entered,) = routing.sort_by_label(x) if at_door else (x,)
         y = self.block(entered, routing)
-        y = routing.leave(y) if at_door else y
+        y = routing.unsort(y) if at_door else y
         return y, cost_of(routing, y), routing.loads["0"]
 
     def plain(
@@ -125,15 +125,15 @@ class Mixture(nn.Module):
         """The same by a loop over rows."""
         routing, block = self.route(lengths, ids, e), self.block
         if not block.gate.per_frame:
-            by_row = block.gate(x, routing).by_row
+            experts = block.gate(x, routing).experts  # (B, 1)
             loads = lengths.new_zeros(block.gate.num_experts)
-            loads = loads.index_add(0, by_row[:, 0], lengths)
-            return reference(x, by_row, block.experts), x.new_zeros(()), loads
+            loads = loads.index_add(0, experts[:, 0], lengths)
+            return reference(x, experts, block.experts), x.new_zeros(()), loads
         rows = routing.rows(x)
         chosen = block.gate(rows, routing)
-        y = reference(rows, chosen.by_row, block.experts, chosen.weights)
+        y = reference(rows, chosen.experts, block.experts, chosen.weights)
         out = x.new_zeros(x.flatten(0, 1).shape)
-        out = out.index_copy(0, routing.frames(x).flatten().nonzero()[:, 0], y)
+        out = out.index_copy(0, routing.valid(x).flatten().nonzero()[:, 0], y)
         routing.sums["0"] = chosen.sums
         return out.view_as(x), cost_of(routing, x), chosen.loads
 
@@ -214,7 +214,7 @@ def bf16_weights(site: Site, compared: Compared) -> None:
         chosen = mixture.block.gate(rows, routing)
     experts = copy.deepcopy(mixture.block.experts).cpu().double()
     weights = chosen.weights.cpu().double()
-    loop = reference(rows.cpu().double(), chosen.by_row.cpu(), experts, weights)
+    loop = reference(rows.cpu().double(), chosen.experts.cpu(), experts, weights)
     compared.close("output", routing.rows(y), loop, 2e-2)
 
 

@@ -25,14 +25,14 @@ def own_rows(cache: EncoderCache) -> list[EncoderCache]:
         return [cache]
     kept = [cache.length] * len(rows)
     if cache.left_chunks < 0:
-        kept = cache.frames.tolist()
+        kept = cache.num_frames.tolist()
     return [
         replace(
             row,
             features=row.features.clone(),
             keys_values=[(_newest(k, n), _newest(v, n)) for k, v in row.keys_values],
             convolution=[x.clone() for x in row.convolution],
-            frames=row.frames.clone(),
+            num_frames=row.num_frames.clone(),
         )
         for row, n in zip(rows, kept)
     ]

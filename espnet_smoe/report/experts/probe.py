@@ -155,7 +155,7 @@ def noting(
         layer = seen[part][mixture.name]
         load = routing.loads[mixture.name].cpu().numpy()
         layer.loads[group] = layer.loads.get(group, 0) + load
-        frames = x[routing.frames(x)]  # (N, D)
+        frames = x[routing.valid(x)]  # (N, D)
         chosen = random.sample(range(len(frames)), min(share, len(frames)))
         layer.frames.append(frames[chosen])
         if mixture.name in routing.logits:

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from espnet_smoe.moe import FeedForward, Labels, MoEFeedForward, MoEOptions, Routing
+from espnet_smoe.moe.dense_dispatch import traced
 from espnet_smoe.moe.gate import build_gate
-from espnet_smoe.moe.static import traced
 
 TOKENS = ["<blank>", "<wb>", "<nb>"]
 LABELS = ("<wb>", "<nb>")

@@ -12,13 +12,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from espnet_smoe.data.task_table import TaskRow, targets_of
 from espnet_smoe.inference.audio import read_audio
 from espnet_smoe.inference.long_audio import decode_long, joined
 from espnet_smoe.inference.speech_to_text import AUTO, SpeechToText
 from espnet_smoe.report.experts.data import Recording
 from espnet_smoe.report.experts.probe import mixtures
 from espnet_smoe.report.scoring.counts import TaskCounts, clusters_in, group_utterances
-from espnet_smoe.report.scoring.decodings import TASKS
 from espnet_smoe.report.scoring.metrics import METRICS
 from espnet_smoe.report.scoring.pairing import in_one_form
 from espnet_smoe.report.tables.system import System
@@ -79,9 +79,11 @@ def decode_swapped(
     ways: dict[str, Callable[[], AbstractContextManager]] = {RIGHT: nullcontext}
     for part in mixtures(model):
         ways[f"{part} swapped"] = partial(swapped, model, part)
-    tasks = [t for t in speech_to_text.tasks if t in TASKS and _having(recordings, t)]
+    table = model.task_table
+    tasks = [t for t in table if _having(recordings, table[t])]
     if not tasks:
-        raise ValueError(f"{data} has no text of {' or '.join(TASKS)} to score against")
+        targets = " or ".join(targets_of(table))
+        raise ValueError(f"{data} has no {targets} to score against")
     texts = {way: {task: {} for task in tasks} for way in ways}
     reads_label = model.encoder_labels is not None
     for start in tqdm(
@@ -98,7 +100,7 @@ def decode_swapped(
                 for task in tasks:
                     texts[way][task][name] = joined(task, pieces)
     return [
-        _system(way, {t: _count(recordings, t, of[t], data) for t in tasks})
+        _system(way, {t: _count(recordings, table[t], of[t], data) for t in tasks})
         for way, of in texts.items()
     ]
 
@@ -108,22 +110,21 @@ def _system(name: str, tasks: dict[str, TaskCounts]) -> System:
     return System(name, 1, tasks, scores)
 
 
-def _having(recordings: Sequence[Recording], task: str) -> list[Recording]:
-    return [r for r in recordings if TASKS[task][0] in r.texts]
+def _having(recordings: Sequence[Recording], row: TaskRow) -> list[Recording]:
+    return [r for r in recordings if row.target in r.texts]
 
 
 def _count(
-    recordings: Sequence[Recording], task: str, texts: dict[str, str], data: Path
+    recordings: Sequence[Recording], row: TaskRow, texts: dict[str, str], data: Path
 ) -> TaskCounts:
-    target, metrics = TASKS[task]
-    scored = _having(recordings, task)
+    scored = _having(recordings, row)
     utts = [r.name for r in scored]
     references, hypotheses, _ = in_one_form(
-        {r.name: r.texts[target] for r in scored}, {utt: texts[utt] for utt in utts}
+        {r.name: r.texts[row.target] for r in scored}, {utt: texts[utt] for utt in utts}
     )
     refs, hyps = list(references.values()), list(hypotheses.values())
     return TaskCounts(
-        counts={m: METRICS[m].counts(refs, hyps) for m in metrics[:1]},
+        counts={m: METRICS[m].counts(refs, hyps) for m in row.metrics[:1]},
         groups=group_utterances(data, utts),
         clusters=clusters_in(data, utts),
         utts=utts,

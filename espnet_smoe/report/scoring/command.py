@@ -112,11 +112,14 @@ def get_parser() -> argparse.ArgumentParser:
     """Options of ``espnet-smoe score``."""
     parser = argparse.ArgumentParser(
         prog="espnet-smoe score",
-        description="Score a decoded test set: WER and CER of hyp.asr, BLEU and chrF "
-        "of hyp.st, each with a 95 % bootstrap interval over speakers (utt2spk; over "
-        "utterances where they are not known). Substitutions, deletions and "
-        "insertions, aligned, go to score_wer/result.txt beside the hypotheses, as "
-        "sclite writes them. Decodings of ESPnet's own asr.sh are read too.",
+        description="Score a decoded test set: each hyp.<task> with the metrics that "
+        "model_conf.tasks gives the task (WER and CER of a transcript, "
+        "BLEU and chrF of a translation, unless it names others), each "
+        "with a 95 % bootstrap interval over speakers (utt2spk; over "
+        "utterances where they are not known). Substitutions, deletions "
+        "and insertions, aligned, go to score_wer/result.txt beside the "
+        "hypotheses, as sclite writes them. Decodings of ESPnet's own "
+        "asr.sh are read too.",
     )
     parser.add_argument(
         "--data",

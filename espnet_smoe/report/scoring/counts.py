@@ -16,7 +16,7 @@ from espnet_smoe.report.scoring.clusters import (
     sources_of,
     speakers_of,
 )
-from espnet_smoe.report.scoring.decodings import TASKS, Decoded, read_decoded
+from espnet_smoe.report.scoring.decodings import Decoded, read_decoded
 from espnet_smoe.report.scoring.metrics import METRICS, REFERENCE_SIZE
 from espnet_smoe.report.scoring.pairing import (
     in_one_form,
@@ -106,10 +106,8 @@ def count_tasks(data: Path | None, decode_dir: Path) -> dict[str, TaskCounts]:
         ValueError: Nothing was decoded, a decoded task has lost its hypotheses, no
             task has references, or the two do not belong together.
     """
-    decoded, unknown = read_decoded(decode_dir, data)
-    left_out = [f"no metric is known for task '{task}'" for task in unknown]
-    tasks = {}
-    for task, of_task in decoded.items():
+    left_out, tasks = [], {}
+    for task, of_task in read_decoded(decode_dir, data).items():
         counts = _count_task(task, of_task, data)
         if isinstance(counts, str):
             left_out.append(counts)
@@ -125,7 +123,7 @@ def count_tasks(data: Path | None, decode_dir: Path) -> dict[str, TaskCounts]:
 
 def _count_task(task: str, decoded: Decoded, data: Path | None) -> TaskCounts | str:
     """Counts of a task, or why it is not scored."""
-    target, metrics = TASKS[task]
+    target, metrics = decoded.row.target, decoded.row.metrics
     references, source = decoded.references, decoded.path.parent / "ref.trn"
     if references is None:
         if data is None:

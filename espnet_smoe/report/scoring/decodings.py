@@ -1,25 +1,21 @@
 """The hypotheses of a decoding folder: of our recipes, or of ESPnet's own asr.sh.
 
-Ours holds ``hyp.<task>``. ESPnet's holds ``text``, put together from those of the jobs
-in ``logdir``, and, once it is scored, ``score_wer/{hyp,ref}.trn``, which tell the
-references too where the data directory is no longer there.
+Ours holds ``hyp.<task>``; the task table (`data.task_table`) says what scores a task.
+ESPnet's holds ``text``, put together from those of the jobs in ``logdir``, and, once it
+is scored, ``score_wer/{hyp,ref}.trn``, which tell the references too where the data
+directory is no longer there.
 """
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from espnet_smoe.data.task_table import NAME, TaskRow, table_of_decoding, task_table
 from espnet_smoe.inference.decode.provenance import check_decoding
 from espnet_smoe.report.scoring.pairing import read_text
 from espnet_smoe.report.tables.experiment import decode_info
 
-# Task -> (file of references in the data directory, metrics).
-TASKS = {
-    "asr": ("text", ("wer", "cer", "cer_no_space")),
-    "st": ("text_st", ("bleu", "chrf")),
-    "words": ("text", ("cer_no_space",)),
-    "units": ("text_syllable", ("ser",)),
-}
+ASR = "asr"  # what ESPnet's own recipe decodes
 # Of asr.sh after stage 12 and before its end, and of espnet2.bin.asr_inference alone.
 ESPNET_TEXTS = ("text", "logdir/output.*/1best_recog/text", "1best_recog/text")
 TRN = ("score_wer", ".")  # where hyp.trn and ref.trn may be
@@ -33,12 +29,14 @@ class Decoded:
     """Texts of one task.
 
     Attributes:
+        row: The task: its file of references, its metrics.
         hypotheses: Utterance -> text.
         path: Their file.
         references: Utterance -> text; None where they are in the data directory.
         speakers: Utterance -> speaker; None likewise.
     """
 
+    row: TaskRow
     hypotheses: dict[str, str]
     path: Path
     references: dict[str, str] | None = None
@@ -47,11 +45,15 @@ class Decoded:
 
 def is_decoded(folder: Path) -> bool:
     """Whether a folder holds hypotheses."""
-    ours = any((folder / f"hyp.{task}").is_file() for task in TASKS)
-    return ours or bool(_texts(folder)) or bool(_trn(folder))
+    return bool(_decoded_tasks(folder) or _texts(folder) or _trn(folder))
 
 
-def read_decoded(folder: Path, data: Path | None) -> tuple[dict[str, Decoded], list]:
+def _decoded_tasks(folder: Path) -> list[str]:
+    names = (path.name.removeprefix("hyp.") for path in folder.glob("hyp.*"))
+    return sorted(name for name in names if NAME.fullmatch(name) and name != "trn")
+
+
+def read_decoded(folder: Path, data: Path | None) -> dict[str, Decoded]:
     """Read every decoded task of a folder.
 
     Args:
@@ -59,7 +61,8 @@ def read_decoded(folder: Path, data: Path | None) -> tuple[dict[str, Decoded], l
         data: Data directory of the test set; None where the user gave none.
 
     Returns:
-        Task -> hypotheses; and tasks that were decoded but have no metric.
+        Task -> hypotheses. A task that no table knows is taken for a translation into
+        the language of its name, as `task_table` does.
 
     Raises:
         ValueError: Nothing was decoded, or other recordings or by another model; or a
@@ -69,23 +72,29 @@ def read_decoded(folder: Path, data: Path | None) -> tuple[dict[str, Decoded], l
     if not folder.is_dir():
         raise ValueError(f"{folder} does not exist: {cure}")
     check_decoding(folder)
-    found = [task for task in TASKS if (folder / f"hyp.{task}").exists()]
-    promised = decode_info(folder).get("tasks", found)
-    tasks = list(dict.fromkeys([*found, *promised]))
-    if tasks:
-        paths = {task: folder / f"hyp.{task}" for task in tasks if task in TASKS}
-        decoded = {t: Decoded(read_text(path, cure), path) for t, path in paths.items()}
-        return decoded, [task for task in tasks if task not in TASKS]
-    has_references = data is not None and (data / TASKS["asr"][0]).is_file()
+    found = _decoded_tasks(folder)
+    promised = decode_info(folder).get("tasks", [])
+    if found or promised:
+        table = table_of_decoding(folder)
+        foreign = [task for task in (*found, *promised) if task not in table]
+        table |= task_table(foreign) if foreign else {}
+        return {
+            task: Decoded(row, read_text(path, cure), path)
+            for task, row in table.items()
+            for path in [folder / f"hyp.{task}"]
+            if task in found or task in promised
+        }
+    asr = task_table([ASR])[ASR]
+    has_references = data is not None and (data / asr.target).is_file()
     texts, trn = _texts(folder), _trn(folder)
     if texts and (has_references or trn is None):
         hypotheses: dict[str, str] = {}
         for path in texts:
             hypotheses |= read_text(path, cure)
-        return {"asr": Decoded(hypotheses, texts[0])}, []
+        return {ASR: Decoded(asr, hypotheses, texts[0])}
     if trn is not None:
-        return {"asr": _read_trn_pair(trn)}, []
-    files = ", ".join([*(f"hyp.{task}" for task in TASKS), *ESPNET_TEXTS])
+        return {ASR: _read_trn_pair(asr, trn)}
+    files = ", ".join(["hyp.<task>", *ESPNET_TEXTS])
     raise ValueError(f"{folder} holds none of {files}: {cure}")
 
 
@@ -105,14 +114,14 @@ def _trn(folder: Path) -> Path | None:
     return None
 
 
-def _read_trn_pair(folder: Path) -> Decoded:
+def _read_trn_pair(row: TaskRow, folder: Path) -> Decoded:
     path = folder / "hyp.trn"
     hypotheses, references = _read_trn(path), _read_trn(folder / "ref.trn")
     ids = {trn_id: TRN_ID.fullmatch(trn_id) for trn_id in references}
     speakers = None
     if all(ids.values()):
         speakers = {trn_id: match["speaker"] for trn_id, match in ids.items() if match}
-    return Decoded(hypotheses, path, references, speakers)
+    return Decoded(row, hypotheses, path, references, speakers)
 
 
 def _read_trn(path: Path) -> dict[str, str]:

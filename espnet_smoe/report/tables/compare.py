@@ -18,7 +18,6 @@ from rich.text import Text
 
 from espnet_smoe.command import run_command
 from espnet_smoe.report.scoring.bootstrap import RESAMPLES, holm, paired_p_value
-from espnet_smoe.report.scoring.decodings import TASKS
 from espnet_smoe.report.scoring.metrics import METRICS
 from espnet_smoe.report.tables import number_format as layout
 from espnet_smoe.report.tables.system import (
@@ -31,6 +30,7 @@ from espnet_smoe.report.tables.system import (
     find_decode,
     groups_with_line,
     load_system,
+    tasks_of,
 )
 
 ONE_SEED = "1 seed"
@@ -46,10 +46,8 @@ def compare(systems: Sequence[System], every_condition: bool = False) -> list[Ro
     """
     p_values = adjusted_p_values(systems, every_condition)
     rows = []
-    for task in TASKS:
+    for task in tasks_of(systems):
         having = [s for s in systems if task in s.tasks]
-        if not having:
-            continue
         counts = having[0].tasks[task]
         for metric in counts.counts:
             for group in groups_with_line(counts, every_condition):

@@ -6,10 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from espnet_smoe.report.scoring.bootstrap import Score
-from espnet_smoe.report.scoring.decodings import TASKS
 from espnet_smoe.report.scoring.metrics import METRICS
 from espnet_smoe.report.tables.number_format import group_label
-from espnet_smoe.report.tables.system import Cell, Row, System, groups_with_line
+from espnet_smoe.report.tables.system import (
+    Cell,
+    Row,
+    System,
+    groups_with_line,
+    tasks_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,7 +64,7 @@ def draw_comparison(
     width = max(LABEL_WIDTH + COLUMN_WIDTH * len(systems), 7.5)
     small_print = textwrap.wrap(explanation, int(width * 17))
     table_height = _table_height(rows, names) + 0.2 * len(small_print) + 0.1
-    charts = [t for t in TASKS if any(t in s.tasks for s in systems)]
+    charts = tasks_of(systems)
     height = 0.6 + table_height + (CHART_HEIGHT + 0.9) + 2 * MARGIN
     total = width + 2 * MARGIN
     figure = Figure(figsize=(total, height), dpi=160, facecolor="white")

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_smoe.command import run_command
+from espnet_smoe.report.scoring.decodings import read_decoded
+from espnet_smoe.report.scoring.metrics import METRICS
 from espnet_smoe.report.scoring.pairing import read_text
 from espnet_smoe.report.tables.experiment import (
     decode_info,
@@ -27,13 +29,7 @@ from espnet_smoe.report.tables.number_format import (
     with_interval,
 )
 
-# Of many scores the ones that say most: task, metric, head of the column.
-COLUMNS = (
-    ("asr", "wer", "WER %"),
-    ("asr", "cer_no_space", "CER % w/o spaces"),
-    ("st", "bleu", "BLEU"),
-)
-TEXTS = {"asr": ("transcript", "text"), "st": ("translation", "text_st")}
+ALSO = "cer_no_space"  # shown beside the first metric of a task
 EXAMPLES = 5
 
 
@@ -46,19 +42,21 @@ def table(scores: dict[str, dict]) -> str:
     Returns:
         A row a set, and one for each of its conditions if there are several.
     """
+    known = {task: of["all"] for tasks in scores.values() for task, of in tasks.items()}
     columns = [
-        (task, metric, head)
-        for task, metric, head in COLUMNS
-        if any(metric in s.get(task, {}).get("all", {}) for s in scores.values())
+        (task, metric)
+        for task, metrics in known.items()
+        for metric in metrics
+        if metric in (next(iter(metrics)), ALSO)
     ]
-    heads = "".join(f"{head:>20}" for *_, head in columns)
+    heads = "".join(f"{_head(*column, columns):>20}" for column in columns)
     width = max(14, *map(len, scores))
     lines = [f"{'':{width}}{'n':>6}{heads}"]
     for name, tasks in scores.items():
         groups = dict.fromkeys(group for task in tasks.values() for group in task)
         for group in groups:
-            values = [tasks.get(t, {}).get(group, {}).get(m) for t, m, _ in columns]
-            whole = [tasks.get(t, {}).get("all", {}).get(m) for t, m, _ in columns]
+            values = [tasks.get(t, {}).get(group, {}).get(m) for t, m in columns]
+            whole = [tasks.get(t, {}).get("all", {}).get(m) for t, m in columns]
             if not any(values) or (group != "all" and values == whole):
                 continue  # a set of one condition has the same scores three times
             label = name if group == "all" else f"  {group_label(group)}"
@@ -66,6 +64,13 @@ def table(scores: dict[str, dict]) -> str:
             cells = "".join(f"{with_interval(value, digits=1):>20}" for value in values)
             lines.append(f"{label:{width}}{size:>6}{cells}")
     return "\n".join(lines)
+
+
+def _head(task: str, metric: str, columns: Sequence[tuple[str, str]]) -> str:
+    """Of a column; with the task where several are scored alike."""
+    label = METRICS[metric].label.replace("without", "w/o")
+    alike = sum(other == metric for _, other in columns) > 1
+    return f"{task} {label}" if alike else label
 
 
 def chosen(data: Path, most: int) -> dict[str, Path]:
@@ -92,21 +97,20 @@ def examples(data: Path, decoded: Path, most: int = EXAMPLES) -> list[str]:
         ValueError: A file is missing, or names another utterance.
     """
     waves = chosen(data, most)
-    tasks = [task for task in TEXTS if (decoded / f"hyp.{task}").is_file()]
+    cure = "run stages 12 and 13 (decode, score) again"
     pairs = {}
-    for task in tasks:
-        truth = data / TEXTS[task][1]
-        cure = "run stages 12 and 13 (decode, score) again"
-        pairs[task] = (
-            read_text(decoded / f"hyp.{task}", cure),
-            read_text(truth, cure) if truth.is_file() else {},
-        )
+    for task, of_task in read_decoded(decoded, data).items():
+        truth = data / of_task.row.target
+        title = of_task.row.title
+        title = f"{title} {task}" if title in pairs else title
+        references = read_text(truth, cure) if truth.is_file() else {}
+        pairs[title] = of_task.hypotheses, references
     paragraphs = []
     for name, wave in waves.items():
         lines = [str(wave)]
-        for task, (heard, truth) in pairs.items():
-            lines.append(f"  {TEXTS[task][0]:12} {heard.get(name, '-')}")
-            lines.append(f"  {'  true':12} {truth.get(name, '-')}")
+        for title, (hypotheses, references) in pairs.items():
+            lines.append(f"  {title:12} {hypotheses.get(name, '-')}")
+            lines.append(f"  {'  true':12} {references.get(name, '-')}")
         paragraphs.append("\n".join(lines))
     return paragraphs
 

@@ -113,6 +113,11 @@ def by_system(experiments: Sequence[Path]) -> dict[str, list[Path]]:
     return systems
 
 
+def tasks_of(systems: Sequence[System]) -> list[str]:
+    """Every task that one of the systems was scored for, each once."""
+    return list(dict.fromkeys(task for system in systems for task in system.tasks))
+
+
 def groups_with_line(counts: TaskCounts, every_condition: bool) -> list[str]:
     """Groups with a line; one that is the whole test set would repeat ``all``."""
     whole = len(counts.groups["all"][0])

@@ -1,5 +1,7 @@
 """What scores are made of: groups, clusters, and what is said of empty references."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -121,17 +123,27 @@ def test_of_translations_no_insertions_are_told(tmp_path):
 
 
 def test_what_is_not_scored_is_said_with_the_first_task(tmp_path):
-    (tmp_path / "dec").mkdir()
-    (tmp_path / "dec/decode.json").write_text('{"tasks": ["asr", "st", "dance"]}')
     write_table(tmp_path / "dec/hyp.st", {"a": "x"})
+    write_table(tmp_path / "dec/hyp.fr", {"a": "x"})
     found = written(tmp_path, {"a": "x"}, {"a": "x"})
     assert found.notes == [
-        "no metric is known for task 'dance'",
         f"{tmp_path}/data/text_st does not exist: st is not scored",
+        f"{tmp_path}/data/text_fr does not exist: fr is not scored",
     ]
     write_table(tmp_path / "data/text", {"a": "<na>"})
-    with pytest.raises(ValueError, match="nothing to score: no metric is known for"):
+    with pytest.raises(ValueError, match="nothing to score: .*text has no reference"):
         count_tasks(tmp_path / "data", tmp_path / "dec")
+
+
+def test_a_third_task_is_scored_by_the_metrics_of_its_row(tmp_path):
+    write_table(tmp_path / "data/text", {"a": "x"})
+    write_table(tmp_path / "data/text_ja", {"a": "水を飲む"})
+    write_table(tmp_path / "dec/hyp.ja", {"a": "水を飲んだ"})
+    table = {"ja": {"target": "text_ja", "metrics": ["cer", "chrf"]}}
+    (tmp_path / "dec/decode.json").write_text(json.dumps({"task_table": table}))
+    found = count_tasks(tmp_path / "data", tmp_path / "dec")
+    assert list(found) == ["ja"] and list(found["ja"].counts) == ["cer", "chrf"]
+    assert found["ja"].scores()["all"]["cer"].value == 50
 
 
 def test_each_group_has_a_score_of_each_metric(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from espnet_smoe.report.scoring import command as score
 from espnet_smoe.report.tables import overview
+from tests.report.conftest import write_table
 
 
 def write_waves(recipe):
@@ -68,6 +69,20 @@ def test_five_examples_have_audio_hypotheses_and_truth(capsys, scored, recipe):
         ]
         assert block[1].split()[1:] == recipe.text[utt]
         assert block[3].split()[1:] == recipe.text_st[utt]
+
+
+def test_a_third_task_has_its_column_and_its_examples(capsys, scored, recipe):
+    hyp = recipe.decode("moe")
+    words = {utt: " ".join(text) for utt, text in recipe.text_st.items()}
+    write_table(hyp / "hyp.fr", words)
+    write_table(recipe.data / "text_fr", words)
+    score.main(["--data", str(recipe.data), "--hyp", str(hyp)])
+    text = shown(capsys, scored)
+    assert table_of(text)[0].split("  ")[-1].strip() == "fr BLEU"
+    assert "st BLEU" in table_of(text)[0] and " 100.0 [100" in table_of(text)[1]
+    block = text[text.index("utt000.wav") :].splitlines()[1:7]
+    assert block[4].split()[:2] == ["translation", "fr"]
+    assert block[4].split()[2:] == block[5].split()[1:] == recipe.text_st["utt000"]
 
 
 def test_a_small_test_set_is_shown_whole(capsys, scored, recipe):

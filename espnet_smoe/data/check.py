@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from espnet_smoe.data.data_dir import NO_TRANSLATION, Problem
+from espnet_smoe.data.data_dir import NO_TRANSLATION
+from espnet_smoe.data.problems import Problem
 from espnet_smoe.data.task_table import targets_of, task_table
 from espnet_smoe.data.text.unicode_text import (
     LOST,
@@ -106,9 +107,9 @@ class _Checker:
         self.tables = tables
         self.problems = problems
 
-    def report(self, file: str, utterance: str, cause: str, cure: str) -> None:
+    def report(self, file: str, utterance: str, cause: str, fix: str) -> None:
         place = str(self.directory / file)
-        self.problems.append(Problem(place, utterance, cause, cure))
+        self.problems.append(Problem(place, utterance, cause, fix))
 
     def report_unlisted(self) -> None:
         """Report the lines of other tables whose utterance has no audio."""
@@ -117,35 +118,35 @@ class _Checker:
         for name, table in self.tables.items():
             for utt in table:
                 if utt not in known:
-                    cure = f"Add it to wav.scp or remove it from {name}"
-                    self.report(name, utt, "it is not in wav.scp", cure)
+                    fix = f"Add it to wav.scp or remove it from {name}"
+                    self.report(name, utt, "it is not in wav.scp", fix)
 
     def text(self, utt: str, changes: Counter[str]) -> str:
         written = self.tables["text"].get(utt)
         if written is None:
-            cure = "Add its transcript or remove it from wav.scp"
-            self.report("text", utt, "it is in wav.scp but not in text", cure)
+            fix = "Add its transcript or remove it from wav.scp"
+            self.report("text", utt, "it is in wav.scp but not in text", fix)
             return ""
-        cure = "Write its transcript after the id or remove it"
-        return self._normalized("text", utt, written, cure, changes)
+        fix = "Write its transcript after the id or remove it"
+        return self._normalized("text", utt, written, fix, changes)
 
     def other_text(self, file: str, utt: str, changes: Counter[str]) -> str:
         written = self.tables.get(file, {}).get(utt, NO_TRANSLATION)
-        cure = f"Write its translation, or {NO_TRANSLATION} where it has none"
-        return self._normalized(file, utt, written, cure, changes)
+        fix = f"Write its translation, or {NO_TRANSLATION} where it has none"
+        return self._normalized(file, utt, written, fix, changes)
 
     def _normalized(
-        self, file: str, utt: str, written: str, cure: str, changes: Counter[str]
+        self, file: str, utt: str, written: str, fix: str, changes: Counter[str]
     ) -> str:
         """The one Unicode form of a text, which has to say something."""
         text = normalize_unicode(written, changes)
         what = "text" if file == "text" else "translation"
         if not written:
-            self.report(file, utt, f"the {what} is empty", cure)
+            self.report(file, utt, f"the {what} is empty", fix)
         elif not text:
             names = " ".join(invisible_characters(written))
             cause = f"the {what} is empty but for invisible characters ({names})"
-            self.report(file, utt, cause, cure)
+            self.report(file, utt, cause, fix)
         elif LOST in text:
             cause = f"the {what} holds U+FFFD, the mark of a lost character"
             self.report(file, utt, cause, "Take it from its source again, in UTF-8")
@@ -156,13 +157,13 @@ class _Checker:
         if label:
             if label not in labels:
                 cause = f"unknown bandwidth '{label}'"
-                cure = f"Use one of: {' '.join(labels)}"
-                self.report("utt2bandwidth", utt, cause, cure)
+                fix = f"Use one of: {' '.join(labels)}"
+                self.report("utt2bandwidth", utt, cause, fix)
         elif default != "file":
             return default
         elif "utt2bandwidth" in self.tables:
-            cure = f"Write one of {' '.join(labels)}, or run with --bandwidth auto"
-            self.report("utt2bandwidth", utt, "no bandwidth", cure)
+            fix = f"Write one of {' '.join(labels)}, or run with --bandwidth auto"
+            self.report("utt2bandwidth", utt, "no bandwidth", fix)
         return label
 
     def speed(self, utt: str) -> float:

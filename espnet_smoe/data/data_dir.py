@@ -11,10 +11,11 @@ import codecs
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_smoe.command import check_out
+from espnet_smoe.data.problems import Problem, split_message
+from espnet_smoe.data.segment import segment
 from espnet_smoe.data.task_table import find_targets
 
 NO_TRANSLATION = "<na>"
@@ -27,26 +28,6 @@ OPTIONAL_TABLES = (
     "utt2condition",
     "utt2speed",
 )
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One fault in the data: where it is, what it is, how to mend it.
-
-    Attributes:
-        file: The file that holds the fault.
-        utterance: The utterance's id.
-        cause: What is wrong.
-        cure: What the user can do about it.
-    """
-
-    file: str
-    utterance: str
-    cause: str
-    cure: str
-
-    def __str__(self) -> str:
-        return f"{self.file}: utterance {self.utterance}: {self.cause}. {self.cure}."
 
 
 def read_table(path: Path | str, problems: list[Problem]) -> dict[str, str]:
@@ -116,8 +97,7 @@ def read_recordings(directory: Path | str, problems: list[Problem]) -> dict[str,
         try:
             utterances[utterance] = _part_of(value.split(), recordings)
         except ValueError as error:
-            cause, _, cure = str(error).rpartition(". ")
-            problems.append(Problem(str(path), utterance, cause, cure))
+            problems.append(Problem(str(path), utterance, *split_message(error)))
     return utterances
 
 
@@ -127,10 +107,6 @@ def _part_of(fields: list[str], recordings: Mapping[str, str]) -> str:
         raise ValueError(
             f"{len(fields) + 1} fields. Write: utterance recording start end"
         )
-    from espnet_smoe.data.speech.audio import (
-        segment,  # not needed where there are no parts
-    )
-
     recording, *times = fields
     if recording not in recordings:
         raise ValueError(

@@ -2,7 +2,7 @@
 
     espnet-smoe prepare --in data/train --out dump/raw/train
 
-Every fault is listed by file, utterance and cure, and nothing is written for
+Every fault is listed by file, utterance and fix, and nothing is written for
 training until they are mended or left out with --skip-bad. Started again after a
 stop, it goes on where it was. wav.scp and segments are read as Kaldi reads them: a line
 of wav.scp that ends in | is a command, which is run in the shell.
@@ -16,25 +16,20 @@ import os
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from urllib.parse import quote
 
-import numpy as np
-from tqdm import tqdm
-
-from espnet_smoe.command import quiet_worker, run_command
+from espnet_smoe.command import run_command
 from espnet_smoe.data import filter as length_filter
 from espnet_smoe.data.check import AUTO, Utterance, check_tables
 from espnet_smoe.data.data_dir import (
     NO_TRANSLATION,
-    Problem,
     read_tables,
     write_lines,
 )
+from espnet_smoe.data.parallel import map_noted
+from espnet_smoe.data.problems import Problem, print_problems, split_message
 from espnet_smoe.data.speech.audio import (
     SAMPLE_RATE,
     change_speed,
@@ -49,10 +44,9 @@ from espnet_smoe.data.speech.audio import (
     read_listed as read_audio,
 )
 from espnet_smoe.data.speech.speech_rate import too_much_text
-from espnet_smoe.data.speech.waveform import LOUDEST
+from espnet_smoe.data.speech.waveform import problem_of
 from espnet_smoe.data.task_table import TARGET, load_task_table, targets_of
 
-MOST_PROBLEMS_SHOWN = 50
 LONGEST_NAME = 200  # bytes of a file's name
 
 
@@ -85,14 +79,14 @@ class AudioResult:
         bandwidth: The label heard in the audio, where it was asked for.
         stamp: Of the file, where it was made here, see
             :func:`~espnet_smoe.data.speech.audio.stamp_of`.
-        fault: Cause and cure, where the audio is bad.
+        problem: Cause and fix, where the audio is bad.
     """
 
     wav: str = ""
     samples: int = 0
     bandwidth: str = ""
     stamp: list[int] | None = None
-    fault: tuple[str, str] | None = None
+    problem: tuple[str, str] | None = None
 
 
 def check_audio(job: AudioJob) -> AudioResult:
@@ -101,12 +95,10 @@ def check_audio(job: AudioJob) -> AudioResult:
     try:
         wave, rate = read_audio(utt.wav)
     except ValueError as error:
-        cause, _, cure = str(error).rstrip(".").rpartition(". ")
-        return AudioResult(fault=(cause, cure))
-    fault = fault_of(wave)
-    if fault:
-        cure = "Replace the file or take the utterance out of the data directory"
-        return AudioResult(fault=(f"{utt.wav}: {fault}", cure))
+        return AudioResult(problem=split_message(error))
+    if problem := problem_of(wave):
+        fix = "Replace the file or take the utterance out of the data directory"
+        return AudioResult(problem=(f"{utt.wav}: {problem}", fix))
     bandwidth = ""
     if utt.bandwidth == AUTO:
         from espnet_smoe.data.speech.bandwidth import detect_bandwidth
@@ -130,64 +122,18 @@ def _file_name(utt: str) -> str:
     return f"{name[:LONGEST_NAME]}-{zlib.crc32(utt.encode()):08x}"
 
 
-def fault_of(wave: np.ndarray) -> str:
-    """What makes a wave of shape (samples,) useless; empty where it is good."""
-    if len(wave) == 0:
-        return "the audio has no samples"
-    if not np.isfinite(wave).all():
-        return "the audio holds NaN or infinity"
-    if (peak := np.abs(wave).max()) > LOUDEST:
-        return f"its samples reach {peak:g} where 1 is full scale"
-    if not wave.any():
-        return "every sample of the audio is zero"
-    return ""
-
-
 def check_all_audio(jobs: list[AudioJob], memory: Path, nj: int) -> list[AudioResult]:
-    """Run :func:`check_audio` over all utterances in parallel.
-
-    Good results are noted in ``memory`` as they come, so that a killed run does not
-    lose them.
-    """
-    known = _recall(memory)
-    keys = [json.dumps(job.key()) for job in jobs]
-    new = [i for i, key in enumerate(keys) if key not in known]
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    with open(memory, "a", encoding="utf-8") as notes:
-        notes.write("\n")  # ends the line that a killed run was writing
-        results = _run([jobs[i] for i in new], nj)
-        for i, result in zip(new, tqdm(results, total=len(new), disable=None)):
-            known[keys[i]] = result
-            if result.fault is None:
-                note = [keys[i], result.wav, result.samples, result.bandwidth]
-                note.append(result.stamp)
-                notes.write(json.dumps(note) + "\n")
-                notes.flush()
-    return [known[key] for key in keys]
-
-
-def _run(jobs: list[AudioJob], nj: int) -> Iterator[AudioResult]:
-    if nj == 1 or len(jobs) < 2:
-        yield from map(check_audio, jobs)
-        return
-    chunk = max(1, min(32, len(jobs) // nj))
-    context = get_context("forkserver")  # a fork of threads (tqdm's) may hang
-    with ProcessPoolExecutor(nj, mp_context=context, initializer=quiet_worker) as pool:
-        yield from pool.map(check_audio, jobs, chunksize=chunk)
-
-
-def _recall(memory: Path) -> dict[str, AudioResult]:
-    """Results of an earlier run whose file is still there, and whole."""
-    known = {}
-    if memory.is_file():
-        for line in memory.read_text(encoding="utf-8").splitlines():
-            try:
-                key, wav, samples, bandwidth, stamp = json.loads(line)
-            except (ValueError, TypeError):  # the line that a killed run was writing
-                continue
-            if is_as_stamped(wav, stamp):
-                known[key] = AudioResult(wav, samples, bandwidth, stamp)
-    return known
+    """Run :func:`check_audio` over all utterances; good results go to ``memory``."""
+    return map_noted(
+        check_audio,
+        jobs,
+        [json.dumps(job.key()) for job in jobs],
+        memory,
+        nj,
+        kind=AudioResult,
+        is_good=lambda result: result.problem is None,
+        still_holds=lambda result: is_as_stamped(result.wav, result.stamp),
+    )
 
 
 def prepare(args: argparse.Namespace) -> int:
@@ -216,14 +162,19 @@ def prepare(args: argparse.Namespace) -> int:
     jobs = [AudioJob(utt, args.out / "audio", args.copy) for utt in utterances]
     results = check_all_audio(jobs, args.out / ".checked.jsonl", args.nj)
     for utt, result in zip(utterances, results):
-        if result.fault and utt.wav:
+        if result.problem and utt.wav:
             place = str(args.source / "wav.scp")
-            problems.append(Problem(place, utt.id, *result.fault))
+            problems.append(Problem(place, utt.id, *result.problem))
 
     report = args.out / "problems.tsv"
-    write_lines(report, (_row(problem) for problem in problems))
+    write_lines(report, (problem.row for problem in problems))
     if problems and not args.skip_bad:
-        _print_problems(problems, report)
+        print_problems(problems)
+        print(
+            f"error: {len(problems)} problems in the data, all listed in {report}. "
+            "Mend them, or leave these utterances out with --skip-bad.",
+            file=sys.stderr,
+        )
         return len(problems)
 
     bad = {problem.utterance for problem in problems}
@@ -288,24 +239,6 @@ def _report_doubtful(
             f"  doubtful: {len(found)} utterances kept with more text than is said in "
             f"that time, listed in {report}: is their audio cut off?"
         )
-
-
-def _row(problem: Problem) -> str:
-    fields = (problem.file, problem.utterance, problem.cause, problem.cure)
-    return "\t".join(fields)
-
-
-def _print_problems(problems: list[Problem], report: Path) -> None:
-    for problem in problems[:MOST_PROBLEMS_SHOWN]:
-        print(problem, file=sys.stderr)
-    if len(problems) > MOST_PROBLEMS_SHOWN:
-        rest = len(problems) - MOST_PROBLEMS_SHOWN
-        print(f"... and {rest} more", file=sys.stderr)
-    print(
-        f"error: {len(problems)} problems in the data, all listed in {report}. "
-        "Mend them, or leave these utterances out with --skip-bad.",
-        file=sys.stderr,
-    )
 
 
 def _print_summary(

@@ -164,9 +164,9 @@ def test_fault_is_reported_by_name_and_can_be_skipped(
     spoil(source)
     rows = problems_of(source)
     assert {row[1] for row in rows} == {"a"}
-    place, utterance, said, cure = next(r for r in rows if cause in r[2])
+    place, utterance, said, fix = next(r for r in rows if cause in r[2])
     assert place == str(source / file)
-    assert cure
+    assert fix
     assert said in capsys.readouterr().err
     out = run(source, "--skip-bad")
     assert list(read_table(out / "wav.scp", [])) == ["b", "c"]

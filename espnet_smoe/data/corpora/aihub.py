@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_smoe.data.corpora import config as corpora_yaml
-from espnet_smoe.data.corpora.base import Ledger
 from espnet_smoe.data.corpora.collect import collect
 from espnet_smoe.data.corpora.sets import Sizes
 from espnet_smoe.data.corpora.write import write_entries
+from espnet_smoe.data.problems import ProblemLog
 from espnet_smoe.data.text.korean import KoreanOptions
 from espnet_smoe.data.text.parallel_text import Translations
 
@@ -64,6 +64,6 @@ def prepare_aihub(
         translations = Translations.read(parallel, rules.parallel_columns)
     except ImportError as error:
         raise ValueError(str(error)) from error
-    with Ledger(output_dir / "problems.tsv") as ledger:
-        entries = collect(corpus_dir, fleurs, rules, korean, translations, ledger)
-        return write_entries(entries, output_dir, ledger, sizes, nj)
+    with ProblemLog(output_dir / "problems.tsv") as log:
+        entries = collect(corpus_dir, fleurs, rules, korean, translations, log)
+        return write_entries(entries, output_dir, log, sizes, nj)

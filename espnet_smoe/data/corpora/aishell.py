@@ -25,8 +25,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from espnet_smoe.command import run_command
-from espnet_smoe.data.corpora.base import Ledger
-from espnet_smoe.data.data_dir import Problem, read_table, write_table
+from espnet_smoe.data.data_dir import read_table, write_table
+from espnet_smoe.data.problems import Problem, ProblemLog
 from espnet_smoe.data.text.mandarin import WITHIN_HANZI
 from espnet_smoe.data.text.unicode_text import normalize_unicode
 
@@ -59,19 +59,19 @@ def prepare_aishell(
     _check_unpacked(root)
     second = _find_root_2(aishell2) if aishell2 else None
     report = []
-    with Ledger(output_dir / "problems.tsv") as ledger:
-        texts = _texts(root / TRANSCRIPT, NAME, ledger)
+    with ProblemLog(output_dir / "problems.tsv") as log:
+        texts = _texts(root / TRANSCRIPT, NAME, log)
         audio = {name: _waves(root / "wav" / name) for name in SETS}
-        report_missing_audio(texts, set().union(*audio.values()), root, ledger)
+        report_missing_audio(texts, set().union(*audio.values()), root, log)
         for name, waves in audio.items():
-            report.append(_write_set(output_dir / name, waves, texts, NAME, ledger))
+            report.append(_write_set(output_dir / name, waves, texts, NAME, log))
         if second:
-            waves = _waves_2(second, ledger)
-            texts = _texts(second / "trans.txt", NAME_2, ledger)
-            report_missing_audio(texts, set(waves), second, ledger, NAME_2)
-            report.append(_write_set(output_dir / TEST_2, waves, texts, NAME_2, ledger))
-    for (name, reason), count in sorted(ledger.dropped.items()):
-        report.append(f"{name}: {count:,} left out: {reason}, named in {ledger.path}")
+            waves = _waves_2(second, log)
+            texts = _texts(second / "trans.txt", NAME_2, log)
+            report_missing_audio(texts, set(waves), second, log, NAME_2)
+            report.append(_write_set(output_dir / TEST_2, waves, texts, NAME_2, log))
+    for (name, reason), count in sorted(log.dropped.items()):
+        report.append(f"{name}: {count:,} left out: {reason}, named in {log.path}")
     return "\n".join(report)
 
 
@@ -108,16 +108,16 @@ def _find_root_2(aishell2: Path) -> Path:
     )
 
 
-def _read(path: Path, name: str, ledger: Ledger) -> dict[str, str]:
+def _read(path: Path, name: str, log: ProblemLog) -> dict[str, str]:
     problems: list[Problem] = []
     table = read_table(path, problems)
     for p in problems:
-        ledger.drop(name, "unreadable label", p.file, p.utterance, p.cause, p.cure)
+        log.drop(name, "unreadable label", p.file, p.utterance, p.cause, p.fix)
     return table
 
 
-def _texts(path: Path, name: str, ledger: Ledger) -> dict[str, str]:
-    read = _read(path, name, ledger)
+def _texts(path: Path, name: str, log: ProblemLog) -> dict[str, str]:
+    read = _read(path, name, log)
     return {utt: normalize_unicode(text) for utt, text in read.items()}
 
 
@@ -132,8 +132,8 @@ def _waves(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _waves_2(root: Path, ledger: Ledger) -> dict[str, Path]:
-    listed = _read(root / "wav.scp", NAME_2, ledger)
+def _waves_2(root: Path, log: ProblemLog) -> dict[str, Path]:
+    listed = _read(root / "wav.scp", NAME_2, log)
     waves = {utt: (root / path).absolute() for utt, path in listed.items()}
     return {utt: wave for utt, wave in waves.items() if wave.is_file()}
 
@@ -142,14 +142,14 @@ def report_missing_audio(
     texts: dict[str, str],
     spoken: set[str],
     root: Path,
-    ledger: Ledger,
+    log: ProblemLog,
     name: str = NAME,
 ) -> None:
     place = str(root / (TRANSCRIPT if name == NAME else "trans.txt"))
     for utt in texts:
         if utt not in spoken:
-            cause, cure = "no recording of that name", "Download or unpack its audio"
-            ledger.drop(name, "label without audio", place, utt, cause, cure)
+            cause, fix = "no recording of that name", "Download or unpack its audio"
+            log.drop(name, "label without audio", place, utt, cause, fix)
 
 
 def _write_set(
@@ -157,9 +157,9 @@ def _write_set(
     waves: dict[str, Path],
     texts: dict[str, str],
     name: str,
-    ledger: Ledger,
+    log: ProblemLog,
 ) -> str:
-    rows = dict(_rows(waves, texts, name, ledger))
+    rows = dict(_rows(waves, texts, name, log))
     if not rows:
         raise ValueError(
             f"{directory.name}: no audio with a transcript ({len(waves)} recordings, "
@@ -172,7 +172,7 @@ def _write_set(
 
 
 def _rows(
-    waves: dict[str, Path], texts: dict[str, str], name: str, ledger: Ledger
+    waves: dict[str, Path], texts: dict[str, str], name: str, log: ProblemLog
 ) -> Iterator[tuple[str, tuple[str, str, str]]]:
     for utt, wave in sorted(waves.items()):
         text = WITHIN_HANZI.sub("", texts.get(utt, ""))
@@ -180,8 +180,8 @@ def _rows(
             yield utt, (str(wave), text, wave.parent.name)
         else:
             lack = "empty transcript" if utt in texts else "audio without label"
-            cure = "Nothing to do: its corpus has no transcript of it"
-            ledger.drop(name, lack, str(wave), utt, "no transcript", cure)
+            fix = "Nothing to do: its corpus has no transcript of it"
+            log.drop(name, lack, str(wave), utt, "no transcript", fix)
 
 
 def main(argv: list[str] | None = None) -> None:

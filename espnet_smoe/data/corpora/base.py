@@ -1,17 +1,11 @@
-"""What every corpus gives: entries, and faults that are counted by reason."""
+"""What every corpus gives: entries."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
 
-from espnet_smoe.data.speech.audio import segment
+from espnet_smoe.data.segment import segment
 
-MOST_FAULTS_SHOWN = 20
 TRAIN, VALIDATION = "train", "validation"
 
 
@@ -63,78 +57,6 @@ class Entry:
         if self.end is None:
             return self.audio
         return segment(self.audio, self.start, self.end)
-
-
-@dataclass
-class Ledger:
-    """Everything that was found wrong: one line each in a file, counts by reason.
-
-    Lines go to ``PATH.part``, which takes its name when the ledger is closed. The
-    first 20 are shown on stderr as well.
-
-    Attributes:
-        path: The file, columns file, utterance, cause, cure, reason.
-        dropped: (corpus, reason) to the number of things that were left out for it.
-        kept: The same for utterances that were taken all the same.
-        changed: (corpus, class of characters) to the number of texts that were not in
-            the one Unicode form; they have no lines of their own.
-    """
-
-    path: Path
-    dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
-    kept: Counter[tuple[str, str]] = field(default_factory=Counter)
-    changed: Counter[tuple[str, str]] = field(default_factory=Counter)
-    shown: int = 0
-
-    def __enter__(self) -> Ledger:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.partial = self.path.with_name(self.path.name + ".part")
-        # names of files need not be UTF-8
-        self.lines = open(
-            self.partial, "w", encoding="utf-8", errors="backslashreplace"
-        )
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.lines.close()
-        os.replace(self.partial, self.path)  # after an error it says what led to it
-
-    def drop(
-        self,
-        corpus: str,
-        reason: str,
-        file: str,
-        utterance: str,
-        cause: str,
-        cure: str,
-        count: int = 1,
-    ) -> None:
-        """Note what is left out: ``count`` utterances, or ``-`` for a whole file."""
-        self.dropped[corpus, reason] += count
-        self._write(reason, file, utterance, cause, cure)
-
-    def keep(
-        self, corpus: str, reason: str, file: str, utterance: str, cause: str, cure: str
-    ) -> None:
-        """Note what is odd but taken."""
-        self.kept[corpus, reason] += 1
-        self._write(reason, file, utterance, cause, cure)
-
-    def _write(self, reason: str, *fields: str) -> None:
-        row = [" ".join(str(value).split()) for value in (*fields, reason)]
-        self.lines.write("\t".join(row) + "\n")
-        if self.shown < MOST_FAULTS_SHOWN:
-            file, utterance, cause, cure, _ = row
-            what = f"{file}: " + ("" if utterance == "-" else f"{utterance}: ")
-            print(f"{what}{cause}. {cure}.", file=sys.stderr)
-        elif self.shown == MOST_FAULTS_SHOWN:
-            print(f"... more in {self.path}", file=sys.stderr)
-        self.shown += 1
 
 
 def gender_of(word: object) -> str:

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from espnet_smoe.data.corpora import fleurs, labels
-from espnet_smoe.data.corpora.base import Entry, Ledger
+from espnet_smoe.data.corpora.base import Entry
 from espnet_smoe.data.corpora.config import Config, CorpusRules
 from espnet_smoe.data.corpora.corpus import Corpus, one_word
 from espnet_smoe.data.corpora.tree import find_corpora, list_tree, nfc
 from espnet_smoe.data.corpora.write import is_usable, normalized
+from espnet_smoe.data.problems import ProblemLog
 from espnet_smoe.data.text.korean import KoreanOptions, normalise
 from espnet_smoe.data.text.parallel_text import Translations
 from espnet_smoe.data.text.unicode_text import normalize_unicode
@@ -24,7 +25,7 @@ def collect(
     config: Config,
     options: KoreanOptions,
     translations: Translations,
-    ledger: Ledger,
+    log: ProblemLog,
 ) -> list[Entry]:
     """Read every corpus.
 
@@ -34,7 +35,7 @@ def collect(
         config: What the user says of unknown corpora.
         options: How transcripts are normalised.
         translations: English by id or sentence, for what has none of its own.
-        ledger: Receives what is wrong.
+        log: Receives what is wrong.
 
     Returns:
         Utterances whose text is normalised and not empty; the translation is empty
@@ -53,29 +54,29 @@ def collect(
         )
     entries: list[Entry] = []
     ids: set[str] = set()
-    raw = _all_entries(roots, fleurs_root, config, ledger)
+    raw = _all_entries(roots, fleurs_root, config, log)
     for entry in raw:
-        source = normalized(entry.text, entry.corpus, ledger)
+        source = normalized(entry.text, entry.corpus, log)
         doubts: list[str] = []
         entry.text = normalise(source, options, entry.spoken_first, doubts)
-        if is_usable(entry, source, ids, ledger):
-            _note_doubts(entry, doubts, ledger)
+        if is_usable(entry, source, ids, log):
+            _note_doubts(entry, doubts, log)
             _translate(entry, source, translations)
             entries.append(entry)
     return entries
 
 
 def _all_entries(
-    roots: list[Path], fleurs_root: Path | None, config: Config, ledger: Ledger
+    roots: list[Path], fleurs_root: Path | None, config: Config, log: ProblemLog
 ) -> Iterator[Entry]:
     names = [nfc(root) for root in roots]
     for root, name, prefix in zip(roots, names, _prefixes(names)):
         rules = config.corpora.get(name, CorpusRules())
-        tree = list_tree(root, ledger)
-        yield from labels.entries(Corpus(name, prefix, tree, ledger, rules))
+        tree = list_tree(root, log)
+        yield from labels.entries(Corpus(name, prefix, tree, log, rules))
     if fleurs_root is not None:
         try:
-            yield from fleurs.entries(fleurs_root, ledger)
+            yield from fleurs.entries(fleurs_root, log)
         except ValueError as error:
             raise ValueError(f"--fleurs: {error}") from error
 
@@ -95,12 +96,12 @@ def _prefixes(names: list[str]) -> list[str]:
     ]
 
 
-def _note_doubts(entry: Entry, doubts: list[str], ledger: Ledger) -> None:
+def _note_doubts(entry: Entry, doubts: list[str], log: ProblemLog) -> None:
     if doubts:
         cause = f"may be read otherwise or not at all: {'; '.join(doubts)}"
-        cure = "Listen, and write what is said"
+        fix = "Listen, and write what is said"
         reason = "doubtful reading"
-        ledger.keep(entry.corpus, reason, entry.label, entry.id, cause, cure)
+        log.keep(entry.corpus, reason, entry.label, entry.id, cause, fix)
 
 
 def _translate(entry: Entry, source: str, translations: Translations) -> None:

@@ -1,4 +1,4 @@
-"""One corpus while it is read: its files, its rules, its ledger."""
+"""One corpus while it is read: its files, its rules, its log."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from espnet_smoe.data.corpora.base import TRAIN, Entry, Ledger
+from espnet_smoe.data.corpora.base import TRAIN, Entry
 from espnet_smoe.data.corpora.config import CorpusRules
 from espnet_smoe.data.corpora.match import split_of
 from espnet_smoe.data.corpora.tree import Tree
+from espnet_smoe.data.problems import ProblemLog, split_message
 from espnet_smoe.data.speech.archive import read_bytes
 
 ENCODINGS = ("utf-8-sig", "cp949")
@@ -28,14 +29,14 @@ class Corpus:
         name: Folder name.
         prefix: What its utterance and speaker ids begin with.
         tree: Its files.
-        ledger: Receives what is wrong.
+        log: Receives what is wrong.
         rules: What the user says of it.
     """
 
     name: str
     prefix: str
     tree: Tree
-    ledger: Ledger
+    log: ProblemLog
     rules: CorpusRules
 
     def drop(
@@ -44,14 +45,14 @@ class Corpus:
         file: str,
         utterance: str,
         cause: str,
-        cure: str,
+        fix: str,
         count: int = 1,
     ) -> None:
         """Note what is left out of this corpus."""
-        self.ledger.drop(self.name, reason, file, utterance, cause, cure, count)
+        self.log.drop(self.name, reason, file, utterance, cause, fix, count)
 
     def audio_of(self, label: str, *names: str, count: int = 1) -> str:
-        """The recording of a label, or "" and a line in the ledger.
+        """The recording of a label, or "" and a line in the log.
 
         Args:
             label: The label's file.
@@ -62,8 +63,8 @@ class Corpus:
         if not audio:
             name = PurePosixPath(names[-1].replace("\\", "/")).name
             cause = f"no recording fits the label ({name})"
-            cure = "Download or unpack its audio"
-            self.drop("label without audio", label, name, cause, cure, count)
+            fix = "Download or unpack its audio"
+            self.drop("label without audio", label, name, cause, fix, count)
         self.tree.used.add(audio)
         return audio
 
@@ -100,8 +101,8 @@ class Corpus:
         try:
             raw = read_bytes(file, LARGEST_LABEL)
         except ValueError as error:
-            cause, _, cure = str(error).rstrip(".").rpartition(". ")
-            self.drop("unreadable label", file, "-", cause, cure)
+            cause, fix = split_message(error)
+            self.drop("unreadable label", file, "-", cause, fix)
             return None
         if raw.startswith(UTF16_MARKS):
             encodings: tuple[str, ...] = ("utf-16",)
@@ -115,8 +116,8 @@ class Corpus:
             self._note_encoding(file, encoding, raw)
             return text
         cause = "neither UTF-8 nor CP949"
-        cure = "Convert it with iconv or download it again"
-        self.drop("unreadable label", file, "-", cause, cure)
+        fix = "Convert it with iconv or download it again"
+        self.drop("unreadable label", file, "-", cause, fix)
         return None
 
     def _note_encoding(self, file: str, encoding: str, raw: bytes) -> None:
@@ -128,7 +129,7 @@ class Corpus:
         else:
             return
         reason, cause = f"label {found}", f"a label {found}, read as such"
-        self.ledger.keep(self.name, reason, file, "-", cause, "Nothing to do")
+        self.log.keep(self.name, reason, file, "-", cause, "Nothing to do")
 
     def read_json(self, file: str) -> object:
         """The content of a JSON file; None where unreadable."""

@@ -54,8 +54,8 @@ def entries(
             continue
         if not text:
             if not file:
-                cause, cure = f"no text file {text_path}", "Unpack the labels"
-                corpus.drop("label without text", label, audio_path, cause, cure)
+                cause, fix = f"no text file {text_path}", "Unpack the labels"
+                corpus.drop("label without text", label, audio_path, cause, fix)
                 continue
             text = (corpus.read_text(file) or "").strip()
         name = corpus.tree.audio.name_of(audio)

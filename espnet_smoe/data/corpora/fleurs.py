@@ -13,8 +13,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from espnet_smoe.data.corpora.base import Entry, Ledger, gender_of
+from espnet_smoe.data.corpora.base import Entry, gender_of
 from espnet_smoe.data.corpora.write import write_corpus
+from espnet_smoe.data.problems import ProblemLog
 
 NAME = "fleurs"
 TEST = "test_fleurs"
@@ -58,16 +59,16 @@ def prepare_fleurs(
     there = (corpus_dir / source).glob("*.tsv")
     splits = {table.stem: table.stem for table in sorted(there)} or {"test": "test"}
     languages = {f"text_{name.partition('_')[0]}": name for name in targets}
-    with Ledger(output_dir / "problems.tsv") as ledger:
+    with ProblemLog(output_dir / "problems.tsv") as log:
         listed = entries(
-            corpus_dir, ledger, splits, source, {"text_st": translation} | languages
+            corpus_dir, log, splits, source, {"text_st": translation} | languages
         )
-        return write_corpus(listed, output_dir, nj=nj, ledger=ledger)
+        return write_corpus(listed, output_dir, nj=nj, log=log)
 
 
 def entries(
     root: Path,
-    ledger: Ledger,
+    log: ProblemLog,
     splits: Mapping[str, str] = MappingProxyType({"test": TEST}),
     source: str = KOREAN,
     languages: Mapping[str, str] = MappingProxyType({"text_st": ENGLISH}),
@@ -76,7 +77,7 @@ def entries(
 
     Args:
         root: Folder that holds ``ko_kr`` and ``en_us``.
-        ledger: Receives what is wrong.
+        log: Receives what is wrong.
         splits: Stem of a table to the set that it becomes.
         source: Folder of the language that is spoken.
         languages: Target to the folder of its language.
@@ -84,15 +85,15 @@ def entries(
     Raises:
         ValueError: A folder or table is missing.
     """
-    sentences = {t: _sentences(root, name, ledger) for t, name in languages.items()}
+    sentences = {t: _sentences(root, name, log) for t, name in languages.items()}
     for stem, split in splits.items():
         table = root / source / f"{stem}.tsv"
         audio = _audio(table)
-        for row in _rows(table, ledger):
+        for row in _rows(table, log):
             if row.file not in audio:
                 reason, cause = "label without audio", f"no recording {row.file}"
-                cure = f"Unpack audio/{stem}.tar.gz again"
-                ledger.drop(NAME, reason, str(table), row.file, cause, cure)
+                fix = f"Unpack audio/{stem}.tar.gz again"
+                log.drop(NAME, reason, str(table), row.file, cause, fix)
                 continue
             name = Path(row.file).stem
             texts = {t: found.get(row.sentence, "") for t, found in sentences.items()}
@@ -126,7 +127,7 @@ def _audio(table: Path) -> dict[str, Path]:
     return audio
 
 
-def _sentences(root: Path, language: str, ledger: Ledger) -> dict[str, str]:
+def _sentences(root: Path, language: str, log: ProblemLog) -> dict[str, str]:
     """Id of a sentence -> its text, of all tables of a language."""
     tables = sorted((root / language).glob("*.tsv"))
     if not tables:
@@ -134,16 +135,16 @@ def _sentences(root: Path, language: str, ledger: Ledger) -> dict[str, str]:
             f"no .tsv under {root / language}. Download {language} too: it holds "
             "the texts of each sentence."
         )
-    return {row.sentence: row.text for t in tables for row in _rows(t, ledger)}
+    return {row.sentence: row.text for t in tables for row in _rows(t, log)}
 
 
-def _rows(table: Path, ledger: Ledger) -> Iterator[Row]:
+def _rows(table: Path, log: ProblemLog) -> Iterator[Row]:
     with open(table, encoding="utf-8-sig", newline="") as lines:
         reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
         for number, cells in enumerate(reader, 1):
             if len(cells) < 7:
                 place, cause = f"{table}:{number}", f"{len(cells)} columns, not 7"
-                cure = "Download the table again"
-                ledger.drop(NAME, "unreadable label", place, "-", cause, cure)
+                fix = "Download the table again"
+                log.drop(NAME, "unreadable label", place, "-", cause, fix)
                 continue
             yield Row(cells[0], cells[1], cells[2], cells[6])

@@ -119,8 +119,8 @@ def _entry(
         start, end = map(seconds, times)
         if start is None or end is None or not 0 <= start < end < math.inf:
             cause = f"start {times[0]!r}, end {times[1]!r}"
-            cure = "Correct the times in seconds"
-            corpus.drop("wrong times", label, entry.id, cause, cure)
+            fix = "Correct the times in seconds"
+            corpus.drop("wrong times", label, entry.id, cause, fix)
             return None
         entry.start, entry.end = start, end
     return entry
@@ -167,11 +167,11 @@ def rate_of(value: object) -> float:
 def report_unknown(corpus: Corpus, label: str, utterance: str, content: object) -> None:
     """Say which keys a label has, and what to write so that it is understood."""
     cause = f"no transcript where a known corpus has it; keys: {_describe(content)}"
-    cure = (
+    fix = (
         "Name the key of the transcript in a file for --config: corpora: "
         f"{{{corpus.name}: {{keys: {{text: KEY}}}}}}"
     )
-    corpus.drop("unknown JSON", label, utterance, cause, cure)
+    corpus.drop("unknown JSON", label, utterance, cause, fix)
 
 
 def _describe(content: object) -> str:

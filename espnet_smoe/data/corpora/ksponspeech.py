@@ -21,8 +21,8 @@ def entries(corpus: Corpus, script: str) -> Iterator[Entry]:
         if not line.strip():
             continue
         if not separator:
-            place, cure = f"{script}:{number}", "Write 'path.pcm :: text'"
-            corpus.drop("unreadable label", place, "-", "no ' :: ' in the line", cure)
+            place, fix = f"{script}:{number}", "Write 'path.pcm :: text'"
+            corpus.drop("unreadable label", place, "-", "no ' :: ' in the line", fix)
             continue
         audio = corpus.audio_of(f"{script}:{number}", path.strip())
         if audio:

@@ -21,17 +21,17 @@ BY_KEYS = {"long_recording": long_recording, "utterance_json": utterance_json}
 
 
 def entries(corpus: Corpus) -> Iterator[Entry]:
-    """Utterances of a corpus, files read one at a time; faults go to its ledger."""
+    """Utterances of a corpus, files read one at a time; faults go to its log."""
     tree = corpus.tree
     if corpus.rules.kind == SKIP:
         return
     if not len(tree.audio):
         cause = "no recording in this folder"
-        cure = (
+        fix = (
             "Unpack or download its audio; if it is parallel text, name its files with "
             "--parallel and the folder with kind: skip in --config"
         )
-        corpus.drop("corpus without audio", str(tree.root), "-", cause, cure)
+        corpus.drop("corpus without audio", str(tree.root), "-", cause, fix)
         return
     taken: set[str] = set()
     scripts = [file for file in tree.labels if file.lower().endswith(SCRIPT_SUFFIX)]
@@ -41,11 +41,11 @@ def entries(corpus: Corpus) -> Iterator[Entry]:
         for label in tree.labels:
             yield from _of_json(corpus, label, taken)
         yield from dialogue.entries_of_texts(corpus, taken)
-    cure = "Download or unpack its label; without one it cannot be used"
+    fix = "Download or unpack its label; without one it cannot be used"
     for audio in tree.without_label():
         name = PurePosixPath(audio).name
         cause = "no label fits the recording"
-        corpus.drop("audio without label", audio, name, cause, cure)
+        corpus.drop("audio without label", audio, name, cause, fix)
 
 
 def _of_json(corpus: Corpus, label: str, taken: set[str]) -> Iterator[Entry]:

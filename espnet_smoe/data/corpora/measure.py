@@ -7,27 +7,23 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
-from espnet_smoe.command import quiet_worker
-from espnet_smoe.data.corpora.base import Entry, Ledger
-from espnet_smoe.data.prepare import fault_of
+from espnet_smoe.data.corpora.base import Entry
+from espnet_smoe.data.parallel import map_noted
+from espnet_smoe.data.problems import ProblemLog, split_message
+from espnet_smoe.data.segment import split_segment
 from espnet_smoe.data.speech.archive import split_member
 from espnet_smoe.data.speech.audio import (
     RAW_SUFFIX,
     SAMPLE_RATE,
     check_end,
     read_audio,
-    split_segment,
     version_of,
 )
 from espnet_smoe.data.speech.bandwidth import detect_bandwidth
+from espnet_smoe.data.speech.waveform import problem_of
 
 NARROW_RATE = 8000  # Hz
 CHUNK = 64  # utterances that a process takes at once, neighbours in one file
@@ -42,14 +38,14 @@ class Measure:
         seconds: Length.
         bandwidth: ``nb`` or ``wb``.
         cause: What is wrong with it; empty where it is good.
-        cure: What to do about that.
+        fix: What to do about that.
     """
 
     rate: int = 0
     seconds: float = 0.0
     bandwidth: str = ""
     cause: str = ""
-    cure: str = ""
+    fix: str = ""
 
 
 def measure(reference: str) -> Measure:
@@ -58,11 +54,10 @@ def measure(reference: str) -> Measure:
         wave, rate = read_audio(reference)
         check_end(reference, len(wave) / rate)
     except ValueError as error:
-        cause, _, cure = str(error).rstrip(".").rpartition(". ")
-        return Measure(cause=cause, cure=cure)
-    fault = fault_of(wave)
-    if fault:
-        return Measure(cause=fault, cure="Replace the recording")
+        cause, fix = split_message(error)
+        return Measure(cause=cause, fix=fix)
+    if problem := problem_of(wave):
+        return Measure(cause=problem, fix="Replace the recording")
     return Measure(rate, len(wave) / rate, detect_bandwidth(wave, rate))
 
 
@@ -75,22 +70,18 @@ def measure_all(entries: list[Entry], memory: Path, nj: int) -> list[Measure]:
         nj: Processes.
     """
     versions: dict[str, list[int]] = {}
-    keys = [_key(entry.reference, versions) for entry in entries]
-    known = _recall(memory)
-    # Neighbours in a file one after the other: an archive is opened once.
-    new = [i for i, key in enumerate(keys) if key not in known]
-    new.sort(key=lambda i: (entries[i].audio, entries[i].start))
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    with open(memory, "a", encoding="utf-8") as notes:
-        notes.write("\n")  # ends the line that a killed run was writing
-        results = _run([entries[i].reference for i in new], nj)
-        progress = tqdm(results, total=len(new), disable=None, desc="measure")
-        for i, result in zip(new, progress):
-            known[keys[i]] = result
-            if not result.cause:
-                notes.write(json.dumps([keys[i], asdict(result)]) + "\n")
-                notes.flush()
-    return [known[key] for key in keys]
+    return map_noted(
+        measure,
+        [entry.reference for entry in entries],
+        [_key(entry.reference, versions) for entry in entries],
+        memory,
+        nj,
+        kind=Measure,
+        is_good=lambda result: not result.cause,
+        order=split_segment,  # neighbors in a file: an archive is opened once
+        chunk=CHUNK,
+        what="measure",
+    )
 
 
 def _key(reference: str, versions: dict[str, list[int]]) -> str:
@@ -104,30 +95,9 @@ def _key(reference: str, versions: dict[str, list[int]]) -> str:
     return json.dumps([reference, versions[file]], ensure_ascii=False)
 
 
-def _recall(memory: Path) -> dict[str, Measure]:
-    known = {}
-    if memory.is_file():
-        with open(memory, encoding="utf-8", errors="replace") as notes:
-            for line in notes:
-                try:
-                    key, fields = json.loads(line)
-                    known[key] = Measure(**fields)
-                except (ValueError, TypeError):  # the line a killed run was writing
-                    continue
-    return known
-
-
-def _run(references: list[str], nj: int) -> Iterator[Measure]:
-    if nj == 1 or len(references) < 2:
-        yield from map(measure, references)
-        return
-    context = get_context("forkserver")  # a fork of threads (tqdm's) may hang
-    chunk = max(1, min(CHUNK, len(references) // nj))
-    with ProcessPoolExecutor(nj, mp_context=context, initializer=quiet_worker) as pool:
-        yield from pool.map(measure, references, chunksize=chunk)
-
-
-def check(entries: list[Entry], measures: list[Measure], ledger: Ledger) -> list[Entry]:
+def check(
+    entries: list[Entry], measures: list[Measure], log: ProblemLog
+) -> list[Entry]:
     """Leave out what cannot be read; give the rest its length and band.
 
     All parts of a recording went through one channel: the band of most of its time
@@ -138,25 +108,25 @@ def check(entries: list[Entry], measures: list[Measure], ledger: Ledger) -> list
         narrow[entry.audio] += found.seconds * (1 if found.bandwidth == "nb" else -1)
     good, told = [], set()
     for entry, found in zip(entries, measures):
-        cause, cure = found.cause, found.cure
+        cause, fix = found.cause, found.fix
         raw = entry.audio.lower().endswith(RAW_SUFFIX)
         if not cause and raw and entry.rate not in (0, SAMPLE_RATE):
             cause = f"headerless audio of {entry.rate:.0f} Hz, not {SAMPLE_RATE}"
-            cure = "Convert it to WAV with its rate"
+            fix = "Convert it to WAV with its rate"
         if cause:
             reason = "unreadable audio"
-            ledger.drop(entry.corpus, reason, entry.reference, entry.id, cause, cure)
+            log.drop(entry.corpus, reason, entry.reference, entry.id, cause, fix)
             continue
         entry.seconds = found.seconds
         entry.bandwidth = "nb" if narrow[entry.audio] > 0 else "wb"
         if entry.audio not in told:
-            _compare(entry, found.rate, ledger)
+            _compare(entry, found.rate, log)
             told.add(entry.audio)
         good.append(entry)
     return good
 
 
-def _compare(entry: Entry, rate: int, ledger: Ledger) -> None:
+def _compare(entry: Entry, rate: int, log: ProblemLog) -> None:
     """Note a recording that is not what its header or its label claims."""
     claimed, label = entry.rate or rate, entry.bandwidth
     if label == "nb" and claimed > NARROW_RATE:
@@ -165,11 +135,11 @@ def _compare(entry: Entry, rate: int, ledger: Ledger) -> None:
         heard = "its header says" if rate <= NARROW_RATE else "its sound ends at"
         cause = f"{said} {claimed:.0f} Hz, but {heard} "
         cause += f"{rate} Hz" if rate <= NARROW_RATE else "4 kHz"
-        cure = "Nothing to do: its bandwidth is set to nb"
+        fix = "Nothing to do: its bandwidth is set to nb"
     elif label == "wb" and claimed <= NARROW_RATE:
         reason = "wideband recording labelled 8 kHz"
         cause = f"the label says {claimed:.0f} Hz, but its sound goes beyond 4 kHz"
-        cure = "Nothing to do: its bandwidth is set to wb"
+        fix = "Nothing to do: its bandwidth is set to wb"
     else:
         return
-    ledger.keep(entry.corpus, reason, entry.audio, entry.id, cause, cure)
+    log.keep(entry.corpus, reason, entry.audio, entry.id, cause, fix)

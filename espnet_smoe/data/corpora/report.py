@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
-from espnet_smoe.data.corpora.base import Entry, Ledger
+from espnet_smoe.data.corpora.base import Entry
+from espnet_smoe.data.problems import ProblemLog
 
 
-def report(sets: dict[str, list[Entry]], ledger: Ledger) -> str:
+def report(sets: dict[str, list[Entry]], log: ProblemLog) -> str:
     """The report in Markdown.
 
     Args:
         sets: Utterances by set.
-        ledger: What was left out, and what was taken but is odd.
+        log: What was left out, and what was taken but is odd.
     """
     lines = ["# Corpora", "", *_table("set", sets)]
     by_corpus: defaultdict[str, list[Entry]] = defaultdict(list)
@@ -21,12 +22,12 @@ def report(sets: dict[str, list[Entry]], ledger: Ledger) -> str:
         for entry in entries:
             by_corpus[entry.corpus].append(entry)
     lines += ["", *_table("corpus", dict(sorted(by_corpus.items())))]
-    lines += ["", "## Left out", "", *_counts(ledger.dropped)]
-    lines += ["", "## Taken, but odd", "", *_counts(ledger.kept)]
-    lines += ["", f"One line each in {ledger.path}."]
-    if ledger.changed:
+    lines += ["", "## Left out", "", *_counts(log.dropped)]
+    lines += ["", "## Taken, but odd", "", *_counts(log.kept)]
+    lines += ["", f"One line each in {log.path}."]
+    if log.changed:
         lines += ["", "## Texts brought to the one Unicode form", ""]
-        lines += _counts(ledger.changed)
+        lines += _counts(log.changed)
     return "\n".join(lines)
 
 

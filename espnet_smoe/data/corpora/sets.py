@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_smoe.data.corpora.base import TRAIN, VALIDATION, Entry, Ledger
+from espnet_smoe.data.corpora.base import TRAIN, VALIDATION, Entry
 from espnet_smoe.data.data_dir import NO_TRANSLATION, write_lines, write_table
+from espnet_smoe.data.problems import ProblemLog
 from espnet_smoe.data.task_table import find_targets
 
 DEV, TEST = "dev", "test"
@@ -40,7 +41,7 @@ class Sizes:
 
 
 def make_sets(
-    entries: list[Entry], sizes: Sizes, ledger: Ledger
+    entries: list[Entry], sizes: Sizes, log: ProblemLog
 ) -> dict[str, list[Entry]]:
     """Divide utterances into sets, each sorted by id.
 
@@ -63,17 +64,17 @@ def make_sets(
             entry.split = set_of[entry.id]
             kept.append(entry)
         else:  # nothing is wrong with it: counted, no line
-            ledger.dropped[entry.corpus, "more Validation than was asked for"] += 1
-    sets = by_split(kept, ledger)
+            log.dropped[entry.corpus, "more Validation than was asked for"] += 1
+    sets = by_split(kept, log)
     if not sets.get(TRAIN):
         raise ValueError(
             "no utterance is left for train. Give --aihub the 1.Training parts too, "
-            f"and mend what {ledger.path} lists."
+            f"and mend what {log.path} lists."
         )
     return sets
 
 
-def by_split(entries: Iterable[Entry], ledger: Ledger) -> dict[str, list[Entry]]:
+def by_split(entries: Iterable[Entry], log: ProblemLog) -> dict[str, list[Entry]]:
     """Utterances by their split, each set sorted by id.
 
     Those of ``train`` whose speaker is in another set are left out.
@@ -85,10 +86,10 @@ def by_split(entries: Iterable[Entry], ledger: Ledger) -> dict[str, list[Entry]]
     for entry in entries:
         sets.setdefault(entry.split, []).append(entry)
     if TRAIN in sets:
-        sets[TRAIN] = _without_speakers(sets, ledger)
+        sets[TRAIN] = _without_speakers(sets, log)
     sets = {name: sorted(s, key=lambda e: e.id) for name, s in sets.items() if s}
     if not sets:
-        raise ValueError(f"no utterance is left; mend what {ledger.path} lists")
+        raise ValueError(f"no utterance is left; mend what {log.path} lists")
     return sets
 
 
@@ -118,7 +119,7 @@ def _hash(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=8).digest()
 
 
-def _without_speakers(sets: dict[str, list[Entry]], ledger: Ledger) -> list[Entry]:
+def _without_speakers(sets: dict[str, list[Entry]], log: ProblemLog) -> list[Entry]:
     """The training utterances of speakers that no other set knows."""
     others = {e.speaker for name, s in sets.items() if name != TRAIN for e in s} - {""}
     kept = []
@@ -126,8 +127,8 @@ def _without_speakers(sets: dict[str, list[Entry]], ledger: Ledger) -> list[Entr
         if entry.speaker in others:
             reason = "speaker of dev or test in train"
             cause = f"speaker {entry.speaker} is in dev or test too"
-            cure = "Nothing to do: left out of train so that the test is honest"
-            ledger.drop(entry.corpus, reason, entry.label, entry.id, cause, cure)
+            fix = "Nothing to do: left out of train so that the test is honest"
+            log.drop(entry.corpus, reason, entry.label, entry.id, cause, fix)
         else:
             kept.append(entry)
     return kept

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from espnet_smoe.data.corpora.base import Ledger
 from espnet_smoe.data.corpora.match import Files, stem_of
+from espnet_smoe.data.problems import ProblemLog, split_message
 from espnet_smoe.data.speech.archive import members
 
 AUDIO = {".wav", ".flac", ".pcm", ".mp3", ".ogg"}
@@ -56,30 +56,30 @@ class Tree:
         return (audio for audio in self.audio if audio not in self.used)
 
 
-def list_tree(root: Path, ledger: Ledger) -> Tree:
+def list_tree(root: Path, log: ProblemLog) -> Tree:
     """List the files of a corpus and of its archives.
 
     An archive that was unpacked beside itself, into a folder of its name or without
     one, is not listed again.
     """
     tree = Tree(root, Files(root), Files(root))
-    for folder, files in walk(root, ledger):
+    for folder, files in walk(root, log):
         for file in files:
             path = os.path.join(folder, file)
             if not file.lower().endswith(".zip"):
-                _add(tree, path, ledger)
+                _add(tree, path, log)
             elif not os.path.isdir(path[: -len(".zip")]):
-                inside = _list_archive(tree, path, ledger)
+                inside = _list_archive(tree, path, log)
                 if not _lie_in(folder, inside):
                     for member in inside:
-                        _add(tree, f"{path}!{member}", ledger)
+                        _add(tree, f"{path}!{member}", log)
     labels = Counter(map(stem_of, tree.labels))
     tree.audio.index(labels, tree.texts.stems())
     tree.texts.index(labels)
     return tree
 
 
-def walk(root: Path, ledger: Ledger | None = None) -> Iterator[tuple[str, list[str]]]:
+def walk(root: Path, log: ProblemLog | None = None) -> Iterator[tuple[str, list[str]]]:
     """Yield each folder below a folder with its files, both in order.
 
     A folder that several links lead to, or a link to a folder above it, is listed once;
@@ -87,7 +87,7 @@ def walk(root: Path, ledger: Ledger | None = None) -> Iterator[tuple[str, list[s
 
     Args:
         root: Where to begin.
-        ledger: Receives what is not listed.
+        log: Receives what is not listed.
     """
     seen: set[tuple[int, int]] = set()
     waiting = [os.fspath(root)]
@@ -97,12 +97,12 @@ def walk(root: Path, ledger: Ledger | None = None) -> Iterator[tuple[str, list[s
             stat = os.stat(folder)
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
-            cure = "Give the right to read it"
-            _note(ledger, root, "unreadable folder", folder, str(error.strerror), cure)
+            fix = "Give the right to read it"
+            _note(log, root, "unreadable folder", folder, str(error.strerror), fix)
             continue
         if (stat.st_dev, stat.st_ino) in seen:
             cause = "a link to a folder that is listed already"
-            _note(ledger, root, "folder linked twice", folder, cause, "Remove the link")
+            _note(log, root, "folder linked twice", folder, cause, "Remove the link")
             continue
         seen.add((stat.st_dev, stat.st_ino))
         files = []
@@ -113,22 +113,22 @@ def walk(root: Path, ledger: Ledger | None = None) -> Iterator[tuple[str, list[s
                 files.append(entry.name)
             else:
                 cause = "a pipe or device, or a link to nothing"
-                _note(ledger, root, "no file", entry.path, cause, "Remove it")
+                _note(log, root, "no file", entry.path, cause, "Remove it")
         yield folder, files
         waiting += reversed([entry.path for entry in entries if entry.is_dir()])
 
 
-def _note(ledger: Ledger | None, root: Path, reason: str, *what: str) -> None:
-    if ledger is not None:
-        file, cause, cure = what
-        ledger.drop(nfc(root), reason, file, "-", cause, cure)
+def _note(log: ProblemLog | None, root: Path, reason: str, *what: str) -> None:
+    if log is not None:
+        file, cause, fix = what
+        log.drop(nfc(root), reason, file, "-", cause, fix)
 
 
-def _add(tree: Tree, reference: str, ledger: Ledger) -> None:
+def _add(tree: Tree, reference: str, log: ProblemLog) -> None:
     if not is_unicode(reference):
         cause = "a name that is not UTF-8"
-        cure = "Rename it: convmv -r -f cp949 -t utf8 --notest FOLDER"
-        _note(ledger, tree.root, "name not UTF-8", reference, cause, cure)
+        fix = "Rename it: convmv -r -f cp949 -t utf8 --notest FOLDER"
+        _note(log, tree.root, "name not UTF-8", reference, cause, fix)
         return
     lower = reference.lower()
     suffix = os.path.splitext(lower)[1]
@@ -141,7 +141,7 @@ def _add(tree: Tree, reference: str, ledger: Ledger) -> None:
     elif suffix in LABELS:
         tree.labels.append(reference)
     elif lower.endswith((".zip", *TARS)) or PART.fullmatch(reference):
-        _report_packed(tree, reference, ledger)
+        _report_packed(tree, reference, log)
 
 
 def _lie_in(folder: str, inside: list[str]) -> bool:
@@ -150,24 +150,24 @@ def _lie_in(folder: str, inside: list[str]) -> bool:
     return bool(some) and all(os.path.isfile(os.path.join(folder, m)) for m in some)
 
 
-def _list_archive(tree: Tree, path: str, ledger: Ledger) -> list[str]:
+def _list_archive(tree: Tree, path: str, log: ProblemLog) -> list[str]:
     try:
         return members(path)
     except ValueError as error:
-        cause, _, cure = str(error).rstrip(".").rpartition(". ")
-        ledger.drop(nfc(tree.root), "broken zip", path, "-", cause, cure)
+        cause, fix = split_message(error)
+        log.drop(nfc(tree.root), "broken zip", path, "-", cause, fix)
         return []
 
 
-def _report_packed(tree: Tree, path: str, ledger: Ledger) -> None:
+def _report_packed(tree: Tree, path: str, log: ProblemLog) -> None:
     part = PART.fullmatch(path)
     if part:
-        cause, cure = "part of a download", f"Join the parts: cat in order > {part[1]}"
+        cause, fix = "part of a download", f"Join the parts: cat in order > {part[1]}"
     elif "!" in path:
-        cause, cure = "an archive within an archive", "Unpack the outer one beside it"
+        cause, fix = "an archive within an archive", "Unpack the outer one beside it"
     else:
-        cause, cure = "a tar archive cannot be read in place", "Unpack it where it is"
-    ledger.drop(nfc(tree.root), "not unpacked", path, "-", cause, cure)
+        cause, fix = "a tar archive cannot be read in place", "Unpack it where it is"
+    log.drop(nfc(tree.root), "not unpacked", path, "-", cause, fix)
 
 
 def find_corpora(root: Path, named: Iterable[str] = ()) -> list[Path]:

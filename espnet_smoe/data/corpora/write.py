@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 
-from espnet_smoe.data.corpora.base import Entry, Ledger
+from espnet_smoe.data.corpora.base import Entry
 from espnet_smoe.data.corpora.measure import check, measure_all
 from espnet_smoe.data.corpora.report import report
 from espnet_smoe.data.corpora.sets import Sizes, by_split, make_sets, write_sets
 from espnet_smoe.data.corpora.tree import is_unicode
 from espnet_smoe.data.data_dir import write_lines
+from espnet_smoe.data.problems import ProblemLog
 from espnet_smoe.data.text.unicode_text import LOST, normalize_unicode
 
 
@@ -23,7 +24,7 @@ def write_corpus(
     *,
     draw: Sizes | None = None,
     nj: int | None = None,
-    ledger: Ledger | None = None,
+    log: ProblemLog | None = None,
 ) -> str:
     """Write the utterances of a corpus as data directories.
 
@@ -37,7 +38,7 @@ def write_corpus(
         draw: How many of those whose split is ``validation`` become ``dev`` and
             ``test``; None where the corpus has sets of its own.
         nj: Processes that read audio; all cores by default.
-        ledger: Receives what is wrong, where something has been reported already.
+        log: Receives what is wrong, where something has been reported already.
 
     Returns:
         The report.
@@ -45,79 +46,79 @@ def write_corpus(
     Raises:
         ValueError: A set would be empty.
     """
-    own = Ledger(output_dir / "problems.tsv")
-    with own if ledger is None else nullcontext(ledger) as ledger:
+    own = ProblemLog(output_dir / "problems.tsv")
+    with own if log is None else nullcontext(log) as log:
         ids: set[str] = set()
         usable = []
         for entry in entries:
-            source = entry.text = normalized(entry.text, entry.corpus, ledger)
+            source = entry.text = normalized(entry.text, entry.corpus, log)
             entry.texts = {
-                target: normalized(text, entry.corpus, ledger)
+                target: normalized(text, entry.corpus, log)
                 for target, text in entry.texts.items()
             }
             entry.translation = normalize_unicode(entry.translation)
-            if is_usable(entry, source, ids, ledger):
+            if is_usable(entry, source, ids, log):
                 usable.append(entry)
-        return write_entries(usable, output_dir, ledger, draw, nj)
+        return write_entries(usable, output_dir, log, draw, nj)
 
 
 def write_entries(
     entries: list[Entry],
     output_dir: Path,
-    ledger: Ledger,
+    log: ProblemLog,
     draw: Sizes | None,
     nj: int | None,
 ) -> str:
     """`write_corpus` of utterances whose texts are known to be usable."""
     nj = nj or os.cpu_count() or 1
     measures = measure_all(entries, output_dir / ".measured.jsonl", nj)
-    entries = check(entries, measures, ledger)
+    entries = check(entries, measures, log)
     if draw is None:
-        sets = by_split(entries, ledger)
+        sets = by_split(entries, log)
     else:
-        sets = make_sets(entries, draw, ledger)
+        sets = make_sets(entries, draw, log)
     write_sets(output_dir, sets)
-    text = report(sets, ledger)
+    text = report(sets, log)
     write_lines(output_dir / "report.md", [text])
     return text
 
 
-def normalized(text: str, corpus: str, ledger: Ledger) -> str:
-    """A text in the one Unicode form; the ledger counts those that were not."""
+def normalized(text: str, corpus: str, log: ProblemLog) -> str:
+    """A text in the one Unicode form; the log counts those that were not."""
     changes: Counter[str] = Counter()
     plain = normalize_unicode(text, changes)
-    ledger.changed.update((corpus, kind) for kind in changes)
+    log.changed.update((corpus, kind) for kind in changes)
     return plain
 
 
-def is_usable(entry: Entry, source: str, ids: set[str], ledger: Ledger) -> bool:
-    """Whether an utterance can be used; if not, the ledger says why."""
+def is_usable(entry: Entry, source: str, ids: set[str], log: ProblemLog) -> bool:
+    """Whether an utterance can be used; if not, the log says why."""
     where = (entry.label, entry.id)
     if LOST in source:
         reason, cause = "lost characters", f"U+FFFD stands for some in '{source}'"
-        cure = "Take the label from its source again"
+        fix = "Take the label from its source again"
     elif not source:
-        cure = "Transcribe it or leave it out"
+        fix = "Transcribe it or leave it out"
         reason = cause = "empty transcription"
     elif not entry.text:
         reason = "nothing left of the transcription"
         cause = f"only marks in '{source}'"
-        cure = "Nothing to do, or choose other options of normalisation"
+        fix = "Nothing to do, or choose other options of normalisation"
     elif any(c in entry.audio for c in "\r\n") or entry.audio.endswith("|"):
         # a line of wav.scp ends there, or becomes a command if the file goes
         reason, cause = "unusable path", "the path of the audio holds a newline or |"
-        cure = "Rename the folder or file"
+        fix = "Rename the folder or file"
     elif not all(map(is_unicode, (entry.id, entry.text, entry.speaker))):
         reason, cause = (
             "not Unicode",
             "half a character (a surrogate) in the label",
         )
-        cure = "Correct the label"
+        fix = "Correct the label"
     elif entry.id in ids:
         reason, cause = "doubled id", "an utterance of that id was read before"
-        cure = "Remove one of the two labels"
+        fix = "Remove one of the two labels"
     else:
         ids.add(entry.id)
         return True
-    ledger.drop(entry.corpus, reason, *where, cause, cure)
+    log.drop(entry.corpus, reason, *where, cause, fix)
     return False

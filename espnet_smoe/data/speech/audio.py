@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import stat
 import zlib
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
+from espnet_smoe.data.segment import segment, split_segment
 from espnet_smoe.data.speech.archive import open_member, split_member
 from espnet_smoe.data.speech.container import Sound, open_sound, spooled
 from espnet_smoe.data.speech.downmix import downmix
@@ -36,44 +36,11 @@ from espnet_smoe.data.speech.raw_pcm import DEFAULT_FORMAT
 from espnet_smoe.data.speech.resample import SAMPLE_RATE, change_speed, resample
 from espnet_smoe.data.speech.riff import find_data
 
-__all__ = ["SAMPLE_RATE", "change_speed", "resample"]  # to be had here, too
+__all__ = ["SAMPLE_RATE", "change_speed", "resample", "segment"]  # to be had here, too
 
 RAW_SUFFIX = ".pcm"  # headerless 16 kHz signed 16-bit little-endian mono
-SEGMENT = re.compile(
-    r"(?P<file>.+)#(?P<start>\d+\.?\d*)-(?P<end>\d+\.?\d*)?", re.DOTALL
-)
 OVERSHOOT = 0.5  # seconds that a part may end beyond its recording, as in Kaldi
 PIPES = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")  # files of a shell, read once
-
-
-def split_segment(reference: str) -> tuple[str, float, float | None]:
-    """Take a reference apart: recording, start and end in seconds.
-
-    Example:
-        >>> split_segment("talk.wav#1.5-3"), split_segment("talk.wav")
-        (('talk.wav', 1.5, 3.0), ('talk.wav', 0.0, None))
-    """
-    match = SEGMENT.fullmatch(reference)
-    if match is None or os.path.isfile(reference):
-        return reference, 0.0, None
-    end = match["end"]
-    return match["file"], float(match["start"]), None if end is None else float(end)
-
-
-def segment(reference: str, start: float, end: float | None) -> str:
-    """Name a part of a recording, ``start`` to ``end`` in seconds; None: to its end.
-
-    Example:
-        >>> segment("TS.zip!talk.wav", 1.5, 3), segment("talk.wav", 0.00625, None)
-        ('TS.zip!talk.wav#1.500-3.000', 'talk.wav#0.00625-')
-    """
-    return f"{reference}#{_seconds(start)}-{'' if end is None else _seconds(end)}"
-
-
-def _seconds(value: float) -> str:
-    """Three digits behind the point, up to six where they say something."""
-    whole, _, digits = f"{value:.6f}".partition(".")
-    return f"{whole}.{digits.rstrip('0'):0<3}"
 
 
 def version_of(reference: str) -> list[int]:

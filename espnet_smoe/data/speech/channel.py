@@ -1,4 +1,4 @@
-"""Hear utterances through telephone channels: the NB/WB subset and test set.
+"""Send utterances through simulated telephone channels: NB/WB subset and test set.
 
     python3 -m espnet_smoe.data.speech.channel --in data/train --out data/train_nbwb \\
         --share 0.15 --seed 0 --nj 4
@@ -22,18 +22,15 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from urllib.parse import quote
 
-from tqdm import tqdm
-
-from espnet_smoe.command import quiet_worker, run_command
+from espnet_smoe.command import run_command
 from espnet_smoe.data.check import Utterance, check_tables
-from espnet_smoe.data.data_dir import Problem, read_tables, write_lines, write_table
-from espnet_smoe.data.prepare import MOST_PROBLEMS_SHOWN, fault_of
+from espnet_smoe.data.data_dir import read_tables, write_lines, write_table
+from espnet_smoe.data.parallel import map_in_processes
+from espnet_smoe.data.problems import Problem, print_problems, split_message
 from espnet_smoe.data.speech.audio import (
     change_speed,
     is_whole,
@@ -46,16 +43,17 @@ from espnet_smoe.data.speech.audio import (
 )
 from espnet_smoe.data.speech.codec import BANDWIDTH_OF, CONDITIONS, Condition
 from espnet_smoe.data.speech.random_channel import RandomChannel
+from espnet_smoe.data.speech.waveform import problem_of
 
 
 @dataclass(frozen=True)
-class Passage:
+class ConditionedUtterance:
     """One utterance through one condition.
 
     Attributes:
         id: Name of the result.
-        utterance: What is heard.
-        condition: What it is heard through.
+        utterance: What goes into the channel.
+        condition: The channel.
     """
 
     id: str
@@ -80,17 +78,17 @@ class Passage:
 class Job:
     """What one worker does."""
 
-    passage: Passage
+    conditioned: ConditionedUtterance
     path: Path
     table: str  # where the utterance is listed
 
 
 def draw_share(
     utterances: list[Utterance], channel: RandomChannel, seed: int
-) -> list[Passage]:
+) -> list[ConditionedUtterance]:
     """Draw a share of the utterances and a condition for each of them.
 
-    What an utterance is heard through depends on `seed` and its id alone, and so
+    The condition of an utterance depends on `seed` and its id alone, and so
     does its rank. Drawn are the lowest ranks: exactly the share, whatever the order;
     a larger share holds the smaller, and an utterance more or less in the data
     exchanges at most one other. Utterances that fit no condition do not count.
@@ -101,24 +99,26 @@ def draw_share(
         rank = uniform()
         condition = channel.draw(utt.bandwidth, uniform)
         if condition is not None:
-            ranked.append((rank, Passage(utt.id, utt, condition)))
+            ranked.append((rank, ConditionedUtterance(utt.id, utt, condition)))
     ranked.sort(key=lambda pair: pair[0])
-    return [passage for _, passage in ranked[: round(channel.share * len(ranked))]]
+    return [
+        conditioned for _, conditioned in ranked[: round(channel.share * len(ranked))]
+    ]
 
 
 def every_condition(
     utterances: list[Utterance], channel: RandomChannel, seed: int
-) -> list[Passage]:
-    """Hear every utterance through every condition that fits its bandwidth."""
-    passages = []
+) -> list[ConditionedUtterance]:
+    """Every utterance with every condition that fits its bandwidth."""
+    made = []
     for utt in utterances:
         for name in channel.conditions:
-            made = f"{utt.id}-{name}"
+            own = f"{utt.id}-{name}"
             only = replace(channel, conditions=(name,))
-            condition = only.draw(utt.bandwidth, _uniform(seed, made))
+            condition = only.draw(utt.bandwidth, _uniform(seed, own))
             if condition is not None:
-                passages.append(Passage(made, utt, condition))
-    return passages
+                made.append(ConditionedUtterance(own, utt, condition))
+    return made
 
 
 def _uniform(seed: int, utterance: str) -> Callable[[], float]:
@@ -126,7 +126,7 @@ def _uniform(seed: int, utterance: str) -> Callable[[], float]:
     return random.Random(f"{seed} {utterance}").random
 
 
-def hear(job: Job) -> Problem | None:
+def apply_condition(job: Job) -> Problem | None:
     """Write what comes out of the channel, unless it is there already.
 
     Returns:
@@ -134,31 +134,19 @@ def hear(job: Job) -> Problem | None:
     """
     if is_whole(job.path):
         return None
-    utt = job.passage.utterance
+    utt = job.conditioned.utterance
     try:
         wave, rate = read_audio(utt.wav)
-        if fault := fault_of(wave):
-            raise ValueError(f"{utt.wav}: {fault}. Replace or remove the utterance.")
+        if problem := problem_of(wave):
+            raise ValueError(f"{utt.wav}: {problem}. Replace or remove the utterance.")
     except ValueError as error:
-        cause, _, cure = str(error).rstrip(".").rpartition(". ")
-        return Problem(job.table, utt.id, cause, cure)
+        return Problem(job.table, utt.id, *split_message(error))
     wave = change_speed(resample(wave, rate), utt.speed)
-    write_wav(job.path, job.passage.condition(wave))
+    write_wav(job.path, job.conditioned.condition(wave))
     return None
 
 
-def hear_all(jobs: list[Job], nj: int) -> list[Problem | None]:
-    """Run :func:`hear` over all jobs in `nj` processes of one core each."""
-    if nj == 1 or len(jobs) < 2:
-        return [hear(job) for job in tqdm(jobs, disable=None)]
-    chunk = max(1, min(32, len(jobs) // nj))
-    context = get_context("forkserver")  # a fork of threads (tqdm's) may hang
-    with ProcessPoolExecutor(nj, mp_context=context, initializer=quiet_worker) as pool:
-        results = pool.map(hear, jobs, chunksize=chunk)
-        return list(tqdm(results, total=len(jobs), disable=None))
-
-
-def pass_through(args: argparse.Namespace) -> int:
+def make_conditions(args: argparse.Namespace) -> int:
     """Make one data directory from another.
 
     Returns:
@@ -178,17 +166,16 @@ def pass_through(args: argparse.Namespace) -> int:
     channel.require_codecs()
     utterances, problems = _read(args.source)
     draw = every_condition if args.every else draw_share
-    passages = draw(utterances, channel, args.seed)
-    passages.sort(key=lambda passage: passage.id)
+    conditioned = draw(utterances, channel, args.seed)
+    conditioned.sort(key=lambda one: one.id)
 
     table = str(args.source / "wav.scp")
-    jobs = [Job(p, p.path(args.out / "audio"), table) for p in passages]
-    results = hear_all(jobs, args.nj)
+    jobs = [Job(one, one.path(args.out / "audio"), table) for one in conditioned]
+    results = list(map_in_processes(apply_condition, jobs, args.nj))
     problems += [problem for problem in results if problem]
     report = args.out / "problems.tsv"
-    write_lines(report, map(_row, problems))
-    for problem in problems[:MOST_PROBLEMS_SHOWN]:
-        print(problem, file=sys.stderr)
+    write_lines(report, (problem.row for problem in problems))
+    print_problems(problems)
     if problems and not args.skip_bad:
         print(
             f"error: {len(problems)} problems, all listed in {report}; the other audio "
@@ -225,8 +212,8 @@ def _read(source: Path) -> tuple[list[Utterance], list[Problem]]:
 def _write_tables(out: Path, jobs: list[Job]) -> None:
     rows = {}
     for job in jobs:
-        utt, condition = job.passage.utterance, job.passage.condition
-        rows[job.passage.id] = {
+        utt, condition = job.conditioned.utterance, job.conditioned.condition
+        rows[job.conditioned.id] = {
             "wav.scp": job.path,
             **utt.texts,
             "utt2spk": utt.speaker,
@@ -238,25 +225,20 @@ def _write_tables(out: Path, jobs: list[Job]) -> None:
         write_table(out / name, {utt: row[name] for utt, row in rows.items()})
 
 
-def _row(problem: Problem) -> str:
-    fields = (problem.file, problem.utterance, problem.cause, problem.cure)
-    return "\t".join(fields)
-
-
 def _print_summary(
     args: argparse.Namespace, utterances: list[Utterance], done: list[Job], bad: int
 ) -> None:
-    heard = len({job.passage.utterance.id for job in done})
+    sources = len({job.conditioned.utterance.id for job in done})
     print(
-        f"{args.source} -> {args.out}: {heard} of {len(utterances)} utterances, "
+        f"{args.source} -> {args.out}: {sources} of {len(utterances)} utterances, "
         f"{len(done)} recordings"
     )
-    counts = Counter(job.passage.condition.name for job in done)
+    counts = Counter(job.conditioned.condition.name for job in done)
     for name in args.conditions:
         print(f"  {name}: {counts[name]}")
     narrow = sum(utt.bandwidth == "nb" for utt in utterances)
     if wide := [name for name in args.conditions if BANDWIDTH_OF[name] == "wb"]:
-        print(f"  narrowband already, not heard as {' '.join(wide)}: {narrow}")
+        print(f"  narrowband already, not made into {' '.join(wide)}: {narrow}")
     if bad:
         print(f"  left out as bad: {bad}, listed in {args.out / 'problems.tsv'}")
 
@@ -311,7 +293,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.nj < 1:
         parser.error(f"--nj {args.nj}: at least one process is needed")
     try:
-        if pass_through(args):
+        if make_conditions(args):
             raise SystemExit(1)
     except (ValueError, ImportError) as error:
         raise SystemExit(f"error: {error}") from error

@@ -159,10 +159,10 @@ def _run(
         crash = f"it crashed (signal {-done.status})"
         found = f"{kind.name + ': ' if kind else ''}{reason}; FFmpeg: "
         found += last or (crash if done.status < 0 else "no sound")
-        cure = "Copy it again"
+        fix = "Copy it again"
         if kind is None or done.status < 0:
-            cure = "Convert it to WAV or FLAC"
-        raise ValueError(f"{name} cannot be read as audio ({found}). {cure}.")
+            fix = "Convert it to WAV or FLAC"
+        raise ValueError(f"{name} cannot be read as audio ({found}). {fix}.")
     fault = next((line for line in errors[::-1] if CUT_OFF.search(line)), "")
     if fault and kind is None:  # random bytes resemble some rare format
         raise ValueError(

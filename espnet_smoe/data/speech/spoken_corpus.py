@@ -45,7 +45,7 @@ SILENT_BELOW = 0.01  # of the peak
 
 
 @dataclass(frozen=True)
-class Delivery:
+class SpeakingStyle:
     """How a sentence is spoken.
 
     Attributes:
@@ -67,12 +67,12 @@ class Speech:
 
     text: str
     language: str  # espeak-ng's name: ko, cmn
-    delivery: Delivery
+    delivery: SpeakingStyle  # its name, too, is part of the names of files
 
 
-def draw_delivery(
+def draw_style(
     name: str, index: int, seed: int, speeds: tuple[int, int]
-) -> Delivery:
+) -> SpeakingStyle:
     """Decide who speaks an utterance, and how.
 
     Args:
@@ -82,7 +82,7 @@ def draw_delivery(
         speeds: Slowest and fastest, in words per minute.
 
     Example:
-        >>> draw_delivery("test", 9, 0, (200, 250)).voice
+        >>> draw_style("test", 9, 0, (200, 250)).voice
         'Henrique'
     """
     rng = random.Random(f"{seed} {name} {index}")
@@ -90,7 +90,7 @@ def draw_delivery(
         voice = VOICES[name][index % len(VOICES[name])]
     else:
         voice = rng.choice(VOICES[name])
-    return Delivery(
+    return SpeakingStyle(
         voice=voice,
         speed=rng.randint(*speeds),
         pitch=rng.randint(*PITCHES),

@@ -65,6 +65,19 @@ def as_waveform(
     return np.require(wave, np.float32, "CW")  # torch takes no other
 
 
+def problem_of(wave: np.ndarray) -> str:
+    """What makes a wave of shape (samples,) useless; empty where it is good."""
+    if len(wave) == 0:
+        return "the audio has no samples"
+    if not np.isfinite(wave).all():
+        return "the audio holds NaN or infinity"
+    if (peak := np.abs(wave).max()) > LOUDEST:
+        return f"its samples reach {peak:g} where 1 is full scale"
+    if not wave.any():
+        return "every sample of the audio is zero"
+    return ""
+
+
 def check_rate(rate: Any, name: str = "the waveform") -> float:
     """A sample rate in Hz.
 

@@ -10,7 +10,7 @@ set of --sets.
 
 A word without a reading becomes <unk> in text_syllable and has no line in the lexicon;
 with --skip-bad its utterance leaves the training set. Each is named in problems.tsv
-with its cure. Words of --sets that words.txt lacks are in unknown_words.tsv.
+with its fix. Words of --sets that words.txt lacks are in unknown_words.tsv.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from espnet_smoe.command import run_command
-from espnet_smoe.data.corpora.base import Ledger
 from espnet_smoe.data.data_dir import write_lines
+from espnet_smoe.data.problems import ProblemLog
 from espnet_smoe.data.text.lexicon import (
     INVENTORIES,
     Lexicon,
@@ -57,7 +57,7 @@ def lm_sentences(
     segmenter: Segmenter,
     counts: Counter[str],
     places: dict[str, str],
-    ledger: Ledger,
+    log: ProblemLog,
 ) -> Iterator[str]:
     """The sentences to learn a language model from, words separated by spaces.
 
@@ -67,7 +67,7 @@ def lm_sentences(
         segmenter: Cuts it into words.
         counts: Receives how often each word occurs.
         places: Receives where the words that only ``files`` hold occur first.
-        ledger: Receives lines that are not UTF-8.
+        log: Receives lines that are not UTF-8.
     """
     # Said three times, each n-gram would have counts that Kneser-Ney cannot discount.
     said = {SPEED.sub("", utt): words for utt, words in train.sentences.items()}
@@ -82,8 +82,8 @@ def lm_sentences(
                 try:
                     words = segmenter(raw.decode("utf-8-sig"))
                 except UnicodeDecodeError:
-                    cure = "Convert it with iconv"
-                    ledger.drop("lm-text", "not UTF-8", place, "-", "not UTF-8", cure)
+                    fix = "Convert it with iconv"
+                    log.drop("lm-text", "not UTF-8", place, "-", "not UTF-8", fix)
                     continue
                 for word in words:
                     if word not in counts:
@@ -94,15 +94,15 @@ def lm_sentences(
 
 
 def _name_lost_words(
-    without: dict[str, str], places: dict[str, str], ledger: Ledger
+    without: dict[str, str], places: dict[str, str], log: ProblemLog
 ) -> None:
     """Name what the lexicon lacks; words of the training set have a line already."""
     for word, cause in without.items():
         if word in places:
             lacks = "inventory" in cause
             reason = "not in the inventory" if lacks else "no reading"
-            cure = FULL_INVENTORY if lacks else GIVE_READING
-            ledger.drop("lm-text", reason, places[word], "-", cause, cure)
+            fix = FULL_INVENTORY if lacks else GIVE_READING
+            log.drop("lm-text", reason, places[word], "-", cause, fix)
 
 
 def _unknown_words(data: TextSet, lexicon: Lexicon) -> Counter[str]:
@@ -123,27 +123,27 @@ def prepare(args: argparse.Namespace) -> list[str]:
     _check(args)
     own = read_words(args.words) if args.words else {}
     syllables, segmenter = Syllables(own), Segmenter(own)
-    with Ledger(args.lang / "problems.tsv") as ledger:
-        train = read_set(args.train, segmenter, ledger)
-        sets = [read_set(directory, segmenter, ledger) for directory in args.sets]
+    with ProblemLog(args.lang / "problems.tsv") as log:
+        train = read_set(args.train, segmenter, log)
+        sets = [read_set(directory, segmenter, log) for directory in args.sets]
         if args.skip_bad:
-            leave_out_bad(train, syllables, ledger)
+            leave_out_bad(train, syllables, log)
         spoken = {word for words in train.sentences.values() for word in words}
         units = syllable_inventory(args.inventory, spoken, syllables)
         tokens = token_list(units)
         counts: Counter[str] = Counter()
         places: dict[str, str] = {}
-        sentences = lm_sentences(train, args.lm_text, segmenter, counts, places, ledger)
+        sentences = lm_sentences(train, args.lm_text, segmenter, counts, places, log)
         write_lines(args.lang / "lm_train.txt", sentences)
         lexicon, without = build_lexicon(
             counts, syllables, set(tokens), args.max_words, args.characters
         )
-        _name_lost_words(without, places, ledger)
+        _name_lost_words(without, places, log)
         write_lang(args.lang, tokens, lexicon)
         report = _describe_lang(args, len(units), lexicon, counts)
         known = frozenset(tokens)
         for data in (train, *sets):
-            odd = write_units(data, syllables, known, ledger)
+            odd = write_units(data, syllables, known, log)
             size = f"{len(data.sentences):,} utterances"
             report.append(f"{data.directory}: {size}, {odd:,} with {UNKNOWN}")
         if skipped(train):
@@ -152,7 +152,7 @@ def prepare(args: argparse.Namespace) -> list[str]:
                 f"{len(skipped(train)):,} left out of train, named in {where}"
             )
         report += _write_sets(args.lang, sets, lexicon)
-    return report + _describe_problems(ledger)
+    return report + _describe_problems(log)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -198,13 +198,13 @@ def _describe_lang(
     ]
 
 
-def _describe_problems(ledger: Ledger) -> list[str]:
+def _describe_problems(log: ProblemLog) -> list[str]:
     lines = [
         f"{count:,} {what}: {reason} ({name})"
-        for what, noted in (("lost", ledger.dropped), ("odd", ledger.kept))
+        for what, noted in (("lost", log.dropped), ("odd", log.kept))
         for (name, reason), count in sorted(noted.items())
     ]
-    return [*lines, f"each named in {ledger.path}"] if lines else []
+    return [*lines, f"each named in {log.path}"] if lines else []
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -6,14 +6,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_smoe.data.corpora.base import Ledger
 from espnet_smoe.data.data_dir import (
     OPTIONAL_TABLES,
     WAV_SCP,
-    Problem,
     read_table,
     write_table,
 )
+from espnet_smoe.data.problems import Problem, ProblemLog
 from espnet_smoe.data.task_table import find_targets
 from espnet_smoe.data.text.lexicon import no_reading
 from espnet_smoe.data.text.mandarin import Segmenter, Syllables
@@ -53,7 +52,7 @@ class TextSet:
         return str(self.directory / "text")
 
 
-def read_set(directory: Path, segmenter: Segmenter, ledger: Ledger) -> TextSet:
+def read_set(directory: Path, segmenter: Segmenter, log: ProblemLog) -> TextSet:
     """Read and segment the transcripts of a data directory.
 
     Raises:
@@ -72,13 +71,13 @@ def read_set(directory: Path, segmenter: Segmenter, ledger: Ledger) -> TextSet:
         found.sentences[utt] = segmenter(text, doubts)
         if doubts:
             cause = f"may be read otherwise or not at all: {'; '.join(doubts)}"
-            ledger.keep(found.name, "doubtful reading", found.text, utt, cause, LISTEN)
+            log.keep(found.name, "doubtful reading", found.text, utt, cause, LISTEN)
     for p in problems:
-        ledger.drop(found.name, "unreadable line", p.file, p.utterance, p.cause, p.cure)
+        log.drop(found.name, "unreadable line", p.file, p.utterance, p.cause, p.fix)
     return found
 
 
-def leave_out_bad(train: TextSet, syllables: Syllables, ledger: Ledger) -> None:
+def leave_out_bad(train: TextSet, syllables: Syllables, log: ProblemLog) -> None:
     """Take the utterances with words that have no reading out of a data directory.
 
     Its tables are rewritten; ``skipped.tsv`` in it names these utterances, those of
@@ -92,7 +91,7 @@ def leave_out_bad(train: TextSet, syllables: Syllables, ledger: Ledger) -> None:
         causes = _causes(words, syllables)
         if causes:
             bad[utt] = "; ".join(causes)
-            ledger.drop(train.name, "left out", train.text, utt, bad[utt], GIVE_READING)
+            log.drop(train.name, "left out", train.text, utt, bad[utt], GIVE_READING)
     if len(bad) == len(train.sentences):
         raise ValueError(
             f"{train.text}: every utterance has a word without a reading, such as: "
@@ -124,7 +123,7 @@ def _causes(words: list[str], syllables: Syllables) -> list[str]:
 
 
 def write_units(
-    data: TextSet, syllables: Syllables, tokens: Collection[str], ledger: Ledger
+    data: TextSet, syllables: Syllables, tokens: Collection[str], log: ProblemLog
 ) -> int:
     """Write ``text_syllable``.
 
@@ -132,7 +131,7 @@ def write_units(
         data: The utterances.
         syllables: How their words are read.
         tokens: The units that the model knows; others become ``<unk>``.
-        ledger: Receives what became ``<unk>``.
+        log: Receives what became ``<unk>``.
 
     Returns:
         How many utterances hold an ``<unk>``.
@@ -142,13 +141,13 @@ def write_units(
         units = [unit for w in words for unit in syllables.units(w) or [UNKNOWN]]
         units = units or [UNKNOWN]
         for cause in _causes(words, syllables):
-            cure = GIVE_READING if words else TRANSCRIBE
-            ledger.keep(data.name, "no reading", data.text, utt, cause, cure)
+            fix = GIVE_READING if words else TRANSCRIBE
+            log.keep(data.name, "no reading", data.text, utt, cause, fix)
         for unit in dict.fromkeys(units):
             if unit not in tokens:
                 cause = f"the syllable '{unit}' is not in the inventory"
                 reason = "not in the inventory"
-                ledger.keep(data.name, reason, data.text, utt, cause, FULL_INVENTORY)
+                log.keep(data.name, reason, data.text, utt, cause, FULL_INVENTORY)
         units = [unit if unit in tokens else UNKNOWN for unit in units]
         odd += UNKNOWN in units
         lines[utt] = " ".join(units)

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from espnet_smoe.data.data_dir import NO_TRANSLATION, Problem, read_table
+from espnet_smoe.data.data_dir import NO_TRANSLATION, read_table
+from espnet_smoe.data.problems import Problem
 from espnet_smoe.data.text.unicode_text import invisible_characters, normalize_unicode
 
 

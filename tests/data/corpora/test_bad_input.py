@@ -13,11 +13,11 @@ import pytest
 from espnet_smoe.config import archive_limits
 from espnet_smoe.data.corpora import labels
 from espnet_smoe.data.corpora.__main__ import main
-from espnet_smoe.data.corpora.base import Ledger
 from espnet_smoe.data.corpora.config import CorpusRules
 from espnet_smoe.data.corpora.corpus import Corpus
 from espnet_smoe.data.corpora.tree import list_tree
 from espnet_smoe.data.data_dir import read_table
+from espnet_smoe.data.problems import ProblemLog
 from espnet_smoe.data.speech.archive import read_bytes
 from espnet_smoe.data.speech.audio import read_audio
 from tests.data.corpora import trees
@@ -134,10 +134,10 @@ def test_fault_is_named_counted_and_costs_one_utterance(
     path = spoil(corpus)
     out = run(tmp_path, *SETS)
     assert list(tables(out, "train")["text"]) == ["484-train_0001", "484-train_0003"]
-    ((file, _, cause, cure, why),) = problems(out)
+    ((file, _, cause, fix, why),) = problems(out)
     assert file == str(path)
     assert said in cause
-    assert cure
+    assert fix
     assert why == reason
     shown = capsys.readouterr()
     assert str(path) in shown.err
@@ -214,10 +214,10 @@ def test_archives_not_joined_or_of_another_kind_are_named(corpus, tmp_path):
     with zipfile.ZipFile(corpus / "TS_4.zip", "w") as outer:
         outer.writestr("inner.zip", b"x")
     out = run(tmp_path, *SETS)
-    cures = {os.path.basename(row[0]): row[3] for row in problems(out)}
-    assert cures["TS_2.zip.part0"].startswith("Join the parts")
-    assert cures["TS_3.tar.gz"] == "Unpack it where it is"
-    assert cures["TS_4.zip!inner.zip"] == "Unpack the outer one beside it"
+    fixes = {os.path.basename(row[0]): row[3] for row in problems(out)}
+    assert fixes["TS_2.zip.part0"].startswith("Join the parts")
+    assert fixes["TS_3.tar.gz"] == "Unpack it where it is"
+    assert fixes["TS_4.zip!inner.zip"] == "Unpack the outer one beside it"
 
 
 @pytest.mark.parametrize(
@@ -321,10 +321,10 @@ def test_corpus_without_any_audio_gets_one_line(tmp_path):
     label = tmp_path / "aihub/126.한영말뭉치/01.데이터/1.Training/a.json"
     trees.write_json(label, [{"ko": "네", "en": "yes"}])
     out = run(tmp_path, *SETS)
-    ((file, _, _, cure, reason),) = problems(out)
+    ((file, _, _, fix, reason),) = problems(out)
     assert file.endswith("126.한영말뭉치")
     assert reason == "corpus without audio"
-    assert "--parallel" in cure
+    assert "--parallel" in fix
 
 
 @pytest.mark.parametrize("there", [None, "empty", "other"])
@@ -344,7 +344,7 @@ def test_wrong_path_says_what_was_sought_and_what_is_there(tmp_path, there):
 
 
 @pytest.mark.parametrize("missing", ["ko_kr/test.tsv", "en_us", "ko_kr/audio"])
-def test_incomplete_fleurs_is_an_error_with_its_cure(tmp_path, missing):
+def test_incomplete_fleurs_is_an_error_with_its_fix(tmp_path, missing):
     trees.ksponspeech(tmp_path / "aihub", TRAIN, VALIDATION)
     root = trees.fleurs(tmp_path / "fleurs", speech(2, 40))
     (root / missing).rename(tmp_path / "away")
@@ -428,9 +428,9 @@ def test_a_hostile_file_costs_one_utterance(corpus, tmp_path, spoil, reason, sai
     path = spoil(corpus)
     out = run(tmp_path, *SETS)
     assert list(tables(out, "train")["text"]) == ["484-train_0001", "484-train_0003"]
-    ((file, _, cause, cure, why),) = problems(out)
+    ((file, _, cause, fix, why),) = problems(out)
     assert (file, why) == (str(path), reason)
-    assert said in cause and cure
+    assert said in cause and fix
 
 
 def test_a_name_that_is_not_utf8_is_named(corpus, tmp_path):
@@ -497,8 +497,8 @@ def test_whatever_a_label_holds_nothing_breaks(kind, tmp_path):
     corpus = kind(tmp_path / "aihub", TRAIN, VALIDATION)
     path = sorted(corpus.rglob("*.json"))[0]
     whole = json.loads(path.read_text(encoding="utf-8"))
-    tree = list_tree(corpus, Ledger(tmp_path / "unused"))
-    with Ledger(tmp_path / "problems.tsv") as ledger:
+    tree = list_tree(corpus, ProblemLog(tmp_path / "unused"))
+    with ProblemLog(tmp_path / "problems.tsv") as log:
         for place, value in itertools.product(variants(whole), VALUES):
             content = copy.deepcopy(whole) if place else value
             inner = content
@@ -507,7 +507,7 @@ def test_whatever_a_label_holds_nothing_breaks(kind, tmp_path):
             if place:
                 inner[place[-1]] = value
             path.write_text(json.dumps(content), encoding="utf-8")
-            list(labels.entries(Corpus("c", "c", tree, ledger, CorpusRules())))
+            list(labels.entries(Corpus("c", "c", tree, log, CorpusRules())))
 
 
 def test_a_member_that_unpacks_a_thousandfold_is_refused(tmp_path, monkeypatch):

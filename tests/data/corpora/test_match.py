@@ -120,5 +120,5 @@ def test_linked_folders_are_followed(tmp_path):
     real = trees.utterance_json(tmp_path / "disk", TRAIN, VALIDATION)
     (tmp_path / "aihub/484.금융상담").mkdir(parents=True)
     (tmp_path / "aihub/484.금융상담/01.데이터").symlink_to(real / "01.데이터")
-    tree = list_tree(tmp_path / "aihub/484.금융상담", ledger=None)
+    tree = list_tree(tmp_path / "aihub/484.금융상담", log=None)
     assert len(tree.audio) == len(tree.labels) == len(TRAIN) + len(VALIDATION)

@@ -17,8 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from espnet_smoe.data.corpora.base import Entry
-from espnet_smoe.data.corpora.write import write_corpus
+from espnet_smoe.data.corpora import Entry, write_corpus
 
 
 def prepare_digits(

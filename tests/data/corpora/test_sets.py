@@ -10,9 +10,10 @@ from espnet_smoe.data.corpora import measure
 from espnet_smoe.data.corpora.__main__ import main
 from espnet_smoe.data.corpora.base import TRAIN as TRAIN_SPLIT
 from espnet_smoe.data.corpora.base import VALIDATION as VALIDATION_SPLIT
-from espnet_smoe.data.corpora.base import Entry, Ledger
+from espnet_smoe.data.corpora.base import Entry
 from espnet_smoe.data.corpora.sets import Sizes, make_sets, write_sets
 from espnet_smoe.data.data_dir import read_table
+from espnet_smoe.data.problems import ProblemLog
 from tests.data.corpora import trees
 from tests.data.corpora.test_kinds import (
     SETS,
@@ -31,9 +32,9 @@ def entry(number, split, speaker="", gender=""):
 
 
 def divide(tmp_path, entries, sizes):
-    with Ledger(tmp_path / "problems.tsv") as ledger:
-        sets = make_sets(entries, sizes, ledger)
-    return {name: {e.id for e in chosen} for name, chosen in sets.items()}, ledger
+    with ProblemLog(tmp_path / "problems.tsv") as log:
+        sets = make_sets(entries, sizes, log)
+    return {name: {e.id for e in chosen} for name, chosen in sets.items()}, log
 
 
 def pool(count, first=0, genders="mf"):
@@ -68,12 +69,12 @@ def test_draw_follows_the_seed_and_no_other_utterance(tmp_path):
 )
 def test_tests_are_by_gender_where_there_is_enough_of_both(tmp_path, genders, names):
     entries = pool(60, genders=genders) + [entry(9000, TRAIN_SPLIT)]
-    sets, ledger = divide(tmp_path, entries, Sizes(dev=20, test=10))
+    sets, log = divide(tmp_path, entries, Sizes(dev=20, test=10))
     assert set(sets) == {"train", "dev", *names}
     assert len(sets["dev"]) == 20
     assert all(len(sets[name]) == 10 for name in names)
     drawn = 20 + 10 * len(names)
-    assert ledger.dropped["c", "more Validation than was asked for"] == 60 - drawn
+    assert log.dropped["c", "more Validation than was asked for"] == 60 - drawn
 
 
 @settings(max_examples=40)
@@ -83,21 +84,21 @@ def test_small_validation_is_shared_and_no_utterance_is_in_two_sets(count, dev, 
 
     with TemporaryDirectory() as folder:
         entries = pool(count) + [entry(9000, TRAIN_SPLIT)]
-        sets, ledger = divide(Path(folder), entries, Sizes(dev, test))
+        sets, log = divide(Path(folder), entries, Sizes(dev, test))
     assert all(sets.values())
     assert len(sets["dev"]) <= dev
     sizes = sum(map(len, sets.values()))
     assert len(set().union(*sets.values())) == sizes
-    assert sizes + sum(ledger.dropped.values()) == len(entries)
+    assert sizes + sum(log.dropped.values()) == len(entries)
 
 
 def test_speaker_of_a_test_set_is_not_trained_on_and_that_is_counted(tmp_path):
     train = [entry(9000 + i, TRAIN_SPLIT, f"s{i}") for i in range(10)]
     train += [entry(9900, TRAIN_SPLIT), entry(9901, TRAIN_SPLIT, "own")]
     train += [entry(9902, "eval_clean", "own")]
-    sets, ledger = divide(tmp_path, pool(60) + train, Sizes(dev=40, test=20))
+    sets, log = divide(tmp_path, pool(60) + train, Sizes(dev=40, test=20))
     assert sets["train"] == {"u9007", "u9008", "u9009", "u9900"}
-    assert ledger.dropped["c", "speaker of dev or test in train"] == 8
+    assert log.dropped["c", "speaker of dev or test in train"] == 8
 
 
 def test_no_validation_and_no_training_are_errors(tmp_path):

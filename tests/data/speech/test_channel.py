@@ -138,7 +138,7 @@ def test_every_writes_each_condition_that_fits(source, capsys):
     assert table(out, "utt2spk")["b-nb"] == "s1"
     said = capsys.readouterr().out
     assert "4 of 4 utterances, 18 recordings" in said
-    assert "amr_wb: 3\n  narrowband already, not heard as wb amr_wb: 1" in said
+    assert "amr_wb: 3\n  narrowband already, not made into wb amr_wb: 1" in said
 
 
 def test_a_share_keeps_the_ids(source):

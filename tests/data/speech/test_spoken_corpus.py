@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espnet_smoe.data.speech import spoken_corpus
-from espnet_smoe.data.speech.spoken_corpus import Delivery, Speech
+from espnet_smoe.data.speech.spoken_corpus import SpeakingStyle, Speech
 
-HOW = Delivery(voice="f2", speed=220, pitch=50, seed=7)
+HOW = SpeakingStyle(voice="f2", speed=220, pitch=50, seed=7)
 
 
 def test_related_voices_are_in_one_set():
@@ -28,8 +28,8 @@ def test_related_voices_are_in_one_set():
     st.integers(0, 10**5),
 )
 def test_a_delivery_follows_from_set_index_and_seed(name, index, seed):
-    how = spoken_corpus.draw_delivery(name, index, seed, (200, 250))
-    assert how == spoken_corpus.draw_delivery(name, index, seed, (200, 250))
+    how = spoken_corpus.draw_style(name, index, seed, (200, 250))
+    assert how == spoken_corpus.draw_style(name, index, seed, (200, 250))
     assert how.voice in spoken_corpus.VOICES[name]
     assert 200 <= how.speed <= 250 and 35 <= how.pitch <= 65
 

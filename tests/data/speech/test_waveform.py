@@ -1,4 +1,4 @@
-"""Arrays of samples: scaled by their type, or refused with the cure."""
+"""Arrays of samples: scaled by their type, or refused with the fix."""
 
 import warnings
 from fractions import Fraction

@@ -83,9 +83,9 @@ def test_a_word_without_a_reading_is_unk_and_named_with_its_cure(
     assert made["t4"] == units
     assert len(made) == 4
     (problem,) = lines(tmp_path / "lang/problems.tsv")
-    file, utterance, found, cure, reason = problem.split("\t")
+    file, utterance, found, fix, reason = problem.split("\t")
     assert (utterance, found) == ("t4", cause)
-    assert cure
+    assert fix
     assert f"{file}: t4: {cause}" in said.err
     assert "1 odd: no reading (train)" in said.out
     assert "train: 4 utterances, 1 with <unk>" in said.out

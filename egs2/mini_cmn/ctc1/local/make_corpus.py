@@ -16,7 +16,7 @@ from espnet_smoe.data.speech.spoken_corpus import (
     Speech,
     content_name,
     corpus_parser,
-    draw_delivery,
+    draw_style,
     plan_sets,
     speak_all,
 )
@@ -66,7 +66,7 @@ def plan(
         return sentences[:count]
 
     def make(name: str, index: int, sentence: str) -> Utterance:
-        how = draw_delivery(name, index, seed, SPEEDS)
+        how = draw_style(name, index, seed, SPEEDS)
         utt_id = f"{how.voice}-{name}{index:05d}"
         return Utterance(utt_id, Speech(sentence, "cmn", how))
 

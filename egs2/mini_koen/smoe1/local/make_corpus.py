@@ -13,11 +13,11 @@ from sentences import Sentence, sample_sentences
 
 from espnet_smoe.data.data_dir import write_table
 from espnet_smoe.data.speech.spoken_corpus import (
-    Delivery,
+    SpeakingStyle,
     Speech,
     content_name,
     corpus_parser,
-    draw_delivery,
+    draw_style,
     plan_sets,
     speak_all,
 )
@@ -40,7 +40,7 @@ class Utterance:
     @property
     def speech(self) -> Speech:
         """What is spoken, and how."""
-        how = Delivery(self.voice, self.speed, self.pitch, self.seed)
+        how = SpeakingStyle(self.voice, self.speed, self.pitch, self.seed)
         return Speech(self.ko, "ko", how)
 
     @property
@@ -68,7 +68,7 @@ def plan(
     """
 
     def make(name: str, index: int, sentence: Sentence) -> Utterance:
-        how = draw_delivery(name, index, seed, SPEEDS)
+        how = draw_style(name, index, seed, SPEEDS)
         utt_id = f"{how.voice}-{name}{index:05d}"
         return Utterance(utt_id, sentence.ko, sentence.en, **asdict(how))
 

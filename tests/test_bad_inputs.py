@@ -38,11 +38,7 @@ NEEDS = {
     "data.speech.speed_perturb": "--in {data} --out {out}",
     "data.corpora": "--aihub {data} --config {config} --out {out}",
     "data.corpora.aishell": "--aishell {data} --out {out}",
-    "inference.decode.smoe": "--train-config {config} --model-file {weights} "
-    "--data {data} --out {out} --config {decode_yaml}",
-    "inference.decode.ctc": "--train-config {config} --model-file {weights} "
-    "--data {data} --out {out} --config {decode_yaml} --graph {exp}",
-    "inference.decode.u2pp": "--train-config {config} --model-file {weights} "
+    "inference.decode": "--train-config {config} --model-file {weights} "
     "--data {data} --out {out} --config {decode_yaml}",
     "inference.pack": "--exp {exp} --model model.pth --out {out}",
     "inference.wfst.graph": "--tokens {tokens} --lexicon {text} --arpa {arpa} "
@@ -73,7 +69,7 @@ VALUES = {
     "data.speech.channel": ("--share 2", "--conditions amr", "--modes some", "--nj 0"),
     "data.filter": ("--min-seconds -1", "--max-seconds 0", "--max-tokens 0"),
     "data.speech.speed_perturb": ("--factors 0", "--factors 9", "--factors x"),
-    "inference.decode.smoe": ("--nj x", "--device tpu"),
+    "inference.decode": ("--nj x", "--device tpu", "--graph x", "--chunk-size 4"),
     "lm.train": ("--order 0", "--order x", "--prune -1"),
 }
 
@@ -146,7 +142,7 @@ def result(command: str, words: list[str], capsys) -> tuple[int, str]:
     """Status and standard error of a command of `NEEDS`."""
     name = command.split()[0]
     module = COMMANDS[name][0] if name in COMMANDS else f"espnet_smoe.{name}"
-    if name == "data.corpora":
+    if name in ("data.corpora", "inference.decode"):
         module += ".__main__"
     main = importlib.import_module(module).main
     try:

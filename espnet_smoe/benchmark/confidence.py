@@ -19,9 +19,7 @@ import numpy as np
 from espnet_smoe.command import run_command
 from espnet_smoe.data.speech.audio import SAMPLE_RATE
 from espnet_smoe.inference.audio import read_audio
-from espnet_smoe.inference.checkpoint import model_files
 from espnet_smoe.inference.decode.parallel import read_utterance, utterances_of
-from espnet_smoe.inference.load import load_speech_to_text
 from espnet_smoe.inference.speech_activity import speech_spans
 from espnet_smoe.inference.speech_to_text import SpeechToText
 
@@ -66,7 +64,7 @@ def measure(
 ) -> dict[str, list[float]]:
     """Task -> confidence of each wave, at most as long as a training utterance."""
     longest = int(speech_to_text.longest_seconds * SAMPLE_RATE)
-    found = speech_to_text.recognise(
+    found = speech_to_text.recognize(
         [wave[:longest] for wave in waves],
         [speech_to_text.bandwidths[0]] * len(waves),
         speech_to_text.tasks,
@@ -96,8 +94,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command."""
     args = get_parser().parse_args(argv)
-    with model_files(args.model) as files:
-        model = load_speech_to_text(*files)
+    model = SpeechToText.load(args.model)
     listed = _some(utterances_of(args.data), args.most)
     known = [read_utterance(name, path)[0] for name, path, _ in listed]
     others = sounds()

@@ -1,8 +1,8 @@
 """How sure a model is that a text was said, 0 to 1.
 
-A decoder writes fluent sentences whatever it hears, with scores like those of right
-ones. A CTC head is bound to what it hears: the mean posterior of the tokens where they
-are heard tells noise, tones and other languages from speech, see
+A decoder writes fluent sentences about noise, too, with scores like those of right
+ones. A CTC head is bound to the frames: the mean posterior of the tokens, where they
+are aligned, tells noise, tones and other languages from speech, see
 `espnet_smoe.benchmark.confidence` for figures.
 """
 
@@ -16,14 +16,14 @@ from espnet_smoe.inference.search.hypothesis import Hypothesis
 from espnet_smoe.inference.streaming.events import TimedToken
 
 
-def heard_tokens(
+def timed_tokens(
     log_probs: np.ndarray,
     tokens: Sequence[int],
     names: Sequence[str],
     frame_seconds: float,
     blank: int = 0,
 ) -> tuple[TimedToken, ...]:
-    """When a CTC head hears each token of a text, and how sure it is.
+    """When each token of a text was said, and how sure a CTC head is of it.
 
     Args:
         log_probs: ``(T, V)``.
@@ -52,7 +52,7 @@ def confidence_of_tokens(timed: Sequence[TimedToken]) -> float:
 
 
 def confidence_of_speech(log_probs: np.ndarray, blank: int = 0) -> float:
-    """Mean posterior of a CTC head's own tokens ``(T, V)``; 0 where it hears none.
+    """Mean posterior of a CTC head's own tokens ``(T, V)``; 0 where it has none.
 
     For texts that the head does not know, such as translations.
     """

@@ -8,14 +8,14 @@ from espnet_smoe.data.text.unicode_text import LOST, normalize_unicode
 
 NO_TEXT = frozenset({"<blank>", "<sos/eos>"})
 
-Joiner = Callable[[Sequence[str]], str]
+Detokenizer = Callable[[Sequence[str]], str]
 
 
-def joiner(config: Mapping[str, Any]) -> Joiner:
+def detokenizer(config: Mapping[str, Any]) -> Detokenizer:
     """How a model's tokens become a text.
 
     Args:
-        config: Training configuration, as `model_files.read_config` reads it; its
+        config: Training configuration, as `config_files.read_config` reads it; its
             ``token_type`` is ``bpe`` (pieces of ``bpemodel``), ``char``, ``word`` or
             ``phn``.
 
@@ -27,9 +27,9 @@ def joiner(config: Mapping[str, Any]) -> Joiner:
         ValueError: The type is another, or its tokenizer is missing.
 
     Example:
-        >>> joiner({"token_type": "char"})(["你", "好", "<space>", "<sos/eos>"])
+        >>> detokenizer({"token_type": "char"})(["你", "好", "<space>", "<sos/eos>"])
         '你好'
-        >>> joiner({"token_type": "word"})(["ni3", "hao3"])
+        >>> detokenizer({"token_type": "word"})(["ni3", "hao3"])
         'ni3 hao3'
     """
     kind = config.get("token_type")

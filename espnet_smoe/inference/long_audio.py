@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
@@ -13,9 +13,6 @@ from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.result import Result
 from espnet_smoe.inference.segmentation import Cut, cut_at_pauses, cut_in_parts
 from espnet_smoe.inference.speech_activity import SpeechActivity
-
-if TYPE_CHECKING:
-    from espnet_smoe.inference.speech_to_text import SpeechToText
 
 
 @dataclass(frozen=True)
@@ -33,8 +30,27 @@ class Piece:
     results: dict[str, Result]
 
 
+class Recognizer(Protocol):
+    """What of `SpeechToText` is needed here."""
+
+    longest_seconds: float
+    longest_utterance: float
+    lead_seconds: float | None
+    tail_seconds: float | None
+    detect_speech: bool
+
+    def recognize(
+        self,
+        waves: Sequence[np.ndarray],
+        labels: Sequence[str],
+        tasks: Sequence[str],
+        names: Sequence[str],
+    ) -> list[dict[str, Result]]:
+        """Decode pieces as they are."""
+
+
 def decode_long(
-    speech_to_text: SpeechToText,
+    speech_to_text: Recognizer,
     waves: Sequence[np.ndarray],
     tasks: Sequence[str],
     bandwidths: Sequence[str],
@@ -49,8 +65,8 @@ def decode_long(
         tasks: Names.
         bandwidths: One for each.
         names: Of the recordings, for messages.
-        utterances: They have been cut already: only those that are longer than any in
-            training are cut again.
+        utterances: They have been cut already: only those that are longer than
+            ``longest_utterance`` are cut again.
 
     Returns:
         Of each recording its pieces; none where nobody speaks.
@@ -60,7 +76,7 @@ def decode_long(
         for wave, name in zip(waves, names)
     ]
     found = iter(
-        speech_to_text.recognise(
+        speech_to_text.recognize(
             [wave[c.start : c.end] for wave, cut in zip(waves, cuts) for c in cut],
             [label for label, cut in zip(bandwidths, cuts) for _ in cut],
             tasks,
@@ -74,20 +90,22 @@ def decode_long(
 
 
 def pieces_of(
-    speech_to_text: SpeechToText, wave: np.ndarray, name: str, utterance: bool = False
+    speech_to_text: Recognizer, wave: np.ndarray, name: str, utterance: bool = False
 ) -> list[Cut]:
     """What of a wave ``(samples,)`` at 16 kHz to decode, piece by piece."""
     activity = SpeechActivity()
     activity.accept(wave)
+    if utterance and len(wave) <= speech_to_text.longest_utterance * SAMPLE_RATE:
+        if not speech_to_text.detect_speech or activity.spans():
+            return [Cut(0, len(wave))]
+        return _nobody_speaks(name)
     cuts = cuts_of(speech_to_text, activity, name)
-    if utterance and cuts and len(wave) <= speech_to_text.longest_seconds * SAMPLE_RATE:
-        return [Cut(0, len(wave))]
     margins = speech_to_text.lead_seconds, speech_to_text.tail_seconds
     return [cut.of(wave[cut.start : cut.end], *margins) for cut in cuts]
 
 
 def cuts_of(
-    speech_to_text: SpeechToText,
+    speech_to_text: Recognizer,
     activity: SpeechActivity,
     name: str,
 ) -> list[Cut]:
@@ -103,8 +121,7 @@ def cuts_of(
     if not cuts and not speech_to_text.detect_speech:
         cuts = cut_in_parts(activity, 0, activity.samples, longest)
     if not cuts:
-        logging.info("%s: nobody speaks", name)
-        return []
+        return _nobody_speaks(name)
     without = [cut for cut in cuts if cut.in_speech]
     if without:
         logging.warning(
@@ -117,6 +134,11 @@ def cuts_of(
             longest,
         )
     return cuts
+
+
+def _nobody_speaks(name: str) -> list[Cut]:
+    logging.info("%s: nobody speaks", name)
+    return []
 
 
 def joined(task: str, pieces: Sequence[Piece]) -> str:

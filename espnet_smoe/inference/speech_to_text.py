@@ -1,17 +1,19 @@
-"""SpeechToText: waveforms to a text for each task, with a trained model."""
+"""SpeechToText: waveforms to a text for each task, with a trained model of any kind."""
 
+import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from numbers import Number
 from pathlib import Path
-from typing import Any
+from pkgutil import resolve_name
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from torch.nn.utils.rnn import pad_sequence
+from torch import nn
 
 from espnet_smoe.config.options import nearest
-from espnet_smoe.data.text.tokenizer import load_tokenizer
-from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.inference import confidence
 from espnet_smoe.inference.audio import (
     SAMPLE_RATE,
@@ -19,15 +21,16 @@ from espnet_smoe.inference.audio import (
     bandwidth_of,
     to_16khz,
 )
+from espnet_smoe.inference.batch_encoder import BatchEncoder
 from espnet_smoe.inference.checkpoint import load_model, model_files, read_config
 from espnet_smoe.inference.config_files import trained_lengths
+from espnet_smoe.inference.detokenizer import detokenizer
 from espnet_smoe.inference.long_audio import decode_long
 from espnet_smoe.inference.result import Result, join_results
-from espnet_smoe.inference.runtime.mkldnn_linear import pack_linears
-from espnet_smoe.inference.search.beam_search import PromptBeamSearch
-from espnet_smoe.inference.search.espnet_search import ESPnetBeamSearch
+from espnet_smoe.inference.search import searches  # noqa: F401 - they register
+from espnet_smoe.inference.search.encoded_batch import EncodedBatch
 from espnet_smoe.inference.search.hypothesis import Hypothesis
-from espnet_smoe.inference.search.options import AUTO, SearchOptions, check_beam
+from espnet_smoe.inference.search.options import AUTO, DecodeOptions, check_beam
 from espnet_smoe.inference.segmentation import (
     LONGEST_SECONDS,
     SHORTEST_LONGEST,
@@ -36,97 +39,181 @@ from espnet_smoe.inference.segmentation import (
 
 __all__ = ["AUTO", "Result", "SpeechToText"]
 
+ROOM = "espnet_smoe.inference.recognizers"
+KINDS = {  # `model:` of the training YAML; by name, so that one kind loads one module
+    "smoe": f"{ROOM}.smoe:SMoESpeechToText",
+    "u2pp": f"{ROOM}.u2pp:U2PPSpeechToText",
+    "speech_moe": f"{ROOM}.speech_moe:SpeechMoESpeechToText",
+    "espnet": f"{ROOM}.espnet:ESPnetSpeechToText",
+}
+TASK = "asr"
+
 
 class SpeechToText:
-    """A trained model that transcribes and translates.
+    """A trained model that turns speech into text.
 
-    One encoder pass serves every task; all tasks and utterances of a batch are rows
-    of one beam search.
+    Made from a configuration and a checkpoint, or by `load` from a packed model or an
+    experiment's folder; either way the object is of the class for the kind of the
+    model: S-MoE (all its tasks), U2++, SpeechMoE (units, and words by a graph), or a
+    model that ESPnet's own asr.sh has trained.
 
     Args:
         train_config: ``config.yaml`` of the experiment.
         model_file: Checkpoint.
         device: Such as ``cpu`` or ``cuda``.
-        beam_size: Hypotheses kept.
-        ctc_weight: Weight of CTC scores in the task that has a CTC head.
-        maxlenratio: Longest output over encoder frames; 0 detects the end; negative is
-            a number of tokens.
-        minlenratio: Shortest output over encoder frames; negative is a number of
-            tokens.
-        nbest: Hypotheses in `Result.nbest`.
-        batch_size: Utterances decoded together.
-        longest_seconds: Longer recordings are cut in their pauses; None for the longest
-            utterance of training, or `LONGEST_SECONDS` where that is not known.
-        detect_speech: Give no text where nobody speaks; else the model says what it
-            makes of silence and noise, too.
+        options: How to decode; in place of the keywords.
+        **given: Those of the kind's `Options`, such as ``beam_size``: what a decoding
+            YAML may hold.
+
+    Attributes:
+        tasks: Names of what the model writes.
+        bandwidths: Those that it knows.
+        seconds: Spent since it was cleared: ``compute`` on encoding and searching, of
+            which ``search``.
 
     Raises:
         ValueError: A file is missing, the checkpoint does not fit the configuration, or
             an option has no sense.
 
     Example:
-        >>> files = "exp/x/config.yaml", "exp/x/model.pth"
-        >>> speech_to_text = SpeechToText(*files)  # doctest: +SKIP
+        >>> speech_to_text = SpeechToText.load("exp/x")  # doctest: +SKIP
         >>> speech_to_text([wave], ["asr", "st"])[0]["st"].text  # doctest: +SKIP
         'good morning'
     """
+
+    Options: ClassVar[type[DecodeOptions]] = DecodeOptions
+    tasks: tuple[str, ...] = (TASK,)
+    bandwidths: tuple[str, ...] = ("wb", "nb")
+    reads_bandwidth: ClassVar[bool] = False  # else it changes nothing
+    # that an utterance of a data directory may have before it is cut in its pauses;
+    # None for the longest of the training
+    utterance_seconds: ClassVar[float | None] = None
+
+    def __new__(cls, train_config: str | Path = "", *_: object, **__: object) -> Self:
+        """Choose the class by the kind of the model."""
+        kind = speech_to_text_class(train_config) if cls is SpeechToText else cls
+        return super().__new__(kind)
 
     def __init__(
         self,
         train_config: str | Path,
         model_file: str | Path,
         device: str = "cpu",
-        beam_size: int = 5,
-        ctc_weight: float = 0.0,
-        maxlenratio: float = 0.0,
-        minlenratio: float = 0.0,
-        nbest: int = 1,
-        batch_size: int = 8,
-        longest_seconds: float | None = None,
-        detect_speech: bool = True,
+        options: DecodeOptions | None = None,
+        **given: object,
     ):
-        options = SearchOptions(beam_size, ctc_weight, maxlenratio, minlenratio)
-        if not 1 <= nbest <= beam_size or batch_size < 1:
-            raise ValueError(
-                f"nbest {nbest} must be in 1..beam_size ({beam_size}) and batch_size "
-                f"{batch_size} at least 1"
-            )
         config = read_config(train_config)
-        if config.get("model") != "smoe":
-            raise ValueError(
-                f"{train_config}: 'model: {config.get('model')}' has no tasks; take "
-                "U2PPSpeechToText for 'model: u2pp', decode_ctc for 'model: speech_moe'"
-            )
-        self._set_pieces(train_config, config, longest_seconds, detect_speech)
-        self.model = load_model(config, model_file, device)
-        check_beam(beam_size, self.model.token_list)
-        self.tokenizer = load_tokenizer(config["bpemodel"])
-        self.device, self.nbest, self.batch_size = device, nbest, batch_size
-        # features are taken one by one, so that no frame depends on the batch
-        self._frontend, self.model.frontend = self.model.frontend, None
-        self._search = self._build_search(options)
+        self._check_config(config, train_config)
+        options = options or self.Options.of(given, "options")
+        trained = trained_lengths(Path(train_config), config)
+        self._trained_seconds = max(
+            trained.longest_seconds or LONGEST_SECONDS, SHORTEST_LONGEST
+        )
+        self.lead_seconds = trained.lead_seconds
+        self.tail_seconds = trained.tail_seconds
+        self.device, self.seconds = device, Counter[str]()
+        self.join = self._detokenizer(config)
+        self.model = self._load_model(config, model_file, device, options)
+        self._set_options(options)
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, **options: object) -> "SpeechToText":
+    def load(cls, path: str | Path, **options: object) -> Self:
         """Load a packed model or an experiment's folder.
 
         Args:
             path: Zip file of the recipe's stage 14, or a folder.
             **options: Those of the constructor.
+
+        Raises:
+            ValueError: As the constructor.
         """
         with model_files(path) as (train_config, model_file):
             return cls(train_config, model_file, **options)
 
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """Names of the tasks that the model knows."""
-        return tuple(self.model.tasks)
+    from_pretrained = load  # as ESPnet's Speech2Text names it
 
-    @property
-    def bandwidths(self) -> tuple[str, ...]:
-        """Bandwidths that the model knows."""
-        labels = self.model.encoder_labels
-        return ("wb", "nb") if labels is None else tuple(t[1:-1] for t in labels.tokens)
+    def with_options(self, options: DecodeOptions) -> Self:
+        """The same model, decoding in another way; nothing is loaded again.
+
+        Args:
+            options: Equal to those of now in what `loaded_with` tells.
+        """
+        assert self.loaded_with(options) == self.loaded_with(self.options)
+        other = copy(self)
+        other._set_options(options)
+        return other
+
+    @classmethod
+    def loaded_with(cls, options: DecodeOptions) -> tuple:
+        """What of the options a loaded model depends on: others need no new one."""
+        return (getattr(options, "int8", False),)
+
+    # -- what each kind of model does in its own way --------------------------------
+
+    def _check_config(self, config: Mapping[str, Any], place: str | Path) -> None:
+        """Refuse a configuration of another kind of model."""
+        kind = _kind_of(config)
+        if kind != self.Options.model:
+            raise ValueError(
+                f"{place}: 'model: {kind}' is not 'model: {self.Options.model}', which "
+                f"{type(self).__name__} is for; SpeechToText loads any"
+            )
+
+    def _load_model(
+        self,
+        config: Mapping[str, Any],
+        model_file: str | Path,
+        device: str,
+        options: DecodeOptions,
+    ) -> nn.Module:
+        model = load_model(config, model_file, device, getattr(options, "int8", False))
+        self.encoder = BatchEncoder(model)
+        return model
+
+    def _detokenizer(self, config: Mapping[str, Any]) -> Any:
+        return detokenizer(config)
+
+    def _set_options(self, options: DecodeOptions) -> None:
+        """Decode as told from now on."""
+        self.options = options
+        self.nbest, self.batch_size = options.nbest, options.batch_size
+        self.detect_speech = options.detect_speech
+        given = options.longest_seconds
+        self.longest_seconds = given or self._trained_seconds
+        check_longest(self.longest_seconds)
+        self.longest_utterance = given or self.utterance_seconds or self.longest_seconds
+        check_beam(getattr(options, "beam_size", 1), self.model.token_list)
+        self._search = self._build_search()
+
+    def _build_search(self) -> Any:
+        return self.options.build_search(self.model)
+
+    def _encode(
+        self, waves: Sequence[np.ndarray], labels: Sequence[str], names: Sequence[str]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """``(B, T, D)`` and ``(B,)`` frames."""
+        return self.encoder(waves)
+
+    def _find(
+        self, batch: EncodedBatch, tasks: Sequence[str]
+    ) -> dict[str, list[list[Hypothesis]]]:
+        """The hypotheses of each task, of each utterance."""
+        found = self._search(batch)
+        return {task: found for task in tasks}
+
+    def _text_tokens(self, tokens: Sequence[int]) -> list[int]:
+        """The tokens of a hypothesis that are text."""
+        return list(tokens)
+
+    def _frame_seconds(self, seconds: float, frames: int) -> float:
+        """Of an encoder frame, of so many in so many seconds."""
+        return seconds / max(1, frames)
+
+    def _is_aligned(self, task: str) -> bool:
+        """Whether the CTC head knows the texts of a task."""
+        return True
+
+    # -- recordings -----------------------------------------------------------------
 
     def __call__(
         self,
@@ -162,8 +249,40 @@ class SpeechToText:
         names = _for_each(names, len(waveforms), "names")
         rates = _for_each(sample_rate, len(waveforms), "sample_rate")
         waves = [to_16khz(w, r, n) for w, r, n in zip(waveforms, rates, names)]
-        labels = self._labels(bandwidth, waves, rates, names)
-        found = decode_long(self, waves, tasks, labels, names)
+        given = _for_each(bandwidth, len(waves), "bandwidth")
+        for label in given:
+            self.check_bandwidth(label)
+        labels = self.bandwidths_of(waves, rates, given, names)
+        return self._joined(waves, tasks, labels, names)
+
+    def recognize_utterances(
+        self,
+        waves: Sequence[np.ndarray],
+        labels: Sequence[str],
+        tasks: Sequence[str],
+        names: Sequence[str],
+    ) -> list[dict[str, Result]]:
+        """Decode utterances of a data directory, which somebody has cut already.
+
+        Only those longer than `longest_utterance` are cut again, in their pauses.
+
+        Args:
+            waves: ``(samples,)`` each, float32 at 16 kHz.
+            labels: Bandwidth of each.
+            tasks: Names.
+            names: Of the utterances, for messages.
+        """
+        return self._joined(waves, tasks, labels, names, utterances=True)
+
+    def _joined(
+        self,
+        waves: Sequence[np.ndarray],
+        tasks: Sequence[str],
+        labels: Sequence[str],
+        names: Sequence[str],
+        utterances: bool = False,
+    ) -> list[dict[str, Result]]:
+        found = decode_long(self, waves, tasks, labels, names, utterances)
         return [
             {
                 task: join_results(
@@ -175,7 +294,7 @@ class SpeechToText:
             for pieces in found
         ]
 
-    def recognise(
+    def recognize(
         self,
         waves: Sequence[np.ndarray],
         labels: Sequence[str],
@@ -224,37 +343,34 @@ class SpeechToText:
             )
         return bandwidth
 
-    def _set_pieces(
+    def bandwidths_of(
         self,
-        train_config: str | Path,
-        config: Mapping[str, Any],
-        longest_seconds: float | None,
-        detect_speech: bool,
-    ) -> None:
-        """Remember what of a recording to decode at once."""
-        trained = trained_lengths(Path(train_config), config)
-        if longest_seconds is None:
-            known = trained.longest_seconds or LONGEST_SECONDS
-            longest_seconds = max(known, SHORTEST_LONGEST)
-        check_longest(longest_seconds)
-        self.longest_seconds, self.detect_speech = longest_seconds, detect_speech
-        self.lead_seconds = trained.lead_seconds
-        self.tail_seconds = trained.tail_seconds
-
-    def _labels(
-        self,
-        bandwidth: str | Sequence[str],
         waves: Sequence[np.ndarray],
         rates: Sequence[int],
+        given: Sequence[str],
         names: Sequence[str],
     ) -> list[str]:
-        given = _for_each(bandwidth, len(waves), "bandwidth")
-        labels = [
-            bandwidth_of(wave, rate) if self.check_bandwidth(label) == AUTO else label
-            for label, wave, rate in zip(given, waves, rates)
-        ]
-        for label, name in zip(labels, names):
-            self.check_label(label, name)
+        """The bandwidth of each recording: as given, or as it sounds.
+
+        Args:
+            waves: ``(samples,)`` each, at 16 kHz.
+            rates: Hz before resampling.
+            given: ``auto`` or a label each.
+            names: Of the recordings, for messages.
+
+        Raises:
+            ValueError: The model does not know one; names the recording.
+        """
+        if not self.reads_bandwidth:
+            return [self.bandwidths[0]] * len(waves)
+        labels = []
+        for wave, rate, label, name in zip(waves, rates, given, names):
+            try:
+                self.check_bandwidth(label)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+            labels.append(bandwidth_of(wave, rate) if label == AUTO else label)
+            self.check_label(labels[-1], name)
         return labels
 
     def check_label(self, label: str, name: str) -> None:
@@ -264,6 +380,8 @@ class SpeechToText:
                 f"{name}: sounds like '{label}', which the model does not know; "
                 f"choose the bandwidth: {', '.join(self.bandwidths)}"
             )
+
+    # -- one batch ------------------------------------------------------------------
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Indices of utterances of like length, `batch_size` together."""
@@ -279,115 +397,96 @@ class SpeechToText:
         tasks: Sequence[str],
         names: Sequence[str],
     ) -> list[dict[str, Result]]:
-        encoded, lengths = self._encode(waves, labels, names)
-        nbests: list[dict[str, Sequence[Hypothesis]]] = [{} for _ in waves]
-        for together in self._of_one_prompt_length(tasks):
-            prompts = [self.model.tasks[task].prompt for task in together]
-            ctc_task = self.model.ctc_task
-            ctc_prompt = together.index(ctc_task) if ctc_task in together else None
-            found = self._search(encoded, lengths, prompts, ctc_prompt)
-            for task, of_task in zip(together, found):
-                for of_wave, nbest in zip(nbests, of_task):
-                    of_wave[task] = nbest
-        results = []
-        for i, of_wave in enumerate(nbests):
-            log_probs = None
-            if self.model.ctc is not None:  # of one at a time: V numbers a frame
-                row = encoded[i : i + 1, : lengths[i]]
-                log_probs = self.model.ctc.log_softmax(row)[0].float().cpu().numpy()
-            seconds = len(waves[i]) / SAMPLE_RATE
-            results.append(
-                {
-                    task: self._result(
-                        of_wave[task], task, names[i], log_probs, seconds
-                    )
-                    for task in tasks
-                }
+        begun = time.perf_counter()
+        batch = EncodedBatch(self.model, *self._encode(waves, labels, names))
+        encoded = time.perf_counter()
+        found = self._find(batch, tasks)
+        done = time.perf_counter()
+        self.seconds.update(compute=done - begun, search=done - encoded)
+        return [
+            self._results(
+                batch,
+                number,
+                {task: found[task][number] for task in tasks},
+                names[number],
+                len(wave) / SAMPLE_RATE,
             )
-        return [{task: result[task] for task in tasks} for result in results]
+            for number, wave in enumerate(waves)
+        ]
 
-    def _encode(
-        self, waves: Sequence[np.ndarray], labels: Sequence[str], names: Sequence[str]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """``(B, T, D)`` and ``(B,)`` frames."""
-        feats = [torch.from_numpy(w).to(self.device) for w in waves]
-        if self._frontend is not None:
-            feats = [
-                self._frontend(f[None], torch.tensor([len(f)]))[0][0] for f in feats
-            ]
-        lengths = torch.tensor([len(f) for f in feats], device=self.device)
-        ids = None
-        if self.model.encoder_labels is not None:
-            tokens = self.model.token_list
-            ids = [tokens.index(f"<{label}>") for label in labels]
-            ids = torch.tensor(ids, device=self.device)
-        padded = pad_sequence(feats, batch_first=True)  # (B, T, features)
-        return self.model.encode(padded, lengths, ids, names)
-
-    def _of_one_prompt_length(self, tasks: Sequence[str]) -> list[list[str]]:
-        """Tasks that one search can decode: all its rows advance in step."""
-        by_length: dict[int, list[str]] = {}
-        for task in tasks:
-            by_length.setdefault(len(self.model.tasks[task].prompt), []).append(task)
-        return list(by_length.values())
+    def _results(
+        self,
+        batch: EncodedBatch,
+        number: int,
+        found: Mapping[str, Sequence[Hypothesis]],
+        name: str,
+        seconds: float,
+    ) -> dict[str, Result]:
+        """Of one utterance of a batch."""
+        # once for all tasks, and of one utterance at a time: V numbers a frame
+        log_probs = None if batch.model.ctc is None else batch.log_probs_of(number)
+        for task, nbest in found.items():
+            if not nbest:
+                raise ValueError(
+                    f"{name}: the search for {task} ended without a hypothesis; lower "
+                    "minlenratio or raise maxlenratio"
+                )
+        return {
+            task: self._result(nbest, task, log_probs, seconds)
+            for task, nbest in found.items()
+        }
 
     def _result(
         self,
         nbest: Sequence[Hypothesis],
         task: str,
-        name: str,
         log_probs: np.ndarray | None,
         seconds: float,
     ) -> Result:
-        """Of a wave of so many seconds, of which the CTC head says ``(T, V)``."""
-        if not nbest:
-            raise ValueError(
-                f"{name}: the search for {task} ended without a hypothesis; lower "
-                "minlenratio or raise maxlenratio"
-            )
-        ids = [
-            [t for t in hypothesis.tokens if t not in self.model.special_ids]
-            for hypothesis in nbest[: self.nbest]
-        ]
-        pieces = [tuple(self.model.token_list[t] for t in of_one) for of_one in ids]
-        # one line, whatever bytes a model has put together
-        texts = [" ".join(self.tokenizer.decode(p).split()) for p in pieces]
-        scores = [hypothesis.score for hypothesis in nbest]
-        blank, timed = self.model.blank_id, ()
+        """Texts of the hypotheses; of the best one, when each token was said.
+
+        Args:
+            nbest: One hypothesis at least.
+            task: What they are.
+            log_probs: ``(T, V)`` of the CTC head, where there is one.
+            seconds: Of the utterance.
+        """
+        ids = [self._text_tokens(h.tokens) for h in nbest[: self.nbest]]
+        tokens = [tuple(self.model.token_list[t] for t in of_one) for of_one in ids]
+        pairs = tuple(zip(map(self.join, tokens), (h.score for h in nbest)))
+        timed = ()
         if log_probs is None:
             sure = confidence.confidence_of_decoder(nbest[0])
-        elif task == self.model.ctc_task:
-            frame = seconds / max(1, len(log_probs))
-            timed = confidence.heard_tokens(log_probs, ids[0], pieces[0], frame, blank)
+        elif self._is_aligned(task):
+            # no times where a decoder that CTC does not check says more than fits
+            frame = self._frame_seconds(seconds, len(log_probs))
+            blank = self.model.blank_id
+            timed = confidence.timed_tokens(log_probs, ids[0], tokens[0], frame, blank)
             sure = confidence.confidence_of_tokens(timed)
         else:
-            heard = confidence.confidence_of_speech(log_probs, blank)
-            sure = heard * confidence.confidence_of_decoder(nbest[0])
-        return Result(
-            texts[0],
-            pieces[0],
-            scores[0],
-            tuple(zip(texts, scores)),
-            timed,
-            sure if texts[0] else None,
-        )
+            speech = confidence.confidence_of_speech(log_probs, self.model.blank_id)
+            sure = speech * confidence.confidence_of_decoder(nbest[0])
+        text, score = pairs[0]
+        return Result(text, tokens[0], score, pairs, timed, sure if text else None)
 
-    def _build_search(
-        self, options: SearchOptions
-    ) -> PromptBeamSearch | ESPnetBeamSearch:
-        model = self.model
-        ctc = model.ctc if options.ctc_weight > 0 else None
-        if options.ctc_weight > 0 and ctc is None:
-            raise ValueError(
-                f"ctc_weight is {options.ctc_weight}, but the model has no CTC head "
-                "(it was trained with ctc_weight 0); use 0"
-            )
-        if isinstance(model.decoder, SMoETransformerDecoder):
-            decoder = pack_linears(model.decoder)
-            return PromptBeamSearch(decoder, model.eos, options, ctc)
-        return ESPnetBeamSearch(
-            model.decoder, model.eos, options, model.vocab_size, ctc
+
+def _kind_of(config: Mapping[str, Any]) -> str:
+    # a configuration without the key is of ESPnet's asr.sh, which leaves out defaults
+    return config.get("model") or "espnet"
+
+
+def speech_to_text_class(train_config: str | Path) -> type[SpeechToText]:
+    """The class for a model, by its training configuration.
+
+    Raises:
+        ValueError: It is no training configuration, or there is no class for its kind.
+    """
+    kind = _kind_of(read_config(train_config))
+    if kind not in KINDS:
+        raise ValueError(
+            f"{train_config}: 'model: {kind}' cannot transcribe; {', '.join(KINDS)} can"
         )
+    return resolve_name(KINDS[kind])
 
 
 def _for_each(value: object, count: int, what: str) -> list:

@@ -22,7 +22,7 @@ from espnet_smoe.command import reason, run_command
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.long_audio import Piece, cuts_of
 from espnet_smoe.inference.output_formats import FORMATS, SUBTITLES, Transcript
-from espnet_smoe.inference.search.options import AUTO, SEARCHES
+from espnet_smoe.inference.search.options import AUTO
 from espnet_smoe.inference.segmentation import Cut
 from espnet_smoe.inference.speech_pieces import listen, pieces, seconds_of
 from espnet_smoe.inference.streaming.options import INT8_HELP
@@ -30,11 +30,10 @@ from espnet_smoe.inference.streaming.options import INT8_HELP
 if TYPE_CHECKING:  # torch takes its time, and --help has none
     from espnet_smoe.inference.speech_to_text import SpeechToText
 
-SEARCH_OPTIONS = (
-    *("beam_size", "ctc_weight", "batch_size", "nbest"),
-    *("longest_seconds", "detect_speech"),
+OPTIONS = (  # those of decoding YAMLs
+    *("search", "beam_size", "ctc_weight", "batch_size", "nbest", "longest_seconds"),
+    *("detect_speech", "chunk_size", "left_chunks", "int8", "graph"),
 )
-U2PP_OPTIONS = ("search", "chunk_size", "left_chunks", "int8")
 BATCHES = 4  # held at once: enough to find pieces of like length
 
 
@@ -126,7 +125,7 @@ class Transcriber:
             return
         begun = time.perf_counter()
         try:
-            found = self.speech_to_text.recognise(
+            found = self.speech_to_text.recognize(
                 [wave for _, _, wave in held],
                 [recording.bandwidth for recording, _, _ in held],
                 self.tasks,
@@ -190,7 +189,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--train-config", help="config.yaml, in place of --model")
     add("--model-file", help="checkpoint, in place of --model")
     add("--tasks", help="such as asr,st (default: all that the model knows)")
-    add("--bandwidth", default=AUTO, help="auto, nb or wb (default: %(default)s)")
+    add("--bandwidth", help="auto, nb or wb (default: auto)")
     add("--format", default="text", choices=list(FORMATS), help="default: %(default)s")
     add("--out", help="file to write; subtitles of several files: a folder")
     add("--nbest", type=int, help="hypotheses of each piece, in json (default: 1)")
@@ -207,14 +206,19 @@ def get_parser() -> argparse.ArgumentParser:
         default=None,
         help="decode files in which nobody seems to speak, too",
     )
+    add("--config", help="decoding YAML of a recipe; the options here take precedence")
+    add(
+        "--search",
+        help="way to decode, such as greedy or rescoring; or package.module:name",
+    )
     add("--beam-size", type=int, help="hypotheses kept (default: 5, U2++ 8)")
     add("--ctc-weight", type=float, help="of CTC scores (default: 0, U2++ 0.5)")
     add("--batch-size", type=int, help="pieces decoded together (default: 8, U2++ 16)")
     u2pp = parser.add_argument_group("U2++ models")
-    u2pp.add_argument("--search", choices=SEARCHES, help="default: rescoring")
     u2pp.add_argument("--chunk-size", type=int, help="encoder frames (default: 0, all)")
     u2pp.add_argument("--left-chunks", type=int, help="seen before (default: -1, all)")
     u2pp.add_argument("--int8", action="store_true", default=None, help=INT8_HELP)
+    add("--graph", help="SpeechMoE models: folder of the decoding graph, for words")
     add("--device", default="cpu", help="such as cuda (default: %(default)s)")
     return parser
 
@@ -231,9 +235,11 @@ def main(argv: list[str] | None = None) -> int:
             "--nbest is for --format json; the others have no place for it"
         )
     speech_to_text = _load(args)
-    tasks = args.tasks.split(",") if args.tasks else None
-    tasks = speech_to_text.check_tasks(tasks)
-    bandwidth = speech_to_text.check_bandwidth(args.bandwidth)
+    options = speech_to_text.options
+    asked = args.tasks.split(",") if args.tasks else getattr(options, "tasks", None)
+    tasks = speech_to_text.check_tasks(asked)
+    bandwidth = args.bandwidth or getattr(options, "bandwidth", AUTO)
+    bandwidth = speech_to_text.check_bandwidth(bandwidth)
     transcriber = Transcriber(speech_to_text, tasks, bandwidth)
     _write(transcriber, args)
     if transcriber.audio_seconds > 0:
@@ -253,10 +259,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _load(args: argparse.Namespace) -> "SpeechToText":
     from espnet_smoe.inference.checkpoint import model_files
-    from espnet_smoe.inference.load import load_speech_to_text
+    from espnet_smoe.inference.speech_to_text import speech_to_text_class
 
-    given = {name: getattr(args, name) for name in (*SEARCH_OPTIONS, *U2PP_OPTIONS)}
-    options = {name: value for name, value in given.items() if value is not None}
+    given = {name: getattr(args, name) for name in OPTIONS}
     both = bool(args.train_config and args.model_file)
     if bool(args.model) == both or bool(args.train_config) != bool(args.model_file):
         raise ValueError("give --model, or both --train-config and --model-file")
@@ -264,7 +269,10 @@ def _load(args: argparse.Namespace) -> "SpeechToText":
         files = args.train_config, args.model_file
         if args.model:
             files = stack.enter_context(model_files(args.model))
-        return load_speech_to_text(*files, device=args.device, **options)
+        kind = speech_to_text_class(files[0])
+        kind.Options.check_flags(n for n, value in given.items() if value is not None)
+        options = kind.Options.read(args.config, **given)
+        return kind(*files, device=args.device, options=options)
 
 
 def _write(transcriber: Transcriber, args: argparse.Namespace) -> None:

@@ -12,9 +12,9 @@ from espnet_smoe import register
 from espnet_smoe.check_config import build_model, count_parameters
 from espnet_smoe.config.yaml_file import read_yaml
 from espnet_smoe.data.text.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
-from espnet_smoe.inference.decode.ctc import CtcDecodeOptions
-from espnet_smoe.inference.decode.smoe import DecodeOptions
-from espnet_smoe.inference.search.u2pp import U2PPDecodeOptions
+from espnet_smoe.inference.recognizers.smoe import SMoEDecodeOptions
+from espnet_smoe.inference.recognizers.speech_moe import CTCDecodeOptions
+from espnet_smoe.inference.recognizers.u2pp import U2PPDecodeOptions
 from espnet_smoe.training.options import check_training
 
 EGS2 = Path(__file__).resolve().parents[2] / "egs2"
@@ -31,8 +31,8 @@ BASE = (
 TOKENS = [BLANK, UNKNOWN, *LABELS, BEGIN, *"abcd", SOS_EOS]
 ID = {token: i for i, token in enumerate(TOKENS)}
 OPTIONS = {  # of stage 12
-    "smoe1": DecodeOptions,
-    "ctc1": CtcDecodeOptions,
+    "smoe1": SMoEDecodeOptions,
+    "ctc1": CTCDecodeOptions,
     "u2pp1": U2PPDecodeOptions,
 }
 SMALL = {"attention_heads": 2, "linear_units": 24, "num_blocks": 2}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from espnet_smoe.inference.detokenizer import joiner
+from espnet_smoe.inference.detokenizer import detokenizer
 from tests.tiny import TEXTS, tiny_config
 
 
@@ -18,7 +18,7 @@ from tests.tiny import TEXTS, tiny_config
     ],
 )
 def test_tokens_become_text(kind, tokens, text):
-    assert joiner({"token_type": kind})(tokens) == text
+    assert detokenizer({"token_type": kind})(tokens) == text
 
 
 def test_pieces_become_the_words_they_were_cut_from(tmp_path):
@@ -27,7 +27,7 @@ def test_pieces_become_the_words_they_were_cut_from(tmp_path):
     config = tiny_config(tmp_path)
     pieces = load_tokenizer(config["bpemodel"]).encode(TEXTS[0])
     assert len(pieces) > 3
-    assert joiner(config)(pieces) == TEXTS[0]
+    assert detokenizer(config)(pieces) == TEXTS[0]
 
 
 def test_a_text_that_grows_by_bytes_never_shows_half_a_character(tmp_path):
@@ -36,14 +36,14 @@ def test_a_text_that_grows_by_bytes_never_shows_half_a_character(tmp_path):
     config = tiny_config(tmp_path)
     text = "새 👋 말"  # its characters were in no training text: a token for each byte
     pieces = load_tokenizer(config["bpemodel"]).encode(text)
-    shown = [joiner(config)(pieces[:n]) for n in range(len(pieces) + 1)]
+    shown = [detokenizer(config)(pieces[:n]) for n in range(len(pieces) + 1)]
     assert all(text.startswith(one) for one in shown)
     assert shown[-1] == text and len(set(shown)) < len(shown)
 
 
 def test_a_text_has_the_one_unicode_form():
     jamo = ["\u1112", "\u1161", "\u11ab", "\u200b", "<space>", "Ａ", "\ufffd"]
-    assert joiner({"token_type": "char"})(jamo) == "한 A"
+    assert detokenizer({"token_type": "char"})(jamo) == "한 A"
 
 
 @pytest.mark.parametrize(
@@ -56,4 +56,4 @@ def test_a_text_has_the_one_unicode_form():
 )
 def test_what_has_no_text_is_refused(config, message):
     with pytest.raises(ValueError, match=message):
-        joiner(config)
+        detokenizer(config)

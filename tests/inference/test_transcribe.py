@@ -102,7 +102,7 @@ def test_a_recording_in_pieces_has_what_each_has_alone(model, tmp_path):
     assert len(found.pieces) == 18
     for piece in found.pieces:
         own = wave[round(piece.start * 16000) : round(piece.end * 16000)]
-        (alone,) = speech_to_text.recognise([own], ["wb"], ["asr"], ["x"])
+        (alone,) = speech_to_text.recognize([own], ["wb"], ["asr"], ["x"])
         assert piece.results["asr"].tokens == alone["asr"].tokens
 
 
@@ -110,13 +110,13 @@ def test_no_more_than_some_pieces_are_in_memory(model, tmp_path, monkeypatch):
     wave = talks_with_pauses([1.0] * 40, 0.8)
     soundfile.write(tmp_path / "long.wav", wave, 16000)
     held = []
-    recognise = SpeechToText.recognise
+    recognize = SpeechToText.recognize
 
     def spy(self, waves, *arguments):
         held.append(sum(map(len, waves)))
-        return recognise(self, waves, *arguments)
+        return recognize(self, waves, *arguments)
 
-    monkeypatch.setattr(SpeechToText, "recognise", spy)
+    monkeypatch.setattr(SpeechToText, "recognize", spy)
     options = ("--tasks", "asr", "--batch-size", "2", "--max-segment-seconds", "2")
     assert transcribe(str(tmp_path / "long.wav"), "--model", model, *options) == 0
     assert len(held) == 5 and max(held) <= 8 * 1.5 * 16000

@@ -14,12 +14,13 @@ from espnet_smoe.benchmark.gpu.guard import Check, Compared, Site
 from espnet_smoe.compat import CTC
 from espnet_smoe.encoder.conformer import U2PPConformerEncoder
 from espnet_smoe.inference.batch_encoder import BatchEncoder
-from espnet_smoe.inference.load import load_speech_to_text
+from espnet_smoe.inference.recognizers.u2pp import U2PPDecodeOptions
 from espnet_smoe.inference.search.beam_search import PromptBeamSearch, SearchOptions
 from espnet_smoe.inference.search.ctc_prefix import prefix_beam
+from espnet_smoe.inference.search.encoded_batch import EncodedBatch
 from espnet_smoe.inference.search.hypothesis import Hypothesis
 from espnet_smoe.inference.search.rescoring import rescore as rescored
-from espnet_smoe.inference.search.u2pp import U2PPDecodeOptions, two_pass
+from espnet_smoe.inference.speech_to_text import SpeechToText
 from espnet_smoe.inference.streaming.options import StreamOptions
 from espnet_smoe.inference.streaming.recognizer import StreamingRecogniser
 from espnet_smoe.layers.chunk_cache import EncoderCache
@@ -63,7 +64,8 @@ def u2pp_search(search: str) -> Check:
         for device in ("cpu", site.device):
             encoder = BatchEncoder(copy.deepcopy(model).to(device))
             options = U2PPDecodeOptions(search=search, beam_size=4)
-            found.append(two_pass(encoder, *encoder(waves), options))
+            batch = EncodedBatch(encoder.model, *encoder(waves))
+            found.append(options.build_search(encoder.model)(batch))
         same_nbests(compared, found[1], found[0])
 
     return check
@@ -156,7 +158,7 @@ def speech_to_text(name: str) -> Check:
             if name == "smoe":
                 options |= {"maxlenratio": -8.0, "ctc_weight": 0.3}
             found = [
-                load_speech_to_text(*files, device=device, **options)(waves)
+                SpeechToText(*files, device=device, **options)(waves)
                 for device in ("cpu", str(site.device))
             ]
         for ours, its in zip(found[1], found[0]):

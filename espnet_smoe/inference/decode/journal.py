@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espnet_smoe.inference.decode.parallel import Share
+from espnet_smoe.inference.decode.parallel import DecodedPart
 
 FOLDER = "partial"  # beside the results, until they are whole
 
@@ -39,7 +39,7 @@ class Journal:
         """A journal of results that are made of so and so."""
         return cls(out, json.dumps(made_of, sort_keys=True, default=str))
 
-    def add(self, share: Share) -> None:
+    def add(self, part: DecodedPart) -> None:
         """Append a batch.
 
         Raises:
@@ -49,15 +49,15 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         what = zlib.crc32(self.made_of.encode())
         path = folder / f"{os.getpid()}-{PROCESS}-{what:08x}.jsonl"
-        record = json.dumps(vars(share))
+        record = json.dumps(vars(part))
         with open(path, "a", encoding="utf-8") as file:
             if file.tell() == 0:
                 file.write(self.made_of + "\n")
             file.write(record + "\n")
 
-    def read(self) -> Share:
+    def read(self) -> DecodedPart:
         """All that is done."""
-        done = Share()
+        done = DecodedPart()
         for path in sorted((self.out / FOLDER).glob("*.jsonl")):
             first, *lines = path.read_text(encoding="utf-8").split("\n")
             if first != self.made_of:  # of another model, or other options or data

@@ -9,7 +9,9 @@ from torch import nn
 
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.batch_encoder import BatchEncoder
-from espnet_smoe.inference.search.u2pp import U2PPDecodeOptions, two_pass
+from espnet_smoe.inference.recognizers.u2pp import U2PPDecodeOptions
+from espnet_smoe.inference.search.encoded_batch import EncodedBatch
+from espnet_smoe.inference.search.registry import Search
 from espnet_smoe.inference.streaming.features import StreamFeatures, StreamFrontend
 from espnet_smoe.inference.streaming.recognizer import check_streams
 
@@ -37,7 +39,7 @@ def latencies(
 
     Each utterance is alone, and comes at the pace of speech: by calculation, nothing
     waits. Without chunks all computing follows its end. With chunks the encoder has
-    heard most of it by then; what is left is its last chunk, whatever it is behind
+    computed most of it by then; what is left is its last chunk, whatever it is behind
     with, and the search, which begins at the end.
 
     Args:
@@ -51,10 +53,12 @@ def latencies(
         One number an utterance measured.
     """
 
+    search = options.build_search(encoder.model)
+
     def measured(wave: np.ndarray) -> float:
         if options.chunk_size:
-            return _of_stream(encoder, frontend, wave, options)
-        return _of_whole(encoder, wave, options)
+            return _of_stream(encoder, frontend, wave, options, search)
+        return _of_whole(encoder, wave, search)
 
     last = len(waves) - 1
     chosen = np.linspace(0, last, min(most, len(waves))).round().astype(int)
@@ -62,11 +66,17 @@ def latencies(
     return [measured(waves[i]) for i in chosen]
 
 
-def _of_whole(
-    encoder: BatchEncoder, wave: np.ndarray, options: U2PPDecodeOptions
-) -> float:
+def search_once(
+    search: Search, encoder: BatchEncoder, encoded: torch.Tensor, frames: torch.Tensor
+) -> None:
+    """Search the text of utterances ``(B, T, D)`` of ``(B,)`` frames."""
+    search(EncodedBatch(encoder.model, encoded, frames))
+
+
+@torch.inference_mode()
+def _of_whole(encoder: BatchEncoder, wave: np.ndarray, search: Search) -> float:
     begun = time.perf_counter()
-    two_pass(encoder, *encoder([wave], chunk_size=0), options)
+    search_once(search, encoder, *encoder([wave], chunk_size=0))
     return time.perf_counter() - begun
 
 
@@ -76,6 +86,7 @@ def _of_stream(
     frontend: StreamFrontend,
     wave: np.ndarray,
     options: U2PPDecodeOptions,
+    search: Search,
 ) -> float:
     conformer = encoder.model.encoder
     cache = conformer.new_cache(1, options.chunk_size, options.left_chunks)
@@ -100,5 +111,5 @@ def _of_stream(
     begun = time.perf_counter()
     whole = torch.cat(encoded, dim=1)  # (1, T, D)
     frames = torch.tensor([whole.size(1)], device=encoder.device)
-    two_pass(encoder, whole, frames, options)
+    search_once(search, encoder, whole, frames)
     return max(now, seconds) + time.perf_counter() - begun - seconds

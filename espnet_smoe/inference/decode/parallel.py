@@ -1,4 +1,4 @@
-"""A data directory decoded in shares, one a process; a folder gets all results."""
+"""A data directory decoded in parts, one a process; a folder gets all results."""
 
 import json
 import multiprocessing
@@ -26,7 +26,7 @@ Done = TypeVar("Done")
 
 
 @dataclass
-class Share:
+class DecodedPart:
     """What one process has done.
 
     Attributes:
@@ -114,14 +114,14 @@ def run_jobs(work: Callable[[Job], Done], jobs: Sequence[Job]) -> Iterator[Done]
 
 
 def write_results(
-    out: Path, names: Sequence[str], shares: Sequence[Share], more: Mapping[str, Any]
+    out: Path, names: Sequence[str], done: DecodedPart, more: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Write ``hyp.<task>`` of each task, and ``decode.json``.
 
     Args:
         out: Folder to write.
         names: Every utterance, in the order to write.
-        shares: What the processes have done, one at least.
+        done: What all processes have done.
         more: What else ``decode.json`` shall hold.
 
     Returns:
@@ -129,34 +129,27 @@ def write_results(
         of computing; ``rtf``, computing over audio, thus of one process; the tasks;
         and `more`.
     """
-    tasks = list(shares[0].texts)
     (out / "scores.json").unlink(missing_ok=True)  # of the texts that were here
-    for task in tasks:
-        texts = {u: t for share in shares for u, t in share.texts[task].items()}
+    for task, texts in done.texts.items():
         write_table(out / f"hyp.{task}", {name: texts[name] for name in names})
-        details = {u: d for s in shares for u, d in s.details.get(task, {}).items()}
-        if details:
-            lines = (
-                json.dumps({"utterance": name} | details[name], ensure_ascii=False)
-                for name in names
-            )
-            write_lines(out / f"details.{task}.jsonl", lines)
-    seconds: Counter[str] = Counter()
-    for share in shares:
-        seconds.update(share.seconds)
+        lines = (
+            json.dumps({"utterance": n, **done.details[task][n]}, ensure_ascii=False)
+            for n in names
+        )
+        write_lines(out / f"details.{task}.jsonl", lines)
+    seconds = done.seconds
     summary = {
         "utterances": len(names),
         **{f"{what}_seconds": round(value, 3) for what, value in seconds.items()},
         "rtf": round(seconds["compute"] / seconds["audio"], 5),
-        "nj": len(shares),
         **more,
-        "tasks": tasks,
+        "tasks": list(done.texts),
     }
     write_lines(out / "decode.json", [json.dumps(summary, indent=2)])
     return summary
 
 
-def described(out: str | Path, summary: Mapping[str, Any]) -> str:
+def summary_line(out: str | Path, summary: Mapping[str, Any]) -> str:
     """One line about what `write_results` has written."""
     return (
         f"{out}: {summary['utterances']} utterances, {summary['audio_seconds']} s of "

@@ -17,6 +17,7 @@ def attention_search(
     ctc_weight: float = 0.0,
     maxlenratio: float = 0.0,
     minlenratio: float = 0.0,
+    ctc: Any = None,
 ) -> list[list[Hypothesis]]:
     """Search the texts that the decoder from left to right gives to utterances.
 
@@ -31,6 +32,7 @@ def attention_search(
         maxlenratio: Longest text over encoder frames; 0 detects the end; negative is
             a number of tokens.
         minlenratio: Shortest text over encoder frames; negative is a number of tokens.
+        ctc: In place of the model's, such as `EncodedBatch.ctc`.
 
     Returns:
         The hypotheses of each utterance, at least one, best first.
@@ -43,12 +45,12 @@ def attention_search(
         >>> from espnet_smoe.decoder.bidirectional import U2PPTransformerDecoder
         >>> decoder = U2PPTransformerDecoder(10, 16, 2, 32, 1, 1).eval()
         >>> model = SimpleNamespace(decoder=decoder, ctc=None, sos=9, eos=9)
-        >>> heard, lengths = torch.zeros(1, 7, 16), torch.tensor([7])
-        >>> len(attention_search(model, heard, lengths, beam_size=2))
+        >>> encoded, lengths = torch.zeros(1, 7, 16), torch.tensor([7])
+        >>> len(attention_search(model, encoded, lengths, beam_size=2))
         1
     """
     options = SearchOptions(beam_size, ctc_weight, maxlenratio, minlenratio)
-    search = PromptBeamSearch(model.decoder, model.eos, options, model.ctc)
+    search = PromptBeamSearch(model.decoder, model.eos, options, ctc or model.ctc)
     found = search(encoded, lengths, [[model.sos]], ctc_prompt=0)[0]
     silence = [Hypothesis((), 0.0)]  # where there is no frame, there is no step
     return [nbest[:beam_size] or silence for nbest in found]

@@ -15,7 +15,7 @@ import torch
 from espnet_smoe.compat import CTC, CTCPrefixScorer
 from espnet_smoe.decoder.cache import DecoderCache
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
-from espnet_smoe.inference.search.hypothesis import Ended, Hypothesis
+from espnet_smoe.inference.search.hypothesis import FinishedHypotheses, Hypothesis
 from espnet_smoe.inference.search.options import SearchOptions
 from espnet_smoe.inference.search.topk import top_of_rows
 from espnet_smoe.moe import Routing
@@ -92,7 +92,7 @@ class PromptBeamSearch:
             Of each prompt, of each utterance, hypotheses with the best first.
         """
         longest, shortest = self.options.bounds(lengths.tolist())
-        ended = [[Ended() for _ in lengths] for _ in prompts]
+        ended = [[FinishedHypotheses() for _ in lengths] for _ in prompts]
         scorer = None
         if self.ctc is not None and ctc_prompt is not None:
             scorer = CTCPrefixScorer(self.ctc, self.eos)
@@ -199,7 +199,7 @@ class PromptBeamSearch:
     def _collect(
         self,
         beam: _Beam,
-        ended: list[list[Ended]],
+        ended: list[list[FinishedHypotheses]],
         step: int,
         longest: list[int],
         shortest: list[int],
@@ -226,8 +226,7 @@ class PromptBeamSearch:
                         of_utterance.add(tokens[:-1] if at_end else tokens, score)
                 all_gone = sum(g[:2] == (r, b) for g in gone) == len(scores[r][b])
                 if all_gone or (
-                    self.options.maxlenratio == 0
-                    and of_utterance.nothing_better_follows(step)
+                    self.options.maxlenratio == 0 and of_utterance.end_detect(step)
                 ):
                     of_utterance.closed = True
                     gone += [(r, b, k) for k in range(len(scores[r][b]))]

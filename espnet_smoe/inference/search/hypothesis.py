@@ -20,8 +20,26 @@ class Hypothesis:
     score: float
 
 
+@dataclass(frozen=True)
+class WordHypothesis(Hypothesis):
+    """A result of a search in a graph of words.
+
+    Attributes:
+        tokens: Ids of the units on the best path of these words.
+        score: Log probability of that path, acoustic (scaled) and graph together.
+        words: The words.
+        units: The units of that path, by name.
+        complete: Whether the path ends at the end of a sentence; otherwise it stops
+            where the audio does, and the last word may be missing.
+    """
+
+    words: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    complete: bool = True
+
+
 @dataclass
-class Ended:
+class FinishedHypotheses:
     """The hypotheses of one utterance that have ended.
 
     Attributes:
@@ -39,7 +57,7 @@ class Ended:
         best = self._best_of_length.get(len(tokens), -float("inf"))
         self._best_of_length[len(tokens)] = max(score, best)
 
-    def nothing_better_follows(self, step: int) -> bool:
+    def end_detect(self, step: int) -> bool:
         """Whether longer hypotheses have fallen hopelessly behind the best.
 
         Watanabe et al. 2017, "Hybrid CTC/attention architecture", Eq. 50; looks at

@@ -1,14 +1,18 @@
-"""What a user may choose of a search."""
+"""What a user may choose of a search, in a decoding YAML or as keywords."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
-from espnet_smoe.config.options import options_of
-from espnet_smoe.config.typed import Count, Finite, Rate
+from espnet_smoe.config.options import make, options_of, reject_unknown, section
+from espnet_smoe.config.typed import Above0, Count, Finite, Rate
+from espnet_smoe.config.yaml_file import read_yaml
+from espnet_smoe.inference.search.registry import Search, find_search
 
 AUTO = "auto"  # the bandwidth as it sounds
 LEAST_BOUND = 100  # hypotheses that may be kept of any vocabulary
-SEARCHES = ("greedy", "prefix_beam", "attention", "rescoring")  # of U2++
+OWN = "search_options"  # filled in by `DecodeOptions.of`, not by a user
 
 
 @options_of("")
@@ -42,6 +46,102 @@ class SearchOptions:
             for n in frames
         ]
         return longest, [limit(self.minlenratio, n) for n in frames]
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """What the decoding YAML of every kind of model may hold.
+
+    Attributes:
+        search: A registered search, see `espnet_smoe.inference.search.registry`; or
+            ``package.module:name``.
+        batch_size: Utterances decoded together.
+        nbest: Hypotheses in `Result.nbest`, at most the beam size.
+        detect_speech: Give an utterance in which nobody speaks an empty text.
+        longest_seconds: Longer recordings are cut in their pauses; None for what suits
+            the model.
+        search_options: Of a search that has options of its own.
+    """
+
+    search: str = "attention"
+    batch_size: Count = 8
+    nbest: Count = 1
+    detect_speech: bool = True
+    longest_seconds: Above0 | None = None
+    search_options: Any = None
+
+    model: ClassVar[str] = ""  # `model:` of the training YAML
+
+    def __post_init__(self) -> None:
+        most = getattr(self, "beam_size", self.nbest)
+        if self.nbest > most:
+            raise ValueError(f"nbest {self.nbest} must be in 1..beam_size ({most})")
+
+    @classmethod
+    def read(cls, path: str | Path | None, **more: Any) -> Self:
+        """Read a YAML file; the defaults where there is none.
+
+        Args:
+            path: Of the file.
+            **more: Options that take precedence, those that are None left out.
+
+        Raises:
+            ValueError: The file is missing, a key unknown or a value impossible.
+        """
+        given = {} if path is None else read_yaml(path, empty=True)
+        more = {name: value for name, value in more.items() if value is not None}
+        return cls.of({**given, **more}, str(path or "options"))
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], where: str) -> Self:
+        """Options that a user gave, those of the search among them.
+
+        Args:
+            given: Name -> value.
+            where: Their place, for error messages.
+
+        Raises:
+            ValueError: A name is unknown or a value impossible.
+        """
+        given = section(given, where)
+        kind = find_search(given.get("search", cls.search), cls.model, where)
+        own = [field.name for field in fields(cls) if field.name != OWN]
+        others = [field.name for field in fields(kind.options)] if kind.options else []
+        reject_unknown(given, [*own, *others], where)
+        values = {name: given[name] for name in own if name in given}
+        if kind.options:
+            chosen = {name: given[name] for name in others if name in given}
+            values[OWN] = make(kind.options, chosen, where)
+        nbest = given.get("nbest")
+        if "beam_size" in own and "beam_size" not in given and isinstance(nbest, int):
+            values["beam_size"] = max(cls.beam_size, nbest)
+        return make(cls, values, where)
+
+    @classmethod
+    def check_flags(cls, names: Iterable[str]) -> None:
+        """Refuse options of a command that this kind of model does not have."""
+        for name in names:
+            if name not in cls.__dataclass_fields__:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} is not for 'model: {cls.model}'"
+                )
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of them as a YAML file has them."""
+        own = asdict(self)
+        return own | (own.pop(OWN) or {})
+
+    def build_search(self, model: Any) -> Search:
+        """The search that they name.
+
+        Args:
+            model: To decode with.
+
+        Raises:
+            ValueError: It does not suit the model.
+        """
+        kind = find_search(self.search, self.model, "options")
+        return kind.build(model, self.search_options if kind.options else self)
 
 
 def check_beam(beam_size: int, tokens: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.checkpoint import load_model, model_files, read_config
-from espnet_smoe.inference.detokenizer import Joiner, joiner
+from espnet_smoe.inference.detokenizer import Detokenizer, detokenizer
 from espnet_smoe.inference.search.ctc_align import align
 from espnet_smoe.inference.search.ctc_prefix import PrefixBeam
 from espnet_smoe.inference.search.hypothesis import Hypothesis
@@ -46,7 +46,7 @@ class StreamingRecogniser:
     Args:
         model: A model whose encoder has ``forward_chunk``, such as `u2pp`.
         options: Of the search and the endpoints.
-        join: Tokens to text, as `tokens_to_text.joiner` makes.
+        join: Tokens to text, as `detokenizer` makes.
 
     Raises:
         ValueError: The model cannot stream; says why, and what to do.
@@ -56,7 +56,7 @@ class StreamingRecogniser:
         self,
         model: nn.Module,
         options: StreamOptions = StreamOptions(),
-        join: Joiner = " ".join,
+        join: Detokenizer = " ".join,
     ):
         check_streams(model)
         if options.rescore and model.decoder is None:
@@ -95,7 +95,7 @@ class StreamingRecogniser:
         with model_files(path) as (train_config, model_file):
             config = read_config(train_config)
             model = load_model(config, model_file, device, options.int8)
-            return cls(model, options, joiner(config))
+            return cls(model, options, detokenizer(config))
 
     def open(self) -> Stream:
         """A new stream."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,26 +11,9 @@ import numpy as np
 
 from espnet_smoe.data.text.tokens import BLANK
 from espnet_smoe.inference.search.ctc_prefix import collapse
+from espnet_smoe.inference.search.hypothesis import WordHypothesis
 from espnet_smoe.inference.wfst.graph import GRAPH, TOKENS, WORDS, read_tokens
 from espnet_smoe.inference.wfst.lexicon_fst import EPSILON, import_kaldifst
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """What was perhaps said.
-
-    Attributes:
-        words: The words.
-        units: The units on the best path of these words.
-        score: Log probability of that path, acoustic (scaled) and graph together.
-        complete: Whether the path ends at the end of a sentence; otherwise it stops
-            where the audio does, and the last word may be missing.
-    """
-
-    words: tuple[str, ...]
-    units: tuple[str, ...]
-    score: float
-    complete: bool = True
 
 
 class WfstDecoder:
@@ -94,7 +76,7 @@ class WfstDecoder:
         )
         self._several = kaldi_decoder.LatticeSimpleDecoder(self._graph, several)
 
-    def decode(self, log_probs: np.ndarray, nbest: int = 1) -> list[Hypothesis]:
+    def decode(self, log_probs: np.ndarray, nbest: int = 1) -> list[WordHypothesis]:
         """Find the best words of one utterance.
 
         Args:
@@ -119,13 +101,13 @@ class WfstDecoder:
             return list(self._best_one(decodable))
         return list(self._best_ones(decodable, nbest))
 
-    def _best_one(self, decodable: Any) -> Iterator[Hypothesis]:
+    def _best_one(self, decodable: Any) -> Iterator[WordHypothesis]:
         self._best.decode(decodable)
         found, path = self._best.get_best_path()
         if found:
             yield self._hypothesis(path, self._best.reached_final())
 
-    def _best_ones(self, decodable: Any, nbest: int) -> Iterator[Hypothesis]:
+    def _best_ones(self, decodable: Any, nbest: int) -> Iterator[WordHypothesis]:
         """One path for each of the best sequences of words.
 
         The lattice has many paths with the same words. Determinised over the words
@@ -151,12 +133,13 @@ class WfstDecoder:
             one = kaldifst.shortest_path(kaldifst.compose(both, said))
             yield self._hypothesis(one, complete)
 
-    def _hypothesis(self, path: Any, complete: bool) -> Hypothesis:
+    def _hypothesis(self, path: Any, complete: bool) -> WordHypothesis:
         kaldifst = import_kaldifst()
         _, frames, words, weight = kaldifst.get_linear_symbol_sequence(path)
         units = collapse(np.array(frames, dtype=np.int64) - 1, self.blank)
         parts = ("value1", "value2") if hasattr(weight, "value1") else ("value",)
-        return Hypothesis(
+        return WordHypothesis(
+            tokens=tuple(units),
             words=tuple(self._words[label] for label in words),
             units=tuple(self.tokens[unit] for unit in units),
             score=-sum(getattr(weight, part) for part in parts),

@@ -14,7 +14,6 @@ from torch import nn
 
 from espnet_smoe.data.task_table import TaskRow, targets_of
 from espnet_smoe.inference.audio import read_audio
-from espnet_smoe.inference.long_audio import decode_long, joined
 from espnet_smoe.inference.speech_to_text import AUTO, SpeechToText
 from espnet_smoe.report.experts.data import Recording
 from espnet_smoe.report.experts.probe import mixtures
@@ -95,10 +94,10 @@ def decode_swapped(
         names = [r.name for r in group]
         for way, swap in ways.items():
             with swap():
-                found = decode_long(speech_to_text, waves, tasks, labels, names, True)
-            for name, pieces in zip(names, found):
+                found = speech_to_text.recognize_utterances(waves, labels, tasks, names)
+            for name, results in zip(names, found):
                 for task in tasks:
-                    texts[way][task][name] = joined(task, pieces)
+                    texts[way][task][name] = results[task].text
     return [
         _system(way, {t: _count(recordings, table[t], of[t], data) for t in tasks})
         for way, of in texts.items()

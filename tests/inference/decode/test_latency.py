@@ -8,9 +8,10 @@ import torch
 from espnet_smoe.inference.batch_encoder import BatchEncoder
 from espnet_smoe.inference.decode import latency
 from espnet_smoe.inference.decode.latency import latencies, stream_frontend
-from espnet_smoe.inference.search.u2pp import SEARCHES, U2PPDecodeOptions
+from espnet_smoe.inference.recognizers.u2pp import U2PPDecodeOptions
 from tests.inference.tiny_u2pp import babble, tiny_u2pp
 
+SEARCHES = ("greedy", "prefix_beam", "attention", "rescoring")
 CHUNK = 4  # frames of 40 ms
 REACH = 256 / 16000  # seconds that the last feature of a chunk looks ahead
 
@@ -40,7 +41,7 @@ def takes(encoder, monkeypatch):
         slow(BatchEncoder, "__call__", whole)
         slow(latency.StreamFeatures, "take", features)
         slow(encoder.model.encoder, "forward_chunk", chunk)
-        slow(latency, "two_pass", search)
+        slow(latency, "search_once", search)
 
     return set_all
 
@@ -73,11 +74,11 @@ def test_who_cannot_keep_up_is_late_by_all_that_is_behind(encoder, takes):
 @pytest.mark.parametrize("left", [-1, 1])
 def test_a_stream_searches_what_a_batch_would(encoder, monkeypatch, left):
     searched = []
-    monkeypatch.setattr(latency, "two_pass", lambda *given: searched.append(given))
+    monkeypatch.setattr(latency, "search_once", lambda *given: searched.append(given))
     wave = babble(1.23)
     measured(encoder, [wave], left_chunks=left)
     wanted, frames = encoder([wave], chunk_size=CHUNK, left_chunks=left)
-    _, encoded, lengths, _ = searched[-1]
+    _, _, encoded, lengths = searched[-1]
     assert lengths.tolist() == frames.tolist()
     torch.testing.assert_close(encoded, wanted, atol=1e-5, rtol=0)
 

@@ -5,10 +5,10 @@ import json
 import pytest
 import soundfile
 
-from espnet_smoe.inference.decode import smoe as decode_module
+from espnet_smoe.inference.decode.driver import main
 from espnet_smoe.inference.decode.journal import Journal
-from espnet_smoe.inference.decode.parallel import Share
-from espnet_smoe.inference.decode.smoe import main
+from espnet_smoe.inference.decode.parallel import DecodedPart
+from espnet_smoe.inference.recognizers.smoe import SMoESpeechToText
 from tests.inference.sounds import not_speech
 from tests.tiny import save_experiment, talk, tiny_config
 
@@ -76,7 +76,7 @@ def test_processes_share_the_work_without_a_difference(experiment, data):
 )
 def test_fault_names_its_place(experiment, data, file, content, message):
     (data / file).write_text(content)
-    with pytest.raises(SystemExit, match=message):
+    with pytest.raises(ValueError, match=message):
         decode(experiment, data, "out")
 
 
@@ -96,17 +96,17 @@ def test_segments_are_decoded_as_the_utterances_they_cut(experiment, data):
 def test_a_run_that_was_ended_goes_on(experiment, data, monkeypatch):
     whole = decode(experiment, data, "whole")
     (data / "decode.yaml").write_text("beam_size: 2\nmaxlenratio: -5\nbatch_size: 1\n")
-    monkeypatch.setattr("espnet_smoe.inference.decode.smoe.GROUP", 1)
+    monkeypatch.setattr("espnet_smoe.inference.decode.driver.GROUP", 1)
     decoded = []
-    decode_long = decode_module.decode_long
+    whole_texts = SMoESpeechToText.recognize_utterances
 
-    def ended(speech_to_text, waves, tasks, labels, names, *more):
+    def ended(self, waves, labels, tasks, names):
         if len(decoded) == 3:
             raise OSError(28, "No space left on device")
-        decoded.extend(names)
-        return decode_long(speech_to_text, waves, tasks, labels, names, *more)
+        decoded.extend(name.removeprefix("utterance ") for name in names)
+        return whole_texts(self, waves, labels, tasks, names)
 
-    monkeypatch.setattr(decode_module, "decode_long", ended)
+    monkeypatch.setattr(SMoESpeechToText, "recognize_utterances", ended)
     with pytest.raises(OSError, match="No space left"):
         decode(experiment, data, "out")
     assert not (data / "out/hyp.asr").exists()
@@ -126,7 +126,7 @@ def test_a_run_that_was_ended_goes_on(experiment, data, monkeypatch):
 
 def test_what_other_options_have_decoded_does_not_count(experiment, data):
     journal = Journal.of(data / "out", {"beam_size": 99})
-    journal.add(Share({"asr": {"utt0": "wrong"}, "st": {"utt0": "wrong"}}))
+    journal.add(DecodedPart({"asr": {"utt0": "wrong"}, "st": {"utt0": "wrong"}}))
     out = decode(experiment, data, "out")
     assert "wrong" not in (out / "hyp.asr").read_text()
 

@@ -4,14 +4,14 @@ import random
 
 from espnet2.legacy.nets.e2e_asr_common import end_detect
 
-from espnet_smoe.inference.search.hypothesis import Ended
+from espnet_smoe.inference.search.hypothesis import FinishedHypotheses
 
 
 def test_end_detection_is_espnets():
     rng = random.Random(0)
     answers = set()
     for _ in range(300):
-        ended = Ended()
+        ended = FinishedHypotheses()
         for _ in range(rng.randint(0, 12)):
             ended.add(range(rng.randint(0, 6)), rng.choice([-1.0, -8.0, -12.0, -30.0]))
         # ESPnet counts the start and the end of a hypothesis too
@@ -21,13 +21,13 @@ def test_end_detection_is_espnets():
         ]
         for step in range(12):
             expected = end_detect(theirs, step)
-            assert ended.nothing_better_follows(step) == expected
+            assert ended.end_detect(step) == expected
             answers.add(expected)
     assert answers == {True, False}
 
 
 def test_best_comes_first():
-    ended = Ended()
+    ended = FinishedHypotheses()
     for score in (-3.0, -1.0, -2.0):
         ended.add([1], score)
     assert [h.score for h in ended.nbest()] == [-1.0, -2.0, -3.0]

@@ -2,13 +2,12 @@
 
 import pytest
 
-from espnet_smoe.inference.decode.ctc import CtcDecodeOptions, make_search
-from espnet_smoe.inference.load import load_speech_to_text
 from espnet_smoe.inference.search.options import check_beam
+from espnet_smoe.inference.speech_to_text import SpeechToText
 from espnet_smoe.inference.streaming.options import StreamOptions
 from espnet_smoe.inference.streaming.recognizer import StreamingRecogniser
 from tests.inference.tiny_u2pp import tiny_u2pp_config
-from tests.tiny import save_experiment, tiny_config
+from tests.tiny import save_experiment, tiny_config, tiny_ctc_config
 
 SAID = "beam_size 100000 is above"
 
@@ -20,11 +19,13 @@ def test_the_vocabulary_is_the_bound():
         check_beam(301, ["a"] * 300)
 
 
-@pytest.mark.parametrize("kind", ["smoe", "u2pp", "espnet"])
+@pytest.mark.parametrize("kind", ["smoe", "u2pp", "speech_moe", "espnet"])
 def test_a_model_refuses_an_endless_beam(tmp_path, kind):
     config = tiny_u2pp_config()
     if kind == "smoe":
         config = tiny_config(tmp_path)
+    if kind == "speech_moe":
+        config = tiny_ctc_config(config["token_list"])
     if kind == "espnet":
         sizes = {"attention_heads": 2, "linear_units": 24, "num_blocks": 1}
         config |= {"model": "espnet", "model_conf": {}, "encoder": "transformer"}
@@ -33,13 +34,10 @@ def test_a_model_refuses_an_endless_beam(tmp_path, kind):
         config["model_conf"] = {"report_cer": False, "report_wer": False}
     files = save_experiment(tmp_path / "exp", config)
     with pytest.raises(ValueError, match=SAID):
-        load_speech_to_text(*files, beam_size=100_000)
+        SpeechToText(*files, beam_size=100_000)
 
 
-def test_streams_and_ctc_decoding_refuse_it_too(tmp_path):
+def test_streams_refuse_it_too(tmp_path):
     files = save_experiment(tmp_path / "exp", tiny_u2pp_config())
     with pytest.raises(ValueError, match=SAID):
         StreamingRecogniser.load(files[0].parent, StreamOptions(beam_size=100_000))
-    options = CtcDecodeOptions(search="prefix_beam", beam_size=100_000)
-    with pytest.raises(ValueError, match=SAID):
-        make_search(options, ["<blank>", "a"], 0, None)

@@ -5,7 +5,7 @@ import json
 import pytest
 import soundfile
 
-from espnet_smoe.inference.decode.ctc import main
+from espnet_smoe.inference.decode.driver import main
 from espnet_smoe.inference.wfst.graph import build_graph
 from espnet_smoe.lm.arpa import write_arpa
 from espnet_smoe.lm.ngram import NGram
@@ -91,12 +91,12 @@ def test_processes_and_batches_make_no_difference(experiment, data):
 
 
 def test_what_is_missing_or_misspelt_is_named(experiment, data):
-    with pytest.raises(SystemExit, match="search: wfst needs --graph"):
+    with pytest.raises(ValueError, match="search: wfst needs --graph"):
         decode(experiment, data, "search: wfst\n")
-    with pytest.raises(SystemExit, match="'gredy' is not one of .* 'greedy'"):
+    with pytest.raises(ValueError, match="'gredy' is not one of .* 'greedy'"):
         decode(experiment, data, "search: gredy\n")
-    with pytest.raises(SystemExit, match="unknown key 'beem', did you mean 'beam'"):
+    with pytest.raises(ValueError, match="unknown key 'beem', did you mean 'beam'"):
         decode(experiment, data, "beem: 3\n")
     (data / "utt1.wav").write_bytes(b"no sound")
-    with pytest.raises(SystemExit, match="utterance utt1"):
+    with pytest.raises(ValueError, match="utterance utt1"):
         decode(experiment, data, "search: greedy\n")

@@ -9,10 +9,12 @@ import torch
 
 from espnet_smoe.inference import SpeechToText, U2PPSpeechToText
 from espnet_smoe.inference.audio import SAMPLE_RATE
-from espnet_smoe.inference.search.u2pp import SEARCHES, two_pass
+from espnet_smoe.inference.search.encoded_batch import EncodedBatch
 from espnet_smoe.inference.transcribe import main
 from tests.inference.tiny_u2pp import save_tiny_u2pp
 from tests.tiny import talk
+
+SEARCHES = ("greedy", "prefix_beam", "attention", "rescoring")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,7 @@ def test_int8_changes_the_scores_a_little(folder):
     [
         ({"serch": "greedy"}, "did you mean 'search'"),
         ({"search": "gredy"}, "did you mean 'greedy'"),
-        ({"nbest": 9}, r"nbest 9 must be in 1..beam_size \(8\)"),
+        ({"nbest": 9, "beam_size": 8}, r"nbest 9 must be in 1..beam_size \(8\)"),
     ],
 )
 def test_a_wrong_option_names_the_cure(folder, options, message):
@@ -78,9 +80,8 @@ def test_a_wrong_option_names_the_cure(folder, options, message):
         load(folder, **options)
 
 
-def test_each_class_names_the_other(folder, tmp_path):
-    with pytest.raises(ValueError, match="U2PPSpeechToText for 'model: u2pp'"):
-        SpeechToText.from_pretrained(folder)
+def test_a_model_of_another_kind_is_refused(folder, tmp_path):
+    assert type(SpeechToText.load(folder)) is U2PPSpeechToText
     config = (folder / "config.yaml").read_text(encoding="utf-8")
     other = config.replace("model: u2pp", "model: smoe")
     (tmp_path / "config.yaml").write_text(other, encoding="utf-8")
@@ -110,7 +111,9 @@ def test_less_than_a_frame_says_nothing_alone_or_beside_others(folder, search):
     click, wave = np.zeros(300, np.float32), waves()[0]
 
     def best(batch: list[np.ndarray]) -> list[tuple[int, ...]]:
-        found = two_pass(loaded.encoder, *loaded.encoder(batch), loaded.options)
+        found = loaded.options.build_search(loaded.model)(
+            EncodedBatch(loaded.model, *loaded.encoder(batch))
+        )
         return [nbest[0].tokens for nbest in found]
 
     alone, beside = best([click]) + best([wave]), best([click, wave])

@@ -1,0 +1,346 @@
+"""Decode a data directory with a model of any kind (stage 12 of the recipes).
+
+    python3 -m espnet_smoe.inference.decode --train-config exp/x/config.yaml \\
+        --model-file exp/x/valid.acc.ave.pth --data dump/raw/test \\
+        --config conf/decode.yaml --out exp/x/decode_default/test --nj 2
+    python3 -m espnet_smoe.inference.decode --train-config exp/x/config.yaml \\
+        --model-file exp/x/valid.acc.ave.pth --data dump/raw/test \\
+        --config conf/decode_greedy.yaml conf/decode_rescoring.yaml \\
+        --chunk-size 0 16 --out "exp/x/decode_{decoding}/test"
+
+Several configurations, and chunk sizes of a U2++ model, share one loaded model;
+``{decoding}`` in --out is replaced by the name of each: ``greedy`` for
+conf/decode_greedy.yaml, ``default`` for conf/decode.yaml, and of a U2++ model
+``greedy_chunk16``, or ``greedy_full`` without chunks.
+
+Writes ``hyp.<task>`` of each task: ``hyp.asr`` and ``hyp.st`` of S-MoE, ``hyp.units``
+and with a graph ``hyp.words`` of SpeechMoE, else ``hyp.asr``, or as --task says;
+``details.<task>.jsonl``: the confidence of each text and, with ``nbest`` over 1, its
+rivals; and ``decode.json``: ``task_table``, which says what the tasks of S-MoE are and
+what scores them; ``audio_seconds``; ``compute_seconds``, the time that all processes
+together spent on encoding and searching, of which ``search_seconds``; ``rtf``, compute
+seconds a second of audio, thus of one process with one thread; ``wall_seconds`` from
+start to end; the options. A run that was ended goes on where it was.
+
+Of a U2++ model ``decode.json`` has ``chunk_seconds``, the speech in a chunk, and
+``latency_seconds``, from the end of an utterance to its text, median and 95th
+percentile. Texts are those of batches in which a chunk is a mask over the whole
+utterance, which gives what a stream would give; latencies are those of up to fifty
+utterances, each alone and chunk by chunk, one thread a process.
+"""
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from espnet_smoe.data.task_table import as_plain, load_task_table
+from espnet_smoe.fingerprints import fingerprint_file
+from espnet_smoe.inference.decode.journal import Journal, by_size
+from espnet_smoe.inference.decode.latency import (
+    UTTERANCES,
+    latencies,
+    stream_frontend,
+)
+from espnet_smoe.inference.decode.parallel import (
+    DecodedPart,
+    read_utterance,
+    run_jobs,
+    summary_line,
+    utterances_of,
+    write_results,
+)
+from espnet_smoe.inference.decode.provenance import decoding_inputs
+from espnet_smoe.inference.search.options import AUTO, DecodeOptions
+from espnet_smoe.inference.speech_to_text import SpeechToText, speech_to_text_class
+
+TASKS = ("asr", "words", "units")
+GROUP = 8  # batches read together: enough to find utterances of like length
+PLACE = "{decoding}"
+
+
+@dataclass(frozen=True)
+class _Decoding:
+    """One way to decode, and what of it is done."""
+
+    options: DecodeOptions
+    journal: Journal
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The utterances of one process: (name, audio file, bandwidth).
+
+    Of `measured` of them it measures the latency, where the model can stream.
+    """
+
+    train_config: str
+    model_file: str
+    device: str
+    task: str | None
+    decodings: Mapping[str, _Decoding]
+    utterances: list[tuple[str, str, str]]
+    measured: int
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What else one process has found.
+
+    Attributes:
+        frame_seconds: Of an encoder frame of U2++.
+        latencies: Decoding -> seconds of each utterance measured.
+    """
+
+    frame_seconds: float | None = None
+    latencies: dict[str, list[float]] = field(default_factory=dict)
+
+
+def decode(args: argparse.Namespace) -> dict[Path, dict[str, Any]]:
+    """Decode a data directory and write the results.
+
+    Args:
+        args: Of `get_parser`.
+
+    Returns:
+        Folder -> content of its ``decode.json``.
+
+    Raises:
+        ValueError: Something is missing or an utterance cannot be decoded; names it.
+    """
+    begun = time.perf_counter()
+    kind = speech_to_text_class(args.train_config)
+    chosen = decodings_of(kind, args.config, args.chunk_size, args.graph)
+    folders = folders_of(args.out, list(chosen))
+    default = next(iter(chosen.values()))
+    bandwidth = getattr(default, "bandwidth", AUTO)
+    utterances = utterances_of(Path(args.data), bandwidth)
+    made_of = decoding_inputs(args.model_file, args.data)
+    how = {**made_of, "config": fingerprint_file(args.train_config), "task": args.task}
+    decodings = {
+        name: _Decoding(options, Journal.of(folders[name], options.as_dict() | how))
+        for name, options in chosen.items()
+    }
+    nj = max(1, min(args.nj, len(utterances)))
+    model = args.train_config, args.model_file, args.device, args.task
+    measured = -(-UTTERANCES // nj)
+    jobs = [_Job(*model, decodings, utterances[i::nj], measured) for i in range(nj)]
+    done = list(run_jobs(_decode_part, jobs))
+    more: dict[str, Any] = {"nj": nj}
+    if len(decodings) == 1:
+        more["wall_seconds"] = round(time.perf_counter() - begun, 3)
+    if kind.Options.model == "smoe":
+        more["task_table"] = as_plain(load_task_table(args.train_config))
+    names = [name for name, _, _ in utterances]
+    summaries = {}
+    for name, decoding in decodings.items():
+        of_this = {**more, **decoding.options.as_dict(), **made_of}
+        of_this |= _latency(name, decoding.options, done)
+        part = decoding.journal.read()
+        summaries[folders[name]] = write_results(folders[name], names, part, of_this)
+    for decoding in decodings.values():
+        decoding.journal.close()
+    return summaries
+
+
+def decodings_of(
+    kind: type[SpeechToText],
+    configs: Sequence[str] | None,
+    chunk_sizes: Sequence[int] | None = None,
+    graph: str | None = None,
+) -> dict[str, DecodeOptions]:
+    """Each configuration at each chunk size.
+
+    Args:
+        kind: Class for the model.
+        configs: YAML files; None for the defaults.
+        chunk_sizes: In encoder frames; None for the configuration's own.
+        graph: Folder of the decoding graph; None for the configuration's own.
+
+    Returns:
+        Name, such as ``greedy_chunk16`` -> options.
+
+    Raises:
+        ValueError: A file or size is wrong, or two files have the same name.
+    """
+    given = {"chunk_size": chunk_sizes, "graph": graph}
+    kind.Options.check_flags(n for n, value in given.items() if value is not None)
+    decodings: dict[str, DecodeOptions] = {}
+    for config in configs or [None]:
+        options = kind.Options.read(config, graph=graph)
+        for size in dict.fromkeys([None] if chunk_sizes is None else chunk_sizes):
+            try:
+                sized = options if size is None else replace(options, chunk_size=size)
+            except ValueError as error:
+                raise ValueError(f"--chunk-size: {error}") from error
+            chunk = getattr(sized, "chunk_size", None)
+            name = decoding_name(config or "decode.yaml", chunk)
+            if name in decodings:
+                raise ValueError(
+                    f"{config}: another configuration decodes as '{name}', too, and "
+                    "their results would go to the same folder; rename one"
+                )
+            decodings[name] = sized
+    return decodings
+
+
+def decoding_name(config: str | Path, chunk_size: int | None = None) -> str:
+    """What stands for ``{decoding}`` in the results' folder.
+
+    Example:
+        >>> decoding_name("conf/decode_greedy.yaml", 16)
+        'greedy_chunk16'
+        >>> decoding_name("conf/decode.yaml")
+        'default'
+    """
+    name = Path(config).stem.removeprefix("decode").removeprefix("_") or "default"
+    if chunk_size is None:
+        return name
+    return f"{name}_{f'chunk{chunk_size}' if chunk_size else 'full'}"
+
+
+def folders_of(out: str, names: Sequence[str]) -> dict[str, Path]:
+    """Where the results of each decoding go.
+
+    Raises:
+        ValueError: There are several, and one folder.
+    """
+    if len(names) > 1 and PLACE not in out:
+        raise ValueError(
+            f"--out {out}: {len(names)} decodings need a folder each; write {PLACE} in "
+            f"it, such as exp/x/decode_{PLACE}/test"
+        )
+    return {name: Path(out.replace(PLACE, name)) for name in names}
+
+
+def _decode_part(job: _Job) -> _Done:
+    # one thread a process: `nj` says how many cores are used
+    torch.set_num_threads(1)
+    kind = speech_to_text_class(job.train_config)
+    utterances = by_size(job.utterances)  # little padding in a batch
+    loaded: dict[tuple, SpeechToText] = {}
+    done = _Done()
+    for name, decoding in job.decodings.items():
+        options = decoding.options
+        key = kind.loaded_with(options)
+        if key not in loaded:
+            files = job.train_config, job.model_file, job.device
+            loaded[key] = kind(*files, options=options)
+        recognizer = loaded[key].with_options(options)
+        _decode_all(recognizer, decoding.journal, utterances, job.task)
+        if hasattr(options, "chunk_size"):
+            done.latencies[name] = _measured(recognizer, utterances, job.measured)
+            frame_seconds = recognizer.encoder.frame_seconds
+            done = replace(done, frame_seconds=frame_seconds)
+    return done
+
+
+def _decode_all(
+    recognizer: SpeechToText,
+    journal: Journal,
+    utterances: Sequence[tuple[str, str, str]],
+    task: str | None,
+) -> None:
+    """What is not done yet, group by group."""
+    from tqdm import tqdm
+
+    options = recognizer.options
+    tasks = recognizer.check_tasks(getattr(options, "tasks", None))
+    written = {t: task if task and len(tasks) == 1 else t for t in tasks}
+    to_do = journal.to_do(utterances)
+    group_size = GROUP * options.batch_size
+    for start in tqdm(range(0, len(to_do), group_size), unit="group", mininterval=10):
+        group = to_do[start : start + group_size]
+        names = [name for name, _, _ in group]
+        read = [read_utterance(name, path) for name, path, _ in group]
+        waves, rates = [wave for wave, _ in read], [rate for _, rate in read]
+        called = [f"utterance {name}" for name in names]
+        given = [label for _, _, label in group]
+        labels = recognizer.bandwidths_of(waves, rates, given, called)
+        if not start:  # the first call is slow
+            recognizer.recognize(waves[:1], labels[:1], tasks, called[:1])
+        recognizer.seconds = Counter()
+        found = recognizer.recognize_utterances(waves, labels, tasks, called)
+        part = DecodedPart({written[t]: {} for t in tasks}, recognizer.seconds)
+        part.add_audio(waves)
+        for name, results in zip(names, found):
+            for t in tasks:
+                part.texts[written[t]][name] = results[t].text
+                part.add_details(written[t], name, results[t], options.nbest)
+        journal.add(part)
+
+
+def _measured(
+    recognizer: SpeechToText, utterances: Sequence[tuple[str, str, str]], most: int
+) -> list[float]:
+    """Latencies of some utterances of all lengths; none where it cannot stream."""
+    places = np.linspace(0, len(utterances) - 1, min(most, len(utterances)))
+    chosen = [utterances[i] for i in places.round().astype(int)]
+    waves = sorted((read_utterance(n, path)[0] for n, path, _ in chosen), key=len)
+    frontend = None
+    if recognizer.options.chunk_size:
+        try:
+            frontend = stream_frontend(recognizer.encoder)
+        except ValueError as error:
+            print(f"no latency in chunks: {error}")
+            return []
+    return latencies(recognizer.encoder, frontend, waves, recognizer.options, most)
+
+
+def _latency(
+    name: str, options: DecodeOptions, done: Sequence[_Done]
+) -> dict[str, Any]:
+    """Seconds of a chunk; median and 95th percentile of the latencies."""
+    if done[0].frame_seconds is None:
+        return {}
+    seconds = [s for of_one in done for s in of_one.latencies[name]]
+    spread = None
+    if seconds:
+        p50, p95 = (round(float(x), 4) for x in np.percentile(seconds, [50, 95]))
+        spread = {"p50": p50, "p95": p95, "utterances": len(seconds)}
+    chunk = round(options.chunk_size * done[0].frame_seconds, 3)
+    return {"chunk_seconds": chunk, "latency_seconds": spread}
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m espnet_smoe.inference.decode",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--train-config", required=True, help="config.yaml of the experiment")
+    add("--model-file", required=True, help="checkpoint")
+    add("--data", required=True, help="data directory")
+    add("--out", required=True, help="folder to write; may hold {decoding}")
+    add("--config", nargs="+", help="decoding YAML files (default: the defaults)")
+    add(
+        "--chunk-size",
+        type=int,
+        nargs="+",
+        help="of a U2++ model: encoder frames, 0 for the whole utterance (default: as "
+        "in --config)",
+    )
+    add("--graph", help="folder of the decoding graph, for 'search: wfst'")
+    add(
+        "--task",
+        choices=TASKS,
+        help="of a model with one task, how to score: asr, WER and CER; words, CER of "
+        "Mandarin in plain characters; units, SER of its syllables (default: the task)",
+    )
+    add("--nj", type=int, default=1, help="processes (default: %(default)s)")
+    add("--device", default="cpu", help="such as cuda (default: %(default)s)")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command."""
+    for out, summary in decode(get_parser().parse_args(argv)).items():
+        print(summary_line(out, summary))

@@ -1,0 +1,174 @@
+"""S-MoE: every task of an utterance from one encoder pass and one beam search."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from espnet_smoe.config.options import options_of
+from espnet_smoe.config.typed import Count, Finite, Rate
+from espnet_smoe.decoder.transformer import SMoETransformerDecoder
+from espnet_smoe.inference.detokenizer import detokenizer
+from espnet_smoe.inference.runtime.mkldnn_linear import pack_linears
+from espnet_smoe.inference.search.beam_search import PromptBeamSearch
+from espnet_smoe.inference.search.encoded_batch import EncodedBatch
+from espnet_smoe.inference.search.espnet_search import ESPnetBeamSearch
+from espnet_smoe.inference.search.hypothesis import Hypothesis
+from espnet_smoe.inference.search.options import AUTO, DecodeOptions, SearchOptions
+from espnet_smoe.inference.search.registry import Search
+from espnet_smoe.inference.speech_to_text import SpeechToText
+
+
+@options_of("")
+@dataclass(frozen=True)
+class SMoEDecodeOptions(DecodeOptions):
+    """What the decoding YAML of an S-MoE model may hold.
+
+    Attributes:
+        beam_size: Hypotheses kept.
+        ctc_weight: Weight of CTC scores in the task that has a CTC head.
+        maxlenratio: Longest output over encoder frames; 0 detects the end; negative is
+            a number of tokens.
+        minlenratio: Shortest output over encoder frames; negative is a number of
+            tokens.
+        tasks: Names that a data directory is decoded for; None for all.
+        bandwidth: For utterances without a line in ``utt2bandwidth``.
+    """
+
+    beam_size: Count = 5
+    ctc_weight: Rate = 0.0
+    maxlenratio: Finite = 0.0
+    minlenratio: Finite = 0.0
+    tasks: list[str] | None = None
+    bandwidth: str = AUTO
+
+    model: ClassVar[str] = "smoe"
+
+
+class PromptedSearch:
+    """Several prompts as rows of one beam search.
+
+    Args:
+        model: S-MoE.
+        options: Its `SMoEDecodeOptions`.
+
+    Raises:
+        ValueError: CTC has a weight, but the model no CTC head.
+    """
+
+    def __init__(self, model: Any, options: SMoEDecodeOptions):
+        if options.ctc_weight > 0 and model.ctc is None:
+            raise ValueError(
+                f"ctc_weight is {options.ctc_weight}, but the model has no CTC head "
+                "(it was trained with ctc_weight 0); use 0"
+            )
+        self.model = model
+        self.options = SearchOptions(
+            options.beam_size,
+            options.ctc_weight,
+            options.maxlenratio,
+            options.minlenratio,
+        )
+
+    def __call__(self, batch: EncodedBatch) -> list[list[Hypothesis]]:
+        """The hypotheses of each utterance, of the batch's own task."""
+        return self.search_tasks(batch, [batch.task])[batch.task]
+
+    def search_tasks(
+        self, batch: EncodedBatch, tasks: Sequence[str]
+    ) -> dict[str, list[list[Hypothesis]]]:
+        """The hypotheses of each task, of each utterance."""
+        model, found = self.model, {}
+        ctc = batch.ctc if self.options.ctc_weight > 0 else None
+        given = model.decoder, model.eos, self.options
+        if isinstance(model.decoder, SMoETransformerDecoder):
+            search: Any = PromptBeamSearch(*given, ctc)
+        else:
+            search = ESPnetBeamSearch(*given, model.vocab_size, ctc)
+        for together in self._of_one_prompt_length(tasks):
+            prompts = [model.tasks[task].prompt for task in together]
+            scored = (
+                together.index(model.ctc_task) if model.ctc_task in together else None
+            )
+            nbests = search(batch.encoder_out, batch.lengths, prompts, scored)
+            found |= dict(zip(together, nbests))
+        return found
+
+    def _of_one_prompt_length(self, tasks: Sequence[str]) -> list[list[str]]:
+        """Tasks that one search can decode: all its rows advance in step."""
+        by_length: dict[int, list[str]] = {}
+        for task in tasks:
+            by_length.setdefault(len(self.model.tasks[task].prompt), []).append(task)
+        return list(by_length.values())
+
+
+class SMoESpeechToText(SpeechToText):
+    """A trained S-MoE model: all tasks and utterances are rows of one search.
+
+    Options are those of `SMoEDecodeOptions`.
+    """
+
+    Options = SMoEDecodeOptions
+    reads_bandwidth = True
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks that the model knows."""
+        return tuple(self.model.tasks)
+
+    @property
+    def bandwidths(self) -> tuple[str, ...]:
+        """Bandwidths that the model knows."""
+        labels = self.model.encoder_labels
+        return ("wb", "nb") if labels is None else tuple(t[1:-1] for t in labels.tokens)
+
+    def _detokenizer(self, config: Mapping[str, Any]) -> Any:
+        return detokenizer({**config, "token_type": "bpe"})
+
+    def _load_model(
+        self,
+        config: Mapping[str, Any],
+        model_file: str | Path,
+        device: str,
+        options: DecodeOptions,
+    ) -> nn.Module:
+        model = super()._load_model(config, model_file, device, options)
+        if isinstance(model.decoder, SMoETransformerDecoder):
+            pack_linears(model.decoder)
+        return model
+
+    def _build_search(self) -> Search | PromptedSearch:
+        if self.options.search == "attention":
+            return PromptedSearch(self.model, self.options)
+        return super()._build_search()
+
+    def _encode(
+        self, waves: Sequence[np.ndarray], labels: Sequence[str], names: Sequence[str]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        ids = None
+        if self.model.encoder_labels is not None:
+            tokens = self.model.token_list
+            ids = [tokens.index(f"<{label}>") for label in labels]
+            ids = torch.tensor(ids, device=self.encoder.device)
+        return self.encoder(waves, label_ids=ids, utterances=names)
+
+    def _find(
+        self, batch: EncodedBatch, tasks: Sequence[str]
+    ) -> dict[str, list[list[Hypothesis]]]:
+        if isinstance(self._search, PromptedSearch):
+            return self._search.search_tasks(batch, tasks)
+        prompts = {task: self.model.tasks[task].prompt for task in tasks}
+        return {
+            task: self._search(batch.for_task(task, prompt))
+            for task, prompt in prompts.items()
+        }
+
+    def _text_tokens(self, tokens: Sequence[int]) -> list[int]:
+        return [t for t in tokens if t not in self.model.special_ids]
+
+    def _is_aligned(self, task: str) -> bool:
+        return task == self.model.ctc_task

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from copy import copy
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:  # `--help` reads names of searches, and torch takes its time
-    import torch
+import torch
 
 
 class EncodedBatch:
@@ -41,9 +39,10 @@ class EncodedBatch:
         return other
 
     @cached_property
+    @torch.inference_mode()
     def ctc_output(self) -> torch.Tensor:
         """Log-probabilities ``(B, T, V)`` of the CTC head, computed once."""
-        return self.model.ctc.log_softmax(self.encoder_out).detach().float()
+        return self.model.ctc.log_softmax(self.encoder_out).float()
 
     @property
     def ctc(self) -> Any:
@@ -56,6 +55,7 @@ class EncodedBatch:
         whole = self.ctc_output.cpu().numpy()
         return [row[:n] for row, n in zip(whole, self.lengths.tolist())]
 
+    @torch.inference_mode()
     def log_probs_of(self, number: int) -> np.ndarray:
         """Of one utterance ``(frames, V)``, float32.
 
@@ -66,7 +66,7 @@ class EncodedBatch:
         if "ctc_output" in vars(self):
             return self.ctc_output[number, :frames].cpu().numpy()
         row = self.encoder_out[number : number + 1, :frames]
-        return self.model.ctc.log_softmax(row)[0].detach().float().cpu().numpy()
+        return self.model.ctc.log_softmax(row)[0].float().cpu().numpy()
 
 
 class _ComputedCTC:

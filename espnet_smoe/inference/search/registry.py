@@ -7,13 +7,15 @@ shows how.
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from espnet_smoe.config.typed import OneOf, convert
-from espnet_smoe.inference.search.encoded_batch import EncodedBatch
 from espnet_smoe.inference.search.hypothesis import Hypothesis
 
-Search = Callable[[EncodedBatch], list[list[Hypothesis]]]
+if TYPE_CHECKING:  # torch takes its time, and --help of commands has none
+    from espnet_smoe.inference.search.encoded_batch import EncodedBatch
+
+Search = Callable[["EncodedBatch"], list[list[Hypothesis]]]
 Build = TypeVar("Build", bound=Callable[..., Any])
 
 

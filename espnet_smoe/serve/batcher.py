@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espnet_smoe.data.speech.audio import SAMPLE_RATE
+from espnet_smoe.serve.capacity import Capacity
 from espnet_smoe.serve.lag import Lag
 from espnet_smoe.serve.protocol import BROKEN, FULL, SessionError
 
@@ -242,6 +243,7 @@ class Batcher:
         self.recogniser = recogniser
         self.feeds: dict[Feed, None] = {}
         self._lag, self._clock = Lag(longest_lag), clock
+        self._capacity = Capacity(recogniser.chunk_seconds, longest_lag)
         self._work = asyncio.Event()
 
     @contextmanager
@@ -264,6 +266,12 @@ class Batcher:
         now = self._clock()
         too_much = self.feeds and self._lag.too_much(now)
         return self._lag.at(now) if too_much else 0.0
+
+    @property
+    def full(self) -> bool:
+        """Whether one session more would keep all of them from being in time."""
+        late = self._lag.at(self._clock())
+        return not self._capacity.bears(len(self.feeds) + 1, late)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -293,7 +301,13 @@ class Batcher:
         now = self._clock()
         late = [feed.late for feed in stepped]
         # where audio may wait, the round alone tells
-        part = self._lag.measured(max([now - begun, *filter(None, late)]), now)
+        self._capacity.measured(len(stepped), now - begun, now)
+        part = self._lag.measured(
+            max([now - begun, *filter(None, late)]),
+            now,
+            sessions=len(self.feeds),
+            most=self._capacity.most if self._capacity.known else 0.0,
+        )
         if part:
             open_ones = [feed for feed in self.feeds if not feed.ended]
             newest = sorted(reversed(open_ones), key=lambda feed: not feed.fast)

@@ -5,7 +5,9 @@ import math
 HALF_LIFE = 2.0  # seconds in which what was measured counts half
 SHED_FACTOR = 2.0  # times the limit at which sessions are ended
 PATIENCE = 1.0  # seconds in which a server that is behind may catch up by itself
-LEAST_PART, MOST_PART = 0.25, 0.5  # of the sessions that are ended at once
+MOST_PART = 0.5  # of the sessions that are ended at once
+LEAST_LEFT = 0.75  # at most, of the sessions, where some have to go
+RECOVERY = 10.0  # seconds in which sessions that are not too many catch up
 CATCHES_UP = 0.9  # of what it was behind, at most, after that time
 
 
@@ -28,12 +30,16 @@ class Lag:
         self._seconds, self._when = 0.0, -math.inf
         self._behind: tuple[float, float] | None = None  # when, by how much
 
-    def measured(self, seconds: float, now: float) -> float:
+    def measured(
+        self, seconds: float, now: float, sessions: int = 1, most: float = 0.0
+    ) -> float:
         """Take a measurement.
 
         Args:
             seconds: Of the slowest chunk of a step.
             now: Seconds of any clock, the same in all calls.
+            sessions: That are open.
+            most: So many of them would be borne, as far as is known.
 
         Returns:
             The part of the sessions that has to go for the others' sake: 0 unless it
@@ -46,13 +52,15 @@ class Lag:
             self._behind = None
             return 0.0
         since, before = self._behind or (now, seconds)
-        if now - since < PATIENCE:
+        # too much at once is worked off, where the model bears what came
+        if now - since < (RECOVERY if sessions <= most else PATIENCE):
             self._behind = since, before
             return 0.0
         self._behind = now, seconds
         if seconds <= CATCHES_UP * before:
             return 0.0
-        return min(MOST_PART, max(LEAST_PART, 1 - bearable / seconds))
+        borne = max(most / sessions, bearable / seconds)
+        return min(MOST_PART, 1 - min(borne, LEAST_LEFT))
 
     def at(self, now: float) -> float:
         """Seconds: the largest of late, as it fades."""

@@ -168,6 +168,9 @@ class Server:
             await session.refuse(f"all {self.limits.sessions} sessions are taken")
         elif behind := self.batcher.behind:
             await session.refuse(f"the server is {behind:.1f} s behind")
+        elif self.batcher.full:
+            running = len(self.batcher.feeds)
+            await session.refuse(f"the model bears no more than {running} sessions")
         else:
             await session.run(self.batcher)
 

@@ -44,6 +44,8 @@ class FakeStream:
 class FakeRecogniser:
     """Args: what a step takes in seconds; whether each chunk is a final too."""
 
+    chunk_seconds = CHUNK / RATE
+
     def __init__(self, seconds=0.0, finals=False):
         self.seconds, self.finals = seconds, finals
         self.batches = []

@@ -75,6 +75,11 @@ class StreamingRecogniser:
                 1, options.chunk_size, options.left_chunks
             )
 
+    @property
+    def chunk_seconds(self) -> float:
+        """Seconds of a chunk: each stream takes a step so often."""
+        return self.options.chunk_size * self.frame_seconds
+
     @classmethod
     def load(
         cls,

@@ -36,7 +36,7 @@ MASKED = "every expert computed, masked"
 LEARNED = "learned mixture"
 LOOP = "masked loop over experts, as in WeNet"
 SLICES = "a slice of the sorted rows for each expert"
-GROUPED = "grouped products, rows put back by reading"
+GROUPED = "grouped products"
 EVERY = "every expert on every row, as exported"
 
 
@@ -200,10 +200,7 @@ class Grouped(Unpadded):
         """Map ``(B, T, D)`` to ``(B, T, D)``."""
         flat = x.flatten(0, 1)  # (N, D)
         chosen = self.mixture.gate(flat, Routing(torch.tensor([len(flat)])))
-        rows = flat.index_select(0, chosen.order)
-        y = grouped(rows, chosen.loads, self.mixture.experts)
-        y = y.index_select(0, torch.argsort(chosen.order)) * chosen.weights.to(y.dtype)
-        return y.view(*x.shape[:2], -1)
+        return grouped(flat, chosen, self.mixture.experts).view(*x.shape[:2], -1)
 
 
 class EveryExpert(Unpadded):

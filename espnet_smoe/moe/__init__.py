@@ -10,7 +10,8 @@ Torch only: nothing here imports ESPnet. Ten minutes, in this order:
    (S-MoE). ``topk_gate.py``: learned top-k (U2++ MoE, SpeechMoE, DLG-MoE); its options
    stand beside each gate. All return an `Assignment` (``assignment.py``).
 4. ``dispatch.py`` - rows sorted by expert, one slice an expert, and back. Beside it
-   ``grouped.py``: all experts in two products, for bfloat16 on a GPU;
+   ``grouped.py``: all experts in two products, for training on a GPU; ``fused.py`` with
+   ``kernels.py``: the same in four kernels, for inference there;
    ``dense_dispatch.py``: every expert on every row, for graphs that are exported.
 5. ``experts.py`` - one expert, a two-matrix feed-forward block.
 6. ``labels.py`` - `Labels`, which turn token ids into `BatchLabels`.

@@ -1,17 +1,18 @@
 """Rows to experts and back: sort by expert, one slice each, put back.
 
 Rows are read once, in the order of their experts, and written once; those that arrive
-in that order are not copied at all. An expert without rows is not computed. A traced
-graph knows no such slices and takes ``dense_dispatch.py``.
+in that order are not copied at all. An expert without rows is not computed. On a GPU
+all experts are computed at once (``fused.py``, ``grouped.py``). A traced graph knows no
+slices and takes ``dense_dispatch.py``.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch
 from torch import nn
 
 from espnet_smoe.moe.assignment import Assignment
+from espnet_smoe.moe.fused import can_fuse, fused
 from espnet_smoe.moe.grouped import can_group, grouped
 
 Expert = Callable[[torch.Tensor], torch.Tensor]  # an nn.Module, mostly
@@ -39,6 +40,16 @@ def dispatch(
         ``(M, ..., D')``, row by row the output of the row's expert, or the weighted
         sum of its k experts' outputs; zero for rows that nobody decided about.
     """
+    if can_fuse(x, experts):
+        y, loads = fused(x, assignment.experts, assignment.weights, experts, index)
+        assignment.know_loads(loads)
+        return y
+    if can_group(x, experts):
+        rows = x if index is None else x.index_select(0, index)  # (N, D)
+        y = grouped(rows, assignment, experts)
+        if index is None:
+            return y
+        return y.new_zeros(len(x), y.size(1)).index_copy(0, index, y)
     source = _source(assignment, index)
     if source is None:
         return _in_place(x, assignment.counts, experts)
@@ -46,9 +57,6 @@ def dispatch(
     if assignment.weights is not None:
         weights = assignment.weights.flatten()  # (N * k,)
         scale = weights.index_select(0, assignment.order)[:, None]
-    if can_group(x, experts):
-        every = partial(grouped, loads=assignment.loads, experts=experts)
-        return _gather_scatter(x, source, scale, [len(source)], [every])
     return _gather_scatter(x, source, scale, assignment.counts, experts)
 
 

@@ -57,11 +57,11 @@ class MoEFeedForward(nn.Module):
         flat = x.flatten(0, 1)  # (B * T, D)
         rows = flat if index is None else flat.index_select(0, index)  # (N, D)
         assignment = self.gate(rows, routing)
+        y = dispatch(flat, assignment, self.experts, index)  # (B * T, D')
         routing.loads[self.name] = assignment.loads
         routing.sums[self.name] = assignment.sums
         if assignment.logits is not None:
             routing.logits[self.name] = assignment.logits.detach()
-        y = dispatch(flat, assignment, self.experts, index)  # (B * T, D')
         return y.unflatten(0, x.shape[:2])
 
     def _traced(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:

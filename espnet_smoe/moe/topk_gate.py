@@ -14,6 +14,7 @@ from torch import nn
 from espnet_smoe.config.options import options_of
 from espnet_smoe.config.typed import Count, Rate, Weight
 from espnet_smoe.moe.assignment import Assignment
+from espnet_smoe.moe.fused import can_choose, choose
 from espnet_smoe.moe.gate import Gate, MoEOptions, register_gate
 from espnet_smoe.moe.router import Router
 from espnet_smoe.moe.routing import Routing
@@ -121,6 +122,9 @@ class TopKGate(Gate):
     def forward(self, x: torch.Tensor, routing: Routing) -> Assignment:
         """Decide about the frames ``x`` ``(N, D)``."""
         logits = self.logits(x, routing)  # (N, E)
+        if not self.training and can_choose(logits):
+            weights, chosen = choose(logits, self.top_k)  # (N, k)
+            return Assignment(chosen, self.num_experts, weights, logits)
         probabilities = logits.softmax(dim=1)
         weights, chosen = probabilities.topk(self.top_k, dim=1)  # (N, k)
         if self.top_k > 1:  # the same as a softmax over the chosen logits

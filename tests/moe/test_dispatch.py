@@ -169,12 +169,12 @@ def test_grouped_products_equal_the_experts_one_by_one(k, monkeypatch):
 def test_grouped_products_leave_out_experts_without_rows():
     experts = make_experts(3, 8, 16).bfloat16()
     x = torch.randn(4, 8).bfloat16()
-    out = grouped(x, torch.tensor([3, 0, 1]), experts)
+    out = grouped(x, Assignment(torch.tensor([0, 0, 0, 2]), 3), experts)
     expected = torch.cat([experts[0](x[:3]), experts[2](x[3:])])
     torch.testing.assert_close(out, expected, rtol=0.02, atol=0.02)
 
 
-def test_only_bfloat16_on_a_gpu_is_grouped():
+def test_nothing_is_grouped_on_a_cpu():
     experts = make_experts(2, 8, 8)
     assert not can_group(torch.zeros(2, 8), experts)
     assert not can_group(torch.zeros(2, 8).bfloat16(), experts.bfloat16())
@@ -199,7 +199,8 @@ def test_what_the_kernels_of_a_gpu_can_take_is_grouped():
     experts = make_experts(2, 16, 24)
     assert can_group(Rows(3, 16), experts)
     assert not can_group(Rows(3, 5, 16), experts)
-    assert not can_group(Rows(3, 16, dtype=torch.float32), experts)
+    assert can_group(Rows(3, 16, dtype=torch.float32), experts)
+    assert not can_group(Rows(3, 16, dtype=torch.float64), experts)
     with torch.autocast("cpu", torch.bfloat16):
         assert can_group(Rows(3, 16, dtype=torch.float32), experts)
     assert not can_group(Rows(3, 16), [experts[0], nn.Linear(16, 16)])
@@ -224,5 +225,5 @@ def test_a_mixture_of_one_expert_takes_a_batch_of_padding():
 def test_a_single_expert_can_be_grouped():
     (expert,) = experts = make_experts(1, 8, 16).bfloat16()
     x = torch.randn(4, 8).bfloat16()
-    out = grouped(x, torch.tensor([4]), experts)
+    out = grouped(x, Assignment(torch.zeros(4, dtype=torch.long), 1), experts)
     torch.testing.assert_close(out, expert(x), rtol=0.02, atol=0.02)

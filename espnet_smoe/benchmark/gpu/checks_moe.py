@@ -13,12 +13,14 @@ from torch.utils.checkpoint import checkpoint
 from espnet_smoe.benchmark.gpu.guard import Check, Compared, Site, gradients
 from espnet_smoe.compat import PositionwiseFeedForward
 from espnet_smoe.moe import (
+    Assignment,
     FeedForward,
     Labels,
     MoEFeedForward,
     MoEOptions,
     Routing,
     build_gate,
+    dispatch,
     reference,
 )
 from espnet_smoe.moe.grouped import grouped
@@ -202,20 +204,57 @@ def beside_the_loop(
     return check
 
 
-def bf16_weights(site: Site, compared: Compared) -> None:
-    """Inference in bf16 throughout: the loop follows the choice made on the device."""
-    mixture = Mixture("topk of 2").to(site.device, torch.bfloat16).eval()
-    x, lengths, ids, e = (t.to(site.device) for t in batch(64))
-    x = x.bfloat16()
-    with torch.inference_mode():
-        y, _, _ = mixture(x, lengths, ids, e)
-        routing = Routing(lengths)
-        rows = routing.rows(x)
-        chosen = mixture.block.gate(rows, routing)
-    experts = copy.deepcopy(mixture.block.experts).cpu().double()
-    weights = chosen.weights.cpu().double()
-    loop = reference(rows.cpu().double(), chosen.experts.cpu(), experts, weights)
-    compared.close("output", routing.rows(y), loop, 2e-2)
+def low_precision_weights(kind: str, dtype: torch.dtype) -> Check:
+    """Inference in it throughout: the loop follows the choice made on the device."""
+
+    def check(site: Site, compared: Compared) -> None:
+        mixture = Mixture(kind).to(site.device, dtype).eval()
+        x, lengths, ids, e = (t.to(site.device) for t in batch(64))
+        x, e = x.to(dtype), e.to(dtype)
+        gate = mixture.block.gate
+        with torch.inference_mode():
+            y, _, _ = mixture(x, lengths, ids, e, at_door=False)
+            routing = mixture.route(lengths, ids, e)
+            rows = routing.rows(x)
+            chosen = gate(rows, routing)
+            logits = chosen.logits.double().softmax(dim=1)
+        weights, experts = logits.cpu().topk(gate.top_k, dim=1)
+        if gate.top_k > 1:
+            weights = weights / weights.sum(dim=1, keepdim=True)
+        compared.close("weights", chosen.weights, weights, 2e-2)
+        copies = copy.deepcopy(mixture.block.experts).cpu().double()
+        weights = chosen.weights.cpu().double()
+        loop = reference(rows.cpu().double(), chosen.experts.cpu(), copies, weights)
+        compared.close("output", routing.rows(y), loop, 2e-2)
+
+    return check
+
+
+def fused_products(top_k: int, rows: int, experts: int) -> Check:
+    """`fused` alone, large enough for many blocks, half of the rows padding."""
+
+    def check(site: Site, compared: Compared) -> None:
+        torch.manual_seed(0)
+        dtype = torch.bfloat16 if site.device.type == "cuda" else torch.float32
+        blocks = nn.ModuleList(FeedForward(64, 96) for _ in range(experts)).eval()
+        blocks = blocks.to(site.device, dtype)
+        x = torch.randn(2 * rows, 64).to(site.device, dtype)
+        index = torch.arange(0, 2 * rows, 2, device=site.device)
+        logits = torch.randn(rows, experts).to(site.device)
+        weights, chosen = logits.softmax(dim=1).topk(top_k, dim=1)
+        assignment = Assignment(chosen, experts, weights)
+        with torch.inference_mode():
+            y = dispatch(x, assignment, blocks, index)
+            every = torch.stack([block(x[index]) for block in blocks], dim=1).double()
+        picked = every.gather(1, chosen[..., None].expand(-1, -1, 64))  # (N, k, D)
+        wanted = torch.zeros(2 * rows, 64, dtype=torch.float64, device=site.device)
+        wanted[index] = (picked * weights[..., None].double()).sum(dim=1)
+        compared.close("output", y, wanted, 2e-2)
+        compared.close(
+            "loads", assignment.loads, chosen.flatten().bincount(minlength=experts), 0.0
+        )
+
+    return check
 
 
 def grouped_products(loads: tuple[int, ...], dtype: torch.dtype) -> Check:
@@ -233,7 +272,9 @@ def grouped_products(loads: tuple[int, ...], dtype: torch.dtype) -> Check:
         (wanted * probe).sum().backward()
         experts.to(site.device)
         here = x.to(site.device).requires_grad_()
-        y = grouped(here, torch.tensor(loads, device=site.device), experts)
+        chosen = torch.arange(len(loads)).repeat_interleave(torch.tensor(loads))
+        chosen = Assignment(chosen.to(site.device), len(loads))
+        y = grouped(here, chosen, experts)
         (y * probe.to(site.device)).sum().backward()
         bound = 2e-2 if dtype == torch.bfloat16 else 1e-5
         compared.close("output", y, wanted, bound)
@@ -314,7 +355,18 @@ COPIES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 CHECKS: dict[str, Check] = {
     **_all_gates(),
-    "bf16 weights: topk of 2, inference": bf16_weights,
+    **{
+        f"{word} weights: {kind}, inference": low_precision_weights(kind, dtype)
+        for word, dtype in (("bf16", torch.bfloat16), ("fp16", torch.float16))
+        for kind in list(ROUTERS)[1:]
+    },
+    **{
+        f"inference: {top_k} of {experts} experts, {rows} rows": fused_products(
+            top_k, rows, experts
+        )
+        for top_k, experts in ((1, 8), (2, 8), (3, 32))
+        for rows in (1, 100, 3000)
+    },
     **{
         f"grouped products, {str(dtype).split('.')[1]}: {name}": grouped_products(
             loads, dtype

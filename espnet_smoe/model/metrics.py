@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from espnet_smoe.data.text.tokenizer import piece_joiner
+from espnet_smoe.model.ctc_path import collapse
 from espnet_smoe.model.parts import mixtures_of
 from espnet_smoe.moe import MoEFeedForward, Routing
 from espnet_smoe.moe.loss import FrameSums, add_processes
@@ -147,11 +148,8 @@ def greedy_ctc(
         >>> greedy_ctc(torch.tensor([[0, 3, 3, 0, 3]]), torch.tensor([5]), 0)
         [[3, 3]]
     """
-    paths = [
-        torch.unique_consecutive(row[:n]).tolist()
-        for row, n in zip(best.cpu(), lengths.tolist())
-    ]
-    return [[token for token in path if token != blank] for path in paths]
+    rows = zip(best.cpu().numpy(), lengths.tolist())
+    return [collapse(row[:n], blank) for row, n in rows]
 
 
 def error_rates(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_smoe.inference.search.ctc_prefix import collapse
 from espnet_smoe.inference.wfst.graph import build_graph
+from espnet_smoe.model.ctc_path import collapse
 
 TOKENS = ("<blank>", "<unk>", "a", "b", "c")
 LEXICON = {

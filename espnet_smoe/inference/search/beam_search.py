@@ -15,13 +15,16 @@ import torch
 from espnet_smoe.compat import CTC, CTCPrefixScorer
 from espnet_smoe.decoder.cache import DecoderCache
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
-from espnet_smoe.inference.search.hypothesis import FinishedHypotheses, Hypothesis
+from espnet_smoe.inference.search.hypothesis import (
+    NEG_INF,
+    FinishedHypotheses,
+    Hypothesis,
+)
 from espnet_smoe.inference.search.options import SearchOptions
 from espnet_smoe.inference.search.topk import top_of_rows
 from espnet_smoe.moe import Routing
 
 PRE_BEAM = 1.5  # tokens a hypothesis that CTC scores, over the beam, as in ESPnet
-NEVER = -float("inf")
 IMPOSSIBLE = -1e8  # ESPnet's scorer gives -1e10 and takes it back at the end
 
 
@@ -130,7 +133,7 @@ class PromptBeamSearch:
         ys = torch.tensor(prompts, device=encoded.device).repeat_interleave(n, dim=0)
         hidden, cache = self.decoder.advance(ys, cache)  # (R * B, D)
         copies = torch.arange(len(ys), device=ys.device).repeat_interleave(k)
-        scores = encoded.new_full((len(prompts), n, k), NEVER)
+        scores = encoded.new_full((len(prompts), n, k), NEG_INF)
         scores[:, :, 0] = 0.0
         return _Beam(
             utterances=torch.arange(n, device=ys.device),
@@ -154,15 +157,15 @@ class PromptBeamSearch:
         if scorer is not None:
             size = grid[1:].numel()
             rows = slice(ctc_prompt * size, (ctc_prompt + 1) * size)
-            heard, ctc_state = scorer.batch_score_partial(
-                beam.ys[rows, prompt_length - 1 :],  # CTC does not hear the prompt
+            ctc_scores, ctc_state = scorer.batch_score_partial(
+                beam.ys[rows, prompt_length - 1 :],  # the prompt is not spoken
                 ids[rows, :-1] if self.pre_beam < self.decoder.vocab_size else None,
                 beam.ctc_state or [None],
                 None,
             )
-            heard = heard.masked_fill(heard < IMPOSSIBLE, NEVER)
+            ctc_scores = ctc_scores.masked_fill(ctc_scores < IMPOSSIBLE, NEG_INF)
             w = self.options.ctc_weight
-            gain[rows] = (1 - w) * gain[rows] + w * heard.gather(1, ids[rows])
+            gain[rows] = (1 - w) * gain[rows] + w * ctc_scores.gather(1, ids[rows])
         totals = beam.scores[..., None] + gain.view(*grid, -1)  # (R, B, K, C)
         scores, best = totals.flatten(2).topk(grid[2], dim=-1)  # (R, B, K)
         parents = torch.div(best, gain.size(1), rounding_mode="trunc")
@@ -188,7 +191,7 @@ class PromptBeamSearch:
         logits = self.decoder.output_layer(hidden).float()  # (N, V)
         top, ids = top_of_rows(logits, self.pre_beam)
         end = logits[:, self.eos, None].masked_fill(
-            (ids == self.eos).any(dim=1, keepdim=True), NEVER
+            (ids == self.eos).any(dim=1, keepdim=True), NEG_INF
         )
         peak = top[:, :1]
         # in place: fresh memory of this size costs more than the sum itself
@@ -231,7 +234,7 @@ class PromptBeamSearch:
                     of_utterance.closed = True
                     gone += [(r, b, k) for k in range(len(scores[r][b]))]
         if gone:
-            beam.scores[tuple(torch.tensor(gone, device=beam.ys.device).T)] = NEVER
+            beam.scores[tuple(torch.tensor(gone, device=beam.ys.device).T)] = NEG_INF
 
     def _keep(self, beam: _Beam, kept: torch.Tensor) -> _Beam:
         """Go on with the utterances ``kept`` ``(B',)``."""

@@ -2,26 +2,8 @@
 
 import numpy as np
 
-from espnet_smoe.inference.search.hypothesis import Hypothesis
-
-NEVER = -np.inf
-
-
-def collapse(labels: np.ndarray, blank: int) -> list[int]:
-    """Turn one label a frame into units: repeats count once, blanks not at all.
-
-    Args:
-        labels: ``(T,)``.
-        blank: Id of the blank.
-
-    Example:
-        >>> collapse(np.array([0, 5, 5, 0, 5, 3, 0]), blank=0)
-        [5, 5, 3]
-    """
-    labels = np.asarray(labels)
-    begins = np.ones(len(labels), dtype=bool)
-    begins[1:] = labels[1:] != labels[:-1]
-    return labels[begins & (labels != blank)].tolist()
+from espnet_smoe.inference.search.hypothesis import NEG_INF, Hypothesis
+from espnet_smoe.model.ctc_path import collapse
 
 
 def greedy(log_probs: np.ndarray, blank: int = 0) -> list[int]:
@@ -70,16 +52,16 @@ class PrefixBeam:
         self._prefixes = _Prefixes()
         self._nodes = np.zeros(1, dtype=np.int64)  # (K,) first the empty prefix alone
         self._after_blank = np.zeros(1)  # (K,) log probabilities
-        self._after_unit = np.full(1, NEVER)
+        self._after_unit = np.full(1, NEG_INF)
 
     def advance(self, log_probs: np.ndarray) -> None:
-        """Hear further frames.
+        """Take further frames.
 
         Args:
             log_probs: ``(T, V)``.
 
         Raises:
-            ValueError: They are no numbers.
+            ValueError: One is NaN.
         """
         log_probs = np.asarray(log_probs)
         if np.isnan(log_probs).any():
@@ -115,7 +97,7 @@ class PrefixBeam:
         return np.argpartition(log_probs, -count, axis=1)[:, -count:]
 
     def _step(self, frame: np.ndarray, units: np.ndarray) -> None:
-        """Hear one frame ``(V,)``; prefixes grow by ``units`` ``(C,)`` only."""
+        """Take one frame ``(V,)``; prefixes grow by ``units`` ``(C,)`` only."""
         nodes, after_blank, after_unit = (
             self._nodes,
             self._after_blank,
@@ -123,23 +105,23 @@ class PrefixBeam:
         )
         parents, lasts = self._prefixes.ends(nodes)  # (K,) each
         total = np.logaddexp(after_blank, after_unit)
-        heard = frame[lasts].astype(np.float64)  # the empty prefix: anything
+        emission = frame[lasts].astype(np.float64)  # the empty prefix: anything
         stay_blank = total + frame[self.blank]
-        stay_unit = after_unit + heard
-        gains = np.where(units == self.blank, NEVER, frame[units])
+        stay_unit = after_unit + emission
+        gains = np.where(units == self.blank, NEG_INF, frame[units])
         longer = total[:, None] + gains  # (K, C)
-        # said again, a unit needs a blank before it
+        # the same unit again needs a blank before it: CTC joins repeats
         again = units == lasts[:, None]
-        longer[again] = (after_blank + heard)[again.nonzero()[0]]
+        longer[again] = (after_blank + emission)[again.nonzero()[0]]
         # what one prefix grows to may be another one of the beam
         short, long = (nodes[:, None] == parents).nonzero()
         if len(short):
             before = np.where(
                 lasts[short] == lasts[long], after_blank[short], total[short]
             )
-            stay_unit[long] = np.logaddexp(stay_unit[long], before + heard[long])
+            stay_unit[long] = np.logaddexp(stay_unit[long], before + emission[long])
             pair, unit = again[long].nonzero()
-            longer[short[pair], unit] = NEVER
+            longer[short[pair], unit] = NEG_INF
         scores = np.concatenate([np.logaddexp(stay_blank, stay_unit), longer.ravel()])
         best = _best(scores, self.beam)
         kept, grown = best[best < len(nodes)], best[best >= len(nodes)] - len(nodes)
@@ -147,7 +129,9 @@ class PrefixBeam:
         new = self._prefixes.grow(nodes[origin], units[place])
         self._nodes = np.concatenate([nodes[kept], new])
         self._after_unit = np.concatenate([stay_unit[kept], longer[origin, place]])
-        self._after_blank = np.concatenate([stay_blank[kept], np.full(len(new), NEVER)])
+        self._after_blank = np.concatenate(
+            [stay_blank[kept], np.full(len(new), NEG_INF)]
+        )
 
 
 def prefix_beam(
@@ -180,7 +164,7 @@ def _best(scores: np.ndarray, k: int) -> np.ndarray:
     """Places of the k largest scores, without impossible ones, in any order."""
     k = min(k, len(scores))
     best = np.argpartition(-scores, k - 1)[:k]
-    return np.sort(best[scores[best] > NEVER])
+    return np.sort(best[scores[best] > NEG_INF])
 
 
 class _Prefixes:

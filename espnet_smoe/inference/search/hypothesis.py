@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+NEG_INF = -float("inf")
 END_MARGIN = 10.0  # nats that a late hypothesis lacks to the best: exp(-10)
 END_LENGTHS = 3  # lengths in a row that must lack it
 
@@ -54,7 +55,7 @@ class FinishedHypotheses:
     def add(self, tokens: Sequence[int], score: float) -> None:
         """Add a hypothesis that has just ended."""
         self.hypotheses.append(Hypothesis(tuple(tokens), score))
-        best = self._best_of_length.get(len(tokens), -float("inf"))
+        best = self._best_of_length.get(len(tokens), NEG_INF)
         self._best_of_length[len(tokens)] = max(score, best)
 
     def end_detect(self, step: int) -> bool:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from espnet_smoe.data.text.tokens import BLANK
-from espnet_smoe.inference.search.ctc_prefix import collapse
 from espnet_smoe.inference.search.hypothesis import WordHypothesis
 from espnet_smoe.inference.wfst.graph import GRAPH, TOKENS, WORDS, read_tokens
 from espnet_smoe.inference.wfst.lexicon_fst import EPSILON, import_kaldifst
+from espnet_smoe.model.ctc_path import collapse
 
 
 class WfstDecoder:

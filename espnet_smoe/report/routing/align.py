@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from espnet_smoe.inference.search.ctc_align import token_of_frame
+
 
 def align(
     log_probs: torch.Tensor, units: Sequence[int], blank: int
@@ -32,17 +34,15 @@ def align(
         >>> align(log_probs, [1], blank=0)[0]
         array([-1,  0])
     """
-    from torchaudio.functional import forced_align
-
-    repeated = sum(a == b for a, b in zip(units[1:], units))
-    if not units or len(log_probs) < len(units) + repeated:
+    if not units:
         return None
-    targets = torch.tensor([units], dtype=torch.int32)
-    paths, scores = forced_align(log_probs[None].float(), targets, blank=blank)
-    path = paths[0].numpy()
-    starts = path != np.concatenate(([blank], path[:-1]))
-    number = np.cumsum(starts & (path != blank)) - 1  # of the latest unit
-    return np.where(path == blank, -1, number), scores[0].numpy()
+    try:
+        spikes = token_of_frame(log_probs, units, blank)
+    except ValueError:  # too short, or of no probability
+        return None
+    labels = np.array([*units, blank])[spikes]  # -1 takes the last, the blank
+    scores = log_probs[range(len(labels)), labels].float().cpu().numpy()
+    return spikes, scores
 
 
 def nearest_unit(spikes: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from espnet_smoe.inference.search.ctc_align import TokenSpan, align
-from espnet_smoe.inference.search.ctc_prefix import collapse
+from espnet_smoe.model.ctc_path import collapse
 
 
 def random_log_probs(seed: int, frames: int, units: int):

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from espnet_smoe.inference.search.ctc_prefix import (
     PrefixBeam,
-    collapse,
     greedy,
     prefix_beam,
 )
+from espnet_smoe.model.ctc_path import collapse
 
 
 def random_log_probs(seed: int, frames: int, units: int, scale: float = 1.0):
@@ -29,12 +29,6 @@ def sums_over_alignments(log_probs, blank):
         of_one = log_probs[np.arange(frames), labels].sum()
         sums[key] = np.logaddexp(sums.get(key, -np.inf), of_one)
     return sums
-
-
-def test_a_repeat_counts_once_and_a_blank_parts_two():
-    assert collapse([2, 2, 0, 2, 1, 1, 0, 0], blank=0) == [2, 2, 1]
-    assert collapse([2, 2, 0, 2, 1], blank=2) == [0, 1]
-    assert collapse([], blank=0) == []
 
 
 def test_greedy_takes_the_best_label_of_each_frame():

@@ -12,6 +12,7 @@ written                read                                    rule
 ``3~5개``               세 개에서 다섯 개                          a range
 ``1/2 2½``             이분의 일, 이와 이분의 일                     a fraction
 ``5㎏ 50km/h``          오 킬로그램, 시속 오십 킬로미터                units, currencies
+``119에 3.1절``          일일구에 삼일절                        services, days
 ``3:2 3+5=8 10²``      삼 대 이, 삼 더하기 오는 팔, 십의 제곱          ratios, sums
 =====================  ======================================  =========================
 
@@ -82,6 +83,32 @@ SINGLE_SIGNS = {"%p": " 퍼센트포인트", "%": " 퍼센트", "‰": " 퍼밀"
 SINGLE_SIGNS |= {"℃": " 도", "℉": " 도", "°": " 도"}
 
 
+# Numbers of services, and what says that one is called.
+CALLED = "11[0-9]|12[0579]|13[0-9]{2}|18[12]"
+CALL = (
+    r"(?:에|로|를|으로)?\s?(?:긴급|신고|전화|구급|구조|소방|출동|상황실|대원|종합|콜센터|상담|안내|"
+    r"부르|불러|불렀|연락|문자)"
+)
+NEAR = r"\s?(?:가까|근접|이르|이른|달하|달했|불과|그쳤|그친|머물|육박|비해)"
+BEFORE_AMOUNT = r"[0-9A-Za-z.,:/~\-+$₩제]"
+AFTER_AMOUNT = r"[.,:/~\-]?[0-9]|[%A-Za-z+]|\s?[백천만억조]"
+# Days that history is called by: the day digit by digit, 10 and 12 as numbers.
+DAYS = {
+    "3.1": "삼일",
+    "4.3": "사삼",
+    "4.19": "사일구",
+    "5.16": "오일육",
+    "5.18": "오일팔",
+}
+DAYS |= {"6.10": "육십", "6.25": "육이오", "8.15": "팔일오", "10.26": "십이육"}
+DAYS |= {"12.12": "십이십이"}
+DAY = re.compile(
+    r"(?<![0-9.,])([0-9]{1,2})\s?[.·]\s?([0-9]{1,2})(?=\s?(?:절|만세|운동|혁명|정신|쿠데타|군사|"
+    r"민주|항쟁|전쟁|사변|동란|참전|광복|사건|사태|학살|희생|반란|묘지|기념|세대|세력))"
+)
+SOME = re.compile(r"(?<![0-9.,])([1-9])\s?,\s?([1-9])(?![0-9.,])(\s?)(?=[가-힣])")
+
+
 class Korean(Speech):
     """Korean; with ``spell`` codes are read digit by digit, else they stay."""
 
@@ -112,6 +139,13 @@ class Korean(Speech):
         rf"\s?(?:(?:{UNIT}|[%‰{''.join(s for s in CURRENCIES if len(s) == 1)}])"
         rf"(?![A-Za-z])|{COUNTERS}|{BOTH_WAYS}|[년월일시분초원도세층회주위등점]|"
         r"개월|퍼센트|만|천|억|킬로|미터|센티|그램|리터|달러|인분|호선|학년|교시)"
+    )
+
+    by_digits = re.compile(
+        rf"(?<!{BEFORE_AMOUNT})(?:(?:{CALLED})(?={CALL})|11[29](?=에(?!서|\s*[0-9]|{NEAR})))"
+    )
+    maybe_by_digits = re.compile(
+        rf"(?<!{BEFORE_AMOUNT})11[29](?!{AFTER_AMOUNT}|{unit_after.pattern})"
     )
 
     def __init__(self, spell: bool) -> None:
@@ -152,6 +186,10 @@ class Korean(Speech):
     def code(self, groups: list[str]) -> str:
         """Digit by digit where numbers are spelled."""
         return "-".join(groups).translate(DIGITS) if self.spell else " ".join(groups)
+
+    def digits(self, number: str) -> str:
+        """``일일구`` where numbers are spelled."""
+        return number.translate(DIGITS) if self.spell else number
 
 
 def _ends_in_consonant(digits: str) -> bool:
@@ -218,6 +256,8 @@ def spell_numbers(text: str, doubts: Doubts | None = None) -> str:
     text = ROMAN_SIGN.sub(
         lambda m: f" {_sino(f'{unicodedata.numeric(m[0]):.0f}')} ", text
     )
+    text = DAY.sub(_day, text)
+    text = SOME.sub(lambda match: _some(match, doubts), text)
     text = read_signs(text, spell=True, doubts=doubts)
     for written, spoken in ENGLISH_ORDINALS.items():
         text = re.sub(rf"(?<![0-9A-Za-z]){written}(?![A-Za-z])", spoken, text)
@@ -235,6 +275,20 @@ def spell_numbers(text: str, doubts: Doubts | None = None) -> str:
     text = COUNTED.sub(_counted, text)
     text = MONTH.sub(lambda m: f"{MONTHS[int(m[1])]}월", text)
     return NUMBERS.sub(lambda match: _sino(match[0].replace(",", "")), text)
+
+
+def _day(match: re.Match[str]) -> str:
+    return DAYS.get(f"{match[1]}.{match[2]}", match[0])
+
+
+def _some(match: re.Match[str], doubts: Doubts) -> str:
+    """``5,6명`` is 오륙 명, or 대여섯 명 by native numbers."""
+    few, more = int(match[1]), int(match[2])
+    if more != few + 1:
+        return match[0]
+    doubts.append(match[0] + match.string[match.end() :].split()[0])
+    last = "륙" if more == 6 else match[2].translate(DIGITS)
+    return f"{match[1].translate(DIGITS)}{last} "
 
 
 def _power(exponent: str) -> str:

@@ -15,6 +15,7 @@ written                read                            rule
 ``-5℃ -3``             零下五摄氏度 负三                    minus
 ``3-5个 3~5``           三到五个 三到五                     ranges
 ``010-62345678``       零一零六二三四五六七八                 a code: by digits
+``110报警 301医院``       幺幺零报警 三零幺医院               services and names
 ``1/2 2½``             二分之一 二又二分之一                  fractions
 ``5㎡ 50km/h $5亿``     五平方米 五十公里每小时 五亿美元           units, currencies
 ``① Ⅳ 10²``            一 四 十的二次方                     other digits, powers
@@ -22,8 +23,9 @@ written                read                            rule
 ``2个 2:30``            两个 两点三十                      2 before a measure word
 =====================  ==============================  ===============================
 
-What no rule can know comes out in the standard reading: 1 is never 幺. A form that is
-read in more ways than one, and a sign without a reading, is noted as a doubt.
+What no rule can know comes out in the standard reading: 1 is 幺 in names
+alone. A form that is read in more ways than one, and a sign without a reading, is
+noted as a doubt.
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ from espnet_smoe.data.text.written_units import (
 )
 
 DIGITS = "零一二三四五六七八九"
+SPOKEN_DIGITS = str.maketrans("0123456789", DIGITS.replace("一", "幺"))  # of names
 ONE_BY_ONE = str.maketrans("0123456789", DIGITS)
 LONGEST_NUMBER = 8  # digits; longer ones are telephone numbers and codes
 LONGEST_AMOUNT = 12  # digits of what is surely none: with commas, or round
@@ -68,6 +71,19 @@ MEASURES = (
 TWO = re.compile(rf"(?<![0-9.,/第])2(?=\s?(?:{MEASURES}))")
 TWO_OCLOCK = re.compile(r"(?<![0-9.,])0?2(?=点[0-5]?[0-9])")
 ROMAN = re.compile(r"(?<=第)([IVX]+)(?=\s?[章节部卷届期季集])")
+
+
+# Numbers of services, and what says that one is called.
+CALLED = "11[0479]|12[02]|12345|12306|12315|100(?:00|10|86)|95[0-9]{3}"
+CALL = (
+    r"报警|电话|民警|警|接警|出警|指挥|急救|救护|调度|热线|平台|客服|火警|消防|服务台|"
+    r"查号"
+)
+# Roads, hospitals and units whose numbers are names.
+NAMED = "医院|部队|国道|省道|县道|高速|所(?=的|医|研|$)"
+ROOMS = "室|房间|房|宿舍|路(?=公交|车|公共)|次(?=列车|航班)|航班"
+APART = r"(?<![0-9A-Za-z.,:/~\-+$¥第])"
+ENDS = r"(?![.,:/~\-]?[0-9]|[A-Za-z%+])"
 
 
 class Mandarin(Speech):
@@ -98,6 +114,17 @@ class Mandarin(Speech):
         rf"(?![A-Za-z])|{MEASURES}|[年月日号时分秒层楼届级度后前成毛角句页]|百|折|公|平方|"
         r"立方|厘米|毫米|英寸|美元|星|集|场|期|项|篇|批|代|环|轮|步|门|份|支|线|幅|段|口|"
         r"章|节|回|起|例|所|排|根|颗|粒|片|滴|艘|架|栋|幢|户|村|县|省|城|克|升|瓦)"
+    )
+
+    by_digits = re.compile(
+        rf"{APART}(?:{CALLED})(?=\s?(?:{CALL}))"
+        rf"|(?<=[打拨话报叫通])(?:{CALLED}){ENDS}"
+        rf"(?!{unit_after.pattern})"
+        rf"|{APART}[1-9][0-9]{{2,4}}(?=\s?(?:{NAMED}))"
+    )
+    maybe_by_digits = re.compile(
+        rf"{APART}(?:(?:11[09]|12[02]){ENDS}(?!{unit_after.pattern}|[十百千万亿])"
+        rf"|[1-9][0-9]{{2,3}}(?=\s?(?:{ROOMS})))"
     )
 
     def date(self, year: str, month: str, day: str | None) -> str:
@@ -134,6 +161,10 @@ class Mandarin(Speech):
     def code(self, groups: list[str]) -> str:
         """Digit by digit."""
         return "".join(groups).translate(ONE_BY_ONE)
+
+    def digits(self, number: str) -> str:
+        """``三零幺``."""
+        return number.translate(SPOKEN_DIGITS)
 
 
 def read_numbers(text: str, doubts: Doubts | None = None) -> str:

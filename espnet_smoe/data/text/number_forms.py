@@ -13,6 +13,7 @@ import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from espnet_smoe.data.text.telephone import read_telephones
 from espnet_smoe.data.text.unicode_text import normalize_unicode
 from espnet_smoe.data.text.written_units import CURRENCY, NUMBER, SIGNS
 
@@ -30,16 +31,6 @@ SILENT = frozenset("※★☆●○■□◆◇▲△▼▽▶◀►◄♥♡♪
 
 HYPHENS = re.compile(
     rf"(?<![0-9A-Za-z.,:/)\-])(\+?)({NUMBER}(?:\s?-\s?{NUMBER})+)(?![\-0-9:/])"
-)
-# Telephone numbers in brackets, with dots or with spaces, as with hyphens.
-AREA = re.compile(
-    r"(?<![0-9])\(?(0[0-9]{1,3})\)[\s-]?(?=[0-9]{3,4}[\s-]?[0-9]{4}(?![0-9]))"
-)
-SPACED_CODE = re.compile(
-    r"(?<![0-9.-])(0[0-9]{1,3}|1[3-9][0-9])([ .-])([0-9]{3,4})\2([0-9]{4})(?![0-9])"
-)
-COUNTRY_CODE = re.compile(
-    r"\+([0-9]{1,3})[ -]([0-9]{1,3})[ .-]([0-9]{3,4})[ .-]([0-9]{4})(?![0-9])"
 )
 RING = re.compile(r"(?<=[0-9])(\s?)[˚º]")  # typed for °
 TIME_RANGE = re.compile(
@@ -111,6 +102,8 @@ class Speech(ABC):
     code_plus: str  # before the code of a country
     keeps_symbols = False  # unread ones stay in the text, for the lexicon to name
     unit_after: re.Pattern[str]  # what makes the number before it a count or an amount
+    by_digits: re.Pattern[str]  # names of services, roads, ...: surely no amounts
+    maybe_by_digits: re.Pattern[str]  # the same, but it cannot be told: a doubt
 
     @abstractmethod
     def date(self, year: str, month: str, day: str | None) -> str:
@@ -140,6 +133,10 @@ class Speech(ABC):
     def code(self, groups: list[str]) -> str:
         """A telephone or account number, which is read digit by digit."""
 
+    @abstractmethod
+    def digits(self, number: str) -> str:
+        """A number that is a name (119, route 301), which is read digit by digit."""
+
 
 def read_forms(text: str, speech: Speech, doubts: Doubts | None = None) -> str:
     """Put words in the place of signs that are spoken between and about digits.
@@ -153,15 +150,15 @@ def read_forms(text: str, speech: Speech, doubts: Doubts | None = None) -> str:
         The text; its numbers are in digits still.
     """
     doubts = [] if doubts is None else doubts
-    text = plain_numbers(RING.sub(r"\1°", text.translate(SAME_SIGN)), speech)
+    text = text.translate(SAME_SIGN)
+    # before codes are in words, whose hyphens are no doubt
+    doubts += [_about(text, match.start()) for match in JOINING_WORDS.finditer(text)]
+    text = plain_numbers(RING.sub(r"\1°", text), speech)
     text = SIGN_AFTER_CURRENCY.sub(r"-\1", text)
     text = BELOW_TWICE.sub(r"\1", BARE_DECIMALS.sub("0.", text))
-    text = COUNTRY_CODE.sub(
-        lambda m: speech.code_plus + speech.code([*m.groups()]), text
-    )
-    text = SPACED_CODE.sub(
-        lambda m: speech.code([m[1], m[3], m[4]]), AREA.sub(r"\1-", text)
-    )
+    text = read_telephones(text, lambda code, rest: _telephone(code, rest, speech))
+    text = speech.by_digits.sub(lambda m: speech.digits(m[0]), text)
+    doubts += [match[0] for match in speech.maybe_by_digits.finditer(text)]
     text = ANGLE.sub(lambda m: speech.angle(m[1], m[2]), text)
     text = TIME_RANGE.sub(r"\1~", text)
     amount = rf"{NUMBER}(?:{speech.unit_after.pattern})"
@@ -181,15 +178,18 @@ def read_forms(text: str, speech: Speech, doubts: Doubts | None = None) -> str:
     text = ABOUT.sub(speech.operators["≈"].lstrip(), text)
     text = ROOT.sub(speech.root, text)
     doubts += ENGLISH_ORDINAL.findall(text) + LEADING_ZERO.findall(text)
-    found = [*LEFT_OVER.finditer(text), *JOINING_WORDS.finditer(text)]
+    found = [*LEFT_OVER.finditer(text)]
     if not speech.keeps_symbols:
         found += ALONE.finditer(text)
     places = {match.start() for match in found}
     if not speech.keeps_symbols:
         places |= {at for at, char in enumerate(text) if is_unread(char)}
-    for at in sorted(places):
-        doubts.append(text[max(at - CONTEXT, 0) : at + CONTEXT].strip())
+    doubts += [_about(text, at) for at in sorted(places)]
     return text
+
+
+def _about(text: str, at: int) -> str:
+    return text[max(at - CONTEXT, 0) : at + CONTEXT].strip()
 
 
 def plain_numbers(text: str, speech: Speech) -> str:
@@ -216,6 +216,12 @@ def _plain_digit(char: str) -> str:
         inner = unicodedata.normalize("NFKC", char)  # (주), 3月
         return f" {normalize_unicode(inner.strip('()'))} "
     return char
+
+
+def _telephone(country: str, groups: list[str], speech: Speech) -> str:
+    if not country:
+        return speech.code(groups)
+    return speech.code_plus + speech.code([country, *groups])
 
 
 def _bare(number: str) -> str:

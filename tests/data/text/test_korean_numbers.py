@@ -61,6 +61,12 @@ SPELL = KoreanOptions(dual="written", numbers="spell")
         ("오전 10:00~오후 3:00", "오전 10시에서 오후 3시", "오전 열 시에서 오후 세 시"),
         ("1/4분기 No.5", "1사분기 넘버 5", "일사분기 넘버 오"),
         ("٣ H₂O", "3 H2O", "삼 H이O"),
+        ("119에 신고", "119에 신고", "일일구에 신고"),
+        ("112로 전화, 114 안내", "112로 전화 114 안내", "일일이로 전화 일일사 안내"),
+        ("119명 제119회", "119명 제119회", "백열아홉 명 제백십구회"),
+        ("3.1절 6.25 전쟁", "3.1절 6.25 전쟁", "삼일절 육이오 전쟁"),
+        ("3.1 12.12 사태", "3.1 12.12 사태", "삼 점 일 십이십이 사태"),
+        ("5,6명", "5,6명", "오륙 명"),
     ],
 )
 def test_a_form_is_written_as_it_is_read(written, kept, spelled):
@@ -68,7 +74,13 @@ def test_a_form_is_written_as_it_is_read(written, kept, spelled):
     assert normalise(written, SPELL) == spelled
 
 
-@pytest.mark.parametrize("text", ["5㎏, 3:30", "3번째 2024-10-03 아", "말", "네~ AT&T"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("5㎏, 3:30", "3번째 2024-10-03 아", "말", "네~ AT&T", "119에 신고했다"),
+        *("119에", "3.1절", "02-123-4567", "(02)123-4567"),
+    ],
+)
 def test_what_has_one_reading_is_no_doubt(text):
     doubts = []
     normalise(text, SPELL, doubts=doubts)
@@ -88,6 +100,9 @@ def test_what_has_one_reading_is_no_doubt(text):
         ("5 # 6", "5 # 6"),
         ("5·18", "5·18"),
         ("a+b", "a+b"),
+        ("5,6명이", "5,6명이"),
+        ("번호는 119", "119"),
+        ("119에서 120까지", "119"),
         ("월~금", "월~금"),
         ("A+ 받음", "A+ 받음"),
         ("낮&밤", "낮&밤"),

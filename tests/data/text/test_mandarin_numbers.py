@@ -48,6 +48,10 @@ from espnet_smoe.data.text.mandarin import normalise
         ("零下-5℃", "零下五摄氏度"),
         ("٣个", "三个"),
         ("5mW 5MW", "五毫瓦五兆瓦"),
+        ("拨打110 110报警", "拨打幺幺零幺幺零报警"),
+        ("报警电话110", "报警电话幺幺零"),
+        ("110人 110米", "一百一十人一百一十米"),
+        ("301医院 318国道", "三零幺医院三幺八国道"),
     ],
 )
 def test_a_form_is_written_as_it_is_read(written, read):
@@ -62,12 +66,21 @@ def test_a_form_is_written_as_it_is_read(written, read):
         ("比分5-3", "5-3"),
         ("5#", "5#"),
         ("周一~周五", "周一~周五"),
+        ("110", "110"),
+        ("301室", "301"),
     ],
 )
 def test_what_may_be_read_otherwise_or_not_at_all_is_told(text, doubt):
     doubts = []
     normalise(text, doubts)
     assert doubt in doubts
+
+
+@pytest.mark.parametrize("text", ["拨打110", "119报警", "301医院", "110人", "1,110"])
+def test_what_has_one_reading_is_no_doubt(text):
+    doubts = []
+    normalise(text, doubts)
+    assert doubts == []
 
 
 @pytest.mark.parametrize("sign", "-~/:+*=<>^#@&×÷±≠≤∞№☃²½①Ⅳ㎏℃°‰$₩¥%")

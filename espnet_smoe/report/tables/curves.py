@@ -15,6 +15,7 @@ from pathlib import Path
 
 from espnet_smoe.command import run_command
 from espnet_smoe.report.tables.curves_figure import draw_curves
+from espnet_smoe.report.tables.experiment import training_log
 from espnet_smoe.report.tables.system import by_system
 
 USUAL = ("loss", "acc")  # the first of them that all have is drawn
@@ -39,13 +40,10 @@ def read_curves(experiment: Path) -> dict[str, Curve]:
     """
     if not experiment.is_dir():
         raise ValueError(f"{experiment} does not exist: run stage 11 (train)")
-    logs = sorted(experiment.glob("train*.log"), key=lambda p: p.stat().st_mtime)
     curves: dict[str, Curve] = {}
-    for log in logs:
-        text = log.read_text(encoding="utf-8", errors="replace")
-        for epoch, results in _EPOCH.findall(text):
-            for key, value in _VALUE.findall(results):
-                curves.setdefault(key, {})[int(epoch)] = float(value)
+    for epoch, results in _EPOCH.findall(training_log(experiment)):
+        for key, value in _VALUE.findall(results):
+            curves.setdefault(key, {})[int(epoch)] = float(value)
     if not curves:
         raise ValueError(
             f"{experiment}/train.log tells of no validated epoch: run stage 11 "

@@ -125,12 +125,7 @@ def training_seconds(experiment: Path) -> float | None:
     path = experiment / "train_time.json"
     if path.exists():
         return read_json(path, "delete it to use train.log instead").get("seconds")
-    logs = sorted(experiment.glob("train*.log"), key=_age, reverse=True)
-    lines = [
-        line
-        for log in logs
-        for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
-    ]
+    lines = training_log(experiment).splitlines()
     epochs = {}  # a later run of an epoch replaces the earlier
     for line in lines:
         match = _EPOCH.search(line)
@@ -139,10 +134,16 @@ def training_seconds(experiment: Path) -> float | None:
     return sum(epochs.values()) if epochs else _span(lines)
 
 
-def _age(log: Path) -> int:
-    """0 for train.log, n for train.n.log: the higher, the older."""
-    number = log.name.split(".")[1]
-    return int(number) if number.isdigit() else 0
+def training_log(experiment: Path) -> str:
+    """``train.log`` and the older logs that it was rotated to, the oldest first."""
+
+    def age(log: Path) -> int:  # train.log is the newest, train.10.log the oldest
+        number = log.name.split(".")[1]
+        return int(number) if number.isdigit() else 0
+
+    logs = sorted(experiment.glob("train*.log"), key=age, reverse=True)
+    texts = [log.read_text(encoding="utf-8", errors="replace") for log in logs]
+    return "\n".join(texts)  # one that was cut off has no last newline
 
 
 def _seconds(timespan: str) -> float:

@@ -1,4 +1,4 @@
-"""What `espnet-smoe experts` finds out, with a model that is loaded for it."""
+"""The two analyses of `espnet-smoe experts`, of a trained model that is loaded."""
 
 import argparse
 from typing import Any
@@ -9,16 +9,21 @@ from torch import nn
 from espnet_smoe.inference.checkpoint import load_model
 from espnet_smoe.inference.speech_to_text import SpeechToText
 from espnet_smoe.report.experts.data import Recording, read_recordings
-from espnet_smoe.report.experts.page import Findings
-from espnet_smoe.report.experts.probe import Seen, mixtures, own_experts, watch
+from espnet_smoe.report.experts.page import ExpertReport
+from espnet_smoe.report.experts.probe import (
+    LayerTrace,
+    collect_traces,
+    mixtures,
+    own_experts,
+)
 from espnet_smoe.report.experts.similarity import similarity
 from espnet_smoe.report.experts.swap import decode_swapped
-from espnet_smoe.report.routing.analysis import RoutingFindings, look_at_routing
-from espnet_smoe.report.routing.trace import read_spoken
+from espnet_smoe.report.routing.analysis import RoutingReport, analyze_routing
+from espnet_smoe.report.routing.trace import read_utterances
 
 
-def look_at_experts(args: argparse.Namespace, config: dict[str, Any]) -> Findings:
-    """Watch, compare and swap the experts of a trained model ``smoe``.
+def analyze_experts(args: argparse.Namespace, config: dict[str, Any]) -> ExpertReport:
+    """Record, compare and swap the experts of a trained model ``smoe``.
 
     Args:
         args: Of `get_parser`.
@@ -43,21 +48,19 @@ def look_at_experts(args: argparse.Namespace, config: dict[str, Any]) -> Finding
     )
     # A second copy: the one that decodes has its weights laid out for searching.
     model = load_model(config, files[1], args.device)
-    seen = watch(model, recordings, args.device)
-    return Findings(
+    traces = collect_traces(model, recordings, args.device)
+    return ExpertReport(
         experiment=args.exp.resolve().name,
         source=_source(args, recordings),
-        loads=_loads(seen),
+        loads=_loads(traces),
         own=own_experts(model),
-        similarity=_similarities(model, seen),
+        similarity=_similarities(model, traces),
         systems=decode_swapped(speech_to_text, recordings, args.data),
     )
 
 
-def look_at_routers(
-    args: argparse.Namespace, config: dict[str, Any]
-) -> RoutingFindings:
-    """See what the routers of the encoder go by, where they choose frame by frame.
+def analyze_routers(args: argparse.Namespace, config: dict[str, Any]) -> RoutingReport:
+    """Analyze the routers of the encoder, which choose an expert for each frame.
 
     Args:
         args: Of `get_parser`.
@@ -72,21 +75,23 @@ def look_at_routers(
         mixtures(model)
     except ValueError as error:
         raise ValueError(f"{args.exp}: {error}") from error
-    spoken = read_spoken(args.data, config, args.limit, args.utt)
+    utterances = read_utterances(args.data, config, args.limit, args.utt)
     drawn = "" if args.limit is None else ", drawn by chance"
-    source = f"Checkpoint {args.model}; {len(spoken)} utterances of {args.data}{drawn}."
+    source = (
+        f"Checkpoint {args.model}; {len(utterances)} utterances of {args.data}{drawn}."
+    )
     name = args.exp.resolve().name
     try:
-        return look_at_routing(model, spoken, config, name, source, args.utt)
+        return analyze_routing(model, utterances, config, name, source, args.utt)
     except ValueError as error:
         raise ValueError(f"{args.exp}: {error}") from error
 
 
-def _similarities(model: nn.Module, seen: dict[str, dict[str, Seen]]) -> dict:
+def _similarities(model: nn.Module, traces: dict[str, dict[str, LayerTrace]]) -> dict:
     return {
         part: {
             layer.name: similarity(
-                layer.experts, torch.cat(seen[part][layer.name].frames)
+                layer.experts, torch.cat(traces[part][layer.name].inputs)
             )
             for layer in layers
         }
@@ -94,10 +99,10 @@ def _similarities(model: nn.Module, seen: dict[str, dict[str, Seen]]) -> dict:
     }
 
 
-def _loads(seen: dict[str, dict[str, Seen]]) -> dict:
+def _loads(traces: dict[str, dict[str, LayerTrace]]) -> dict:
     return {
         part: {name: layer.loads for name, layer in layers.items()}
-        for part, layers in seen.items()
+        for part, layers in traces.items()
     }
 
 

@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
     args = get_parser().parse_args(argv)
     # torch and matplotlib are slow to load, and --help needs neither
     from espnet_smoe.inference.checkpoint import find_checkpoint, read_config
-    from espnet_smoe.report.experts.analysis import look_at_experts, look_at_routers
+    from espnet_smoe.report.experts.analysis import analyze_experts, analyze_routers
 
     config = read_config(args.exp / "config.yaml")
     if args.model is None:
@@ -82,15 +82,15 @@ def main(argv: list[str] | None = None) -> None:
         from espnet_smoe.report.experts.figure import draw_experts as draw
         from espnet_smoe.report.experts.page import print_page, to_page
 
-    findings = (look_at_routers if learned else look_at_experts)(args, config)
+    report = (analyze_routers if learned else analyze_experts)(args, config)
     out = args.out or args.exp / "experts.md"
     png = args.png or args.exp / "experts.png"
     for path in (out, png):
         path.parent.mkdir(parents=True, exist_ok=True)
-    draw(findings, png)
+    draw(report, png)
     picture = Path(os.path.relpath(png.resolve(), out.resolve().parent)).as_posix()
-    out.write_text(to_page(findings, picture), encoding="utf-8")
-    print_page(findings)
+    out.write_text(to_page(report, picture), encoding="utf-8")
+    print_page(report)
     print(f"Written to {out} and {png}")
 
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_smoe.report.experts.page import Findings, summary
+from espnet_smoe.report.experts.page import ExpertReport, summary
 from espnet_smoe.report.experts.similarity import mean_of_pairs
 from espnet_smoe.report.scoring.metrics import METRICS
-from espnet_smoe.report.tables import number_format as layout
+from espnet_smoe.report.tables import number_format
 from espnet_smoe.report.tables.compare import adjusted_p_values
 from espnet_smoe.report.tables.compare_figure import (
-    COLOURS,
+    COLORS,
     INK,
     QUIET,
     REFERENCE,
@@ -33,33 +33,33 @@ LOAD_HEIGHT, LINES_HEIGHT, SCORES_HEIGHT = 1.7, 1.9, 2.4
 HEADING = 0.8  # room above a row of charts for its heading, legend and titles
 FOOT = 0.7  # room below it for the numbers of its axis
 
-EXPERT_COLOURS = (*COLOURS, "#8b6f47", "#3c4650")  # eight experts in all
+EXPERT_COLORS = (*COLORS, "#8b6f47", "#3c4650")  # eight experts in all
 MEASURES = {
     "w_1 cosine": ("weights, first matrix", "s"),
     "w_2 cosine": ("weights, second matrix", "D"),
     "output cosine": ("outputs on the same input", "o"),
     "output CKA": ("outputs, CKA", "^"),
 }
-COLOUR_OF = {"encoder swapped": COLOURS[4], "decoder swapped": COLOURS[5]}
+COLOR_OF = {"encoder swapped": COLORS[4], "decoder swapped": COLORS[5]}
 
 
-def draw_experts(findings: Findings, path: Path) -> None:
+def draw_experts(report: ExpertReport, path: Path) -> None:
     """Write the picture.
 
     Args:
-        findings: What to show.
+        report: The analysis.
         path: PNG file to write.
     """
     from matplotlib.figure import Figure
 
-    said = [
+    lines = [
         line
-        for sentence in summary(findings)
+        for sentence in summary(report)
         for line in textwrap.wrap(
             sentence, 125, initial_indent="•  ", subsequent_indent="    "
         )
     ]
-    top = 0.5 + 0.21 * len(said)
+    top = 0.5 + 0.21 * len(lines)
     rows = (LOAD_HEIGHT, LINES_HEIGHT, SCORES_HEIGHT)
     height = 2 * MARGIN + top + sum(rows) + (HEADING + FOOT) * len(rows)
     figure = Figure(figsize=(WIDTH, height), dpi=160, facecolor="white")
@@ -67,16 +67,16 @@ def draw_experts(findings: Findings, path: Path) -> None:
     def write(y: float, text: str, **style: object) -> None:
         figure.text(MARGIN / WIDTH, 1 - y / height, text, va="top", **style)
 
-    title = f"Experts of {findings.experiment}"
+    title = f"Experts of {report.experiment}"
     write(MARGIN, title, fontsize=15, fontweight="bold", color=INK)
-    write(MARGIN + 0.42, "\n".join(said), fontsize=9, color=INK, linespacing=1.5)
+    write(MARGIN + 0.42, "\n".join(lines), fontsize=9, color=INK, linespacing=1.5)
     headings = (
         "Who uses which expert: share of frames or tokens, layer by layer",
         "How alike the experts of a layer are (1: the same), mean over pairs",
         "What the wrong expert costs: the same recordings, labels swapped",
     )
-    parts = list(findings.loads)
-    tasks = list(findings.systems[0].tasks)
+    parts = list(report.loads)
+    tasks = list(report.systems[0].tasks)
     y = MARGIN + top
     for row, (size, heading) in enumerate(zip(rows, headings)):
         write(y, heading, fontsize=11, fontweight="bold", color=INK)
@@ -88,7 +88,7 @@ def draw_experts(findings: Findings, path: Path) -> None:
             bottom = height - y - HEADING - size
             box = (left / WIDTH, bottom / height, width / WIDTH, size / height)
             axes = figure.add_axes(box)
-            (_draw_loads, _draw_part, _draw_scores)[row](axes, findings, name)
+            (_draw_loads, _draw_part, _draw_scores)[row](axes, report, name)
             tidy(axes)
             handles, labels = axes.get_legend_handles_labels()
             keys |= dict(zip(labels, handles))
@@ -122,9 +122,9 @@ def head(axes: "Axes", text: str) -> None:
     axes.set_title(text, fontsize=9.5, color=INK, loc="left", pad=6)
 
 
-def _draw_loads(axes: "Axes", findings: Findings, part: str) -> None:
+def _draw_loads(axes: "Axes", report: ExpertReport, part: str) -> None:
     """A stacked bar a label in each layer; a colour an expert."""
-    layers = findings.loads[part]
+    layers = report.loads[part]
     groups = list(next(iter(layers.values())))
     step = min(0.8 / len(groups), 0.1 * max(len(layers), 2))  # no fat bars
     places, labels = [], []
@@ -133,14 +133,14 @@ def _draw_loads(axes: "Axes", findings: Findings, part: str) -> None:
             x = k + step * (i - (len(groups) - 1) / 2)
             places.append(x)
             labels.append(group)
-            shares = 100 * of_layer[group] / of_layer[group].sum()
-            for expert, below in enumerate(np.cumsum(shares) - shares):
+            percents = 100 * of_layer[group] / of_layer[group].sum()
+            for expert, below in enumerate(np.cumsum(percents) - percents):
                 axes.bar(
                     x,
-                    shares[expert],
+                    percents[expert],
                     step * 0.86,
                     below,
-                    color=EXPERT_COLOURS[expert % len(EXPERT_COLOURS)],
+                    color=EXPERT_COLORS[expert % len(EXPERT_COLORS)],
                     label=f"E{expert}" if len(places) == 1 else None,
                 )
     turned = len(places) > 12
@@ -156,8 +156,8 @@ def _draw_loads(axes: "Axes", findings: Findings, part: str) -> None:
     head(axes, part)
 
 
-def _draw_part(axes: "Axes", findings: Findings, part: str) -> None:
-    draw_similarity(axes, findings.similarity[part])
+def _draw_part(axes: "Axes", report: ExpertReport, part: str) -> None:
+    draw_similarity(axes, report.similarity[part])
     head(axes, part)
 
 
@@ -165,10 +165,10 @@ def draw_similarity(
     axes: "Axes", layers: Mapping[str, Mapping[str, np.ndarray]]
 ) -> None:
     """A line a measure over the layers."""
-    colours = (REFERENCE, "#a3abb5", COLOURS[2], COLOURS[3])
-    for (measure, (label, marker)), colour in zip(MEASURES.items(), colours):
+    colors = (REFERENCE, "#a3abb5", COLORS[2], COLORS[3])
+    for (measure, (label, marker)), color in zip(MEASURES.items(), colors):
         values = [mean_of_pairs(m[measure]) for m in layers.values()]
-        style = dict(marker=marker, markersize=5, linewidth=1.4, color=colour)
+        style = dict(marker=marker, markersize=5, linewidth=1.4, color=color)
         axes.plot(range(len(layers)), values, label=label, clip_on=False, **style)
     name_layers(axes, list(layers))
     low = axes.get_ylim()[0]
@@ -184,9 +184,9 @@ def name_layers(axes: "Axes", names: Sequence[str]) -> None:
     axes.set_xlim(-0.5, len(names) - 0.5)
 
 
-def _draw_scores(axes: "Axes", findings: Findings, task: str) -> None:
+def _draw_scores(axes: "Axes", report: ExpertReport, task: str) -> None:
     """Dots with intervals: groups along x, the ways of decoding beside each other."""
-    systems = findings.systems
+    systems = report.systems
     right = systems[0]
     groups = groups_with_line(right.tasks[task], every_condition=False)
     p_values = adjusted_p_values(systems)
@@ -202,7 +202,7 @@ def _draw_scores(axes: "Axes", findings: Findings, task: str) -> None:
             fmt="o",
             markersize=5,
             linewidth=1.8,
-            color=COLOUR_OF.get(system.name, REFERENCE),
+            color=COLOR_OF.get(system.name, REFERENCE),
             label=system.name,
             clip_on=False,  # a BLEU of 0 lies on the axis
         )
@@ -213,7 +213,7 @@ def _draw_scores(axes: "Axes", findings: Findings, task: str) -> None:
                 continue
             top = score.value if score.high is None else max(score.high, score.value)
             axes.annotate(
-                layout.p_value(p_values[system.name, task, name, group]),
+                number_format.p_value(p_values[system.name, task, name, group]),
                 (place, top),
                 xytext=(0, 3),
                 textcoords="offset points",
@@ -224,7 +224,7 @@ def _draw_scores(axes: "Axes", findings: Findings, task: str) -> None:
     better = "higher" if metric.higher_is_better else "lower"
     axes.set_xticks(
         range(len(groups)),
-        [layout.group_label(g).replace("mean of ", "") for g in groups],
+        [number_format.group_label(g).replace("mean of ", "") for g in groups],
     )
     axes.set_xlim(-0.5, len(groups) - 0.5)
     axes.margins(y=0.15)

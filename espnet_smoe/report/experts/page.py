@@ -8,10 +8,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from espnet_smoe.report.experts.probe import apart
+from espnet_smoe.report.experts.probe import load_divergence
 from espnet_smoe.report.experts.similarity import mean_of_pairs
 from espnet_smoe.report.scoring.metrics import METRICS
-from espnet_smoe.report.tables import number_format as layout
+from espnet_smoe.report.tables import number_format
 from espnet_smoe.report.tables.compare import (
     ONE_SEED,
     adjusted_p_values,
@@ -28,12 +28,12 @@ SWAP_TITLE = "Swapped experts"
 
 
 @dataclass(frozen=True)
-class Findings:
-    """All that was found out about the experts of a model.
+class ExpertReport:
+    """The result of `analyze_experts`.
 
     Attributes:
         experiment: Its name.
-        source: What was listened to, for the heading.
+        source: Checkpoint and data, in words, for the heading.
         loads: Part -> layer -> group (a bandwidth or a task) -> ``(E,)`` frames.
         own: Part -> group -> its own expert, where a label decides.
         similarity: Part -> layer -> measure -> ``(E, E)``.
@@ -58,15 +58,15 @@ class Section:
     rows: list[list[str]]
 
 
-def summary(findings: Findings) -> list[str]:
-    """What the figures say, a sentence each."""
+def summary(report: ExpertReport) -> list[str]:
+    """The findings, a sentence each."""
     lines = []
-    for part, layers in findings.loads.items():
-        lines.append(f"{part.capitalize()}: {_said_by_loads(findings, part, layers)}")
-        said = said_by_outputs(findings.similarity[part])
-        lines.append(f"{part.capitalize()}: {said}.")
-    right, *others = findings.systems
-    p_values = adjusted_p_values(findings.systems)
+    for part, layers in report.loads.items():
+        lines.append(f"{part.capitalize()}: {_loads_sentence(report, part, layers)}")
+        difference = output_difference_sentence(report.similarity[part])
+        lines.append(f"{part.capitalize()}: {difference}.")
+    right, *others = report.systems
+    p_values = adjusted_p_values(report.systems)
     for system in others:
         for task, counts in system.tasks.items():
             metric = next(iter(counts.counts))
@@ -79,13 +79,13 @@ def summary(findings: Findings) -> list[str]:
             if np.array_equal(right.tasks[task].counts[metric], counts.counts[metric]):
                 lines.append(f"{name} stays {old:.2f} in every utterance.")
             else:
-                sure = f"{layout.p_value(p)}, {ONE_SEED}"
+                sure = f"{number_format.p_value(p)}, {ONE_SEED}"
                 lines.append(f"{name} goes from {old:.2f} to {new:.2f} ({sure}).")
     return lines
 
 
-def said_by_outputs(layers: Mapping[str, Mapping[str, np.ndarray]]) -> str:
-    """How far the experts of a part's layers are from each other, in words."""
+def output_difference_sentence(layers: Mapping[str, Mapping[str, np.ndarray]]) -> str:
+    """How much the outputs of the experts of a part's layers differ, in words."""
     distances = [mean_of_pairs(m["output diff"]) for m in layers.values()]
     low, high = min(distances), max(distances)
     if high <= SAME:
@@ -96,12 +96,12 @@ def said_by_outputs(layers: Mapping[str, Mapping[str, np.ndarray]]) -> str:
     )
 
 
-def _said_by_loads(
-    findings: Findings, part: str, layers: Mapping[str, Mapping[str, np.ndarray]]
+def _loads_sentence(
+    report: ExpertReport, part: str, layers: Mapping[str, Mapping[str, np.ndarray]]
 ) -> str:
-    own = findings.own.get(part)
+    own = report.own.get(part)
     if own is None:
-        differ = [100 * apart(groups.values()) for groups in layers.values()]
+        differ = [100 * load_divergence(groups.values()) for groups in layers.values()]
         if np.isnan(differ).any():
             return "a learned gate, and only one label to compare."
         return (
@@ -120,10 +120,10 @@ def _said_by_loads(
     return f"every label goes to its own expert in all {len(layers)} layers ({routes})."
 
 
-def sections(findings: Findings) -> list[Section]:
+def sections(report: ExpertReport) -> list[Section]:
     """The tables of loads and of similarity."""
-    found = [_loads(part, layers) for part, layers in findings.loads.items()]
-    return found + similarity_sections(findings.similarity)
+    found = [_loads(part, layers) for part, layers in report.loads.items()]
+    return found + similarity_sections(report.similarity)
 
 
 def similarity_sections(
@@ -154,22 +154,22 @@ def _loads(part: str, layers: Mapping[str, Mapping[str, np.ndarray]]) -> Section
     rows = []
     for names, groups in runs:
         for number, (group, load) in enumerate(groups.items()):
-            shares = [f"{100 * n / load.sum():.1f} % ({n:,})" for n in load]
-            row = ["", group, f"{load.sum():,}", *shares, ""]
+            percents = [f"{100 * n / load.sum():.1f} % ({n:,})" for n in load]
+            row = ["", group, f"{load.sum():,}", *percents, ""]
             if number == 0:
                 row[0] = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
-                row[-1] = two_digits(apart(groups.values()))
+                row[-1] = two_digits(load_divergence(groups.values()))
             rows.append(row)
     what = "bandwidth" if part == "encoder" else "task"
     return Section(
         f"Load of the experts in the {part}",
         f"The share of {UNITS[part]} that each expert took, by {what}; padding does "
-        "not count, what goes to k experts counts k times. `apart`: 0 where all labels "
-        "use the experts alike, 1 where they have none in common.",
+        "not count, what goes to k experts counts k times. `divergence`: 0 where all "
+        "labels use the experts alike, 1 where they have none in common.",
         [
             *("layer", "label", UNITS[part]),
             *(f"E{e}" for e in range(num_experts)),
-            "apart",
+            "divergence",
         ],
         rows,
     )
@@ -213,44 +213,44 @@ def two_digits(value: float) -> str:
     if np.isnan(value):
         return "-"
     # no "-0.00" for what rounding left below zero
-    return f"{round(value, 2) + 0:.2f}".replace("-", layout.MINUS)
+    return f"{round(value, 2) + 0:.2f}".replace("-", number_format.MINUS)
 
 
-def swap_meaning(findings: Findings) -> str:
-    """What was done to get the scores."""
-    parts = [p for p in findings.loads]
-    learned = [p for p in parts if p not in findings.own]
-    said = (
+def swap_meaning(report: ExpertReport) -> str:
+    """How the scores with swapped experts were made."""
+    parts = [p for p in report.loads]
+    learned = [p for p in parts if p not in report.own]
+    text = (
         "The same recordings decoded with the experts swapped: an utterance is sent to "
         "the expert of the next label, while prompt, embeddings and everything else "
         "stay as they are."
     )
     if learned:
-        said += (
+        text += (
             f" In the {' and '.join(learned)}, whose gate is learned: where the gate "
             "reads a label it is told the next one, else each frame goes to the "
             "expert after the one that was chosen."
         )
-    return said
+    return text
 
 
-def to_page(findings: Findings, picture: str) -> str:
+def to_page(report: ExpertReport, picture: str) -> str:
     """The report as a Markdown document.
 
     Args:
-        findings: What to tell.
+        report: The analysis.
         picture: Path of the PNG file, as seen from the document.
     """
-    lines = [f"# Experts of {findings.experiment}", "", findings.source, ""]
-    lines += [f"- {line}" for line in summary(findings)]
-    lines += ["", f"![experts of {findings.experiment}]({picture})"]
-    for section in sections(findings):
+    lines = [f"# Experts of {report.experiment}", "", report.source, ""]
+    lines += [f"- {line}" for line in summary(report)]
+    lines += ["", f"![experts of {report.experiment}]({picture})"]
+    for section in sections(report):
         lines += section_lines(section)
-    rows = _score_rows(findings)
-    explained = explanation(findings.systems, rows)
-    scores = to_markdown(rows, findings.systems, SWAP_TITLE, explained)
+    rows = _score_rows(report)
+    explained = explanation(report.systems, rows)
+    scores = to_markdown(rows, report.systems, SWAP_TITLE, explained)
     heading, table = scores.split("\n", 1)
-    return "\n".join([*lines, "", f"#{heading}", "", swap_meaning(findings), table])
+    return "\n".join([*lines, "", f"#{heading}", "", swap_meaning(report), table])
 
 
 def section_lines(section: Section) -> list[str]:
@@ -263,20 +263,20 @@ def section_lines(section: Section) -> list[str]:
     ]
 
 
-def _score_rows(findings: Findings) -> list:
-    return [row for row in compare(findings.systems) if row.section != "cost"]
+def _score_rows(report: ExpertReport) -> list:
+    return [row for row in compare(report.systems) if row.section != "cost"]
 
 
-def print_page(findings: Findings) -> None:
-    """Print the tables and what they say."""
+def print_page(report: ExpertReport) -> None:
+    """Print the tables and the findings."""
     console = Console()
-    for section in sections(findings):
+    for section in sections(report):
         print_section(console, section)
-    names = [s.name for s in findings.systems]
-    rows = _score_rows(findings)
+    names = [s.name for s in report.systems]
+    rows = _score_rows(report)
     print_rows(rows, names, SWAP_TITLE)
-    console.print(explanation(findings.systems, rows), style="dim")
-    for line in summary(findings):
+    console.print(explanation(report.systems, rows), style="dim")
+    for line in summary(report):
         console.print(f"- {line}", highlight=False)
 
 

@@ -1,7 +1,7 @@
-"""What the mixtures of a model do while it hears data: loads, and their inputs.
+"""Loads and inputs of the mixtures of a trained model, recorded on data.
 
-Nothing is computed twice: hooks look on while the trained model makes ordinary forward
-passes, one group of equal label at a time, so that each load has one label.
+Forward hooks record while the model makes ordinary forward passes, one group of equal
+label at a time, so that each load has one label.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,16 +25,16 @@ SEED = 1
 
 
 @dataclass
-class Seen:
-    """What was seen of one layer.
+class LayerTrace:
+    """What one layer did.
 
     Attributes:
         loads: Group -> ``(E,)`` frames (tokens in a decoder) of each expert.
-        frames: Samples of its input, ``(n, D)`` each; no padding.
+        inputs: Samples of its input, ``(n, D)`` each; no padding.
     """
 
     loads: dict[str, np.ndarray] = field(default_factory=dict)
-    frames: list[torch.Tensor] = field(default_factory=list)
+    inputs: list[torch.Tensor] = field(default_factory=list)
 
 
 def mixtures(model: nn.Module) -> dict[str, list[MoEFeedForward]]:
@@ -80,23 +80,27 @@ def own_experts(model: nn.Module) -> dict[str, dict[str, int]]:
 
 
 @torch.inference_mode()
-def watch(
+def collect_traces(
     model: nn.Module, recordings: Sequence[Recording], device: str = "cpu"
-) -> dict[str, dict[str, Seen]]:
-    """Let a model hear recordings and read their texts; note what its mixtures do.
+) -> dict[str, dict[str, LayerTrace]]:
+    """Encode recordings and decode their texts; record what the mixtures do.
 
     Args:
         model: A model ``smoe``, ready for inference.
-        recordings: From `expert_data.read_recordings`.
+        recordings: From `report.experts.data.read_recordings`.
         device: Where the model is.
 
     Returns:
-        Part -> layer -> what was seen.
+        Part -> layer -> its trace.
     """
-    found = mixtures(model)
-    seen = {part: {m.name: Seen() for m in layers} for part, layers in found.items()}
+    layers = mixtures(model)
+    traces = {
+        part: {layer.name: LayerTrace() for layer in of_part}
+        for part, of_part in layers.items()
+    }
     batches = list(_batches(recordings))
     random = Random(SEED)
+    samples = -(-MOST_FRAMES // len(batches))  # of a batch
     for batch in batches:
         waves = [torch.from_numpy(read_audio(r.path)[0]) for r in batch]
         lengths = torch.tensor([len(w) for w in waves], device=device)
@@ -104,10 +108,10 @@ def watch(
         ids, names = None, [r.name for r in batch]
         if model.encoder_labels is not None:
             ids = torch.tensor([r.label_id for r in batch], device=device)
-        share = -(-MOST_FRAMES // len(batches))
-        with noting(found, seen, "encoder", batch[0].label or "", share, random):
-            encoded, lengths = model.encode(padded, lengths, ids, names)
-        if "decoder" not in found:
+        label = batch[0].label or ""
+        with record_loads(layers, traces, "encoder", label, samples, random):
+            encoder_out, lengths = model.encode(padded, lengths, ids, names)
+        if "decoder" not in layers:
             continue
         for task in model.tasks.values():
             rows = [i for i, r in enumerate(batch) if task.target in r.targets]
@@ -116,12 +120,12 @@ def watch(
             texts = [[*task.prompt, *batch[i].targets[task.target]] for i in rows]
             ys = [torch.tensor(text, device=device) for text in texts]
             sizes = torch.tensor([len(y) for y in ys], device=device)
-            part = -(-share // len(model.tasks))
-            with noting(found, seen, "decoder", task.name, part, random):
+            of_task = -(-samples // len(model.tasks))
+            with record_loads(layers, traces, "decoder", task.name, of_task, random):
                 model.decoder(
-                    encoded[rows], lengths[rows], pad_sequence(ys, True), sizes
+                    encoder_out[rows], lengths[rows], pad_sequence(ys, True), sizes
                 )
-    return seen
+    return traces
 
 
 def _batches(recordings: Sequence[Recording]) -> Iterator[list[Recording]]:
@@ -135,33 +139,41 @@ def _batches(recordings: Sequence[Recording]) -> Iterator[list[Recording]]:
 
 
 @contextmanager
-def noting(
-    found: dict[str, list[MoEFeedForward]],
-    seen: dict[str, dict[str, Seen]],
+def record_loads(
+    layers: dict[str, list[MoEFeedForward]],
+    traces: dict[str, dict[str, LayerTrace]],
     part: str,
     group: str,
-    share: int,
+    samples: int,
     random: Random,
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Note one pass through a part: loads of ``group``, and ``share`` inputs.
+    """Record one forward pass through a part of a model.
+
+    Args:
+        layers: Part -> its mixtures.
+        traces: Part -> layer -> what receives loads and inputs.
+        part: ``encoder`` or ``decoder``.
+        group: What the loads are recorded under, such as a bandwidth.
+        samples: Inputs of each layer to keep, at most.
+        random: Draws them.
 
     Yields:
-        Receives the pass' router logits: layer -> ``(N, E)``; of learned gates only.
+        Receives the router logits: layer -> ``(N, E)``; of learned gates only.
     """
     logits: dict[str, torch.Tensor] = {}
 
-    def note(mixture: MoEFeedForward, inputs: tuple, _: torch.Tensor) -> None:
-        x, routing = inputs
-        layer = seen[part][mixture.name]
+    def record(mixture: MoEFeedForward, arguments: tuple, _: torch.Tensor) -> None:
+        x, routing = arguments
+        trace = traces[part][mixture.name]
         load = routing.loads[mixture.name].cpu().numpy()
-        layer.loads[group] = layer.loads.get(group, 0) + load
+        trace.loads[group] = trace.loads.get(group, 0) + load
         frames = x[routing.valid(x)]  # (N, D)
-        chosen = random.sample(range(len(frames)), min(share, len(frames)))
-        layer.frames.append(frames[chosen])
+        chosen = random.sample(range(len(frames)), min(samples, len(frames)))
+        trace.inputs.append(frames[chosen])
         if mixture.name in routing.logits:
             logits[mixture.name] = routing.logits[mixture.name]
 
-    hooks = [m.register_forward_hook(note) for m in found.get(part, ())]
+    hooks = [m.register_forward_hook(record) for m in layers.get(part, ())]
     try:
         yield logits
     finally:
@@ -169,16 +181,19 @@ def noting(
             hook.remove()
 
 
-def apart(loads: Iterable[np.ndarray]) -> float:
+def load_divergence(loads: Iterable[np.ndarray]) -> float:
     """How differently groups use the experts: 0 alike, 1 no expert in common.
 
-    The total variation between the shares of two groups, mean over all pairs; NaN with
-    fewer than two groups.
+    The total variation distance between the load distributions of two groups, mean over
+    all pairs; NaN with fewer than two groups.
+
+    Args:
+        loads: ``(E,)`` frames at each expert, of each group.
 
     Example:
-        >>> apart([np.array([8, 0]), np.array([0, 3])])
+        >>> load_divergence([np.array([8, 0]), np.array([0, 3])])
         1.0
     """
-    shares = [load / load.sum() for load in loads if load.sum()]
-    pairs = [np.abs(a - b).sum() / 2 for i, a in enumerate(shares) for b in shares[:i]]
+    p = [load / load.sum() for load in loads if load.sum()]
+    pairs = [np.abs(a - b).sum() / 2 for i, a in enumerate(p) for b in p[:i]]
     return float(np.mean(pairs)) if pairs else float("nan")

@@ -13,17 +13,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espnet_smoe.report.experts.figure import (
-    EXPERT_COLOURS,
+    EXPERT_COLORS,
     draw_similarity,
     head,
     name_layers,
     tidy,
 )
 from espnet_smoe.report.fonts import drawable, families_for
-from espnet_smoe.report.routing.analysis import SILENCE, RoutingFindings, Shown
-from espnet_smoe.report.routing.page import most_frequent, most_told, summary
+from espnet_smoe.report.routing.analysis import SILENCE, RoutingOverTime, RoutingReport
+from espnet_smoe.report.routing.page import (
+    most_frequent,
+    most_informative_layer,
+    summary,
+)
 from espnet_smoe.report.tables.compare_figure import (
-    COLOURS,
+    COLORS,
     INK,
     QUIET,
     REFERENCE,
@@ -97,28 +101,28 @@ class _Sheet:
         )
 
 
-def draw_routing(findings: RoutingFindings, path: Path) -> None:
+def draw_routing(report: RoutingReport, path: Path) -> None:
     """Write the picture.
 
     Args:
-        findings: What to show.
+        report: The analysis.
         path: PNG file to write.
     """
     from matplotlib import rc_context
 
-    units = [unit for unit, _, _ in findings.shown.units]
-    labels = [label for names in findings.classes.values() for label in names]
+    units = [unit for unit, _, _ in report.example.units]
+    labels = [label for names in report.classes.values() for label in names]
     # the labels of an axis are drawn when the figure is saved
     with rc_context({"font.family": families_for(units + labels)}):
-        _draw_sheet(findings).savefig(path, metadata={"Software": None})
+        _draw_sheet(report).savefig(path, metadata={"Software": None})
 
 
-def _draw_sheet(findings: RoutingFindings) -> "Figure":
+def _draw_sheet(report: RoutingReport) -> "Figure":
     from matplotlib.figure import Figure
 
-    said = [
+    lines = [
         line
-        for sentence in summary(findings)
+        for sentence in summary(report)
         for line in textwrap.wrap(
             sentence.replace(" %", UNBROKEN + "%"),
             145,
@@ -126,19 +130,19 @@ def _draw_sheet(findings: RoutingFindings) -> "Figure":
             subsequent_indent="    ",
         )
     ]
-    top = 0.5 + 0.21 * len(said)
-    of_told = findings.layers[most_told(findings)].counts.values()
-    of_classes = BAR * max(len(most_frequent(counts)) for counts in of_told)
-    strip = min(STRIP, STRIPS / len(findings.layers))
-    over_time = MELS + strip * len(findings.layers) + UNITS
+    top = 0.5 + 0.21 * len(lines)
+    of_layer = report.layers[most_informative_layer(report)].counts.values()
+    of_classes = BAR * max(len(most_frequent(counts)) for counts in of_layer)
+    strip = min(STRIP, STRIPS / len(report.layers))
+    over_time = MELS + strip * len(report.layers) + UNITS
     rows = (CHART, CHART, of_classes, over_time)
     height = 2 * MARGIN + top + sum(rows) + (HEADING + FOOT) * (len(rows) - 1)
     height += CAPTION + SECONDS
     figure = Figure(figsize=(WIDTH, height), dpi=160, facecolor="white")
     sheet = _Sheet(figure, height)
-    title = f"Experts of {findings.experiment}"
+    title = f"Experts of {report.experiment}"
     sheet.write(MARGIN, title, fontsize=15, fontweight="bold", color=INK)
-    text = "\n".join(said)
+    text = "\n".join(lines)
     sheet.write(MARGIN + 0.42, text, fontsize=9, color=INK, linespacing=1.5)
     y = MARGIN + top
     _draw_pair(
@@ -147,7 +151,7 @@ def _draw_sheet(findings: RoutingFindings) -> "Figure":
         "Who does how much, and how sure the routers are, layer by layer",
         ("share of frames", "certainty of the router"),
         (_draw_loads, _draw_certainty),
-        findings,
+        report,
     )
     y += HEADING + CHART + FOOT
     _draw_pair(
@@ -156,13 +160,13 @@ def _draw_sheet(findings: RoutingFindings) -> "Figure":
         "What is known of the expert from the class of a frame, and how alike the "
         "experts are",
         ("% of the expert's entropy", "mean over pairs of experts (1: the same)"),
-        (_draw_told, lambda a, f: draw_similarity(a, f.similarity["encoder"])),
-        findings,
+        (_draw_information, lambda a, f: draw_similarity(a, f.similarity["encoder"])),
+        report,
     )
     y += HEADING + CHART + FOOT
-    _draw_classes(sheet, y, findings)
+    _draw_classes(sheet, y, report)
     y += HEADING + of_classes + FOOT
-    _draw_over_time(sheet, y, findings.shown, strip)
+    _draw_over_time(sheet, y, report.example, strip)
     return figure
 
 
@@ -171,8 +175,8 @@ def _draw_pair(
     y: float,
     heading: str,
     titles: Sequence[str],
-    draw: Sequence[Callable[["Axes", RoutingFindings], None]],
-    findings: RoutingFindings,
+    draw: Sequence[Callable[["Axes", RoutingReport], None]],
+    report: RoutingReport,
 ) -> None:
     """Two charts beside each other, each with its legend above."""
     sheet.heading(y, heading)
@@ -180,41 +184,41 @@ def _draw_pair(
     for i, (title, chart) in enumerate(zip(titles, draw)):
         left = MARGIN + GAP * (i + 0.8) + width * i
         axes = sheet.axes(left, y + HEADING, width, CHART)
-        chart(axes, findings)
+        chart(axes, report)
         tidy(axes)
         head(axes, title)
         sheet.legend(left - 0.1, y + 0.24, axes, columns=(5, 2)[i])
 
 
-def _colour(expert: int) -> str:
-    return EXPERT_COLOURS[expert % len(EXPERT_COLOURS)]
+def _expert_color(expert: int) -> str:
+    return EXPERT_COLORS[expert % len(EXPERT_COLORS)]
 
 
-def _draw_loads(axes: "Axes", findings: RoutingFindings) -> None:
+def _draw_loads(axes: "Axes", report: RoutingReport) -> None:
     """A stacked bar a layer, a colour an expert."""
-    layers = findings.layers.values()
-    shares = np.array([100 * of.loads / of.loads.sum() for of in layers])  # (L, E)
-    below = np.cumsum(shares, axis=1) - shares
-    for expert in range(shares.shape[1]):
+    layers = report.layers.values()
+    percents = np.array([100 * of.loads / of.loads.sum() for of in layers])  # (L, E)
+    below = np.cumsum(percents, axis=1) - percents
+    for expert in range(percents.shape[1]):
         axes.bar(
-            range(len(shares)),
-            shares[:, expert],
+            range(len(percents)),
+            percents[:, expert],
             0.7,
             below[:, expert],
-            color=_colour(expert),
+            color=_expert_color(expert),
             label=f"E{expert}",
         )
-    name_layers(axes, list(findings.layers))
+    name_layers(axes, list(report.layers))
     axes.set(ylim=(0, 100), yticks=(0, 50, 100))
     axes.set_yticklabels(("0 %", "50 %", "100 %"))
 
 
-def _draw_certainty(axes: "Axes", findings: RoutingFindings) -> None:
+def _draw_certainty(axes: "Axes", report: RoutingReport) -> None:
     """Entropy and the best expert's probability, both of 0 to 1."""
-    layers = findings.layers.values()
+    layers = report.layers.values()
     most = np.log(len(next(iter(layers)).loads))
     lines = (
-        ("probability of the best expert", "o", COLOURS[0], [of.top for of in layers]),
+        ("probability of the best expert", "o", COLORS[0], [of.top for of in layers]),
         (
             f"entropy / {most:.2f} nats",
             "s",
@@ -222,57 +226,57 @@ def _draw_certainty(axes: "Axes", findings: RoutingFindings) -> None:
             [of.entropy / most for of in layers],
         ),
     )
-    for label, marker, colour, values in lines:
-        style = dict(marker=marker, markersize=5, linewidth=1.4, color=colour)
+    for label, marker, color, values in lines:
+        style = dict(marker=marker, markersize=5, linewidth=1.4, color=color)
         axes.plot(range(len(values)), values, label=label, clip_on=False, **style)
-    name_layers(axes, list(findings.layers))
+    name_layers(axes, list(report.layers))
     axes.set_ylim(0, 1)
 
 
-def _draw_told(axes: "Axes", findings: RoutingFindings) -> None:
+def _draw_information(axes: "Axes", report: RoutingReport) -> None:
     """A line a factor, dotted what chance would give."""
-    layers = findings.layers.values()
-    for factor, colour in zip(findings.classes, COLOURS):
-        colour = REFERENCE if factor == SILENCE else colour
-        told = [of.told[factor] for of in layers]
-        style = dict(color=colour, clip_on=False)
+    layers = report.layers.values()
+    for factor, color in zip(report.classes, COLORS):
+        color = REFERENCE if factor == SILENCE else color
+        information = [of.information[factor] for of in layers]
+        style = dict(color=color, clip_on=False)
         axes.plot(
-            range(len(told)),
-            [of.share for of in told],
+            range(len(information)),
+            [i.percent for i in information],
             marker="o",
             markersize=5,
             linewidth=1.4,
             label=factor,
             **style,
         )
-        chance = [of.share_by_chance for of in told]
-        axes.plot(range(len(told)), chance, ":", linewidth=1.2, **style)
+        chance = [i.percent_by_chance for i in information]
+        axes.plot(range(len(information)), chance, ":", linewidth=1.2, **style)
     axes.plot([], [], ":", linewidth=1.2, color=QUIET, label="by chance")
-    name_layers(axes, list(findings.layers))
+    name_layers(axes, list(report.layers))
     axes.margins(y=0.1)
     axes.set_ylim(bottom=0)
 
 
-def _draw_classes(sheet: _Sheet, y: float, findings: RoutingFindings) -> None:
+def _draw_classes(sheet: _Sheet, y: float, report: RoutingReport) -> None:
     """A stacked bar a class, in the layer about which units tell the most."""
-    name = most_told(findings)
-    sheet.heading(y, f"Who hears what: experts of layer {name} by class of the frame")
-    room = (WIDTH - 2 * MARGIN) / max(len(findings.classes), 3)
+    name = most_informative_layer(report)
+    sheet.heading(y, f"Experts of layer {name} by class of the frame")
+    room = (WIDTH - 2 * MARGIN) / max(len(report.classes), 3)
     label = 0.95  # room for the names of the classes
-    for i, (factor, labels) in enumerate(findings.classes.items()):
-        counts = findings.layers[name].counts[factor]
+    for i, (factor, labels) in enumerate(report.classes.items()):
+        counts = report.layers[name].counts[factor]
         there = most_frequent(counts)
         left = MARGIN + room * i + label
         size = BAR * max(len(there), 1)
         axes = sheet.axes(left, y + HEADING - 0.15, room - label - 0.1, size)
         axes.set(xlim=(0, 100), ylim=(max(len(there), 1) - 0.5, -0.5))
         for place, k in enumerate(there):
-            shares = 100 * counts[k] / counts[k].sum()
-            for expert, below in enumerate(np.cumsum(shares) - shares):
-                shown = dict(color=_colour(expert))
+            percents = 100 * counts[k] / counts[k].sum()
+            for expert, below in enumerate(np.cumsum(percents) - percents):
+                style = dict(color=_expert_color(expert))
                 if place == 0:
-                    shown["label"] = f"E{expert}"
-                axes.barh(place, shares[expert], 0.78, below, **shown)
+                    style["label"] = f"E{expert}"
+                axes.barh(place, percents[expert], 0.78, below, **style)
         axes.set_yticks(range(len(there)), [drawable(labels[k]) for k in there])
         axes.set_xticks((0, 50, 100), ("0 %", "50 %", "100 %"))
         tidy(axes)
@@ -280,12 +284,14 @@ def _draw_classes(sheet: _Sheet, y: float, findings: RoutingFindings) -> None:
         axes.grid(visible=False)
         head(axes, factor if factor != SILENCE else "silence and speech")
         if factor == SILENCE:
-            sheet.legend(MARGIN, y + 0.24, axes, columns=len(EXPERT_COLOURS))
+            sheet.legend(MARGIN, y + 0.24, axes, columns=len(EXPERT_COLORS))
 
 
-def _draw_over_time(sheet: _Sheet, y: float, shown: Shown, strip: float) -> None:
+def _draw_over_time(
+    sheet: _Sheet, y: float, example: RoutingOverTime, strip: float
+) -> None:
     """Spectrogram, a strip a layer, and the units below."""
-    sheet.heading(y, f"Over time: {shown.name}")
+    sheet.heading(y, f"Over time: {example.name}")
     sheet.write(
         y + 0.24,
         "log-mel spectrogram; the expert of each frame, layer by layer; silence in "
@@ -297,30 +303,30 @@ def _draw_over_time(sheet: _Sheet, y: float, shown: Shown, strip: float) -> None
     width = WIDTH - 2 * MARGIN - GAP
     top = y + CAPTION
     mels = sheet.axes(left, top, width, MELS)
-    low, high = np.percentile(shown.mel, (5, 99.5))
+    low, high = np.percentile(example.mel, (5, 99.5))
     mels.imshow(
-        shown.mel.T,
+        example.mel.T,
         aspect="auto",
         origin="lower",
         cmap="Greys",
         vmin=low,
         vmax=high,
-        extent=(0, shown.seconds, 0, shown.mel.shape[1]),
+        extent=(0, example.seconds, 0, example.mel.shape[1]),
         interpolation="nearest",
     )
     mels.set(xticks=[], yticks=[], ylabel="mel bands")
     mels.yaxis.label.set(color=QUIET, fontsize=8.5)
-    strips = sheet.axes(left, top + MELS, width, strip * len(shown.experts))
-    _draw_strips(strips, shown)
-    below = sheet.axes(left, top + MELS + strip * len(shown.experts), width, UNITS)
-    _draw_units(below, shown, width)
-    starts = [start for _, start, _ in shown.units[1:]]
+    strips = sheet.axes(left, top + MELS, width, strip * len(example.experts))
+    _draw_strips(strips, example)
+    below = sheet.axes(left, top + MELS + strip * len(example.experts), width, UNITS)
+    _draw_units(below, example, width)
+    starts = [start for _, start, _ in example.units[1:]]
     for axes in (mels, strips):
-        for start in _with_room(starts, 0.06 * shown.seconds / width):
+        for start in _with_room(starts, 0.06 * example.seconds / width):
             axes.axvline(start, color="white", linewidth=1.2)
             axes.axvline(start, color=INK, linewidth=0.5)
     for axes in (mels, strips, below):
-        axes.set_xlim(0, shown.seconds)
+        axes.set_xlim(0, example.seconds)
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0, labelsize=8.5, labelcolor=QUIET)
 
@@ -334,41 +340,41 @@ def _with_room(places: Sequence[float], room: float) -> list[float]:
     return kept
 
 
-def _borders(shown: Shown) -> np.ndarray:
+def _borders(example: RoutingOverTime) -> np.ndarray:
     """``(T + 1,)`` seconds where encoder frames begin and end."""
-    middle = (shown.times[1:] + shown.times[:-1]) / 2
-    return np.concatenate(([0.0], middle, [shown.seconds]))
+    middle = (example.times[1:] + example.times[:-1]) / 2
+    return np.concatenate(([0.0], middle, [example.seconds]))
 
 
-def _draw_strips(axes: "Axes", shown: Shown) -> None:
+def _draw_strips(axes: "Axes", example: RoutingOverTime) -> None:
     """A row a layer, the lowest layer at the bottom."""
     from matplotlib.colors import ListedColormap
 
-    colours = ListedColormap(EXPERT_COLOURS)
-    chosen = np.array(list(shown.experts.values())) % len(EXPERT_COLOURS)  # (L, T)
+    colors = ListedColormap(EXPERT_COLORS)
+    chosen = np.array(list(example.experts.values())) % len(EXPERT_COLORS)  # (L, T)
     rows = np.arange(len(chosen) + 1)
-    limits = dict(vmin=-0.5, vmax=len(EXPERT_COLOURS) - 0.5)
-    axes.pcolormesh(_borders(shown), rows, chosen, cmap=colours, **limits)
+    limits = dict(vmin=-0.5, vmax=len(EXPERT_COLORS) - 0.5)
+    axes.pcolormesh(_borders(example), rows, chosen, cmap=colors, **limits)
     for row in rows[:-1]:
         axes.axhline(row, color="white", linewidth=1)
-    names = list(shown.experts)
+    names = list(example.experts)
     step = -(-len(names) // 12)  # names that have room
     axes.set_yticks(rows[:-1:step] + 0.5, [f"layer {n}" for n in names[::step]])
     axes.set(xticks=[], ylim=(0, len(names)))
 
 
-def _draw_units(axes: "Axes", shown: Shown, width: float) -> None:
+def _draw_units(axes: "Axes", example: RoutingOverTime, width: float) -> None:
     """Silence, the units and the seconds, from above."""
-    borders = _borders(shown)
+    borders = _borders(example)
     axes.set(ylim=(UNITS, 0), yticks=[])
-    for frame in np.flatnonzero(shown.silence):
+    for frame in np.flatnonzero(example.silence):
         edges = borders[frame : frame + 2]
         axes.fill_between(edges, 0.05, 0.12, color=REFERENCE, linewidth=0)
-    narrowest = min((end - start for _, start, end in shown.units), default=1.0)
-    upright = narrowest * width / shown.seconds < UPRIGHT
-    named = {(start + end) / 2: unit for unit, start, end in shown.units}
+    narrowest = min((end - start for _, start, end in example.units), default=1.0)
+    upright = narrowest * width / example.seconds < UPRIGHT
+    named = {(start + end) / 2: unit for unit, start, end in example.units}
     room = 0.13 if upright else UPRIGHT
-    for middle in _with_room(list(named), room * shown.seconds / width):
+    for middle in _with_room(list(named), room * example.seconds / width):
         axes.text(
             middle,
             0.18,
@@ -379,10 +385,10 @@ def _draw_units(axes: "Axes", shown: Shown, width: float) -> None:
             va="top",
             rotation=90 if upright else 0,
         )
-    if not shown.units:
+    if not example.units:
         note = "the text needs more frames than there are"
         axes.text(0, 0.18, note, fontsize=8, color=QUIET, va="top")
-    axes.plot([0, shown.seconds], [UNITS - 0.02] * 2, color=RULE, linewidth=0.8)
-    step = 0.5 if shown.seconds <= 6 else 1 if shown.seconds <= 12 else 5
-    seconds = np.arange(0, shown.seconds, step)
+    axes.plot([0, example.seconds], [UNITS - 0.02] * 2, color=RULE, linewidth=0.8)
+    step = 0.5 if example.seconds <= 6 else 1 if example.seconds <= 12 else 5
+    seconds = np.arange(0, example.seconds, step)
     axes.set_xticks(seconds, [f"{s:g} s" for s in seconds])

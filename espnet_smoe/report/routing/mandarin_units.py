@@ -60,7 +60,7 @@ class Factors:
 
 
 def factors_of(texts: Iterable[Sequence[str]]) -> Factors:
-    """What units of these texts can be told by.
+    """The factors by which units of these texts are put into classes.
 
     Args:
         texts: In modelling units.

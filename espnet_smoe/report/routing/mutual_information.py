@@ -1,4 +1,4 @@
-"""How much does a class tell about the expert? Counts and mutual information."""
+"""Mutual information of a frame's class and its expert, and its baseline by chance."""
 
 import numpy as np
 
@@ -25,7 +25,7 @@ def count_pairs(
 
 
 def entropy(counts: np.ndarray) -> float:
-    """Of the shares of counts, in bits; 0 without any.
+    """Entropy of the distribution of counts, in bits; 0 without any.
 
     Example:
         >>> entropy(np.array([5, 5, 0]))
@@ -39,7 +39,7 @@ def entropy(counts: np.ndarray) -> float:
 
 
 def mutual_information(counts: np.ndarray) -> float:
-    """What the row tells about the column, in bits.
+    """Mutual information of row and column, in bits.
 
     ``H(class) + H(expert) - H(class, expert)``, of 0 to the smaller of the first two.
 
@@ -51,18 +51,18 @@ def mutual_information(counts: np.ndarray) -> float:
         1.0
     """
     of_class, of_expert = counts.sum(axis=1), counts.sum(axis=0)
-    told = entropy(of_class) + entropy(of_expert) - entropy(counts.ravel())
-    return max(told, 0.0)
+    information = entropy(of_class) + entropy(of_expert) - entropy(counts.ravel())
+    return max(information, 0.0)  # not below 0 by rounding
 
 
 def shuffled(
     classes: np.ndarray, runs: np.ndarray, times: int = SHUFFLES
 ) -> list[np.ndarray]:
-    """Deal the classes out anew, as a baseline that nothing can be learned from.
+    """Shuffle the classes: a baseline in which class and expert are independent.
 
     A run of frames (those of one unit, a stretch of silence) keeps its frames and gets
-    the class of another run: frames beside each other are alike, and shuffled one by
-    one they would promise too low a baseline.
+    the class of another run: neighboring frames are alike, and shuffled frame by
+    frame they would give too low a baseline.
 
     Args:
         classes: ``(N,)``, the same within a run; negative where unknown, which stays.
@@ -76,9 +76,9 @@ def shuffled(
     _, first, run = np.unique(runs[known], return_index=True, return_inverse=True)
     of_run = classes[known][first]
     rng = np.random.default_rng(SEED)
-    dealt = []
+    shuffles = []
     for _ in range(times):
         new = classes.copy()
         new[known] = rng.permutation(of_run)[run]
-        dealt.append(new)
-    return dealt
+        shuffles.append(new)
+    return shuffles

@@ -1,4 +1,4 @@
-"""The report on learned routing in words and tables."""
+"""The report on learned routing in words and tables, for Markdown and the terminal."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,13 +7,13 @@ from rich.console import Console
 
 from espnet_smoe.report.experts.page import (
     Section,
+    output_difference_sentence,
     print_section,
-    said_by_outputs,
     section_lines,
     similarity_sections,
     two_digits,
 )
-from espnet_smoe.report.routing.analysis import SILENCE, Layer, RoutingFindings
+from espnet_smoe.report.routing.analysis import SILENCE, Layer, RoutingReport
 from espnet_smoe.report.routing.mandarin_units import UNIT
 from espnet_smoe.report.routing.mutual_information import SHUFFLES
 from espnet_smoe.report.routing.trace import LOUD, SILENCE_DB
@@ -21,7 +21,7 @@ from espnet_smoe.report.routing.trace import LOUD, SILENCE_DB
 DEAD = 0.01  # of a fair share
 POOR = 0.5  # mean probability of a unit at its spike
 MANY = 5  # names in a sentence
-MOST = 12  # classes that are told one by one
+MOST = 12  # classes with a row of their own
 
 
 def dead_experts(loads: np.ndarray) -> int:
@@ -34,19 +34,19 @@ def dead_experts(loads: np.ndarray) -> int:
     return int((loads < DEAD * loads.sum() / len(loads)).sum())
 
 
-def most_told(findings: RoutingFindings) -> str:
-    """The layer about whose experts the units tell the most beyond chance."""
+def most_informative_layer(report: RoutingReport) -> str:
+    """The layer whose experts have the most information on units beyond chance."""
 
     def beyond(name: str) -> float:
-        told = findings.layers[name].told
-        return sum(of.bits - of.by_chance for f, of in told.items() if f != SILENCE)
+        by_factor = report.layers[name].information.items()
+        return sum(i.bits - i.by_chance for factor, i in by_factor if factor != SILENCE)
 
-    return max(findings.layers, key=beyond)
+    return max(report.layers, key=beyond)
 
 
-def summary(findings: RoutingFindings) -> list[str]:
-    """What the figures say, a sentence each."""
-    layers = findings.layers
+def summary(report: RoutingReport) -> list[str]:
+    """The findings, a sentence each."""
+    layers = report.layers
     loads = [layer.loads for layer in layers.values()]
     fullest = [100 * load.max() / load.sum() for load in loads]
     size = len(loads[0])
@@ -60,46 +60,48 @@ def summary(findings: RoutingFindings) -> list[str]:
         f"{_span([layer.top for layer in layers.values()], 2)} in the mean; its "
         f"entropy is {_span([layer.entropy for layer in layers.values()], 2)} nats, "
         f"{np.log(size):.2f} where it knows nothing.",
-        _said_of_classes(findings),
-        f"Experts: {said_by_outputs(findings.similarity['encoder'])}.",
+        _information_sentence(report),
+        f"Experts: {output_difference_sentence(report.similarity['encoder'])}.",
     ]
-    if not findings.has_ctc:
+    if not report.has_ctc:
         lines.append(
-            "The model has no CTC head, so that nobody knows where in time the units "
-            "of a text are: nothing is told of units."
+            "The model has no CTC head, so that it is not known where in time the "
+            "units of a text are: there are no figures of units."
         )
         return lines
-    if findings.spike_probability < POOR:
+    if report.spike_probability < POOR:
         lines.append(
             "The model is unsure of the texts (mean probability of a unit at its spike "
-            f"{findings.spike_probability:.2f}): do not trust what is said of units."
+            f"{report.spike_probability:.2f}): do not trust what is said of units."
         )
-    if findings.unaligned:
-        names = ", ".join(findings.unaligned[:MANY])
-        more = len(findings.unaligned) - MANY
+    if report.unaligned:
+        names = ", ".join(report.unaligned[:MANY])
+        more = len(report.unaligned) - MANY
         lines.append(
-            f"{len(findings.unaligned)} utterances have fewer frames than their text "
+            f"{len(report.unaligned)} utterances have fewer frames than their text "
             "needs and tell nothing about units: "
             f"{names}{f' and {more} more' if more > 0 else ''}."
         )
     return lines
 
 
-def _said_of_classes(findings: RoutingFindings) -> str:
-    layers = findings.layers
-    said = []
-    for factor in findings.classes:
-        told = {n: of.told[factor] for n, of in layers.items()}
-        told = {n: of for n, of in told.items() if of.entropy}
-        if not told:
-            said.append(f"{factor} nothing")
+def _information_sentence(report: RoutingReport) -> str:
+    layers = report.layers
+    parts = []
+    for factor in report.classes:
+        known = {n: layer.information[factor] for n, layer in layers.items()}
+        known = {n: i for n, i in known.items() if i.entropy}
+        if not known:
+            parts.append(f"{factor} nothing")
             continue
-        best = max(told, key=lambda n: told[n].share - told[n].share_by_chance)
-        share, chance = told[best].share, told[best].share_by_chance
-        said.append(f"{factor} {share:.1f} % (layer {best}; by chance {chance:.1f} %)")
+        best = max(known, key=lambda n: known[n].percent - known[n].percent_by_chance)
+        percent, chance = known[best].percent, known[best].percent_by_chance
+        parts.append(
+            f"{factor} {percent:.1f} % (layer {best}; by chance {chance:.1f} %)"
+        )
     return (
         "What is known of the expert from the class of a frame, at most: "
-        f"{', '.join(said)}."
+        f"{', '.join(parts)}."
     )
 
 
@@ -112,19 +114,19 @@ def _layers(number: int) -> str:
     return "one layer" if number == 1 else f"{number} layers"
 
 
-def sections(findings: RoutingFindings, brief: bool = False) -> list[Section]:
+def sections(report: RoutingReport, brief: bool = False) -> list[Section]:
     """The tables.
 
     Args:
-        findings: What to tell.
+        report: The analysis.
         brief: Experts by class in the most telling layer alone.
     """
-    names = [most_told(findings)] if brief else list(findings.layers)
+    names = [most_informative_layer(report)] if brief else list(report.layers)
     return [
-        _loads(findings.layers),
-        _told(findings),
-        *(_by_class(findings, factor, names) for factor in findings.classes),
-        *similarity_sections(findings.similarity),
+        _loads(report.layers),
+        _information(report),
+        *(_by_class(report, factor, names) for factor in report.classes),
+        *similarity_sections(report.similarity),
     ]
 
 
@@ -135,9 +137,9 @@ def _experts(layer: Layer) -> list[str]:
 def _loads(layers: Mapping[str, Layer]) -> Section:
     rows = []
     for name, layer in layers.items():
-        shares = [f"{100 * n / layer.loads.sum():.1f} %" for n in layer.loads]
+        percents = [f"{100 * n / layer.loads.sum():.1f} %" for n in layer.loads]
         router = f"{layer.entropy:.2f}", f"{layer.top:.2f}"
-        rows.append([name, *shares, *router, str(dead_experts(layer.loads))])
+        rows.append([name, *percents, *router, str(dead_experts(layer.loads))])
     first = next(iter(layers.values()))
     return Section(
         "Load of the experts",
@@ -165,14 +167,14 @@ def most_frequent(counts: np.ndarray) -> list[int]:
     return sorted(int(k) for k in fullest if totals[k])
 
 
-def _told(findings: RoutingFindings) -> Section:
+def _information(report: RoutingReport) -> Section:
     rows = []
-    for name, layer in findings.layers.items():
+    for name, layer in report.layers.items():
         cells = [
-            f"{two_digits(of.share)} ({two_digits(of.share_by_chance)})"
-            for of in layer.told.values()
+            f"{two_digits(i.percent)} ({two_digits(i.percent_by_chance)})"
+            for i in layer.information.values()
         ]
-        rows.append([name, f"{layer.told[SILENCE].entropy:.2f}", *cells])
+        rows.append([name, f"{layer.information[SILENCE].entropy:.2f}", *cells])
     return Section(
         "What the class of a frame tells about its expert",
         "Mutual information of class and expert, in percent of the expert's entropy: "
@@ -184,21 +186,21 @@ def _told(findings: RoutingFindings) -> Section:
         "the earlier one), so borders are halfway between spikes and not exact. "
         f"Silent is a frame whose energy is more than {SILENCE_DB:g} dB below the "
         f"loud frames of its utterance ({LOUD}th percentile); it counts for no unit.",
-        ["layer", "entropy", *(f"{factor} %" for factor in findings.classes)],
+        ["layer", "entropy", *(f"{factor} %" for factor in report.classes)],
         rows,
     )
 
 
-def _by_class(findings: RoutingFindings, factor: str, names: Sequence[str]) -> Section:
+def _by_class(report: RoutingReport, factor: str, names: Sequence[str]) -> Section:
     rows = []
     for name in names:
-        counts = findings.layers[name].counts[factor]
+        counts = report.layers[name].counts[factor]
         for k in most_frequent(counts):
             total = counts[k].sum()
-            shares = [f"{100 * n / total:.1f} %" for n in counts[k]]
-            label = findings.classes[factor][k]
-            rows.append([name, _in_a_cell(label), f"{total:,}", *shares])
-    experts = _experts(findings.layers[names[0]])
+            percents = [f"{100 * n / total:.1f} %" for n in counts[k]]
+            label = report.classes[factor][k]
+            rows.append([name, _in_a_cell(label), f"{total:,}", *percents])
+    experts = _experts(report.layers[names[0]])
     what = "silence and speech" if factor == SILENCE else factor
     where = f" in layer {names[0]}" if len(names) == 1 else ""
     meaning = "Of the frames of a class, the share of each expert."
@@ -215,38 +217,38 @@ def _by_class(findings: RoutingFindings, factor: str, names: Sequence[str]) -> S
 
 
 def _in_a_cell(label: str) -> str:
-    """A unit may be the sign that ends a cell of Markdown."""
+    """Escape the sign that ends a cell of Markdown: a unit may be one."""
     return label.replace("|", "\\|")
 
 
-def source(findings: RoutingFindings) -> str:
-    """What was listened to, and how well the texts fit."""
+def source(report: RoutingReport) -> str:
+    """Checkpoint and data, and how well the texts fit."""
     return (
-        f"{findings.source} Mean probability of a unit at its spike: "
-        f"{two_digits(findings.spike_probability)}."
+        f"{report.source} Mean probability of a unit at its spike: "
+        f"{two_digits(report.spike_probability)}."
     )
 
 
-def to_page(findings: RoutingFindings, picture: str) -> str:
+def to_page(report: RoutingReport, picture: str) -> str:
     """The report as a Markdown document.
 
     Args:
-        findings: What to tell.
+        report: The analysis.
         picture: Path of the PNG file, as seen from the document.
     """
-    lines = [f"# Experts of {findings.experiment}", "", source(findings), ""]
-    lines += [f"- {line}" for line in summary(findings)]
-    lines += ["", f"![experts of {findings.experiment}]({picture})"]
-    for section in sections(findings):
+    lines = [f"# Experts of {report.experiment}", "", source(report), ""]
+    lines += [f"- {line}" for line in summary(report)]
+    lines += ["", f"![experts of {report.experiment}]({picture})"]
+    for section in sections(report):
         lines += section_lines(section)
     return "\n".join([*lines, ""])
 
 
-def print_page(findings: RoutingFindings) -> None:
-    """Print the tables and what they say."""
+def print_page(report: RoutingReport) -> None:
+    """Print the tables and the findings."""
     console = Console()
-    for section in sections(findings, brief=True):
+    for section in sections(report, brief=True):
         print_section(console, section)
-    console.print(source(findings), style="dim")
-    for line in summary(findings):
+    console.print(source(report), style="dim")
+    for line in summary(report):
         console.print(f"- {line}", highlight=False)

@@ -1,4 +1,4 @@
-"""What a model with learned routing does with recordings, frame by frame."""
+"""Traces of learned routing: what each router decides, frame by frame."""
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,9 +22,9 @@ from espnet_smoe.report.experts.probe import (
     BATCH_SIZE,
     MOST_FRAMES,
     SEED,
-    Seen,
+    LayerTrace,
     mixtures,
-    noting,
+    record_loads,
 )
 from espnet_smoe.report.routing.align import align, nearest_unit
 from espnet_smoe.report.scoring.pairing import look_up, read_text
@@ -35,7 +35,7 @@ LOUD = 95  # percentile of its frames
 
 
 @dataclass(frozen=True)
-class Spoken:
+class Utterance:
     """One utterance: its id, its audio file, its text in modelling units."""
 
     name: str
@@ -44,13 +44,13 @@ class Spoken:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What a model made of an utterance of T encoder frames; no padding.
+class UtteranceTrace:
+    """The routing of one utterance of T encoder frames; no padding.
 
     Attributes:
-        spoken: The utterance.
+        utterance: The utterance.
         mel: ``(frames, mels)`` log-mel of the front-end.
-        centres: ``(T,)`` the front-end's frame in the middle of each encoder frame.
+        centers: ``(T,)`` the front-end's frame in the middle of each encoder frame.
         silence: ``(T,)`` whether it is silent (`silent`).
         units: ``(T,)`` number of the unit it belongs to; None without an alignment.
         spike_probability: Mean probability of the text's units at their spikes; NaN
@@ -58,21 +58,21 @@ class Heard:
         log_p: Layer -> ``(T, E)`` the router's log-probabilities.
     """
 
-    spoken: Spoken
+    utterance: Utterance
     mel: np.ndarray
-    centres: np.ndarray
+    centers: np.ndarray
     silence: np.ndarray
     units: np.ndarray | None
     spike_probability: float
     log_p: dict[str, np.ndarray]
 
 
-def read_spoken(
+def read_utterances(
     data: Path,
     config: Mapping[str, Any],
     limit: int | None = None,
     wanted: str | None = None,
-) -> list[Spoken]:
+) -> list[Utterance]:
     """Read a data directory.
 
     Args:
@@ -89,7 +89,7 @@ def read_spoken(
         raise ValueError("\n".join(map(str, problems)))
     waves = tables["wav.scp"]
     if not waves:
-        raise ValueError(f"{data / 'wav.scp'} is empty; there is nothing to listen to")
+        raise ValueError(f"{data / 'wav.scp'} is empty; there are no recordings")
     if wanted is not None and wanted not in waves:
         raise ValueError(
             f"--utt: '{wanted}' is not in {data / 'wav.scp'}; give an id from there, "
@@ -101,8 +101,10 @@ def read_spoken(
     if wanted is not None and wanted not in names:
         names.append(wanted)
     split = splitter(config)
-    spoken = zip(names, look_up(texts, names, path))
-    return [Spoken(name, waves[name], split(text)) for name, text in spoken]
+    return [
+        Utterance(name, waves[name], split(text))
+        for name, text in zip(names, look_up(texts, names, path))
+    ]
 
 
 def text_file(config: Mapping[str, Any]) -> str:
@@ -117,7 +119,7 @@ def text_file(config: Mapping[str, Any]) -> str:
 
 
 def splitter(config: Mapping[str, Any]) -> Callable[[str], tuple[str, ...]]:
-    """What makes modelling units of a text, as the model's training did.
+    """A function that splits a text into modelling units, as in the model's training.
 
     Raises:
         ValueError: The model's tokens need a file or a package that is not there.
@@ -139,50 +141,51 @@ def splitter(config: Mapping[str, Any]) -> Callable[[str], tuple[str, ...]]:
 
 
 @torch.inference_mode()
-def hear(
+def trace_routing(
     model: nn.Module,
-    spoken: Sequence[Spoken],
+    utterances: Sequence[Utterance],
     config: Mapping[str, Any],
-    seen: dict[str, Seen] | None = None,
-) -> Iterator[Heard]:
-    """Let a model hear utterances.
+    traces: dict[str, LayerTrace] | None = None,
+) -> Iterator[UtteranceTrace]:
+    """Encode utterances and record what the routers do.
 
     Each wave passes the front-end alone, then some are encoded together.
 
     Args:
         model: A model on any device, ready for inference: of ours, or of ESPnet's
             with our encoder.
-        spoken: Utterances.
+        utterances: From `read_utterances`.
         config: Its training configuration.
-        seen: Receives loads and sample inputs of each layer, where given.
+        traces: Receives loads and sample inputs of each layer, where given.
 
     Yields:
-        What was heard, in the order of ``spoken``.
+        A trace of each utterance, in the order of ``utterances``.
 
     Raises:
         ValueError: The model has no experts, or none whose routing is learned.
     """
-    found = mixtures(model)
-    if "encoder" not in found:
+    layers = mixtures(model)
+    if "encoder" not in layers:
         raise ValueError(
-            "its encoder has no experts, and only what routers hear can be told of; "
-            "give an experiment whose encoder_conf has a 'moe' section"
+            "its encoder has no experts, and the routing of an encoder alone can be "
+            "analyzed; give an experiment whose encoder_conf has a 'moe' section"
         )
     device = next(model.parameters()).device
     ids = {unit: i for i, unit in enumerate(config["token_list"])}
     unknown = ids.get(UNKNOWN, 0)
     random = Random(SEED)
-    share = -(-MOST_FRAMES // -(-len(spoken) // BATCH_SIZE))
-    noted = {"encoder": {} if seen is None else seen}
-    for layer in found["encoder"]:
-        noted["encoder"].setdefault(layer.name, Seen())
-    for start in range(0, len(spoken), BATCH_SIZE):
-        batch = spoken[start : start + BATCH_SIZE]
-        mels = [log_mel(model, s.path) for s in batch]
+    samples = -(-MOST_FRAMES // -(-len(utterances) // BATCH_SIZE))  # of a batch
+    recorded = {"encoder": {} if traces is None else traces}
+    for layer in layers["encoder"]:
+        recorded["encoder"].setdefault(layer.name, LayerTrace())
+    for start in range(0, len(utterances), BATCH_SIZE):
+        batch = utterances[start : start + BATCH_SIZE]
+        mels = [log_mel(model, utterance.path) for utterance in batch]
         lengths = torch.tensor([len(m) for m in mels], device=device)
         padded = pad_sequence(mels, batch_first=True)  # (B, frames, mels)
-        with noting(found, noted, "encoder", "all", share, random) as logits:
-            encoded, lengths = _encode(model, padded, lengths)
+        recording = record_loads(layers, recorded, "encoder", "all", samples, random)
+        with recording as logits:
+            encoder_out, lengths = _encode(model, padded, lengths)
         if not logits:
             raise ValueError(
                 "the experts are chosen by label, not by a router; there is no routing "
@@ -191,35 +194,33 @@ def hear(
         ctc = ctc_of(model)
         log_probs = None
         if ctc is not None:
-            log_probs = ctc.log_softmax(encoded).float().cpu()  # (B, T, V)
+            log_probs = ctc.log_softmax(encoder_out).float().cpu()  # (B, T, V)
         sizes = lengths.tolist()
         log_p = {
             name: of_layer.float().log_softmax(1).cpu().split(sizes)
             for name, of_layer in logits.items()
         }
-        for i, (one, mel, size) in enumerate(zip(batch, mels, sizes)):
-            text = [ids.get(unit, unknown) for unit in one.units]
-            aligned = None, float("nan")
+        for i, (utterance, mel, size) in enumerate(zip(batch, mels, sizes)):
+            text = [ids.get(unit, unknown) for unit in utterance.units]
+            units, spike_probability = None, float("nan")
             if log_probs is not None:
                 aligned = _units(log_probs[i, :size], text, model.blank_id)
-            of_layers = {name: of[i].numpy() for name, of in log_p.items()}
-            centres = centres_of(model, size, len(mel))
-            yield _heard(one, mel.cpu().numpy(), centres, aligned, of_layers)
-
-
-def _heard(
-    spoken: Spoken,
-    mel: np.ndarray,
-    centres: np.ndarray,
-    aligned: tuple[np.ndarray | None, float],
-    log_p: dict[str, np.ndarray],
-) -> Heard:
-    silence = silent(mel)[centres.round().astype(int)]
-    return Heard(spoken, mel, centres, silence, *aligned, log_p)
+                units, spike_probability = aligned
+            energy = mel.cpu().numpy()
+            centers = centers_of(model, size, len(mel))
+            yield UtteranceTrace(
+                utterance=utterance,
+                mel=energy,
+                centers=centers,
+                silence=silent(energy)[centers.round().astype(int)],
+                units=units,
+                spike_probability=spike_probability,
+                log_p={name: of_layer[i].numpy() for name, of_layer in log_p.items()},
+            )
 
 
 def log_mel(model: nn.Module, path: str) -> torch.Tensor:
-    """What the model's front-end makes of a recording: ``(frames, mels)``."""
+    """Log-mel features of a recording, by the model's front-end: ``(frames, mels)``."""
     device = next(model.parameters()).device
     wave = torch.from_numpy(read_audio(path)[0])[None].to(device)
     return model.frontend(wave, torch.tensor([wave.size(1)], device=device))[0][0]
@@ -253,7 +254,7 @@ def _units(
     return nearest_unit(spikes), float(np.exp(scores[spikes >= 0]).mean())
 
 
-def centres_of(model: nn.Module, size: int, frames: int) -> np.ndarray:
+def centers_of(model: nn.Module, size: int, frames: int) -> np.ndarray:
     """The front-end's frame in the middle of each encoder frame.
 
     Args:
@@ -266,10 +267,10 @@ def centres_of(model: nn.Module, size: int, frames: int) -> np.ndarray:
     """
     stacks = getattr(model, "preencoder", None)
     if isinstance(stacks, StackedDeltas):
-        centres = np.arange(size) * stacks.skip + (stacks.stack - 1) / 2
+        centers = np.arange(size) * stacks.skip + (stacks.stack - 1) / 2
     else:
-        centres = (np.arange(size) + 0.5) * frames / size - 0.5
-    return centres.clip(0, frames - 1)
+        centers = (np.arange(size) + 0.5) * frames / size - 0.5
+    return centers.clip(0, frames - 1)
 
 
 def silent(mel: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from rich.text import Text
 from espnet_smoe.command import run_command
 from espnet_smoe.report.scoring.bootstrap import RESAMPLES, holm, paired_p_value
 from espnet_smoe.report.scoring.metrics import METRICS
-from espnet_smoe.report.tables import number_format as layout
+from espnet_smoe.report.tables import number_format
 from espnet_smoe.report.tables.system import (
     Cell,
     Row,
@@ -56,13 +56,13 @@ def compare(systems: Sequence[System], every_condition: bool = False) -> list[Ro
                 rows.append(_seeds_row(systems, task, metric))
     costs = {
         "seeds": [str(s.seeds) for s in systems],
-        "parameters": [layout.count(s.parameters[0]) for s in systems],
-        "active parameters": [layout.count(s.parameters[1]) for s in systems],
+        "parameters": [number_format.count(s.parameters[0]) for s in systems],
+        "active parameters": [number_format.count(s.parameters[1]) for s in systems],
         "encoder MACs a second": [
-            layout.count(s.multiply_accumulates) for s in systems
+            number_format.count(s.multiply_accumulates) for s in systems
         ],
-        "RTF": [layout.factor(s.rtf) for s in systems],
-        "training time": [layout.duration(s.training) for s in systems],
+        "RTF": [number_format.factor(s.rtf) for s in systems],
+        "training time": [number_format.duration(s.training) for s in systems],
     }
     return rows + [Row("cost", k, [Cell(t) for t in v]) for k, v in costs.items()]
 
@@ -130,12 +130,14 @@ def _score_row(
             note = _note(old, score.value, p_values[test], (systems[0], system))
         cells.append(
             Cell(
-                layout.with_interval(score.to_dict()),
+                number_format.with_interval(score.to_dict()),
                 note,
                 best=not tied and round(score.value, 2) == best,
             )
         )
-    return Row(task, f"{METRICS[metric].label}, {layout.group_label(group)}", cells)
+    return Row(
+        task, f"{METRICS[metric].label}, {number_format.group_label(group)}", cells
+    )
 
 
 def _note(
@@ -145,7 +147,9 @@ def _note(
     if old is None:
         return ""
     mark = f" ({ONE_SEED})" if min(s.seeds for s in systems) == 1 else ""
-    return f"{layout.relative_change(old, new)}, {layout.p_value(p)}{mark}"
+    return (
+        f"{number_format.relative_change(old, new)}, {number_format.p_value(p)}{mark}"
+    )
 
 
 def _seeds_row(systems: Sequence[System], task: str, metric: str) -> Row:

@@ -31,7 +31,7 @@ INK, QUIET, RULE, BAND = "#1f2933", "#66727f", "#c9d1d9", "#f4f6f8"
 # The first system is the grey reference; the rest are Okabe and Ito's colours,
 # which stay apart for colour-blind readers.
 REFERENCE = "#6b7280"
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 SECTIONS = {
     "asr": "Recognition",
     "st": "Translation",
@@ -60,7 +60,7 @@ def draw_comparison(
     from matplotlib.figure import Figure
 
     names = [_wrapped(s.name) for s in systems]
-    colours = _colours(len(systems))
+    colors = _colors(len(systems))
     width = max(LABEL_WIDTH + COLUMN_WIDTH * len(systems), 7.5)
     small_print = textwrap.wrap(explanation, int(width * 17))
     table_height = _table_height(rows, names) + 0.2 * len(small_print) + 0.1
@@ -81,19 +81,19 @@ def draw_comparison(
     axes = figure.add_axes(
         (MARGIN / total, bottom / height, width / total, table_height / height)
     )
-    _draw_table(axes, rows, names, colours, small_print, (width, table_height))
+    _draw_table(axes, rows, names, colors, small_print, (width, table_height))
     gap = 0.75
     chart_width = (width - gap * len(charts)) / len(charts)
     for i, task in enumerate(charts):
         left = MARGIN + gap * (i + 0.8) + chart_width * i
         box = (left / total, (MARGIN + 0.45) / height)
         size = (chart_width / total, CHART_HEIGHT / height)
-        _draw_chart(figure.add_axes((*box, *size)), systems, task, colours)
+        _draw_chart(figure.add_axes((*box, *size)), systems, task, colors)
     figure.savefig(path, metadata={"Software": None})
 
 
-def _colours(number: int) -> list[str]:
-    return [REFERENCE] + [COLOURS[i % len(COLOURS)] for i in range(number - 1)]
+def _colors(number: int) -> list[str]:
+    return [REFERENCE] + [COLORS[i % len(COLORS)] for i in range(number - 1)]
 
 
 def _wrapped(name: str, width: int = 22) -> str:
@@ -120,7 +120,7 @@ def _draw_table(
     axes: "Axes",
     rows: Sequence[Row],
     names: Sequence[str],
-    colours: Sequence[str],
+    colors: Sequence[str],
     small_print: Sequence[str],
     size: tuple[float, float],
 ) -> None:
@@ -131,8 +131,8 @@ def _draw_table(
     column = (width - LABEL_WIDTH) / len(names)
     rights = [LABEL_WIDTH + column * (i + 1) - 0.1 for i in range(len(names))]
     y = _head_height(names)
-    for right, name, colour in zip(rights, names, colours):
-        style = dict(fontsize=9.5, fontweight="bold", color=colour)
+    for right, name, color in zip(rights, names, colors):
+        style = dict(fontsize=9.5, fontweight="bold", color=color)
         axes.text(right, y - 0.08, name, ha="right", va="bottom", **style)
     axes.plot([0, width], [y, y], color=INK, linewidth=1)
     section = None
@@ -196,15 +196,15 @@ def values_and_reach(scores: Sequence[Score]) -> tuple[list[float], list[list[fl
 
 
 def _draw_chart(
-    axes: "Axes", systems: Sequence[System], task: str, colours: Sequence[str]
+    axes: "Axes", systems: Sequence[System], task: str, colors: Sequence[str]
 ) -> None:
     """Dots with intervals: conditions along x, the systems beside each other."""
-    having = [(s, c) for s, c in zip(systems, colours) if task in s.tasks]
+    having = [(s, c) for s, c in zip(systems, colors) if task in s.tasks]
     lines = groups_with_line(having[0][0].tasks[task], every_condition=True)
     groups = [g for g in lines if g[:5] != "mean_"]
     metric = next(iter(having[0][0].tasks[task].counts))
     step = min(0.7 / len(having), 0.16)
-    for i, (system, colour) in enumerate(having):
+    for i, (system, color) in enumerate(having):
         scores = [system.scores[task][g][metric] for g in groups]
         x = [k + step * (i - (len(having) - 1) / 2) for k in range(len(groups))]
         axes.errorbar(
@@ -214,7 +214,7 @@ def _draw_chart(
             markersize=5,
             capsize=0,
             linewidth=1.8,
-            color=colour,
+            color=color,
         )
     better = "higher" if METRICS[metric].higher_is_better else "lower"
     by = " by condition" if len(groups) > 1 else ""

@@ -15,7 +15,7 @@ def draw_curves(curves: dict[str, dict[int, float]], key: str, path: Path) -> No
     from matplotlib.ticker import MaxNLocator
 
     from espnet_smoe.report.tables.compare_figure import (
-        COLOURS,
+        COLORS,
         INK,
         QUIET,
         REFERENCE,
@@ -24,11 +24,11 @@ def draw_curves(curves: dict[str, dict[int, float]], key: str, path: Path) -> No
 
     figure = Figure(figsize=(7.5, 4.2), dpi=160, facecolor="white", layout="tight")
     axes = figure.add_subplot()
-    colours = [REFERENCE, *COLOURS]
+    colors = [REFERENCE, *COLORS]
     for i, (name, curve) in enumerate(curves.items()):
-        colour = colours[i % len(colours)]
+        color = colors[i % len(colors)]
         label = f"{name} ({list(curve.values())[-1]:.2f})"
-        axes.plot(*zip(*curve.items()), label=label, color=colour, linewidth=1.6)
+        axes.plot(*zip(*curve.items()), label=label, color=color, linewidth=1.6)
     axes.set_xlabel("epoch", color=QUIET)
     axes.set_title(f"Validation {key}", loc="left", color=INK, fontsize=11)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

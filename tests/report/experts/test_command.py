@@ -11,7 +11,7 @@ from espnet_smoe.inference import SpeechToText
 from espnet_smoe.inference.checkpoint import load_model
 from espnet_smoe.report.experts import command as experts
 from espnet_smoe.report.experts.data import read_recordings, sample
-from espnet_smoe.report.experts.probe import apart, mixtures, watch
+from espnet_smoe.report.experts.probe import collect_traces, load_divergence, mixtures
 from espnet_smoe.report.experts.swap import decode_swapped, swapped
 from tests.tiny import save_experiment, talk, tiny_config
 
@@ -93,7 +93,7 @@ def rows_of(page, heading):
 
 def test_loads_count_frames_and_tokens_without_padding(exp, config, data):
     model, recordings = heard(exp, config, data)
-    seen = watch(model, recordings)
+    seen = collect_traces(model, recordings)
     alone = {}
     for r in recordings:
         wave = torch.from_numpy(soundfile.read(r.path, dtype="float32")[0])[None]
@@ -104,7 +104,7 @@ def test_loads_count_frames_and_tokens_without_padding(exp, config, data):
     for layer in seen["encoder"].values():
         assert layer.loads["wb"].tolist() == [alone["wb"], 0]
         assert layer.loads["nb"].tolist() == [0, alone["nb"]]
-        assert sum(map(len, layer.frames)) == sum(alone.values())
+        assert sum(map(len, layer.inputs)) == sum(alone.values())
     tokens = {t: sum(len(r.targets.get(t, ())) for r in recordings) for t in TARGETS}
     prompt = 3  # task, language, begin
     assert model.token_list[model.tasks["asr"].prompt[-1]] == BEGIN
@@ -116,10 +116,10 @@ def test_loads_count_frames_and_tokens_without_padding(exp, config, data):
 
 def test_only_a_sample_of_the_inputs_is_kept(exp, config, data, monkeypatch):
     monkeypatch.setattr("espnet_smoe.report.experts.probe.MOST_FRAMES", 8)
-    seen = watch(*heard(exp, config, data))
+    seen = collect_traces(*heard(exp, config, data))
     for part in seen.values():
         for layer in part.values():
-            assert 0 < sum(map(len, layer.frames)) <= 8 + 2  # rounded up by batch
+            assert 0 < sum(map(len, layer.inputs)) <= 8 + 2  # rounded up by batch
 
 
 def test_a_learned_gate_gives_a_matrix(tmp_path, config, data):
@@ -127,11 +127,11 @@ def test_a_learned_gate_gives_a_matrix(tmp_path, config, data):
     learned = config | {"encoder_conf": config["encoder_conf"] | {"moe": moe}}
     save_experiment(tmp_path / "exp", learned)
     model, recordings = heard(tmp_path / "exp", learned, data)
-    seen = watch(model, recordings)["encoder"]
+    seen = collect_traces(model, recordings)["encoder"]
     for layer in seen.values():
         assert set(layer.loads) == {"wb", "nb"}
         chosen = sum(load.sum() for load in layer.loads.values())
-        assert chosen == 2 * sum(map(len, layer.frames))  # two experts a frame
+        assert chosen == 2 * sum(map(len, layer.inputs))  # two experts a frame
     page = run(tmp_path / "exp", data)
     assert "- Encoder: a learned gate; the use of experts differs" in page
     assert "Decoder: every label goes to its own expert in all 2 layers" in page
@@ -139,9 +139,9 @@ def test_a_learned_gate_gives_a_matrix(tmp_path, config, data):
 
 
 def test_apart_is_between_alike_and_nothing_in_common():
-    assert apart([np.array([1, 3]), np.array([10, 30])]) == 0
-    assert apart([np.array([4, 0]), np.array([1, 3])]) == 0.75
-    assert np.isnan(apart([np.array([1, 2])]))
+    assert load_divergence([np.array([1, 3]), np.array([10, 30])]) == 0
+    assert load_divergence([np.array([4, 0]), np.array([1, 3])]) == 0.75
+    assert np.isnan(load_divergence([np.array([1, 2])]))
 
 
 # -- swapping --------------------------------------------------------------------

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from espnet_smoe.report.experts.figure import MEASURES, draw_experts
-from espnet_smoe.report.experts.page import Findings
+from espnet_smoe.report.experts.page import ExpertReport
 from espnet_smoe.report.scoring import bootstrap
 from espnet_smoe.report.scoring.counts import TaskCounts
 from espnet_smoe.report.scoring.metrics import METRICS
@@ -39,7 +39,7 @@ def system(name, wrong):
     return System(name, 1, tasks, {t: c.scores() for t, c in tasks.items()})
 
 
-def findings(layers=2, experts=2):
+def report(layers=2, experts=2):
     names = [str(n) for n in range(layers)]
     rng = np.random.default_rng(0)
     similar = {}
@@ -61,7 +61,7 @@ def findings(layers=2, experts=2):
             *(("right experts", 1), ("encoder swapped", 4), ("decoder swapped", 2)),
         )
     ]
-    return Findings("exp", "source", loads, {}, similar, systems)
+    return ExpertReport("exp", "source", loads, {}, similar, systems)
 
 
 def loads_of(names, experts):
@@ -79,7 +79,7 @@ def shares_drawn(axes):
 
 @pytest.mark.parametrize(("layers", "experts"), [(1, 2), (2, 3), (7, 9)])
 def test_loads_are_stacked_to_a_hundred_percent(tmp_path, layers, experts):
-    found = findings(layers, experts)
+    found = report(layers, experts)
     axes = figure_of(draw_experts, found, tmp_path / "p.png").axes
     encoder = next(a for a in axes if a.get_title(loc="left") == "encoder")
     expected = [
@@ -101,19 +101,19 @@ def test_loads_are_stacked_to_a_hundred_percent(tmp_path, layers, experts):
     turned = {t.get_rotation() for t in encoder.get_xticklabels()}
     assert turned == {90.0 if layers > 6 else 0.0}
     assert encoder.get_ylim() == (0, 100)
-    colours = {bar.get_facecolor() for bar in encoder.patches}
-    assert len(colours) == min(experts, 8)
+    colors = {bar.get_facecolor() for bar in encoder.patches}
+    assert len(colors) == min(experts, 8)
 
 
 def test_everything_has_its_room(tmp_path):
     for size in ((2, 2), (3, 3)):
-        figure = figure_of(draw_experts, findings(*size), tmp_path / "p.png")
+        figure = figure_of(draw_experts, report(*size), tmp_path / "p.png")
         check_room(figure, crowded="p")
 
 
 def test_layers_are_named_and_shortly_where_there_are_many(tmp_path):
     for layers, names in ((6, "layer {}"), (7, "{}"), (17, "{}")):
-        figure = figure_of(draw_experts, findings(layers), tmp_path / "p.png")
+        figure = figure_of(draw_experts, report(layers), tmp_path / "p.png")
         alike = figure.axes[2]
         labels = [t.get_text() for t in alike.get_xticklabels()]
         step = 2 if layers == 17 else 1
@@ -127,7 +127,7 @@ def test_layers_are_named_and_shortly_where_there_are_many(tmp_path):
 
 
 def test_similarity_is_a_line_a_measure_over_the_layers(tmp_path):
-    found = findings(3, 3)
+    found = report(3, 3)
     figure = figure_of(draw_experts, found, tmp_path / "p.png")
     upper = np.triu_indices(3, 1)
     for axes, part in zip(figure.axes[2:4], ("encoder", "decoder")):
@@ -146,7 +146,7 @@ def test_similarity_is_a_line_a_measure_over_the_layers(tmp_path):
 
 
 def test_scores_of_each_way_stand_beside_each_other_with_their_p_value(tmp_path):
-    found = findings()
+    found = report()
     figure = figure_of(draw_experts, found, tmp_path / "p.png")
     p_values = adjusted_p_values(found.systems)
     for axes, task, metric, said in (
@@ -179,12 +179,12 @@ def test_scores_of_each_way_stand_beside_each_other_with_their_p_value(tmp_path)
                 expected[place, top] = p_value(p)
         assert said == expected
         assert axes.get_ylim()[0] == 0
-    assert len({colour for *_, colour in bars_of(figure.axes[4])}) == 3
+    assert len({color for *_, color in bars_of(figure.axes[4])}) == 3
     assert "Experts of exp" in texts_of(figure)
 
 
 def test_scores_that_are_not_known_have_no_dot(tmp_path):
-    found = findings()
+    found = report()
     for one in found.systems:
         score = one.scores["asr"]["mean_nb"]["wer"]
         object.__setattr__(score, "value", None)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from espnet_smoe.report.experts.page import (
-    said_by_outputs,
+    output_difference_sentence,
     sections,
     summary,
     swap_meaning,
     two_digits,
 )
 from espnet_smoe.report.scoring import bootstrap
-from tests.report.experts.test_figure import findings, system
+from tests.report.experts.test_figure import report, system
 
 LABELLED = {
     "encoder": {
@@ -40,7 +40,7 @@ def diff(*values):
 
 def labelled(**changes):
     similar = {"encoder": diff(0.0, 0.5, 0.25), "decoder": diff(0.0)}
-    return replace(findings(), loads=LABELLED, own=OWN, similarity=similar, **changes)
+    return replace(report(), loads=LABELLED, own=OWN, similarity=similar, **changes)
 
 
 def test_what_the_figures_say():
@@ -68,7 +68,7 @@ def test_what_the_figures_say():
 
 def test_frames_that_went_astray_are_counted():
     astray = {"encoder": {"0": {"wb": np.array([2, 5])}, "1": {"wb": np.array([4, 3])}}}
-    found = replace(labelled(), loads=astray, systems=findings().systems[:1])
+    found = replace(labelled(), loads=astray, systems=report().systems[:1])
     assert summary(found)[0] == (
         "Encoder: 8 frames did not go to the expert of their label."
     )
@@ -81,7 +81,7 @@ def test_a_learned_gate_is_told_of_by_how_labels_differ():
             "1": {"asr": np.array([1, 1]), "st": np.array([2, 2])},
         }
     }
-    found = replace(labelled(), loads=loads, own={}, systems=findings().systems[:1])
+    found = replace(labelled(), loads=loads, own={}, systems=report().systems[:1])
     assert summary(found)[0] == (
         "Decoder: a learned gate; the use of experts differs between labels by 0 to "
         "75 % (100 %: none in common)."
@@ -95,8 +95,8 @@ def test_a_learned_gate_is_told_of_by_how_labels_differ():
 
 
 def test_experts_are_copies_up_to_rounding():
-    assert "copies" in said_by_outputs(diff(0.0, 1e-4))
-    assert "differ by 0 to 0 %" in said_by_outputs(diff(0.0, 1.01e-4))
+    assert "copies" in output_difference_sentence(diff(0.0, 1e-4))
+    assert "differ by 0 to 0 %" in output_difference_sentence(diff(0.0, 1.01e-4))
 
 
 def test_layers_of_equal_loads_share_their_lines():
@@ -105,7 +105,7 @@ def test_layers_of_equal_loads_share_their_lines():
     found = replace(labelled(), loads={"encoder": loads})
     table = sections(found)[0]
     assert table.title == "Load of the experts in the encoder"
-    assert table.head == ["layer", "label", "frames", "E0", "E1", "apart"]
+    assert table.head == ["layer", "label", "frames", "E0", "E1", "divergence"]
     assert table.rows == [
         ["0 to 2", "wb", "3,000", "100.0 % (3,000)", "0.0 % (0)", "1.00"],
         ["", "nb", "1,000", "0.0 % (0)", "100.0 % (1,000)", ""],
@@ -118,7 +118,7 @@ def test_layers_of_equal_loads_share_their_lines():
 
 
 def test_similarity_is_the_mean_over_pairs_and_a_matrix_of_more_than_two():
-    found = findings(layers=2, experts=3)
+    found = report(layers=2, experts=3)
     tables = sections(found)[2:]
     assert [table.title for table in tables] == [
         "Similarity of the experts",
@@ -137,7 +137,7 @@ def test_similarity_is_the_mean_over_pairs_and_a_matrix_of_more_than_two():
     assert tables[1].rows == [
         [f"E{e}", *(f"{value:.2f}" for value in row)] for e, row in enumerate(mean)
     ]
-    assert len(sections(findings(layers=2, experts=2))) == 3
+    assert len(sections(report(layers=2, experts=2))) == 3
 
 
 def test_numbers_have_two_digits_and_a_real_minus():

@@ -9,10 +9,15 @@ from espnet_smoe import cli
 from espnet_smoe.inference.checkpoint import load_model
 from espnet_smoe.moe import Routing
 from espnet_smoe.report.experts import command as experts
-from espnet_smoe.report.routing.analysis import look_at_routing
+from espnet_smoe.report.routing.analysis import analyze_routing
 from espnet_smoe.report.routing.mutual_information import mutual_information
 from espnet_smoe.report.routing.page import dead_experts, to_page
-from espnet_smoe.report.routing.trace import centres_of, hear, read_spoken, silent
+from espnet_smoe.report.routing.trace import (
+    centers_of,
+    read_utterances,
+    silent,
+    trace_routing,
+)
 from tests.inference.tiny_u2pp import tiny_u2pp_config
 from tests.tiny import noise, save_experiment, tiny_ctc_config
 
@@ -81,24 +86,26 @@ def rows_of(page, heading):
 
 
 def test_frames_of_a_batch_are_those_of_each_utterance_alone(model, config, data):
-    spoken = read_spoken(data, config)
-    for together, one in zip(hear(model, spoken, config), spoken, strict=True):
+    utterances = read_utterances(data, config)
+    for together, one in zip(
+        trace_routing(model, utterances, config), utterances, strict=True
+    ):
         wave = torch.from_numpy(soundfile.read(one.path, dtype="float32")[0])[None]
         routing = Routing(torch.tensor([wave.size(1)]))
         with torch.inference_mode():
             model.encode_routed(wave, routing.lengths, routing)
-        assert together.spoken is one
+        assert together.utterance is one
         for layer, logits in routing.logits.items():
             expected = logits.log_softmax(1).numpy()
             np.testing.assert_allclose(together.log_p[layer], expected, atol=1e-4)
         size = len(together.silence)
-        assert len(together.units) == len(together.centres) == size == len(logits)
+        assert len(together.units) == len(together.centers) == size == len(logits)
         assert together.units.tolist() == sorted(together.units)
         assert set(together.units) == set(range(len(one.units)))
 
 
 def test_silence_is_what_lies_far_below_the_loud_frames(model, config, data):
-    for heard in hear(model, read_spoken(data, config), config):
+    for heard in trace_routing(model, read_utterances(data, config), config):
         size = len(heard.silence)
         assert heard.silence[: size // 4].all()
         assert not heard.silence[size // 2 :].any()
@@ -108,15 +115,15 @@ def test_silence_is_what_lies_far_below_the_loud_frames(model, config, data):
 
 
 def test_an_encoder_frame_lies_in_the_middle_of_its_stack(model):
-    assert centres_of(model, 4, 15).tolist() == [3.5, 6.5, 9.5, 12.5]
-    assert centres_of(model, 1, 2).tolist() == [1]  # shorter than a stack
-    assert centres_of(torch.nn.Module(), 5, 10).tolist() == [0.5, 2.5, 4.5, 6.5, 8.5]
+    assert centers_of(model, 4, 15).tolist() == [3.5, 6.5, 9.5, 12.5]
+    assert centers_of(model, 1, 2).tolist() == [1]  # shorter than a stack
+    assert centers_of(torch.nn.Module(), 5, 10).tolist() == [0.5, 2.5, 4.5, 6.5, 8.5]
 
 
 def test_counts_are_frames_without_padding(model, config, data):
-    spoken = read_spoken(data, config)
-    found = look_at_routing(model, spoken, config, "exp", "source")
-    heard = list(hear(model, spoken, config))
+    utterances = read_utterances(data, config)
+    found = analyze_routing(model, utterances, config, "exp", "source")
+    heard = list(trace_routing(model, utterances, config))
     frames = sum(len(h.silence) for h in heard)
     quiet = sum(int(h.silence.sum()) for h in heard)
     for name, layer in found.layers.items():
@@ -131,7 +138,7 @@ def test_counts_are_frames_without_padding(model, config, data):
         assert layer.entropy == pytest.approx(of_frames.mean(), rel=1e-5)
         assert layer.top == pytest.approx(np.exp(log_p).max(axis=1).mean(), rel=1e-5)
     english = found.classes["tone"].index("English")
-    (third,) = (h for h in heard if h.spoken.name == "utt2")
+    (third,) = (h for h in heard if h.utterance.name == "utt2")
     expected = int(((third.units < 2) & ~third.silence).sum())
     assert layer.counts["tone"].sum(axis=1)[english] == expected
 
@@ -145,9 +152,11 @@ def test_a_router_that_hears_silence_is_found_out(exp, config, data):
         static = router.weight[0, -24 * 8 :].unflatten(0, (8, 24))[:, :8]
         static.fill_(1.0)  # expert 0 where the features are high
         router.weight[1] = -router.weight[0]
-    found = look_at_routing(model, read_spoken(data, config), config, "exp", "source")
-    told = found.layers["1"].told["silence"]
-    assert told.share > 60 > 20 > told.share_by_chance
+    found = analyze_routing(
+        model, read_utterances(data, config), config, "exp", "source"
+    )
+    told = found.layers["1"].information["silence"]
+    assert told.percent > 60 > 20 > told.percent_by_chance
     silence = found.layers["1"].counts["silence"]
     assert silence[0].argmax() == 0 and silence[1].argmax() == 1
 
@@ -158,8 +167,10 @@ def test_an_utterance_too_short_for_its_text_tells_nothing_of_units(
     long = " ".join(["ni3 hao3"] * 60)
     lines = [f"{u} {long if u == 'utt1' else t}\n" for u, t in TEXTS.items()]
     (data / "text_syllable").write_text("".join(lines))
-    found = look_at_routing(model, read_spoken(data, config), config, "e", "s", "utt1")
-    assert found.unaligned == ["utt1"] and found.shown.units == []
+    found = analyze_routing(
+        model, read_utterances(data, config), config, "e", "s", "utt1"
+    )
+    assert found.unaligned == ["utt1"] and found.example.units == []
     layer = found.layers["1"]
     assert layer.counts["tone"].sum() < layer.counts["silence"][0].sum()
 
@@ -173,11 +184,13 @@ def test_one_expert_for_all_frames_leaves_nothing_to_tell(exp, config, data):
     model = load_model(config, exp / "model.pth")
     for block in model.encoder.backbone.blocks:
         block.feed_forward.gate.router.weight.data.zero_()  # a tie: the first of all
-    found = look_at_routing(model, read_spoken(data, config), config, "exp", "source")
+    found = analyze_routing(
+        model, read_utterances(data, config), config, "exp", "source"
+    )
     for layer in found.layers.values():
         assert layer.entropy == pytest.approx(np.log(3))
         assert dead_experts(layer.loads) == 2
-        assert np.isnan(layer.told["tone"].share)
+        assert np.isnan(layer.information["tone"].percent)
     page = to_page(found, "p.png")
     assert "initial nothing, final nothing, tone nothing, silence nothing." in page
     assert "4 of the 6 experts of 2 layers are dead" in page
@@ -207,19 +220,19 @@ def test_page_and_picture_are_written(exp, data, capsys):
 
 
 def test_the_utterance_to_show_can_be_chosen(exp, config, data, tmp_path):
-    spoken = read_spoken(data, config, limit=1, wanted="utt3")
-    assert [s.name for s in spoken][-1] == "utt3"
+    utterances = read_utterances(data, config, limit=1, wanted="utt3")
+    assert [s.name for s in utterances][-1] == "utt3"
     page = run(exp, data, "--utt", "utt3", "--png", str(tmp_path / "a" / "p.png"))
     assert (tmp_path / "a" / "p.png").is_file() and "a/p.png)" in page
 
 
 def test_utterance_of_a_readable_length_is_shown(model, config, data):
-    found = look_at_routing(model, read_spoken(data, config), config, "e", "s")
-    assert found.shown.name == "utt4"  # all are shorter than 2 s: the longest
-    units = found.shown.units
+    found = analyze_routing(model, read_utterances(data, config), config, "e", "s")
+    assert found.example.name == "utt4"  # all are shorter than 2 s: the longest
+    units = found.example.units
     assert [u for u, _, _ in units] == ["ma5"]
-    assert units[0][1:] == (0, found.shown.seconds)
-    assert found.shown.seconds == pytest.approx(SECONDS["utt4"], abs=0.03)
+    assert units[0][1:] == (0, found.example.seconds)
+    assert found.example.seconds == pytest.approx(SECONDS["utt4"], abs=0.03)
 
 
 def test_a_model_of_one_expert_or_none_has_nothing_to_show(tmp_path, config, data):
@@ -288,12 +301,12 @@ def test_a_model_that_spells_in_characters_is_told_of_by_its_characters(
 
 def test_units_are_made_as_the_training_made_them(tmp_path, spelled):
     config = tiny_u2pp_config(token_list=HANGUL, token_type="char")
-    first = read_spoken(spelled, config)[0]
+    first = read_utterances(spelled, config)[0]
     assert first.units == ("가", "가", "<space>", "x")
     (spelled / "text_plain").write_text("".join(f"{u} 다다\n" for u in TEXTS))
     named = [["dump/raw/train/text_plain", "text", "text"]]
     config |= {"train_data_path_and_name_and_type": named}
-    assert read_spoken(spelled, config)[0].units == ("다", "다")
+    assert read_utterances(spelled, config)[0].units == ("다", "다")
 
 
 def test_what_units_tell_is_counted_over_the_frames_that_are_not_silent(
@@ -302,12 +315,12 @@ def test_what_units_tell_is_counted_over_the_frames_that_are_not_silent(
     config = tiny_u2pp_config(token_list=HANGUL, token_type="char")
     save_experiment(tmp_path, config)
     model = load_model(config, tmp_path / "model.pth")
-    found = look_at_routing(model, read_spoken(spelled, config), config, "e", "s")
+    found = analyze_routing(model, read_utterances(spelled, config), config, "e", "s")
     layer = found.layers["0"]
     counts, units = layer.counts["unit"], found.classes["unit"]
     assert counts.shape[0] == len(units) == len(set(units))
-    assert layer.told["unit"].bits == pytest.approx(mutual_information(counts))
-    assert layer.told["unit"].by_chance > 0
+    assert layer.information["unit"].bits == pytest.approx(mutual_information(counts))
+    assert layer.information["unit"].by_chance > 0
     quiet = layer.counts["silence"].sum(axis=1)[1]
     assert counts.sum() <= layer.counts["silence"].sum() - quiet
 

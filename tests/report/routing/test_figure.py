@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgba
 
-from espnet_smoe.report.experts.figure import EXPERT_COLOURS, MEASURES
-from espnet_smoe.report.routing.analysis import Layer, RoutingFindings, Shown, Told
+from espnet_smoe.report.experts.figure import EXPERT_COLORS, MEASURES
+from espnet_smoe.report.routing.analysis import (
+    Layer,
+    MutualInformation,
+    RoutingOverTime,
+    RoutingReport,
+)
 from espnet_smoe.report.routing.figure import _with_room, draw_routing
-from espnet_smoe.report.routing.page import most_told
-from espnet_smoe.report.tables.compare_figure import COLOURS, QUIET, REFERENCE
+from espnet_smoe.report.routing.page import most_informative_layer
+from espnet_smoe.report.tables.compare_figure import COLORS, QUIET, REFERENCE
 from tests.report.conftest import check_room, figure_of, texts_of
 from tests.report.experts.test_figure import shares_drawn
 
@@ -22,12 +27,14 @@ def layer(seed, experts, bits):
     rng = np.random.default_rng(seed)
     counts = {f: rng.integers(1, 50, (len(of), experts)) for f, of in CLASSES.items()}
     counts["unit"][2] = 0  # never heard
-    told = {f: Told(bits + 0.1 * i, 0.05, 1.5) for i, f in enumerate(CLASSES)}
+    told = {
+        f: MutualInformation(bits + 0.1 * i, 0.05, 1.5) for i, f in enumerate(CLASSES)
+    }
     loads = rng.integers(1, 100, experts)
     return Layer(loads, 0.3 + 0.1 * seed, 0.5 + 0.1 * seed, counts, told)
 
 
-def findings(layers=2, experts=3, units=True, seconds=2.0):
+def report(layers=2, experts=3, units=True, seconds=2.0):
     of = {str(n): layer(n, experts, 0.2 + 0.3 * (n == 1)) for n in range(layers)}
     rng = np.random.default_rng(5)
     measures = (*MEASURES, "output diff")
@@ -36,7 +43,7 @@ def findings(layers=2, experts=3, units=True, seconds=2.0):
         for n in of
     }
     times = TIMES * seconds / 2
-    shown = Shown(
+    shown = RoutingOverTime(
         name="utt7",
         mel=rng.normal(size=(40, 8)),
         seconds=seconds,
@@ -45,7 +52,7 @@ def findings(layers=2, experts=3, units=True, seconds=2.0):
         experts={n: rng.integers(0, experts, 5) for n in of},
         units=[("a", 0.0, 0.4), ("b", 0.4, 1.2), ("d", 1.2, 2.0)] if units else [],
     )
-    return RoutingFindings(
+    return RoutingReport(
         *("exp", "source", of, {"encoder": alike}, CLASSES, 0.9, True, [], shown)
     )
 
@@ -59,17 +66,17 @@ def axes_of(found, tmp_path):
 
 
 def test_everything_has_its_room(tmp_path):
-    for found in (findings(), findings(4, 9)):
+    for found in (report(), report(4, 9)):
         figure, _ = axes_of(found, tmp_path)
         check_room(figure)
     texts = texts_of(figure)
     assert "Experts of exp" in texts and "Over time: utt7" in texts
-    assert "Who hears what: experts of layer 1 by class of the frame" in texts
+    assert "Experts of layer 1 by class of the frame" in texts
 
 
 @pytest.mark.parametrize("experts", [3, 9])
 def test_loads_are_stacked_to_a_hundred_percent(tmp_path, experts):
-    found = findings(experts=experts)
+    found = report(experts=experts)
     _, axes = axes_of(found, tmp_path)
     drawn = shares_drawn(axes["share of frames"])
     for bar, of in zip(drawn, found.layers.values(), strict=True):
@@ -83,7 +90,7 @@ def test_loads_are_stacked_to_a_hundred_percent(tmp_path, experts):
 
 
 def test_lines_are_certainty_and_what_classes_tell(tmp_path):
-    found = findings()
+    found = report()
     figure, axes = axes_of(found, tmp_path)
     layers = found.layers.values()
     lines = axes["certainty of the router"].lines
@@ -96,16 +103,16 @@ def test_lines_are_certainty_and_what_classes_tell(tmp_path):
     told = axes["% of the expert's entropy"]
     solid = {line.get_label(): line for line in told.lines if line.get_marker() == "o"}
     assert {k: list(line.get_ydata()) for k, line in solid.items()} == {
-        f: [of.told[f].share for of in layers] for f in CLASSES
+        f: [of.information[f].percent for of in layers] for f in CLASSES
     }
     assert solid["silence"].get_color() == REFERENCE
-    assert solid["unit"].get_color() == COLOURS[0]
+    assert solid["unit"].get_color() == COLORS[0]
     dotted = [line for line in told.lines if line.get_linestyle() == ":"]
     assert [list(line.get_ydata()) for line in dotted] == [
-        *([of.told[f].share_by_chance for of in layers] for f in CLASSES),
+        *([of.information[f].percent_by_chance for of in layers] for f in CLASSES),
         [],
     ]
-    assert [line.get_color() for line in dotted] == [COLOURS[0], REFERENCE, QUIET]
+    assert [line.get_color() for line in dotted] == [COLORS[0], REFERENCE, QUIET]
     assert told.get_ylim()[0] == 0
     legends = [[t.get_text() for t in of.get_texts()] for of in figure.legends]
     assert legends == [
@@ -118,8 +125,8 @@ def test_lines_are_certainty_and_what_classes_tell(tmp_path):
 
 
 def test_bars_of_classes_are_of_the_layer_that_tells_the_most(tmp_path):
-    found = findings()
-    assert most_told(found) == "1"
+    found = report()
+    assert most_informative_layer(found) == "1"
     _, axes = axes_of(found, tmp_path)
     for title, factor, there in (
         ("unit", "unit", [0, 1, 3]),
@@ -144,9 +151,9 @@ def test_bars_of_classes_are_of_the_layer_that_tells_the_most(tmp_path):
 
 
 def test_the_utterance_is_drawn_over_its_time(tmp_path):
-    found = findings()
+    found = report()
     _, axes = axes_of(found, tmp_path)
-    shown = found.shown
+    shown = found.example
     (image,) = axes["mels"].images
     assert np.array_equal(image.get_array(), shown.mel.T)
     assert image.get_extent() == [0, 2.0, 0, 8]
@@ -155,8 +162,8 @@ def test_the_utterance_is_drawn_over_its_time(tmp_path):
     assert mesh.get_coordinates()[0, :, 0].tolist() == pytest.approx(borders)
     drawn = mesh.get_array().reshape(2, 5)
     assert drawn.tolist() == [of.tolist() for of in shown.experts.values()]
-    colours = mesh.to_rgba(np.arange(len(EXPERT_COLOURS)))
-    assert [to_hex(colour) for colour in colours] == list(EXPERT_COLOURS)
+    colors = mesh.to_rgba(np.arange(len(EXPERT_COLORS)))
+    assert [to_hex(color) for color in colors] == list(EXPERT_COLORS)
     rows = axes["strips"].get_yticks()
     assert rows.tolist() == [0.5, 1.5]
     names = [t.get_text() for t in axes["strips"].get_yticklabels()]
@@ -182,25 +189,25 @@ def test_the_utterance_is_drawn_over_its_time(tmp_path):
     ("seconds", "step"), [(6.0, 0.5), (6.1, 1), (12.0, 1), (12.1, 5)]
 )
 def test_the_time_has_as_many_numbers_as_have_room(tmp_path, seconds, step):
-    _, axes = axes_of(findings(seconds=seconds), tmp_path)
+    _, axes = axes_of(report(seconds=seconds), tmp_path)
     ticks = axes["below"].get_xticks()
     assert ticks == pytest.approx(np.arange(0, seconds, step))
 
 
 def test_narrow_units_are_turned_and_a_text_that_does_not_fit_is_said(tmp_path):
-    _, axes = axes_of(findings(), tmp_path)
+    _, axes = axes_of(report(), tmp_path)
     assert {t.get_rotation() for t in axes["below"].texts} == {0.0}
-    _, axes = axes_of(findings(seconds=20.0), tmp_path)
+    _, axes = axes_of(report(seconds=20.0), tmp_path)
     assert {t.get_rotation() for t in axes["below"].texts} == {90.0}
-    _, axes = axes_of(findings(units=False), tmp_path)
+    _, axes = axes_of(report(units=False), tmp_path)
     texts = [t.get_text() for t in axes["below"].texts]
     assert texts == ["the text needs more frames than there are"]
 
 
 def test_more_experts_than_colours_and_more_layers_than_names(tmp_path):
-    found = findings(layers=25, experts=9)
-    shown = replace(found.shown, experts={n: np.arange(4, 9) for n in found.layers})
-    _, axes = axes_of(replace(found, shown=shown), tmp_path)
+    found = report(layers=25, experts=9)
+    shown = replace(found.example, experts={n: np.arange(4, 9) for n in found.layers})
+    _, axes = axes_of(replace(found, example=shown), tmp_path)
     (mesh,) = axes["strips"].collections
     assert mesh.get_array().reshape(25, 5)[0].tolist() == [4, 5, 6, 7, 0]
     names = [t.get_text() for t in axes["strips"].get_yticklabels()]

@@ -5,28 +5,34 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from espnet_smoe.report.routing.analysis import Told
+from espnet_smoe.report.routing.analysis import MutualInformation
 from espnet_smoe.report.routing.page import (
     most_frequent,
-    most_told,
+    most_informative_layer,
     sections,
     source,
     summary,
 )
-from tests.report.routing.test_figure import CLASSES, findings
+from tests.report.routing.test_figure import CLASSES, report
 
 
 def by_hand(**changes):
     """Two layers of four experts."""
-    found = findings(layers=2, experts=4)
+    found = report(layers=2, experts=4)
     loads = np.array([70, 20, 10, 0]), np.array([25, 25, 25, 25])
     counts = {
         "unit": np.array([[6, 2, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 2000]]),
         "silence": np.array([[1, 0, 0, 0], [0, 3, 0, 1]]),
     }
     told = {
-        "0": {"unit": Told(0.4, 0.1, 1.0), "silence": Told(0.9, 0.0, 1.0)},
-        "1": {"unit": Told(0.8, 0.2, 2.0), "silence": Told(0.2, 0.1, 2.0)},
+        "0": {
+            "unit": MutualInformation(0.4, 0.1, 1.0),
+            "silence": MutualInformation(0.9, 0.0, 1.0),
+        },
+        "1": {
+            "unit": MutualInformation(0.8, 0.2, 2.0),
+            "silence": MutualInformation(0.2, 0.1, 2.0),
+        },
     }
     layers = {
         name: replace(
@@ -35,7 +41,7 @@ def by_hand(**changes):
             entropy=0.5 + 0.25 * number,
             top=0.75 - 0.25 * number,
             counts=counts,
-            told=told[name],
+            information=told[name],
         )
         for number, ((name, layer), of) in enumerate(zip(found.layers.items(), loads))
     }
@@ -84,7 +90,8 @@ def test_doubts_about_the_units_are_said():
 
 
 def test_the_most_telling_layer_is_by_units_beyond_chance():
-    assert most_told(by_hand()) == "1"  # 0.6 to 0.3 bits; silence does not count
+    # 0.6 to 0.3 bits; silence does not count
+    assert most_informative_layer(by_hand()) == "1"
 
 
 def test_loads_and_what_classes_tell_are_tables():

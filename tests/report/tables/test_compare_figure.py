@@ -143,10 +143,10 @@ def test_charts_have_a_dot_and_an_interval_a_condition(tmp_path):
         assert first == sorted(first) and np.diff(first).min() > 0.1
         assert axes.get_ylim()[0] >= 0
         assert axes.get_xlim()[0] < -0.4 and axes.get_xlim()[1] > 2.4
-    colours = [colour for *_, colour in bars_of(asr)]
-    assert len(set(colours)) == 3 and colours[:2] == [c for *_, c in bars_of(st)]
+    colors = [color for *_, color in bars_of(asr)]
+    assert len(set(colors)) == 3 and colors[:2] == [c for *_, c in bars_of(st)]
     heads = [t.get_color() for t in figure.axes[0].texts[:3]]
-    assert heads == colours
+    assert heads == colors
 
 
 def test_a_set_of_one_condition_has_one_place(tmp_path):
@@ -159,8 +159,8 @@ def test_a_set_of_one_condition_has_one_place(tmp_path):
 
 def test_more_systems_than_colours_begin_again(tmp_path):
     _, figure = drawn([system(f"s{n}", 1, ("asr",)) for n in range(9)], tmp_path)
-    colours = [colour for *_, colour in bars_of(figure.axes[1])]
-    assert colours[1] == colours[7] and len(set(colours)) == 7
+    colors = [color for *_, color in bars_of(figure.axes[1])]
+    assert colors[1] == colors[7] and len(set(colors)) == 7
 
 
 def test_error_bars_reach_to_the_ends_of_the_interval():

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from espnet_smoe.plugins import REGISTERED, load_plugins
+
 # espnet2.tasks.<name> and its task, where a release has it
 TASKS = {"asr": "ASRTask", "st": "STTask", "s2t": "S2TTask", "mt": "MTTask"}
 
@@ -44,7 +46,7 @@ def _classes() -> dict[str, dict[str, type]]:
 
 
 def register() -> None:
-    """Add our classes to every task that has a choice of their kind.
+    """Add our classes, and those of plugins, to every task with a choice of their kind.
 
     The tasks also give their own models what our mixtures need (`route_stock_model`),
     and ESPnet's token type ``bpe`` reads our tokenizers.
@@ -52,9 +54,15 @@ def register() -> None:
     `smoe` is an ASR model, the encoder fits wherever there is a choice of encoders.
 
     Raises:
-        ValueError: A name is already taken by another class.
+        ValueError: A name is already taken by another class, or a plugin cannot be
+            imported.
     """
-    ours = _classes()
+    load_plugins()
+    classes_of_kind = {kind: dict(classes) for kind, classes in _classes().items()}
+    for kind, classes in REGISTERED.items():
+        known = classes_of_kind.setdefault(kind, {})
+        for name, cls in classes.items():
+            _add_to(known, name, cls, f"--{kind} {name}")
     _read_our_tokenizers()
     for task, task_class in TASKS.items():
         try:
@@ -62,7 +70,7 @@ def register() -> None:
         except ModuleNotFoundError:
             continue
         _route_what_it_builds(getattr(module, task_class))
-        for kind, classes in ours.items():
+        for kind, classes in classes_of_kind.items():
             choices = getattr(module, f"{kind}_choices", None)
             if choices is None:
                 continue
@@ -106,10 +114,14 @@ def _read_our_tokenizers() -> None:
 def _add(task: str, choices: object, name: str, cls: type) -> None:
     if choices.base_type is not None and not issubclass(cls, choices.base_type):
         return
-    present = choices.classes.setdefault(name, cls)
+    place = f"--{choices.name} {name} of the {task} task"
+    _add_to(choices.classes, name, cls, place)
+
+
+def _add_to(classes: dict[str, type], name: str, cls: type, place: str) -> None:
+    present = classes.setdefault(name, cls)
     if present is not cls:
         raise ValueError(
-            f"--{choices.name} {name} of the {task} task is already "
-            f"{present.__module__}.{present.__qualname__}; only one of the two plugins "
-            "can be loaded"
+            f"{place} is already {present.__module__}.{present.__qualname__}; only one "
+            "of the two plugins can be loaded"
         )

@@ -9,7 +9,7 @@ from espnet_smoe.data.speech.bandwidth import bandwidth_at_16khz
 from espnet_smoe.model.routed import RoutedASRModel
 from espnet_smoe.moe import Labels, Routing
 
-SAMPLE_RATE = 16000  # Hz, what the model hears
+SAMPLE_RATE = 16000  # Hz, of the model's input
 
 
 class LabeledASRModel(RoutedASRModel):
@@ -49,11 +49,11 @@ class LabeledASRModel(RoutedASRModel):
         Raises:
             ValueError: The encoder's labels are no bandwidths and none are given.
         """
-        routing = None
+        routing = self.new_routing(speech_lengths)
         if self.encoder_labels is not None:
             if label_ids is None:
-                label_ids = self._heard_labels(speech, speech_lengths)
-            routing = self.encoder.route(label_ids, utterances)
+                label_ids = self._bandwidth_labels(speech, speech_lengths)
+            routing = self._route(label_ids, utterances)
         encoded, lengths, _ = self.encode_routed(speech, speech_lengths, routing)
         return encoded, lengths
 
@@ -81,12 +81,16 @@ class LabeledASRModel(RoutedASRModel):
                 f"data has none; add utt2{self.label_field} to the data directory and "
                 f"'utt2{self.label_field},{self.label_field},text' to the data paths"
             )
-        return self.encoder.route(fields[self.label_field][:, 0], names)
+        return self._route(fields[self.label_field][:, 0], names)
 
-    def _heard_labels(
+    def _route(self, label_ids: torch.Tensor, names: Sequence[str] | None) -> Routing:
+        unknown = torch.ones_like(label_ids)  # lengths, until the encoder sets them
+        return self.encoder_labels.route(label_ids, unknown, names)
+
+    def _bandwidth_labels(
         self, speech: torch.Tensor, lengths: torch.Tensor
     ) -> torch.Tensor:
-        """``(B,)`` token ids of the bandwidths of ``(B, samples)``."""
+        """``(B,)`` token ids of the bandwidths estimated from ``(B, samples)``."""
         tokens = self.encoder_labels.tokens
         if speech.dim() != 2 or not {"<wb>", "<nb>"}.issuperset(tokens):
             raise ValueError(

@@ -1,27 +1,43 @@
-"""What a model does not do for a part of ours: refused, or said, when it is built."""
+"""What a model knows of its encoder and decoder, and checks when it is built."""
 
 from collections.abc import Collection, Iterator
+from inspect import signature
 from typing import Any
 
 from torch import nn
 
+from espnet_smoe.compat import AbsDecoder
 from espnet_smoe.config.ignored_options import warn_without_effect
 from espnet_smoe.moe import MoEFeedForward
 
 
 def mixtures_of(part: nn.Module) -> Iterator[MoEFeedForward]:
-    """The mixtures of a part, without those of another part inside it."""
+    """The mixtures of a part, without those of a second decoder inside it.
+
+    That one, from right to left, has a forward pass of its own.
+    """
     for child in part.children():
         if isinstance(child, MoEFeedForward):
             yield child
-        elif not hasattr(child, "loss_weights"):
+        elif not isinstance(child, AbsDecoder):
             yield from mixtures_of(child)
+
+
+def takes_routing(part: nn.Module | None) -> bool:
+    """Whether an encoder or decoder is called with a `Routing`, ours or another's."""
+    return part is not None and "routing" in signature(part.forward).parameters
+
+
+def auxiliary_loss_names(part: nn.Module | None) -> list[str]:
+    """The auxiliary losses that the gates of a part have a weight for."""
+    layers = mixtures_of(part) if part is not None else ()
+    return list(dict.fromkeys(n for layer in layers for n in layer.gate.loss_weights))
 
 
 def check_part(
     name: str, part: Any, model: nn.Module, serves: Collection[str] = ()
 ) -> None:
-    """Refuse a part whose experts the model cannot choose; say what it never trains.
+    """Refuse experts that the model cannot choose; warn of what it never trains.
 
     Args:
         name: ``encoder`` or ``decoder``.
@@ -32,9 +48,19 @@ def check_part(
             embedding network.
 
     Raises:
-        ValueError: Gates that read a label, which the model does not give them.
+        ValueError: Gates that read a label, which the model does not give them; or
+            mixtures in a part that takes no routing.
     """
     kind = type(model).__name__
+    if (
+        isinstance(part, nn.Module)
+        and next(mixtures_of(part), None) is not None
+        and not takes_routing(part)
+    ):
+        raise ValueError(
+            f"{name}: {type(part).__name__} has mixtures, but its forward takes no "
+            "'routing'; add the argument and hand it to each MoEFeedForward"
+        )
     labels = getattr(part, "labels", None)
     if labels is not None and "labels" not in serves:
         raise ValueError(
@@ -60,7 +86,7 @@ def check_part(
 
 
 def check_interctc(encoder: Any, interctc_weight: float, ctc_weight: float) -> None:
-    """Say which options of CTC inside the encoder have no effect.
+    """Warn of options of CTC inside the encoder that have no effect.
 
     Args:
         encoder: Any.

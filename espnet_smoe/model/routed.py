@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from espnet_smoe.compat import CTC, ESPnetASRModel
-from espnet_smoe.model.parts import check_interctc, check_part
+from espnet_smoe.model.parts import check_interctc, check_part, takes_routing
 from espnet_smoe.moe import Routing
 
 
@@ -77,8 +77,8 @@ class RoutedASRModel(ESPnetASRModel):
         return encoded, lengths, hidden
 
     def new_routing(self, lengths: torch.Tensor) -> Routing | None:
-        """For our encoders that need no label; any other is called as ESPnet does."""
-        return Routing(lengths) if hasattr(self.encoder, "loss_weights") else None
+        """For an encoder that takes one and needs no label; else as ESPnet calls it."""
+        return Routing(lengths) if takes_routing(self.encoder) else None
 
     def with_frames(
         self, lengths: torch.Tensor, names: Sequence[str] | None

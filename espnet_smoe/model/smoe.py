@@ -31,6 +31,7 @@ from espnet_smoe.model.metrics import (
     mean_known,
     routing_statistics,
 )
+from espnet_smoe.model.parts import auxiliary_loss_names
 from espnet_smoe.model.tasks import Task, TaskPass, read_tasks
 from espnet_smoe.moe import Routing
 
@@ -362,6 +363,6 @@ class ESPnetSMoEModel(LabeledASRModel):
             keys += ["wer"] * (self.report_wer and self.decoder is not None)
             keys += ["cer_ctc"] * (self.report_cer and "loss_ctc" in keys)
         else:
-            auxiliary = getattr(self.decoder, "loss_weights", {})
+            auxiliary = auxiliary_loss_names(self.decoder)
             keys += [f"decoder_{name}" for name in auxiliary]
         return {f"{key}_{task.name}": numbers.get(key, math.nan) for key in keys}

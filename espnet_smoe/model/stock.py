@@ -16,7 +16,12 @@ from torch import nn
 
 from espnet_smoe.compat import force_gatherable
 from espnet_smoe.model.metrics import auxiliary_losses, routing_statistics
-from espnet_smoe.model.parts import check_interctc, check_part, mixtures_of
+from espnet_smoe.model.parts import (
+    check_interctc,
+    check_part,
+    mixtures_of,
+    takes_routing,
+)
 from espnet_smoe.model.routed import RoutedASRModel
 from espnet_smoe.moe import Routing
 
@@ -59,11 +64,9 @@ def route_stock_model(model: nn.Module) -> nn.Module:
 
 
 def _parts(model: nn.Module) -> dict[str, nn.Module]:
-    """Our encoders and decoders in a model, by name."""
+    """The encoders and decoders of a model that take a routing, by name."""
     return {
-        name: child
-        for name, child in model.named_children()
-        if hasattr(child, "loss_weights")
+        name: child for name, child in model.named_children() if takes_routing(child)
     }
 
 
@@ -78,7 +81,8 @@ def _give_routing(
     if passes is None:  # not in training or validation
         return None
     given = inspect.signature(part.forward).bind(*args, **kwargs).arguments
-    lengths = next(given[name] for name in LENGTHS if name in given)
+    # elsewhere the second argument, as in ESPnet's interface of an encoder
+    lengths = next((given[n] for n in LENGTHS if n in given), list(given.values())[1])
     routing = Routing(lengths)
     passes.append((part, routing))
     return args, {**kwargs, "routing": routing}

@@ -240,7 +240,12 @@ def gate_class(name: Any, where: str = "gate") -> type[Gate]:
     Raises:
         ValueError: There is none; names the nearest.
     """
-    return GATES[convert(name, Annotated[str, OneOf(GATES)], where)]
+    try:
+        return GATES[convert(name, Annotated[str, OneOf(GATES)], where)]
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; for a gate of your own name its module in ESPNET_SMOE_PLUGINS"
+        ) from error
 
 
 def build_gate(

@@ -118,6 +118,8 @@ def register_loss(name: str, loss: AuxiliaryLoss) -> None:
     Raises:
         ValueError: The name is taken.
     """
+    if name in ("entropy", "dead") or name.startswith("load_"):
+        raise ValueError(f"'{name}' is a statistic of routers; give yours another name")
     if LOSSES.setdefault(name, loss) is not loss:
         raise ValueError(f"there is a loss '{name}' already; give yours another name")
 

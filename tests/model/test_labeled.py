@@ -28,16 +28,16 @@ def narrow(wave: np.ndarray) -> np.ndarray:
 
 def labels_of(model: LabeledASRModel, *given: object) -> list[str]:
     """What the encoder's experts are chosen by."""
-    seen = []
-    route = model.encoder.route
-    model.encoder.route = lambda ids, names=None: seen.append(ids) or route(ids, names)
+    seen, labels = [], model.encoder.labels
+    route = labels.route
+    labels.route = lambda ids, *others: seen.append(ids) or route(ids, *others)
     with torch.no_grad():
         model.encode(*given)
-    del model.encoder.route
+    del labels.route
     return [model.token_list[i] for i in seen[0].tolist()]
 
 
-def test_the_bandwidth_is_heard_in_each_waveform_without_its_padding(model):
+def test_the_bandwidth_of_each_waveform_is_estimated_without_its_padding(model):
     wide = talk(1.0)
     speech = np.stack([wide, narrow(wide), narrow(wide)])
     speech[2, 8000:] = wide[8000:]  # beyond its end

@@ -1,8 +1,10 @@
 """What a search keeps between steps: keys, values and routing of its hypotheses."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 import torch
+from torch import nn
 
 from espnet_smoe.layers.attention import KeysValues
 
@@ -44,6 +46,24 @@ class DecoderCache:
             (k.index_select(0, rows), v.index_select(0, rows)) for k, v in self.past
         ]
         return DecoderCache(self.memory, self.memory_mask, past, self.prompts)
+
+    def with_frames(
+        self, xs: torch.Tensor | None, layers: Iterable[nn.Module]
+    ) -> "DecoderCache":
+        """The cache where ESPnet's simulated stream has brought more frames.
+
+        Args:
+            xs: Encoder's output ``(N, T, D)`` or ``(T, D)`` of the one utterance; of
+                several, and where T is as before, nothing changes.
+            layers: Of the decoder.
+        """
+        if xs is None or self.utterances > 1:
+            return self
+        x = xs[:1] if xs.dim() == 3 else xs[None]
+        if x.size(1) == self.memory[0][0].size(2):
+            return self
+        memory = [layer.src_attn.keys_values(x) for layer in layers]
+        return replace(self, memory=memory, memory_mask=None)
 
     def keep_utterances(self, kept: torch.Tensor) -> "DecoderCache":
         """Forget the encoder's output of all utterances but ``kept`` ``(B',)``.

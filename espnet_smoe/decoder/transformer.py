@@ -313,14 +313,16 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
         Args:
             ys: ``(N, L)`` prefixes, prompt included.
             states: Of the hypotheses, as handed out by this decoder.
-            xs: Encoder's output; not read, its keys and values are kept.
+            xs: Encoder's output ``(N, T, D)``; its keys and values are kept, and made
+                anew where a simulated stream has brought more frames.
             return_hs: Return the last hidden layer ``(N, D)`` as well.
             xs_mask: Not read; kept with the keys and values.
 
         Returns:
             Log probabilities ``(N, V)``; the state of all N.
         """
-        x, state = self.advance(with_prompt(ys, self.search_prompt), gather(states))
+        cache = gather(states).with_frames(xs, self.decoders)
+        x, state = self.advance(with_prompt(ys, self.search_prompt), cache)
         scores = x if self.output_layer is None else self.output_layer(x)
         scores = torch.log_softmax(scores, dim=-1)
         return ((scores, x) if return_hs else scores), state

@@ -22,7 +22,7 @@ DTYPES = (torch.bfloat16, torch.float16)
 MOST_EXPERTS = 128  # a row of registers counts them
 ALIGNED = 16  # widths that the products read in whole words
 BLOCK = 64, 1024  # choices that one program sorts, at least and at most
-BLOCKS = 256  # that each program adds up, about
+BLOCKS = 64  # that each program adds up, about
 
 
 def can_choose(logits: torch.Tensor) -> bool:

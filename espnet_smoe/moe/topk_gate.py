@@ -122,7 +122,8 @@ class TopKGate(Gate):
     def forward(self, x: torch.Tensor, routing: Routing) -> Assignment:
         """Decide about the frames ``x`` ``(N, D)``."""
         logits = self.logits(x, routing)  # (N, E)
-        if not self.training and can_choose(logits):
+        losses = self.training and self.loss_weights
+        if not losses and can_choose(logits):
             weights, chosen = choose(logits, self.top_k)  # (N, k)
             return Assignment(chosen, self.num_experts, weights, logits)
         probabilities = logits.softmax(dim=1)

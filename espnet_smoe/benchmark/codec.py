@@ -44,7 +44,7 @@ def races(sizes: Sizes) -> list[Race]:
 
 
 def conditions_of(sizes: Sizes) -> Sides:
-    """A side a condition; each returns what is heard, ``(samples,)``."""
+    """A side a condition; each returns what comes out, ``(samples,)``."""
     noise = np.random.default_rng(0).normal(0, 0.1, sizes.seconds * WIDE_RATE)
     sides = {name: partial(kind(), noise) for name, kind in CONDITIONS.items()}
     return {STARTS: start_twice, **sides}

@@ -19,7 +19,7 @@ from espnet_smoe.compat import BatchBeamSearch, TransformerDecoder
 from espnet_smoe.data.text.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.encoder.transformer import SMoETransformerEncoder
-from espnet_smoe.inference.runtime.mkldnn_linear import pack_linears
+from espnet_smoe.inference.runtime.mkldnn_linear import convert_to_mkldnn
 from espnet_smoe.inference.search.beam_search import PromptBeamSearch, SearchOptions
 
 ROUNDS = 3
@@ -196,7 +196,7 @@ def search_of(sizes: Sizes, decoder: SMoETransformerDecoder) -> PromptBeamSearch
     """Our search, which ends every hypothesis after ``sizes.tokens`` tokens."""
     options = SearchOptions(beam_size=sizes.beam, maxlenratio=-float(sizes.tokens))
     # laid out for few rows, as `SpeechToText` does it
-    return PromptBeamSearch(pack_linears(decoder), sizes.vocabulary - 1, options)
+    return PromptBeamSearch(convert_to_mkldnn(decoder), sizes.vocabulary - 1, options)
 
 
 def features(sizes: Sizes, utterances: int) -> tuple[torch.Tensor, torch.Tensor]:

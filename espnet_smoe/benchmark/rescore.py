@@ -144,13 +144,13 @@ def looped(
 ) -> NBests:
     """Rescore so many hypotheses of one utterance at a time."""
     results = []
-    for heard, nbest in zip(encoded, nbests):
+    for encoder_out, nbest in zip(encoded, nbests):
         texts = [list(h.tokens) for h in nbest]
         scored = []
         for start in range(0, len(texts), rows):
             part = texts[start : start + rows]
-            left = read(decoder, heard, part, end)
-            right = read(decoder.right, heard, [text[::-1] for text in part], end)
+            left = read(decoder, encoder_out, part, end)
+            right = read(decoder.right, encoder_out, [text[::-1] for text in part], end)
             scored += [
                 (1 - REVERSE_WEIGHT) * l2r + REVERSE_WEIGHT * r2l
                 for l2r, r2l in zip(left, right)
@@ -165,19 +165,19 @@ def looped(
 
 def read(
     decoder: SMoETransformerDecoder,
-    heard: torch.Tensor,
+    encoder_out: torch.Tensor,
     texts: Sequence[list[int]],
     end: int,
 ) -> list[float]:
-    """Log probabilities of texts after ``heard`` ``(T, D)``, as in training."""
+    """Log probabilities of texts after ``encoder_out`` ``(T, D)``, as in training."""
     lengths = torch.tensor([len(text) + 1 for text in texts])
     inputs = torch.full((len(texts), int(lengths.max())), end)
     targets = inputs.clone()
     for row, wanted, text in zip(inputs, targets, texts):
         row[1 : len(text) + 1] = torch.tensor(text)
         wanted[: len(text)] = torch.tensor(text)
-    memory = heard.expand(len(texts), -1, -1)
-    frames = torch.full((len(texts),), len(heard))
+    memory = encoder_out.expand(len(texts), -1, -1)
+    frames = torch.full((len(texts),), len(encoder_out))
     logits, _ = decoder(memory, frames, inputs, lengths)
     gains = logits.log_softmax(dim=-1).gather(2, targets[..., None])[..., 0]
     counted = torch.arange(inputs.size(1)) < lengths[:, None]

@@ -39,7 +39,7 @@ KEPT = 3  # models in memory
 
 @dataclass(frozen=True)
 class Sizes:
-    """The models, and what they hear."""
+    """The models, and their input."""
 
     size: int = field(default=640, metadata={"help": "D"})
     hidden: int = field(default=2560, metadata={"help": "F, width of an expert"})

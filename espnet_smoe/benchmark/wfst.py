@@ -95,7 +95,7 @@ def searches_of(sizes: Sizes, folder: Path) -> Sides:
     graph = folder / "graph"
     if not (graph / GRAPH).is_file():
         build_graph(*_parts(folder), graph)
-    log_probs = [heard for _, heard in utterances(sizes)]
+    log_probs = [of_one for _, of_one in utterances(sizes)]
     decoder = WfstDecoder(graph, beam=sizes.beam, max_active=sizes.max_active)
     searches: dict[str, Callable] = {
         GREEDY: greedy,
@@ -128,7 +128,7 @@ def say_build(results: Mapping[str, tuple]) -> str:
 def say_searches(sizes: Sizes, results: Mapping[str, Timed]) -> str:
     """Real-time factors, and how many words were found."""
     spoken = utterances(sizes)
-    seconds = sum(len(heard) for _, heard in spoken) / FRAME_RATE
+    seconds = sum(len(log_probs) for _, log_probs in spoken) / FRAME_RATE
     factors = ", ".join(f"{n} {took / seconds:.4f}" for n, (took, _) in results.items())
     right = sum(
         bool(best) and best[0].words == said
@@ -174,7 +174,7 @@ def utterances(sizes: Sizes) -> list[tuple[tuple[str, ...], np.ndarray]]:
     return [
         (
             tuple(f"w{word}" for word in sentence),
-            _hear([u for word in sentence for u in readings[word]], sizes, rng),
+            _log_probs_of([u for word in sentence for u in readings[word]], sizes, rng),
         )
         for sentence in sentences
     ]
@@ -211,7 +211,9 @@ def _sentences(sizes: Sizes, count: int, seed: int) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def _hear(units: Sequence[int], sizes: Sizes, rng: np.random.Generator) -> np.ndarray:
+def _log_probs_of(
+    units: Sequence[int], sizes: Sizes, rng: np.random.Generator
+) -> np.ndarray:
     """What an unsure CTC head would say of some units."""
     labels: list[int] = []
     for unit in units:

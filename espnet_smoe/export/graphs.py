@@ -160,11 +160,11 @@ class EncoderChunk(nn.Module):
             self.positions,
         )
         out, frames, cache = self.encoder.forward_chunk(
-            self._normalised(chunk), cache, lengths
+            self._normalize(chunk), cache, lengths
         )
         return out, frames, *self.flat(cache)
 
-    def _normalised(self, x: torch.Tensor) -> torch.Tensor:
+    def _normalize(self, x: torch.Tensor) -> torch.Tensor:
         """ESPnet's own changes its input and reads the lengths on the host."""
         if self.normalize is None:
             return x
@@ -219,24 +219,25 @@ class Rescorer(nn.Module):
             left where there is such a decoder.
         """
         frames = torch.arange(encoded.size(1), device=encoded.device)
-        heard = encoded, (frames < lengths[:, None])[:, None]  # mask (B, 1, T)
+        mask = (frames < lengths[:, None])[:, None]  # (B, 1, T)
         counts = token_lengths.flatten()  # (B * N,)
         texts = tokens.flatten(0, 1).clamp(min=0)  # (B * N, L)
-        scores = [self._read(self.decoder, heard, texts, counts)]
+        scores = [self._read(self.decoder, encoded, mask, texts, counts)]
         if self.decoder.right is not None:
             texts = backwards(texts, counts)
-            scores.append(self._read(self.decoder.right, heard, texts, counts))
+            right = self.decoder.right
+            scores.append(self._read(right, encoded, mask, texts, counts))
         return tuple(score.view_as(token_lengths) for score in scores)
 
     def _read(
         self,
         decoder: SMoETransformerDecoder,
-        heard: tuple[torch.Tensor, torch.Tensor],
+        encoded: torch.Tensor,
+        memory_mask: torch.Tensor,
         texts: torch.Tensor,
         counts: torch.Tensor,
     ) -> torch.Tensor:
         """``(B * N,)`` from texts ``(B * N, L)`` in the decoder's own direction."""
-        encoded, memory_mask = heard
         start = torch.full_like(texts[:, :1], self.sos)
         x = decoder.embed(torch.cat((start, texts), dim=1))  # (B * N, L + 1, D)
         places = torch.arange(x.size(1), device=x.device)

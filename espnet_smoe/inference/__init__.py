@@ -4,12 +4,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from espnet_smoe.inference.recognizers.u2pp import U2PPSpeechToText
-    from espnet_smoe.inference.speech_to_text import Result, SpeechToText
-    from espnet_smoe.inference.streaming.recognizer import (
-        StreamingRecogniser,
-        StreamingRecognizer,
-    )
+    from espnet_smoe.inference.speech_to_text import SpeechToText
 
 # by module, and imported when it is asked for: packing a model must not load torch
 MODULES = {

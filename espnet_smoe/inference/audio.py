@@ -1,4 +1,4 @@
-"""Audio files as a model hears them: mono, 16 kHz, checked."""
+"""Audio files as a model takes them: mono, 16 kHz, checked."""
 
 from numbers import Number
 from os import PathLike

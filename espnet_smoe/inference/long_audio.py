@@ -113,7 +113,7 @@ def cuts_of(
 
     Args:
         speech_to_text: Knows the longest piece, and whether silence is left out.
-        activity: Has heard the recording.
+        activity: Of the whole recording.
         name: Of the recording.
     """
     longest = speech_to_text.longest_seconds

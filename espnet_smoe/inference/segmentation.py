@@ -54,10 +54,10 @@ class Cut(Span):
 def cut_at_pauses(
     activity: SpeechActivity, longest_seconds: float = LONGEST_SECONDS
 ) -> list[Cut]:
-    """Cut what has been heard into pieces of speech.
+    """Cut a recording into pieces of speech.
 
     Args:
-        activity: Has heard the whole recording.
+        activity: Of the whole recording.
         longest_seconds: Longest piece.
 
     Returns:
@@ -118,7 +118,7 @@ def cut_in_parts(
     """Cut a stretch where it is quietest, speech or not.
 
     Args:
-        activity: Has heard the whole recording.
+        activity: Of the whole recording.
         start: First sample.
         end: Sample behind the last.
         longest_seconds: Longest piece.

@@ -80,7 +80,7 @@ def onset(wave: np.ndarray, start: int) -> int:
 
 
 class SpeechActivity:
-    """Hears a wave block by block, then tells where speech is.
+    """Takes a wave block by block, then tells where speech is.
 
     It keeps 33 bytes a frame of 10 ms, 12 MB an hour.
 
@@ -120,7 +120,7 @@ class SpeechActivity:
             self._measure(wave[first * HOP : (last - 1) * HOP + WINDOW])
 
     def spans(self) -> list[Span]:
-        """Stretches of speech in what has been heard, without the pauses."""
+        """Stretches of speech so far, without the pauses."""
         self._join()
         if not len(self._bands[0]):
             return []
@@ -211,10 +211,10 @@ class SpeechActivity:
         if np.percentile(self._widths[0][frames], 75) < NARROW_BINS:
             return False
         over = self._over(floor, frames)
-        heard = over[:, (over > HIGH_DB).mean(axis=0) > 0.1]  # in the bands that speak
-        if heard.shape[1] < 2:
+        bands = over[:, (over > HIGH_DB).mean(axis=0) > 0.1]  # in the bands that speak
+        if bands.shape[1] < 2:
             return False
-        shape = heard - heard.mean(axis=1, keepdims=True)
+        shape = bands - bands.mean(axis=1, keepdims=True)
         return bool(shape.std(axis=0).mean() >= CHANGE_DB)
 
     def _span(self, first: int, last: int) -> Span:

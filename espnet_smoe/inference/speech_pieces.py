@@ -1,4 +1,4 @@
-"""A recording that is heard twice: where speech is, then the speech itself.
+"""A recording that is read twice: where speech is, then the speech itself.
 
 Neither time more than a block or a piece of it is in memory, however long it is.
 """
@@ -20,8 +20,8 @@ from espnet_smoe.inference.streaming.sources import at_16khz
 BLOCK_SECONDS = 1.0
 
 
-def listen(path: str) -> tuple[SpeechActivity, str]:
-    """Hear a recording from its beginning to its end.
+def find_speech(path: str) -> tuple[SpeechActivity, str]:
+    """Find the speech of a recording, and its bandwidth.
 
     Args:
         path: See `espnet_smoe.data.speech.audio.read_audio`.
@@ -51,10 +51,10 @@ def listen(path: str) -> tuple[SpeechActivity, str]:
 
 
 def pieces(path: str, cuts: Sequence[Cut]) -> Iterator[tuple[Cut, np.ndarray]]:
-    """Hear a recording again, and take pieces out of it.
+    """Read a recording again, and take pieces out of it.
 
     Args:
-        path: As of `listen`.
+        path: As of `find_speech`.
         cuts: In their order; none overlaps another.
 
     Yields:
@@ -85,7 +85,7 @@ def audio_blocks(path: str) -> tuple[Iterator[np.ndarray], int]:
     """Read a recording block by block; faults of the file show at once.
 
     Args:
-        path: As of `listen`.
+        path: As of `find_speech`.
 
     Returns:
         Blocks ``(n,)`` float32 at 16 kHz, channels mixed; the rate of the file in Hz.

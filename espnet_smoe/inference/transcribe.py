@@ -24,7 +24,7 @@ from espnet_smoe.inference.long_audio import Piece, cuts_of
 from espnet_smoe.inference.output_formats import FORMATS, SUBTITLES, Transcript
 from espnet_smoe.inference.search.options import AUTO
 from espnet_smoe.inference.segmentation import Cut
-from espnet_smoe.inference.speech_pieces import listen, pieces, seconds_of
+from espnet_smoe.inference.speech_pieces import find_speech, pieces, seconds_of
 from espnet_smoe.inference.streaming.options import INT8_HELP
 
 if TYPE_CHECKING:  # torch takes its time, and --help has none
@@ -103,10 +103,10 @@ class Transcriber:
         yield from self._finished(open_)
 
     def _pieces(self, recording: _Recording) -> Iterator[_Waiting]:
-        """Hear a file, then take its speech piece by piece."""
+        """Find the speech of a file, then read it piece by piece."""
         model = self.speech_to_text
         try:
-            activity, label = listen(recording.path)
+            activity, label = find_speech(recording.path)
             recording.seconds = activity.samples / SAMPLE_RATE
             recording.bandwidth = label if self.bandwidth == AUTO else self.bandwidth
             model.check_label(recording.bandwidth, recording.path)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from espnet_smoe.inference.streaming.recognizer import (
         Event,
         Stream,
-        StreamingRecogniser,
+        StreamingRecognizer,
     )
 
 MOST_EVENTS = 64  # unread by the client: its stream then waits
@@ -42,7 +42,7 @@ class Feed:
     """One session's way into the model: audio in, events out, both bounded.
 
     Args:
-        stream: Of the recogniser.
+        stream: Of the recognizer.
         backlog: Seconds of audio that may wait; who puts more waits too.
         wake: Called when there is something to do.
         clock: Tells seconds.
@@ -178,7 +178,7 @@ class Feed:
             return False
         try:
             while self._audio and not self.stream.ready:
-                self.stream.accept(self._portion())
+                self.stream.accept_waveform(self._portion())
             if self._ended and not self._audio and not self._finished:
                 self._finished = True
                 self.due = self._ended_at
@@ -226,7 +226,7 @@ class Batcher:
     """Steps the streams of all feeds.
 
     Args:
-        recogniser: The model.
+        recognizer: The model.
         longest_lag: Seconds, see `Lag`.
         clock: Tells seconds.
 
@@ -236,14 +236,14 @@ class Batcher:
 
     def __init__(
         self,
-        recogniser: "StreamingRecogniser",
+        recognizer: "StreamingRecognizer",
         longest_lag: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self.recogniser = recogniser
+        self.recognizer = recognizer
         self.feeds: dict[Feed, None] = {}
         self._lag, self._clock = Lag(longest_lag), clock
-        self._capacity = Capacity(recogniser.chunk_seconds, longest_lag)
+        self._capacity = Capacity(recognizer.chunk_seconds, longest_lag)
         self._work = asyncio.Event()
 
     @contextmanager
@@ -253,7 +253,9 @@ class Batcher:
         Args:
             backlog: Seconds of audio that may wait.
         """
-        feed = Feed(self.recogniser.open(), backlog, self._work.set, self._clock)
+        feed = Feed(
+            self.recognizer.create_stream(), backlog, self._work.set, self._clock
+        )
         self.feeds[feed] = None
         try:
             yield feed
@@ -276,7 +278,7 @@ class Batcher:
     async def run(self) -> None:
         """Work until cancelled."""
         loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(1, "recogniser") as worker:
+        with ThreadPoolExecutor(1, "recognizer") as worker:
             while True:
                 await self._work.wait()
                 self._work.clear()
@@ -318,7 +320,7 @@ class Batcher:
     def _step(self, feeds: Sequence[Feed]) -> list[Outcome]:
         """Events of each stream; where a batch fails, stream by stream."""
         try:
-            return self.recogniser.step([feed.stream for feed in feeds])
+            return self.recognizer.decode_streams([feed.stream for feed in feeds])
         except Exception as error:  # of any type, such as too little memory
             if len(feeds) == 1:
                 logging.exception("the model failed on a stream")

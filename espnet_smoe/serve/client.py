@@ -20,7 +20,7 @@ FRAME_SECONDS = 0.1  # of audio in a frame
 
 @dataclass
 class Talk:
-    """What a session has said and heard; times are seconds of one clock.
+    """What a session has sent and received; times are seconds of one clock.
 
     Attributes:
         seconds: Of audio sent.

@@ -76,7 +76,7 @@ class Load:
         realtime: Whether they spoke at the pace of real time.
         audio_seconds: Sent by all.
         wall_seconds: From the first beginning to the last end.
-        first_partial: Of the sessions that heard something.
+        first_partial: Of the sessions that got an event.
         final: Of the complete ones.
         late: How late frames were sent, at most, a session.
         cpu_seconds: Of the server, where it is known.
@@ -354,7 +354,7 @@ async def _run(
 def _print(load: Load, bound: float) -> None:
     said = [f"{load.complete} of {load.sessions} sessions got their finals"]
     if load.wordless:
-        said.append(f"{load.wordless} of them heard no word")
+        said.append(f"{load.wordless} of them got no word")
     if not load.same:
         said.append("those of one file differ")
     if load.misbehaving:

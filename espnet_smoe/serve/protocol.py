@@ -1,4 +1,4 @@
-"""What a client may say, and what it hears when it says anything else.
+"""What a client may send, and what it gets for anything else.
 
 A client sends, in this order:
 
@@ -7,7 +7,7 @@ A client sends, in this order:
    `LARGEST_FRAME` bytes.
 3. ``{"type": "end"}``, a text frame: no more audio follows.
 
-It hears the events of its stream as text frames of JSON, then ``{"type": "done"}`` and
+It gets the events of its stream as text frames of JSON, then ``{"type": "done"}`` and
 the close of the connection; or ``{"type": "error", "message": ...}`` and a close code.
 A frame after ``end`` is such an error too, but told after the last event. The codes:
 

@@ -2,7 +2,7 @@
 
     espnet-smoe serve --model exp/u2pp --port 8765
 
-A client sends audio and hears events; `espnet_smoe.serve.protocol` tells the frames:
+A client sends audio and gets events; `espnet_smoe.serve.protocol` tells the frames:
 
     -> {"type": "start", "rate": 16000}
     -> signed 16-bit little-endian mono audio, in binary frames
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from websockets.asyncio.server import Server as Listener
     from websockets.asyncio.server import ServerConnection
 
-    from espnet_smoe.inference.streaming.recognizer import StreamingRecogniser
+    from espnet_smoe.inference.streaming.recognizer import StreamingRecognizer
 
 PORT = 8765
 LARGEST_PORT = 65535
@@ -71,7 +71,7 @@ class Server:
     """Sessions on one side, the model on the other.
 
     Args:
-        recogniser: The model.
+        recognizer: The model.
         limits: What to bear.
         access: Who may come; by default whoever is no web page.
         clock: Tells seconds, by which the server measures how late it is.
@@ -79,14 +79,14 @@ class Server:
 
     def __init__(
         self,
-        recogniser: "StreamingRecogniser",
+        recognizer: "StreamingRecognizer",
         limits: Limits = Limits(),
         access: Access | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.limits = limits
         self._access = access or Access()
-        self.batcher = Batcher(recogniser, limits.lag, clock)
+        self.batcher = Batcher(recognizer, limits.lag, clock)
         # of any state: websockets tells only those that are open
         self._connections: weakref.WeakSet[ServerConnection] = weakref.WeakSet()
         self._stop, self._now = asyncio.Event(), asyncio.Event()
@@ -263,16 +263,16 @@ def main(argv: list[str] | None = None) -> int:
 
     import torch
 
-    from espnet_smoe.inference.streaming.recognizer import StreamingRecogniser
+    from espnet_smoe.inference.streaming.recognizer import StreamingRecognizer
 
     torch.set_num_threads(args.threads)
-    recogniser = StreamingRecogniser.load(args.model, options, args.device)
-    asyncio.run(serve(recogniser, limits, args.host, args.port, access))
+    recognizer = StreamingRecognizer.load(args.model, options, args.device)
+    asyncio.run(serve(recognizer, limits, args.host, args.port, access))
     return 0
 
 
 async def serve(
-    recogniser: "StreamingRecogniser",
+    recognizer: "StreamingRecognizer",
     limits: Limits,
     host: str,
     port: int,
@@ -281,7 +281,7 @@ async def serve(
     """Serve until SIGINT or SIGTERM; tell the address on standard output.
 
     Args:
-        recogniser: The model.
+        recognizer: The model.
         limits: What to bear.
         host: Name or address to listen at.
         port: Number; 0 for any that is free.
@@ -290,7 +290,7 @@ async def serve(
     Raises:
         ValueError: `host` has no address.
     """
-    server = Server(recogniser, limits, access)
+    server = Server(recognizer, limits, access)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, server.stop)

@@ -78,7 +78,7 @@ class Session:
         self.connection, self.limits = connection, limits
 
     async def run(self, batcher: Batcher) -> None:
-        """Serve the client until one of the two has had enough."""
+        """Serve the client until it or the server closes."""
         async with asyncio.TaskGroup() as tasks:
             with batcher.open(self.limits.backlog) as feed:
                 listening = tasks.create_task(self._listen(feed))
@@ -107,17 +107,17 @@ class Session:
         from websockets.exceptions import ConnectionClosed
 
         try:
-            await self._hear(feed)
+            await self._receive(feed)
             while True:  # an unread frame would hide the client's answer to a close
                 await self.connection.recv()
         except ConnectionClosed as error:
             feed.fail(error)
 
-    async def _hear(self, feed: Feed) -> None:
+    async def _receive(self, feed: Feed) -> None:
         incoming = Incoming()
         try:
             async with asyncio.timeout(self.limits.duration) as deadline:
-                await self._hear_frames(feed, incoming, deadline)
+                await self._receive_frames(feed, incoming, deadline)
         except SessionError as error:
             # after the client's 'end' all its audio is good: its finals come first
             (feed.end if incoming.ended else feed.fail)(error)
@@ -128,12 +128,12 @@ class Session:
             )
             feed.end(SessionError(reason, LIMIT))
 
-    async def _hear_frames(
+    async def _receive_frames(
         self, feed: Feed, incoming: Incoming, deadline: asyncio.Timeout
     ) -> None:
         """Read frames until the feed has ended, and any that comes after 'end'."""
         clock = asyncio.get_running_loop().time
-        silent, heard = 0.0, 0  # seconds without audio; samples since they began
+        silent, received = 0.0, 0  # seconds without audio; samples since they began
         while not feed.ended or incoming.ended:
             asked = clock()
             patience = None if incoming.ended else self.limits.idle - silent
@@ -147,9 +147,9 @@ class Session:
                 raise SessionError(reason, LIMIT) from None
             silent += clock() - asked
             samples = incoming.read(frame)
-            heard += len(samples)
-            if heard >= SIGN_OF_LIFE:
-                silent, heard = 0.0, 0
+            received += len(samples)
+            if received >= SIGN_OF_LIFE:
+                silent, received = 0.0, 0
             await self._put(feed, samples)
             if incoming.ended:
                 feed.end()

@@ -7,7 +7,7 @@ import torch
 
 from espnet_smoe.compat import DefaultFrontend
 from espnet_smoe.inference.streaming.recognizer import (
-    StreamingRecogniser,
+    StreamingRecognizer,
     StreamOptions,
 )
 from espnet_smoe.layers.chunk_cache import EncoderCache
@@ -18,24 +18,24 @@ SMALL = {"chunk_size": 4, "left_chunks": 2, "beam_size": 4}
 CUT = SMALL | {"silence_seconds": 0.2, "longest_seconds": 2.0}
 
 
-def recogniser_of(model, detect_speech=False, **options):
+def recognizer_of(model, detect_speech=False, **options):
     """By default it also tells what it makes of noise, which tests are made of."""
     options = StreamOptions(detect_speech=detect_speech, **options)
-    return StreamingRecogniser(model, options, "".join)
+    return StreamingRecognizer(model, options, "".join)
 
 
-def events_of(recogniser, wave, pieces=()):
+def events_of(recognizer, wave, pieces=()):
     """All events of one stream, that comes in pieces of so many samples."""
-    stream, events, start = recogniser.open(), [], 0
+    stream, events, start = recognizer.create_stream(), [], 0
     for piece in (*pieces, len(wave)):
-        stream.accept(wave[start : start + piece])
+        stream.accept_waveform(wave[start : start + piece])
         start += piece
         while stream.ready:
-            events += recogniser.step([stream])[0]
+            events += recognizer.decode_streams([stream])[0]
     stream.finish()
     while not stream.done:
         assert stream.ready
-        events += recogniser.step([stream])[0]
+        events += recognizer.decode_streams([stream])[0]
     return events
 
 
@@ -48,8 +48,8 @@ def same(events, others):
             assert token.confidence == pytest.approx(twin.confidence, abs=1e-4)
 
 
-def finals(recogniser, wave):
-    return [e for e in events_of(recogniser, wave) if e.kind == "final"]
+def finals(recognizer, wave):
+    return [e for e in events_of(recognizer, wave) if e.kind == "final"]
 
 
 @dataclass

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from espnet_smoe.inference.audio import bandwidth_of, read_audio
-from espnet_smoe.inference.speech_pieces import listen
+from espnet_smoe.inference.speech_pieces import find_speech
 from tests.tiny import noise
 
 
@@ -85,13 +85,13 @@ def test_of_a_file_that_is_cut_off_the_rest_is_heard_with_a_warning(tmp_path, ca
     soundfile.write(path, tone(16000, 2.0), 16000)
     path.write_bytes(path.read_bytes()[:32044])
     assert len(read_audio(path)[0]) == 16000
-    assert listen(str(path))[0].samples == 16000
+    assert find_speech(str(path))[0].samples == 16000
     assert "half.wav is cut off or damaged: 50% of what its header" in caplog.text
 
 
 def test_a_file_of_samples_of_another_scale_is_named(tmp_path):
     path = tmp_path / "scaled.wav"
     soundfile.write(path, tone(16000) * 32768, 16000, subtype="FLOAT")
-    for read in (read_audio, listen):
+    for read in (read_audio, find_speech):
         with pytest.raises(ValueError, match="scaled.wav: .* where 1 is full scale"):
             read(str(path))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from espnet_smoe.inference.streaming.options import StreamOptions
-from espnet_smoe.inference.streaming.recognizer import StreamingRecogniser
+from espnet_smoe.inference.streaming.recognizer import StreamingRecognizer
 from espnet_smoe.serve.client import talk
 from espnet_smoe.serve.misbehave import MISBEHAVIOURS
 from espnet_smoe.serve.server import Server
@@ -46,13 +46,13 @@ def config():
 
 
 @pytest.fixture(scope="module")
-def recogniser(tmp_path_factory):
+def recognizer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exp")
     _, path = save_experiment(folder, config())
     weights = torch.load(path)
     weights["ctc.ctc_lo.weight"] *= SURE
     torch.save(weights, path)
-    return StreamingRecogniser.load(folder, OPTIONS)
+    return StreamingRecognizer.load(folder, OPTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +68,14 @@ def waves():
     return waves
 
 
-def alone(recogniser, wave):
+def alone(recognizer, wave):
     """Events of one stream without a server."""
-    stream = recogniser.open()
-    stream.accept(wave)
+    stream = recognizer.create_stream()
+    stream.accept_waveform(wave)
     stream.finish()
     events = []
     while stream.ready:
-        events += recogniser.step([stream])[0]
+        events += recognizer.decode_streams([stream])[0]
     return [event.as_dict() for event in events]
 
 
@@ -87,9 +87,9 @@ def rounded(events):
     ]
 
 
-async def serve(recogniser, talks, **limits):
+async def serve(recognizer, talks, **limits):
     """Hold sessions with a server; return them and the server."""
-    server = Server(recogniser, Limits(**limits))
+    server = Server(recognizer, Limits(**limits))
     port = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(server.run("127.0.0.1", 0, port.set_result))
     url = f"ws://127.0.0.1:{await port}"
@@ -100,15 +100,15 @@ async def serve(recogniser, talks, **limits):
         await task
 
 
-def test_forty_of_fifty_hear_what_they_hear_alone(recogniser, waves):
-    expected = [rounded(alone(recogniser, wave)) for wave in waves]
+def test_forty_of_fifty_hear_what_they_hear_alone(recognizer, waves):
+    expected = [rounded(alone(recognizer, wave)) for wave in waves]
     kinds = Counter(event["kind"] for events in expected for event in events)
     assert kinds["final"] > WAVES and kinds["partial"] > 5 * WAVES  # worth comparing
     bad = {
         n * SESSIONS // BAD: MISBEHAVIOURS[n % len(MISBEHAVIOURS)] for n in range(BAD)
     }
     talks = [(waves[n % WAVES], False, bad.get(n)) for n in range(SESSIONS)]
-    results, server = asyncio.run(serve(recogniser, talks, backlog=1.0))
+    results, server = asyncio.run(serve(recognizer, talks, backlog=1.0))
     for n, result in enumerate(results):
         if n in bad:
             assert not result.complete, bad[n]
@@ -118,9 +118,9 @@ def test_forty_of_fifty_hear_what_they_hear_alone(recogniser, waves):
     assert not server.batcher.feeds
 
 
-def test_a_batch_that_fails_loses_nobody_a_word(recogniser, waves, monkeypatch):
-    expected = [rounded(alone(recogniser, wave)) for wave in waves[:3]]
-    encoder = recogniser.model.encoder
+def test_a_batch_that_fails_loses_nobody_a_word(recognizer, waves, monkeypatch):
+    expected = [rounded(alone(recognizer, wave)) for wave in waves[:3]]
+    encoder = recognizer.model.encoder
     step, failures = encoder.forward_chunk, []
 
     def too_large(xs, *args, **kwargs):
@@ -131,6 +131,6 @@ def test_a_batch_that_fails_loses_nobody_a_word(recogniser, waves, monkeypatch):
 
     monkeypatch.setattr(encoder, "forward_chunk", too_large)
     talks = [(wave, False) for wave in waves[:3]]
-    results, _ = asyncio.run(serve(recogniser, talks))
+    results, _ = asyncio.run(serve(recognizer, talks))
     assert failures
     assert [rounded(result.events) for result in results] == expected

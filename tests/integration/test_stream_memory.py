@@ -13,7 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from espnet_smoe.inference.streaming.recognizer import (
-    StreamingRecogniser,
+    StreamingRecognizer,
     StreamOptions,
 )
 from tests.inference.tiny_u2pp import babble, tiny_u2pp
@@ -29,15 +29,15 @@ def resident_mib() -> float:
 
 def memory_by_minute(minutes: int, **options: object) -> list[tuple[float, float, int]]:
     """MiB in use, seconds of computing and events told, minute by minute."""
-    recogniser = StreamingRecogniser(tiny_u2pp(), StreamOptions(**options), "".join)
-    stream, measured = recogniser.open(), []
+    recognizer = StreamingRecognizer(tiny_u2pp(), StreamOptions(**options), "".join)
+    stream, measured = recognizer.create_stream(), []
     for minute in range(minutes):
         wave, events, computing = babble(60, seed=minute), 0, 0.0
         for start in range(0, len(wave), 1600):
-            stream.accept(wave[start : start + 1600])
+            stream.accept_waveform(wave[start : start + 1600])
             begun = time.perf_counter()
             while stream.ready:
-                events += len(recogniser.step([stream])[0])
+                events += len(recognizer.decode_streams([stream])[0])
             computing += time.perf_counter() - begun
         gc.collect()
         measured.append((resident_mib(), computing, events))

@@ -1,4 +1,4 @@
-"""A recogniser without a model: it tells how much it heard, and how loud."""
+"""A recognizer without a model: it tells how much it heard, and how loud."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ class FakeStream:
         self.position = 0
         self.finished = self.done = False
 
-    def accept(self, samples):
+    def accept_waveform(self, samples):
         assert not self.finished
         self.wave = np.concatenate([self.wave, samples])
 
@@ -41,7 +41,7 @@ class FakeStream:
         )
 
 
-class FakeRecogniser:
+class FakeRecognizer:
     """Args: what a step takes in seconds; whether each chunk is a final too."""
 
     chunk_seconds = CHUNK / RATE
@@ -51,12 +51,12 @@ class FakeRecogniser:
         self.batches = []
         self.streams = weakref.WeakSet()
 
-    def open(self):
+    def create_stream(self):
         stream = FakeStream()
         self.streams.add(stream)
         return stream
 
-    def step(self, streams):
+    def decode_streams(self, streams):
         assert len(set(streams)) == len(streams)
         self.batches.append(len(streams))
         time.sleep(self.seconds)
@@ -83,9 +83,9 @@ START, END = json.dumps({"type": "start"}), json.dumps({"type": "end"})
 
 
 @asynccontextmanager
-async def running(recogniser=None, access=None, clock=time.monotonic, **limits):
+async def running(recognizer=None, access=None, clock=time.monotonic, **limits):
     """A server and its address."""
-    fake = recogniser or FakeRecogniser()
+    fake = recognizer or FakeRecognizer()
     server = Server(fake, Limits(**limits), access, clock)
     port = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(server.run("127.0.0.1", 0, port.set_result))

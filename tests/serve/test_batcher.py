@@ -8,15 +8,15 @@ import pytest
 
 from espnet_smoe.serve.batcher import MOST_EVENTS, Batcher
 from espnet_smoe.serve.protocol import SessionError
-from tests.serve.fake import CHUNK, FakeRecogniser
+from tests.serve.fake import CHUNK, FakeRecognizer
 
 QUIET = np.full(CHUNK, 0.25, dtype=np.float32)
 LOUD = np.full(CHUNK, 0.95, dtype=np.float32)
 
 
 @asynccontextmanager
-async def working(recogniser):
-    batcher = Batcher(recogniser)
+async def working(recognizer):
+    batcher = Batcher(recognizer)
     task = asyncio.create_task(batcher.run())
     try:
         yield batcher
@@ -35,21 +35,21 @@ async def say(batcher, *chunks):
 
 def test_ready_streams_share_a_step():
     async def run():
-        recogniser = FakeRecogniser()
-        async with working(recogniser) as batcher:
+        recognizer = FakeRecognizer()
+        async with working(recognizer) as batcher:
             talks = [say(batcher, *[QUIET] * n) for n in (3, 1, 2)]
             texts = await asyncio.gather(*talks)
         assert [t[-1] for t in texts] == ["1200.000", "400.000", "800.000"]
-        assert recogniser.batches[0] == 3
-        assert sum(recogniser.batches) == 6 + 3  # each ends with an empty step
+        assert recognizer.batches[0] == 3
+        assert sum(recognizer.batches) == 6 + 3  # each ends with an empty step
 
     asyncio.run(run())
 
 
 def test_a_failing_stream_fails_alone():
     async def run():
-        recogniser = FakeRecogniser()
-        async with working(recogniser) as batcher:
+        recognizer = FakeRecognizer()
+        async with working(recognizer) as batcher:
             good, bad, other = await asyncio.gather(
                 say(batcher, QUIET, QUIET),
                 say(batcher, QUIET, LOUD),
@@ -66,7 +66,7 @@ def test_a_failing_stream_fails_alone():
 
 def test_audio_that_the_stream_refuses_fails_alone():
     async def run():
-        async with working(FakeRecogniser()) as batcher:
+        async with working(FakeRecognizer()) as batcher:
             with batcher.open(backlog=5) as feed:
                 feed.stream.finished = True  # accepts no more
                 await feed.put(QUIET)
@@ -80,7 +80,7 @@ def test_audio_that_the_stream_refuses_fails_alone():
 
 def test_putting_waits_while_the_backlog_is_full():
     async def run():
-        batcher = Batcher(FakeRecogniser())  # not yet working
+        batcher = Batcher(FakeRecognizer())  # not yet working
         with batcher.open(backlog=0.3) as feed:
 
             async def put_all():
@@ -102,16 +102,16 @@ def test_putting_waits_while_the_backlog_is_full():
 
 def test_a_stream_waits_while_its_events_are_not_read():
     async def run():
-        recogniser = FakeRecogniser()
-        async with working(recogniser) as batcher:
+        recognizer = FakeRecognizer()
+        async with working(recognizer) as batcher:
             with batcher.open(backlog=60) as feed:
                 for _ in range(2 * MOST_EVENTS):
                     await feed.put(QUIET)
                 feed.end()
-                while len(recogniser.batches) < MOST_EVENTS:
+                while len(recognizer.batches) < MOST_EVENTS:
                     await asyncio.sleep(0.01)
                 await asyncio.sleep(0.05)
-                assert len(recogniser.batches) == MOST_EVENTS
+                assert len(recognizer.batches) == MOST_EVENTS
                 events = [event async for event in feed.events()]
                 assert len(events) == 2 * MOST_EVENTS + 1
 
@@ -120,8 +120,8 @@ def test_a_stream_waits_while_its_events_are_not_read():
 
 def test_failure_drops_what_waits_and_frees_who_puts():
     async def run():
-        recogniser = FakeRecogniser()
-        batcher = Batcher(recogniser)
+        recognizer = FakeRecognizer()
+        batcher = Batcher(recognizer)
         with batcher.open(backlog=0.1) as feed:
             await feed.put(QUIET)
             putting = asyncio.create_task(feed.put(QUIET))
@@ -132,14 +132,14 @@ def test_failure_drops_what_waits_and_frees_who_puts():
                 async for _ in feed.events():
                     pass
         assert not batcher.feeds
-        assert recogniser.batches == []
+        assert recognizer.batches == []
 
     asyncio.run(run())
 
 
 def test_an_end_with_an_error_still_tells_the_last_events():
     async def run():
-        async with working(FakeRecogniser()) as batcher:
+        async with working(FakeRecognizer()) as batcher:
             with batcher.open(backlog=5) as feed:
                 await feed.put(QUIET)
                 feed.end(SessionError("enough"))

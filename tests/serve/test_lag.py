@@ -10,12 +10,12 @@ from websockets.asyncio.client import connect
 from espnet_smoe.serve.batcher import MOST_EVENTS, Batcher
 from espnet_smoe.serve.lag import HALF_LIFE, PATIENCE, Lag
 from espnet_smoe.serve.protocol import SessionError
-from tests.serve.fake import CHUNK, END, RATE, FakeRecogniser, hear, pcm, running, talk
+from tests.serve.fake import CHUNK, END, RATE, FakeRecognizer, hear, pcm, running, talk
 
 QUIET = np.full(CHUNK, 0.25, dtype=np.float32)
 
 
-class SlowRecogniser(FakeRecogniser):
+class SlowRecognizer(FakeRecognizer):
     """Takes seconds for each stream of a step, by a clock of its own."""
 
     def __init__(self, seconds):
@@ -25,9 +25,9 @@ class SlowRecogniser(FakeRecogniser):
     def clock(self):
         return self.now
 
-    def step(self, streams):
+    def decode_streams(self, streams):
         self.now += self.each * len(streams)
-        return super().step(streams)
+        return super().decode_streams(streams)
 
 
 def test_what_was_measured_fades():
@@ -57,10 +57,10 @@ def test_an_infinite_limit_never_refuses():
 
 
 def test_a_server_that_is_behind_refuses_until_it_is_not():
-    recogniser = SlowRecogniser(3.0)
+    recognizer = SlowRecognizer(3.0)
 
     async def run():
-        async with running(recogniser, clock=recogniser.clock, lag=2.0) as (_, url):
+        async with running(recognizer, clock=recognizer.clock, lag=2.0) as (_, url):
             async with connect(url) as first:
                 await first.send(pcm(0.1))
                 await first.recv()
@@ -68,7 +68,7 @@ def test_a_server_that_is_behind_refuses_until_it_is_not():
                 assert code == 1013
                 assert messages[0]["message"].endswith("s behind; try again later")
                 assert len(messages) == 1
-                recogniser.now += 60
+                recognizer.now += 60
                 assert (await talk(url, END))[1] == 1000
                 await first.send(END)
                 assert (await hear(first))[1] == 1000
@@ -98,7 +98,7 @@ def hold(batcher, rounds, fast, feeds):
             if number in fast and n == 0:
                 await feed.put(np.tile(QUIET, 100 * rounds))
             elif number not in fast:
-                while len(batcher.recogniser.batches) < n and not feed.ended:
+                while len(batcher.recognizer.batches) < n and not feed.ended:
                     await asyncio.sleep(0)
                 await feed.put(QUIET)
         if number not in fast:
@@ -114,8 +114,8 @@ def outcomes(seconds, sessions=8, rounds=30, fast=()):
     """
 
     async def run():
-        recogniser = SlowRecogniser(seconds)
-        batcher = Batcher(recogniser, 1.0, recogniser.clock)
+        recognizer = SlowRecognizer(seconds)
+        batcher = Batcher(recognizer, 1.0, recognizer.clock)
         working = asyncio.create_task(batcher.run())
         feeds = {}
         one = hold(batcher, rounds, fast, feeds)
@@ -156,9 +156,9 @@ def test_who_sends_faster_than_speech_goes_first():
 
 def test_a_client_that_does_not_read_makes_nobody_late():
     async def run():
-        recogniser = FakeRecogniser()
+        recognizer = FakeRecognizer()
         now = [0.0]
-        batcher = Batcher(recogniser, 1.0, lambda: now[0])
+        batcher = Batcher(recognizer, 1.0, lambda: now[0])
         working = asyncio.create_task(batcher.run())
         with batcher.open(backlog=math.inf) as feed:
             for _ in range(2 * MOST_EVENTS):

@@ -25,15 +25,15 @@ from espnet_smoe.serve.load import (
     search,
 )
 from espnet_smoe.serve.misbehave import GARBAGE, MISBEHAVIOURS
-from tests.serve.fake import FakeRecogniser, running
+from tests.serve.fake import FakeRecognizer, running
 
 ROOT = Path(__file__).parents[2]
 WAVES = [np.full(8000, level, dtype=np.float32) for level in (0.25, 0.5)]
 
 
-def measure(recogniser=None, sessions=6, limits=None, **options):
+def measure(recognizer=None, sessions=6, limits=None, **options):
     async def run():
-        async with running(recogniser, **limits or {}) as (_, url):
+        async with running(recognizer, **limits or {}) as (_, url):
             return await run_load(url, WAVES, sessions, spread=0.1, **options)
 
     return asyncio.run(run())
@@ -53,7 +53,7 @@ def test_a_session_in_real_time_knows_when_things_happened():
 
 
 def test_a_run_tells_latencies_and_that_all_are_served():
-    load = measure(FakeRecogniser(seconds=0.02))
+    load = measure(FakeRecognizer(seconds=0.02))
     assert (load.sessions, load.complete, load.same) == (6, 6, True)
     assert (load.wordless, load.audio_seconds) == (0, 3.0)
     assert load.final.p50 >= 0.02
@@ -130,8 +130,8 @@ def process(tmp_path):
     script.write_text(
         "import asyncio\n"
         "from espnet_smoe.serve.server import Limits, serve\n"
-        "from tests.serve.fake import FakeRecogniser\n"
-        "asyncio.run(serve(FakeRecogniser(), Limits(), '127.0.0.1', 0))\n"
+        "from tests.serve.fake import FakeRecognizer\n"
+        "asyncio.run(serve(FakeRecognizer(), Limits(), '127.0.0.1', 0))\n"
     )
     with subprocess.Popen(
         [sys.executable, str(script)],

@@ -22,7 +22,7 @@ from tests.serve.fake import (
     END,
     RATE,
     START,
-    FakeRecogniser,
+    FakeRecognizer,
     hear,
     pcm,
     running,
@@ -32,11 +32,11 @@ from tests.serve.fake import (
 GOOD = (START, pcm(0.25), pcm(0.15), END)
 
 
-def serve(test, recogniser=None, **limits):
+def serve(test, recognizer=None, **limits):
     """Run a coroutine function with the address of a server."""
 
     async def run():
-        async with running(recogniser, **limits) as (server, url):
+        async with running(recognizer, **limits) as (server, url):
             await asyncio.wait_for(test(server, url), 10)
 
     asyncio.run(run())
@@ -90,13 +90,13 @@ def test_two_sessions_hear_what_each_hears_alone():
 
 
 def test_sessions_are_stepped_together():
-    recogniser = FakeRecogniser(seconds=0.05)
+    recognizer = FakeRecognizer(seconds=0.05)
 
     async def test(server, url):
         await asyncio.gather(*(talk(url, pcm(0.5), END) for _ in range(8)))
 
-    serve(test, recogniser)
-    assert max(recogniser.batches) >= 4
+    serve(test, recognizer)
+    assert max(recognizer.batches) >= 4
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_a_frame_after_the_end_costs_no_final(late):
         assert "a frame after 'end'" in messages[-1]["message"]
         assert code == 1003
 
-    serve(test, FakeRecogniser(seconds=0.04))
+    serve(test, FakeRecognizer(seconds=0.04))
 
 
 def test_a_silent_client_is_sent_away():
@@ -212,7 +212,7 @@ def test_a_silent_client_is_sent_away():
 
 
 def test_a_client_that_sends_too_fast_is_made_to_wait():
-    recogniser = FakeRecogniser(seconds=0.005)
+    recognizer = FakeRecognizer(seconds=0.005)
     frame = pcm(0.1)
 
     async def test(server, url):
@@ -239,7 +239,7 @@ def test_a_client_that_sends_too_fast_is_made_to_wait():
         """Seconds that the server has taken in, but not recognised."""
         return (feed.received - feed.stream.position) / RATE
 
-    serve(test, recogniser, backlog=0.5)
+    serve(test, recognizer, backlog=0.5)
 
 
 def test_a_client_that_never_reads_is_cut_off():
@@ -262,7 +262,7 @@ def test_a_client_that_never_reads_is_cut_off():
     serve(test, Wordy(), idle=0.2)
 
 
-class Wordy(FakeRecogniser):
+class Wordy(FakeRecognizer):
     """Says so much that the buffers of the sockets fill up."""
 
     def _one(self, stream, chunk):
@@ -270,7 +270,7 @@ class Wordy(FakeRecogniser):
 
 
 def test_a_disconnected_client_leaves_nothing_behind():
-    recogniser = FakeRecogniser(seconds=0.01)
+    recognizer = FakeRecognizer(seconds=0.01)
 
     async def test(server, url):
         for ending in ("close", "abort"):
@@ -284,11 +284,11 @@ def test_a_disconnected_client_leaves_nothing_behind():
                 await asyncio.sleep(0.01)
         while len(asyncio.all_tasks()) > 5:
             await asyncio.sleep(0.01)
-        while recogniser.streams:  # a step may still be under way
+        while recognizer.streams:  # a step may still be under way
             gc.collect()
             await asyncio.sleep(0.01)
 
-    serve(test, recogniser)
+    serve(test, recognizer)
 
 
 def test_a_failing_stream_gets_the_error_and_the_others_their_finals():
@@ -300,7 +300,7 @@ def test_a_failing_stream_gets_the_error_and_the_others_their_finals():
         assert messages[-1]["message"] == "the model failed on this stream: too loud"
         assert code == 1011
 
-    serve(test, FakeRecogniser(seconds=0.02))
+    serve(test, FakeRecognizer(seconds=0.02))
 
 
 def test_a_stopping_server_tells_the_last_finals():
@@ -330,7 +330,7 @@ def test_a_second_stop_does_not_wait():
             _, code = await hear(client)
             assert code == 1006
 
-    serve(test, FakeRecogniser(seconds=0.1))
+    serve(test, FakeRecognizer(seconds=0.1))
 
 
 @asynccontextmanager
@@ -404,7 +404,7 @@ def test_a_host_without_an_address_is_named(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", no_address)
     with pytest.raises(ValueError, match="--host nowhere: Name or service not known"):
-        asyncio.run(serving.serve(FakeRecogniser(), Limits(), "nowhere", 0))
+        asyncio.run(serving.serve(FakeRecognizer(), Limits(), "nowhere", 0))
 
 
 def test_without_websockets_the_extra_to_install_is_told(monkeypatch, capsys):

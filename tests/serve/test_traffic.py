@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from espnet_smoe.serve import traffic
 from espnet_smoe.serve.misbehave import FIRST, FLOODS, raw_frame
 from espnet_smoe.serve.traffic import Allowance, Gate
-from tests.serve.fake import END, RATE, FakeRecogniser, hear, pcm, running, talk
+from tests.serve.fake import END, RATE, FakeRecognizer, hear, pcm, running, talk
 
 MANY = 40_000  # frames, as many as a single read brings
 SMALLEST = len(raw_frame(2))
@@ -103,19 +103,19 @@ def test_a_client_that_is_slowed_loses_nothing():
 
 
 def test_small_pieces_reach_the_stream_together():
-    recogniser, accepted = FakeRecogniser(), []
-    opened = recogniser.open
+    recognizer, accepted = FakeRecognizer(), []
+    opened = recognizer.create_stream
 
     def counting():
         stream = opened()
-        accept = stream.accept
-        stream.accept = lambda wave: (accepted.append(len(wave)), accept(wave))
+        accept = stream.accept_waveform
+        stream.accept_waveform = lambda wave: (accepted.append(len(wave)), accept(wave))
         return stream
 
-    recogniser.open = counting
+    recognizer.create_stream = counting
 
     async def run():
-        async with running(recogniser, frames=math.inf) as (_, url):
+        async with running(recognizer, frames=math.inf) as (_, url):
             async with connect(url) as client:
                 client.transport.write(raw_frame(2 | 0x80, pcm(1 / RATE)) * 8000)
                 await client.send(END)

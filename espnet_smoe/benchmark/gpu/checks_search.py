@@ -22,7 +22,7 @@ from espnet_smoe.inference.search.hypothesis import Hypothesis
 from espnet_smoe.inference.search.rescoring import rescore as rescored
 from espnet_smoe.inference.speech_to_text import SpeechToText
 from espnet_smoe.inference.streaming.options import StreamOptions
-from espnet_smoe.inference.streaming.recognizer import StreamingRecogniser
+from espnet_smoe.inference.streaming.recognizer import StreamingRecognizer
 from espnet_smoe.layers.chunk_cache import EncoderCache
 
 SCORES = 2e-4  # relative error of scores in float32
@@ -129,14 +129,16 @@ def streams(site: Site, compared: Compared) -> None:
     found = []
     for device in ("cpu", site.device):
         part = copy.deepcopy(model).to(device)
-        recogniser = StreamingRecogniser(part, options, "".join)
-        opened = [recogniser.open() for _ in waves]
+        recognizer = StreamingRecognizer(part, options, "".join)
+        opened = [recognizer.create_stream() for _ in waves]
         events: list[Any] = []
         for stream, wave in zip(opened, waves):
-            stream.accept(wave)
+            stream.accept_waveform(wave)
             stream.finish()
         while any(not stream.done for stream in opened):
-            events += [e for of_one in recogniser.step(opened) for e in of_one]
+            events += [
+                e for of_one in recognizer.decode_streams(opened) for e in of_one
+            ]
         found.append([(e.kind, e.text, round(e.start, 2)) for e in events])
     compared.same("events", found[1], found[0])
     compared.same("that there are events", bool(found[0]), True)

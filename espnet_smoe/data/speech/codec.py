@@ -40,7 +40,7 @@ AMR_WB_DELAY = 95  # at 16 kHz
 
 @dataclass(frozen=True)
 class Condition:
-    """One way from the speaker to the recogniser.
+    """One way from the speaker to the recognizer.
 
     Attributes:
         name: Value of ``utt2condition``.

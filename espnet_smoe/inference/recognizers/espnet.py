@@ -137,7 +137,7 @@ def _check_kind(config: Mapping[str, Any], place: str | Path) -> None:
     rate = sample_rate(config)
     if rate != SAMPLE_RATE:
         raise ValueError(
-            f"{place}: the model hears {rate:g} Hz; only models of {SAMPLE_RATE} Hz "
+            f"{place}: the model is for {rate:g} Hz; only models of {SAMPLE_RATE} Hz "
             "are supported"
         )
     if config.get("frontend") not in ("default", None, "sliding_window", "fused"):

@@ -13,7 +13,7 @@ from espnet_smoe.config.options import options_of
 from espnet_smoe.config.typed import Count, Finite, Rate
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.inference.detokenizer import detokenizer
-from espnet_smoe.inference.runtime.mkldnn_linear import pack_linears
+from espnet_smoe.inference.runtime.mkldnn_linear import convert_to_mkldnn
 from espnet_smoe.inference.search.beam_search import PromptBeamSearch
 from espnet_smoe.inference.search.encoded_batch import EncodedBatch
 from espnet_smoe.inference.search.espnet_search import ESPnetBeamSearch
@@ -138,7 +138,7 @@ class SMoESpeechToText(SpeechToText):
     ) -> nn.Module:
         model = super()._load_model(config, model_file, device, options)
         if isinstance(model.decoder, SMoETransformerDecoder):
-            pack_linears(model.decoder)
+            convert_to_mkldnn(model.decoder)
         return model
 
     def _build_search(self) -> Search | PromptedSearch:

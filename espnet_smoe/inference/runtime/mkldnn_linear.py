@@ -10,7 +10,7 @@ from torch import nn
 from espnet_smoe.moe.router import Router
 
 
-class PackedLinear(nn.Module):
+class MKLDNNLinear(nn.Module):
     """A linear layer for inference in float32 on CPU.
 
     Args:
@@ -31,7 +31,7 @@ class PackedLinear(nn.Module):
         )
 
 
-def pack_linears(module: nn.Module) -> nn.Module:
+def convert_to_mkldnn(module: nn.Module) -> nn.Module:
     """Replace the linear layers inside a module, where that can be done.
 
     Nothing changes elsewhere than in float32 on a CPU for which PyTorch has oneDNN.
@@ -52,5 +52,5 @@ def pack_linears(module: nn.Module) -> nn.Module:
                 and weight.device.type == "cpu"
                 and weight.dtype == torch.float32
             ):
-                setattr(parent, name, PackedLinear(child))
+                setattr(parent, name, MKLDNNLinear(child))
     return module

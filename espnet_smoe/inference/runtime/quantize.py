@@ -18,7 +18,7 @@ def quantize(model: nn.Module) -> nn.Module:
     """Turn the linear layers of feed-forward blocks and experts into int8 ones.
 
     All others stay as they are, routers too: their choice is worth more than their few
-    weights. So does what `pack_linears` has packed.
+    weights. So does what `convert_to_mkldnn` has packed.
 
     Args:
         model: For inference, float32 on CPU. Changed in place; it cannot be trained,

@@ -21,7 +21,7 @@ from espnet_smoe.inference.search.hypothesis import (
     Hypothesis,
 )
 from espnet_smoe.inference.search.options import SearchOptions
-from espnet_smoe.inference.search.topk import top_of_rows
+from espnet_smoe.inference.search.topk import topk_chunked
 from espnet_smoe.moe import Routing
 
 PRE_BEAM = 1.5  # tokens a hypothesis that CTC scores, over the beam, as in ESPnet
@@ -189,7 +189,7 @@ class PromptBeamSearch:
         The last of them is the end, which CTC scores whatever the decoder says.
         """
         logits = self.decoder.output_layer(hidden).float()  # (N, V)
-        top, ids = top_of_rows(logits, self.pre_beam)
+        top, ids = topk_chunked(logits, self.pre_beam)
         end = logits[:, self.eos, None].masked_fill(
             (ids == self.eos).any(dim=1, keepdim=True), NEG_INF
         )

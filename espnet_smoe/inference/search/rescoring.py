@@ -55,20 +55,20 @@ def rescore(
         >>> from espnet_smoe.decoder.bidirectional import U2PPTransformerDecoder
         >>> decoder = U2PPTransformerDecoder(10, 16, 2, 32, 1, 1).eval()
         >>> found = [Hypothesis((5, 6), -1.0), Hypothesis((5, 7), -1.2)]
-        >>> heard, lengths = torch.zeros(1, 7, 16), torch.tensor([7])
-        >>> len(rescore(decoder, heard, lengths, [found], sos=9, eos=9)[0])
+        >>> encoder_out, lengths = torch.zeros(1, 7, 16), torch.tensor([7])
+        >>> len(rescore(decoder, encoder_out, lengths, [found], sos=9, eos=9)[0])
         2
     """
     right = getattr(decoder, "right", None)
     _check(ctc_weight, reverse_weight, right)
     texts = [[hypothesis.tokens for hypothesis in nbest] for nbest in nbests]
-    left = decoder_scores(decoder, encoded, lengths, texts, sos, eos)
-    backwards = left
+    left_to_right = decoder_scores(decoder, encoded, lengths, texts, sos, eos)
+    right_to_left = left_to_right
     if reverse_weight:
         texts = [[tokens[::-1] for tokens in of_one] for of_one in texts]
-        backwards = decoder_scores(right, encoded, lengths, texts, sos, eos)
+        right_to_left = decoder_scores(right, encoded, lengths, texts, sos, eos)
     results = []
-    for nbest, *read in zip(nbests, left, backwards, strict=True):
+    for nbest, *read in zip(nbests, left_to_right, right_to_left, strict=True):
         scored = [
             Hypothesis(
                 hypothesis.tokens,
@@ -109,9 +109,9 @@ def decoder_scores(
     scores: list[list[float]] = [[] for _ in trees]
     for batch in _batches(trees, frames):
         rows = torch.tensor(batch, device=encoded.device)
-        heard = encoded[rows, : max(frames[b] for b in batch)]
+        encoder_out = encoded[rows, : max(frames[b] for b in batch)]
         of_batch = [trees[b] for b in batch]
-        of_texts = _scores(decoder, heard, lengths[batch], of_batch, sos, eos)
+        of_texts = _scores(decoder, encoder_out, lengths[batch], of_batch, sos, eos)
         for b, of_one in zip(batch, of_texts):
             scores[b] = of_one
     return scores

@@ -5,7 +5,7 @@ import torch
 CHUNK = 64
 
 
-def top_of_rows(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+def topk_chunked(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """``x.topk(k)`` of rows ``(N, V)``.
 
     The k largest entries lie in the k chunks with the largest maxima; finding a
@@ -19,7 +19,7 @@ def top_of_rows(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         Values and indices, ``(N, k)`` each, largest first.
 
     Example:
-        >>> top_of_rows(torch.tensor([[3.0, 9.0, 5.0]]), 2)[1]
+        >>> topk_chunked(torch.tensor([[3.0, 9.0, 5.0]]), 2)[1]
         tensor([[1, 2]])
     """
     whole = x.size(1) // CHUNK * CHUNK

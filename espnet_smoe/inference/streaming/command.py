@@ -32,35 +32,35 @@ from espnet_smoe.inference.streaming.sources import (
 )
 
 if TYPE_CHECKING:  # torch takes its time, and --help has none
-    from espnet_smoe.inference.streaming.recognizer import StreamingRecogniser
+    from espnet_smoe.inference.streaming.recognizer import StreamingRecognizer
 
 
-def recognise(
-    recogniser: "StreamingRecogniser", pieces: Iterable[np.ndarray], show: Show
+def recognize(
+    recognizer: "StreamingRecognizer", pieces: Iterable[np.ndarray], show: Show
 ) -> tuple[float, float]:
     """Recognise one stream as it comes.
 
     Args:
-        recogniser: The model.
+        recognizer: The model.
         pieces: ``(n,)`` float32 at 16 kHz.
         show: Gets each event.
 
     Returns:
         Seconds of audio, seconds of computing.
     """
-    stream, computing = recogniser.open(), 0.0
+    stream, computing = recognizer.create_stream(), 0.0
 
     def decode() -> None:
         nonlocal computing
         while stream.ready:
             begun = time.perf_counter()
-            events = recogniser.step([stream])[0]
+            events = recognizer.decode_streams([stream])[0]
             computing += time.perf_counter() - begun
             for event in events:
                 show(event)
 
     for samples in pieces:
-        stream.accept(samples)
+        stream.accept_waveform(samples)
         decode()
     stream.finish()
     decode()
@@ -136,15 +136,15 @@ def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
     options = given_options(args)
     pieces = _source(args)  # before the model: a wrong name shall show at once
-    from espnet_smoe.inference.streaming.recognizer import StreamingRecogniser
+    from espnet_smoe.inference.streaming.recognizer import StreamingRecognizer
 
-    recogniser = StreamingRecogniser.load(args.model, options, args.device)
+    recognizer = StreamingRecognizer.load(args.model, options, args.device)
     if args.mic:
         print("listening; Ctrl-C ends", file=sys.stderr)
     if args.realtime:
         pieces = in_real_time(pieces)
     show = display(sys.stdout, args.json)
-    seconds, computing = recognise(recogniser, until_interrupted(pieces), show)
+    seconds, computing = recognize(recognizer, until_interrupted(pieces), show)
     if seconds > 0:
         print(
             f"{seconds:.1f} s of audio in {computing:.1f} s: RTF "

@@ -11,8 +11,8 @@ class Ending(Enum):
     """What becomes of an utterance."""
 
     NOT_YET = "not yet"
-    SPOKEN = "spoken"  # its text is final
-    UNSPOKEN = "unspoken"  # there is no text; the encoder begins anew
+    FINAL = "final"  # its text is final
+    RESTART = "restart"  # there is no text; the encoder begins anew
 
 
 class Endpoint:
@@ -25,28 +25,28 @@ class Endpoint:
 
     Attributes:
         frames: Encoder frames so far.
-        first_spoken: The first frame that is no blank; None where all are.
+        first_nonblank: The first frame that is no blank; None where all are.
 
     Example:
         >>> endpoint = Endpoint(StreamOptions(silence_seconds=0.08), 0.04)
         >>> endpoint.advance(np.log([[0.1, 0.9], [0.9, 0.1], [0.8, 0.2]]))
         >>> endpoint.ending(has_text=True)
-        <Ending.SPOKEN: 'spoken'>
+        <Ending.FINAL: 'final'>
     """
 
     def __init__(self, options: StreamOptions, frame_seconds: float, blank: int = 0):
         self.options, self.frame_seconds, self.blank = options, frame_seconds, blank
         self.frames = 0
-        self.first_spoken: int | None = None
-        self._last_spoken = -1
+        self.first_nonblank: int | None = None
+        self._last_nonblank = -1
 
     def advance(self, log_probs: np.ndarray) -> None:
         """Look at the next frames ``(T, V)``."""
         spoken = np.flatnonzero(log_probs.argmax(axis=1) != self.blank)
         if len(spoken):
-            if self.first_spoken is None:
-                self.first_spoken = self.frames + int(spoken[0])
-            self._last_spoken = self.frames + int(spoken[-1])
+            if self.first_nonblank is None:
+                self.first_nonblank = self.frames + int(spoken[0])
+            self._last_nonblank = self.frames + int(spoken[-1])
         self.frames += len(log_probs)
 
     def ending(self, has_text: bool) -> Ending:
@@ -58,13 +58,13 @@ class Endpoint:
         options = self.options
         too_long = self._lasts(self.frames, options.longest_seconds)
         if has_text:
-            blanks = self.frames - 1 - self._last_spoken
+            blanks = self.frames - 1 - self._last_nonblank
             if too_long or self._lasts(blanks, options.silence_seconds):
-                return Ending.SPOKEN
+                return Ending.FINAL
         elif too_long or self._lasts(self.frames, options.start_seconds):
-            return Ending.UNSPOKEN
+            return Ending.RESTART
         return Ending.NOT_YET
 
     def _lasts(self, frames: int, seconds: float) -> bool:
-        # half a frame of mercy: 20 frames of 0.04 s are 0.8 s, whatever floats say
+        # tolerance of half a frame against rounding: 20 frames of 0.04 s are 0.8 s
         return frames * self.frame_seconds > seconds - self.frame_seconds / 2

@@ -26,7 +26,7 @@ class StreamOptions:
     """How streams are recognised.
 
     Attributes:
-        chunk_size: Encoder frames that are computed together: the model hears no
+        chunk_size: Encoder frames that are computed together: the model sees no
             further, so a chunk is also the longest wait for a word.
         left_chunks: Chunks that attention sees before its own; -1 for all of the
             utterance.

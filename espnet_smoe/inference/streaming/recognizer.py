@@ -1,11 +1,11 @@
-"""StreamingRecogniser: one model, many streams, computed together chunk by chunk.
+"""StreamingRecognizer: one model, many streams, computed together chunk by chunk.
 
-recogniser = StreamingRecogniser.load("exp/u2pp")
-stream = recogniser.open()
+recognizer = StreamingRecognizer.load("exp/u2pp")
+stream = recognizer.create_stream()
 for samples in microphone:  # any number of samples at a time
-    stream.accept(samples)
+    stream.accept_waveform(samples)
     while stream.ready:
-        for event in recogniser.step([stream])[0]:
+        for event in recognizer.decode_streams([stream])[0]:
             print(event.kind, event.text)
 """
 
@@ -29,15 +29,15 @@ from espnet_smoe.inference.streaming.endpoint import Ending, Endpoint
 from espnet_smoe.inference.streaming.events import Event, TimedToken
 from espnet_smoe.inference.streaming.features import StreamFeatures, StreamFrontend
 from espnet_smoe.inference.streaming.options import StreamOptions
-from espnet_smoe.inference.streaming.rollback import undone_by_errors
+from espnet_smoe.inference.streaming.rollback import rollback_on_error
 from espnet_smoe.inference.streaming.speech_gate import SpeechGate
-from espnet_smoe.inference.streaming.state import Stream, Utterance, own_rows
+from espnet_smoe.inference.streaming.state import Stream, Utterance, detach_rows
 from espnet_smoe.layers.chunk_cache import EncoderCache
 
-__all__ = ["Event", "Stream", "StreamOptions", "StreamingRecogniser", "TimedToken"]
+__all__ = ["Event", "Stream", "StreamOptions", "StreamingRecognizer", "TimedToken"]
 
 
-class StreamingRecogniser:
+class StreamingRecognizer:
     """Recognise many streams with one model.
 
     An utterance ends by the blanks behind it, by its length, or with its stream; the
@@ -86,7 +86,7 @@ class StreamingRecogniser:
         path: str | Path,
         options: StreamOptions = StreamOptions(),
         device: str = "cpu",
-    ) -> "StreamingRecogniser":
+    ) -> "StreamingRecognizer":
         """Load a packed model or an experiment's folder.
 
         Args:
@@ -102,7 +102,7 @@ class StreamingRecogniser:
             model = load_model(config, model_file, device, options.int8)
             return cls(model, options, detokenizer(config))
 
-    def open(self) -> Stream:
+    def create_stream(self) -> Stream:
         """A new stream."""
         features = StreamFeatures(self.frontend)
         gate = SpeechGate() if self.options.detect_speech else None
@@ -110,11 +110,11 @@ class StreamingRecogniser:
         return Stream(features, self._begin(0), self.stride, size, gate)
 
     @torch.inference_mode()
-    def step(self, streams: Sequence[Stream]) -> list[list[Event]]:
+    def decode_streams(self, streams: Sequence[Stream]) -> list[list[Event]]:
         """Compute at most one chunk of each stream that is ready, all in one batch.
 
         Args:
-            streams: Of this recogniser, each once.
+            streams: Of this recognizer, each once.
 
         Returns:
             New events of each, in the order of ``streams``.
@@ -127,20 +127,24 @@ class StreamingRecogniser:
         for stream in streams:
             if stream.gate is not None:
                 stream.gate.measure(self._sample(stream.features.taken + stream.width))
-        with undone_by_errors(streams):
+        with rollback_on_error(streams):
             return self._step(streams)
 
+    open, step = create_stream, decode_streams  # their names before 0.2
+
     def _step(self, streams: Sequence[Stream]) -> list[list[Event]]:
-        heard = [stream for stream in streams if stream.has_chunk]
+        streams_with_chunk = [stream for stream in streams if stream.has_chunk]
         ready = [stream for stream in streams if stream.ready]
-        if heard:
-            self._hear(heard)
+        if streams_with_chunk:
+            self._encode_chunks(streams_with_chunk)
         endings = {stream: self._ending(stream) for stream in ready}
-        ended = [s for s, ending in endings.items() if ending is Ending.SPOKEN]
+        ended = [s for s, ending in endings.items() if ending is Ending.FINAL]
         finals = dict(zip(ended, self._finals([s.utterance for s in ended])))
         events: dict[Stream, Event | None] = {}
         for stream, ending in endings.items():
-            events[stream] = finals[stream] if stream in finals else self._news(stream)
+            events[stream] = (
+                finals[stream] if stream in finals else self._partial_event(stream)
+            )
             if ending is not Ending.NOT_YET:
                 stream.begin(self._begin(stream.utterance.end))
         found = (events.get(stream) for stream in streams)
@@ -149,19 +153,19 @@ class StreamingRecogniser:
     def _ending(self, stream: Stream) -> Ending:
         """What becomes of the utterance; noise ends as silence does, without a text."""
         ending = stream.ending()
-        if ending is Ending.SPOKEN and not self._spoken(stream):
-            return Ending.UNSPOKEN
+        if ending is Ending.FINAL and not self._has_speech(stream):
+            return Ending.RESTART
         return ending
 
-    def _spoken(self, stream: Stream) -> bool:
+    def _has_speech(self, stream: Stream) -> bool:
         """Whether somebody speaks in the utterance; known for good once it is so."""
         utterance = stream.utterance
-        if not utterance.spoken:
+        if not utterance.has_speech:
             frames = utterance.begin * self.stride, utterance.end * self.stride
-            utterance.spoken = stream.gate is None or stream.gate.spoken_between(
+            utterance.has_speech = stream.gate is None or stream.gate.spoken_between(
                 *map(self._sample, frames)
             )
-        return utterance.spoken
+        return utterance.has_speech
 
     def _begin(self, frame: int) -> Utterance:
         blank = self.model.blank_id
@@ -172,7 +176,7 @@ class StreamingRecogniser:
             Endpoint(self.options, self.frame_seconds, blank),
         )
 
-    def _hear(self, streams: Sequence[Stream]) -> None:
+    def _encode_chunks(self, streams: Sequence[Stream]) -> None:
         """One chunk of each through encoder and search."""
         feats = [stream.features.take(stream.width) for stream in streams]
         lengths = torch.tensor([len(f) for f in feats], device=self.device)
@@ -183,22 +187,22 @@ class StreamingRecogniser:
         cache = EncoderCache.stack([stream.utterance.cache for stream in streams])
         encoded, frames, cache = self.model.encoder.forward_chunk(chunk, cache, lengths)
         log_probs = self._log_probs(encoded)  # (B, C, V)
-        rows = zip(streams, own_rows(cache), encoded, log_probs, frames.tolist())
+        rows = zip(streams, detach_rows(cache), encoded, log_probs, frames.tolist())
         for stream, of_stream, of_encoder, of_ctc, n in rows:
             stream.utterance.cache = of_stream
-            stream.utterance.hear(of_encoder[:n], of_ctc[:n])
+            stream.utterance.extend(of_encoder[:n], of_ctc[:n])
 
     def _log_probs(self, encoded: torch.Tensor) -> np.ndarray:
         return self.model.ctc.log_softmax(encoded).float().cpu().numpy()
 
-    def _news(self, stream: Stream) -> Event | None:
+    def _partial_event(self, stream: Stream) -> Event | None:
         """A partial, if the text is another than before."""
         utterance = stream.utterance
         text = self.join(self._names(utterance.tokens))
-        if text == utterance.shown or not self._spoken(stream):
+        if text == utterance.last_partial or not self._has_speech(stream):
             return None
-        utterance.shown = text
-        first = utterance.endpoint.first_spoken or 0
+        utterance.last_partial = text
+        first = utterance.endpoint.first_nonblank or 0
         start = self._seconds(utterance.begin + first)
         return Event("partial", text, start, self._seconds(utterance.end))
 
@@ -236,7 +240,7 @@ class StreamingRecogniser:
         self, utterance: Utterance, log_probs: np.ndarray, tokens: Sequence[int]
     ) -> Event | None:
         text = self.join(self._names(tokens))
-        if not text and not utterance.shown:
+        if not text and not utterance.last_partial:
             return None
         begin = utterance.begin
         spans = align(log_probs, tokens, self.model.blank_id)
@@ -264,8 +268,11 @@ class StreamingRecogniser:
         return frame * self.frame_seconds
 
 
+StreamingRecogniser = StreamingRecognizer  # its name before 0.2
+
+
 def check_streams(model: nn.Module) -> None:
-    """Check that a model can hear speech piece by piece.
+    """Check that a model can encode speech piece by piece.
 
     Raises:
         ValueError: It cannot; says why, and what to do.
@@ -273,7 +280,7 @@ def check_streams(model: nn.Module) -> None:
     encoder = type(model.encoder).__name__
     if not hasattr(model.encoder, "forward_chunk"):
         raise ValueError(
-            f"encoder '{encoder}' hears the whole utterance and cannot stream; train "
+            f"encoder '{encoder}' needs the whole utterance and cannot stream; train "
             "with 'encoder: u2pp_conformer'"
         )
     if getattr(model, "ctc", None) is None:

@@ -1,4 +1,4 @@
-"""A step that fails has not happened: try again, with fewer streams."""
+"""Restore the state of streams when a step raises: then fewer of them may do."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from espnet_smoe.inference.streaming.state import Stream
 
 
 @contextmanager
-def undone_by_errors(streams: Sequence[Stream]) -> Iterator[None]:
+def rollback_on_error(streams: Sequence[Stream]) -> Iterator[None]:
     """Where an error ends the block, leave the streams as they were before it.
 
     No audio may come to them within the block.

@@ -138,12 +138,12 @@ def open_microphone() -> Pieces:
             f"a microphone needs sounddevice and PortAudio ({error}): pip install "
             "'espnet_smoe[mic]', and libportaudio2 of the system"
         ) from error
-    heard: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
+    blocks: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
 
     def note(block: np.ndarray, frames: int, when: Any, status: Any) -> None:
         if status:
             logging.warning("microphone: %s", status)
-        heard.put(block[:, 0].copy())
+        blocks.put(block[:, 0].copy())
 
     def pieces() -> Pieces:
         try:
@@ -155,7 +155,7 @@ def open_microphone() -> Pieces:
                 callback=note,
             ):
                 while True:
-                    yield heard.get()
+                    yield blocks.get()
         except sounddevice.PortAudioError as error:
             raise ValueError(f"no microphone can be opened: {error}") from error
 

@@ -14,7 +14,7 @@ from espnet_smoe.inference.streaming.speech_gate import SpeechGate
 from espnet_smoe.layers.chunk_cache import EncoderCache
 
 
-def own_rows(cache: EncoderCache) -> list[EncoderCache]:
+def detach_rows(cache: EncoderCache) -> list[EncoderCache]:
     """The streams of a batch, each in memory of its own.
 
     Views would keep the whole batch alive as long as one of its streams is silent, and
@@ -30,7 +30,10 @@ def own_rows(cache: EncoderCache) -> list[EncoderCache]:
         replace(
             row,
             features=row.features.clone(),
-            keys_values=[(_newest(k, n), _newest(v, n)) for k, v in row.keys_values],
+            keys_values=[
+                (_copy_of_newest(k, n), _copy_of_newest(v, n))
+                for k, v in row.keys_values
+            ],
             convolution=[x.clone() for x in row.convolution],
             num_frames=row.num_frames.clone(),
         )
@@ -38,14 +41,14 @@ def own_rows(cache: EncoderCache) -> list[EncoderCache]:
     ]
 
 
-def _newest(keys: torch.Tensor, count: int) -> torch.Tensor:
+def _copy_of_newest(keys: torch.Tensor, count: int) -> torch.Tensor:
     """A copy of the last of ``(1, heads, L, d)``."""
     return keys[:, :, keys.size(2) - count :].clone()
 
 
 @dataclass
 class Utterance:
-    """What has been heard since the last final.
+    """What the model has computed since the last final.
 
     Attributes:
         begin: Encoder frame of the stream that it begins with.
@@ -54,8 +57,8 @@ class Utterance:
         endpoint: Of its end.
         encoded: ``(n, D)`` of each chunk so far.
         tokens: The most probable so far.
-        shown: Text of the last partial.
-        spoken: Whether somebody is known to speak in it.
+        last_partial: Text of it.
+        has_speech: Whether somebody is known to speak in it.
     """
 
     begin: int
@@ -64,15 +67,15 @@ class Utterance:
     endpoint: Endpoint
     encoded: list[torch.Tensor] = field(default_factory=list)
     tokens: tuple[int, ...] = ()
-    shown: str = ""
-    spoken: bool = False
+    last_partial: str = ""
+    has_speech: bool = False
 
     @property
     def end(self) -> int:
         """Encoder frame of the stream behind its last."""
         return self.begin + self.endpoint.frames
 
-    def hear(self, encoded: torch.Tensor, log_probs: np.ndarray) -> None:
+    def extend(self, encoded: torch.Tensor, log_probs: np.ndarray) -> None:
         """Take the next frames ``(n, D)`` and their log-probabilities ``(n, V)``."""
         self.encoded.append(encoded.clone())  # no view of the batch
         self.search.advance(log_probs)
@@ -81,10 +84,11 @@ class Utterance:
 
 
 class Stream:
-    """Audio that comes piece by piece; made by `StreamingRecogniser.open`.
+    """Audio that comes piece by piece; made by `StreamingRecognizer.create_stream`.
 
-    Not for several threads at once: `accept` and `finish` only note the samples, all
-    computing is in `StreamingRecogniser.step`, and the two must not overlap.
+    Not for several threads at once: `accept_waveform` and `finish` only note
+    the samples, all computing is in `StreamingRecognizer.decode_streams`, and the two
+    must not overlap.
 
     Args:
         features: Of this stream.
@@ -107,7 +111,7 @@ class Stream:
         self.gate = gate
         self._done = False
 
-    def accept(self, samples: np.ndarray) -> None:
+    def accept_waveform(self, samples: np.ndarray) -> None:
         """Take the next samples.
 
         Args:
@@ -127,6 +131,8 @@ class Stream:
             self.features.accept(samples)
             if self.gate is not None:
                 self.gate.accept(samples)
+
+    accept = accept_waveform  # its name before 0.2
 
     def finish(self) -> None:
         """Say that no samples follow; the last events come with the next steps."""
@@ -159,10 +165,10 @@ class Stream:
         return self.features.finished and not self.has_chunk
 
     def ending(self) -> Ending:
-        """What becomes of the utterance behind the chunk just heard."""
+        """What becomes of the utterance behind the chunk just computed."""
         has_text = bool(self.utterance.tokens)
         if self.at_end:
-            return Ending.SPOKEN if has_text else Ending.UNSPOKEN
+            return Ending.FINAL if has_text else Ending.RESTART
         return self.utterance.endpoint.ending(has_text)
 
     def begin(self, utterance: Utterance) -> None:

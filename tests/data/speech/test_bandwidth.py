@@ -18,7 +18,7 @@ from espnet_smoe.data.speech.bandwidth import (
 from espnet_smoe.data.speech.codec import BANDWIDTH_OF, CONDITIONS
 from espnet_smoe.data.speech.espeak import speak
 from espnet_smoe.inference.audio import bandwidth_of, read_audio
-from espnet_smoe.inference.speech_pieces import listen
+from espnet_smoe.inference.speech_pieces import find_speech
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_file_and_array_stage_and_transcription_have_one_answer(voices, tmp_path
             bandwidth_of(*read_audio(path)),
             detect_bandwidth(native, rate),
             measure(str(path)).bandwidth,
-            listen(str(path))[1],
+            find_speech(str(path))[1],
             staged.bandwidth,
         }
         if rate > 8000:  # the copy in dump does not tell its first rate

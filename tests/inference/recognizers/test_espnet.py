@@ -64,7 +64,7 @@ def test_attention_and_ctc_models_transcribe(tmp_path, wav, capsys, weight):
     ("changes", "said"),
     [
         ({"decoder": "transducer"}, "'decoder: transducer' is not supported"),
-        ({"frontend_conf": {"fs": "8k"}}, "the model hears 8000 Hz"),
+        ({"frontend_conf": {"fs": "8k"}}, "the model is for 8000 Hz"),
         ({"frontend": "s3prl"}, "'frontend: s3prl' is not supported"),
         ({"model": "maskctc"}, "'model: maskctc' cannot transcribe"),
     ],

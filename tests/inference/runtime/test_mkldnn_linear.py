@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from espnet_smoe.inference.runtime.mkldnn_linear import PackedLinear, pack_linears
+from espnet_smoe.inference.runtime.mkldnn_linear import MKLDNNLinear, convert_to_mkldnn
 from espnet_smoe.moe import FeedForward, MoEFeedForward, MoEOptions, Routing, build_gate
 
 
@@ -15,6 +15,6 @@ def test_a_mixture_whose_router_is_packed_too_computes_the_same(top_k):
     mixture = MoEFeedForward(gate, lambda: FeedForward(8, 16), "0").eval()
     x, lengths = torch.randn(2, 5, 8), torch.tensor([5, 3])
     expected = mixture(x, Routing(lengths))
-    pack_linears(mixture)
-    assert isinstance(mixture.gate.router, PackedLinear)
+    convert_to_mkldnn(mixture)
+    assert isinstance(mixture.gate.router, MKLDNNLinear)
     torch.testing.assert_close(mixture(x, Routing(lengths)), expected)

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from espnet_smoe.inference.runtime.mkldnn_linear import PackedLinear, pack_linears
+from espnet_smoe.inference.runtime.mkldnn_linear import MKLDNNLinear, convert_to_mkldnn
 from espnet_smoe.inference.runtime.quantize import quantize
 from espnet_smoe.inference.streaming.recognizer import (
-    StreamingRecogniser,
+    StreamingRecognizer,
     StreamOptions,
 )
 from espnet_smoe.moe import FeedForward, MoEFeedForward, MoEOptions, Routing, build_gate
@@ -91,26 +91,26 @@ def test_a_stream_of_an_int8_model_says_nearly_the_same():
     wave = babble(3.0)
     heard = []
     for model in (model_with(), quantize(model_with())):
-        recogniser = StreamingRecogniser(
+        recognizer = StreamingRecognizer(
             model, StreamOptions(rescore=False, detect_speech=False), "".join
         )
-        stream = recogniser.open()
-        stream.accept(wave.astype(np.float32))
+        stream = recognizer.create_stream()
+        stream.accept_waveform(wave.astype(np.float32))
         stream.finish()
         events = []
         while not stream.done:
-            events += recogniser.step([stream])[0]
+            events += recognizer.decode_streams([stream])[0]
         heard.append([e.text for e in events if e.kind == "final"])
     exact, rounded = ("".join(texts) for texts in heard)
     assert exact and abs(len(exact) - len(rounded)) <= 0.3 * len(exact)
 
 
 def test_what_is_packed_stays_and_the_rest_is_packed_no_more():
-    packed = pack_linears(nn.Sequential(FeedForward(8, 8)))
-    if isinstance(packed[0].w_1, PackedLinear):
-        assert isinstance(quantize(packed)[0].w_1, PackedLinear)
+    packed = convert_to_mkldnn(nn.Sequential(FeedForward(8, 8)))
+    if isinstance(packed[0].w_1, MKLDNNLinear):
+        assert isinstance(quantize(packed)[0].w_1, MKLDNNLinear)
     int8 = quantize(nn.Sequential(FeedForward(8, 8)))
-    assert is_int8(pack_linears(int8)[0].w_1)
+    assert is_int8(convert_to_mkldnn(int8)[0].w_1)
 
 
 def test_other_numbers_than_float32_are_refused():

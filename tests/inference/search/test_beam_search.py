@@ -9,7 +9,7 @@ from espnet2.asr.decoder.transformer_decoder import TransformerDecoder
 from espnet2.legacy.nets.scorer_interface import BatchScorerInterface
 
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
-from espnet_smoe.inference.runtime.mkldnn_linear import pack_linears
+from espnet_smoe.inference.runtime.mkldnn_linear import convert_to_mkldnn
 from espnet_smoe.inference.search.beam_search import PromptBeamSearch
 from espnet_smoe.inference.search.espnet_search import ESPnetBeamSearch
 from espnet_smoe.inference.search.options import SearchOptions
@@ -213,7 +213,7 @@ def test_packed_layers_find_the_same():
     x, lengths = utterances(10)
     plain, packed = (
         PromptBeamSearch(made, EOS, SearchOptions())(x, lengths, [ASR, ST])
-        for made in (decoder({}), pack_linears(decoder({})))
+        for made in (decoder({}), convert_to_mkldnn(decoder({})))
     )
     for ours, theirs in zip(packed, plain):
         assert_same(ours, theirs)

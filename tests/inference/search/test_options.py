@@ -5,7 +5,7 @@ import pytest
 from espnet_smoe.inference.search.options import check_beam
 from espnet_smoe.inference.speech_to_text import SpeechToText
 from espnet_smoe.inference.streaming.options import StreamOptions
-from espnet_smoe.inference.streaming.recognizer import StreamingRecogniser
+from espnet_smoe.inference.streaming.recognizer import StreamingRecognizer
 from tests.inference.tiny_u2pp import tiny_u2pp_config
 from tests.tiny import save_experiment, tiny_config, tiny_ctc_config
 
@@ -40,4 +40,4 @@ def test_a_model_refuses_an_endless_beam(tmp_path, kind):
 def test_streams_refuse_it_too(tmp_path):
     files = save_experiment(tmp_path / "exp", tiny_u2pp_config())
     with pytest.raises(ValueError, match=SAID):
-        StreamingRecogniser.load(files[0].parent, StreamOptions(beam_size=100_000))
+        StreamingRecognizer.load(files[0].parent, StreamOptions(beam_size=100_000))

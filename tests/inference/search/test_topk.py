@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from espnet_smoe.inference.search.topk import top_of_rows
+from espnet_smoe.inference.search.topk import topk_chunked
 
 
 @pytest.mark.parametrize("size", [3, 64, 1000, 4096, 40001])
@@ -12,7 +12,7 @@ def test_equals_topk(size, k):
     torch.manual_seed(size)
     x = torch.randn(5, size)
     x[0, -1] = 9  # behind the last whole chunk
-    values, ids = top_of_rows(x, k)
+    values, ids = topk_chunked(x, k)
     expected = x.topk(k, dim=1)
     assert torch.equal(values, expected[0])
     assert torch.equal(ids, expected[1])

@@ -22,7 +22,7 @@ from espnet_smoe.data.speech.raw_pcm import RAW_FORMATS
 from espnet_smoe.inference.streaming import command
 from espnet_smoe.inference.streaming.display import ERASE
 from espnet_smoe.inference.streaming.recognizer import (
-    StreamingRecogniser,
+    StreamingRecognizer,
     StreamOptions,
 )
 from espnet_smoe.inference.streaming.sources import in_real_time, open_file, open_pipe
@@ -52,8 +52,8 @@ def talk(tmp_path_factory):
 def told(model, talk):
     """What the engine makes of the talk."""
     found = []
-    recogniser = StreamingRecogniser.load(model, OPTIONS)
-    command.recognise(recogniser, open_file(talk), found.append)
+    recognizer = StreamingRecognizer.load(model, OPTIONS)
+    command.recognize(recognizer, open_file(talk), found.append)
     assert sum(event.kind == "final" for event in found) > 1
     return found
 
@@ -197,8 +197,8 @@ def test_realtime_paces_the_command(model, tmp_path):
     soundfile.write(path, babble(0.6), 16000)
     begun = time.monotonic()
     pieces = in_real_time(open_file(path))
-    recogniser = StreamingRecogniser.load(model, OPTIONS)
-    seconds, computing = command.recognise(recogniser, pieces, lambda event: None)
+    recognizer = StreamingRecognizer.load(model, OPTIONS)
+    seconds, computing = command.recognize(recognizer, pieces, lambda event: None)
     assert time.monotonic() - begun > 0.6 > computing
     assert seconds == pytest.approx(0.6)
 
@@ -215,9 +215,9 @@ def test_interrupt_ends_with_what_was_said(model, talk, told):
         yield wave
 
     found = []
-    recogniser = StreamingRecogniser.load(model, OPTIONS)
+    recognizer = StreamingRecognizer.load(model, OPTIONS)
     pieces = command.until_interrupted(endless())
-    seconds, _ = command.recognise(recogniser, pieces, found.append)
+    seconds, _ = command.recognize(recognizer, pieces, found.append)
     assert seconds == 1.0
     assert found[-1].kind == "final"
     assert found[-1].end == pytest.approx(1.0, abs=0.2)

@@ -21,9 +21,9 @@ def after(spoken, **options):
 @pytest.mark.parametrize("blanks", [19, 20])
 def test_blanks_behind_a_text_end_it(blanks):
     endpoint = after([0, 1, 0, 1] + [0] * blanks, silence_seconds=20 * FRAME)
-    wanted = Ending.SPOKEN if blanks == 20 else Ending.NOT_YET
+    wanted = Ending.FINAL if blanks == 20 else Ending.NOT_YET
     assert endpoint.ending(has_text=True) is wanted
-    assert endpoint.first_spoken == 1
+    assert endpoint.first_nonblank == 1
 
 
 def test_blanks_before_a_text_do_not_end_it():
@@ -34,7 +34,7 @@ def test_blanks_before_a_text_do_not_end_it():
 @pytest.mark.parametrize("frames", [124, 125])
 def test_what_says_nothing_is_forgotten_in_time(frames):
     endpoint = after([0] * frames, start_seconds=5.0)
-    wanted = Ending.UNSPOKEN if frames == 125 else Ending.NOT_YET
+    wanted = Ending.RESTART if frames == 125 else Ending.NOT_YET
     assert endpoint.ending(has_text=False) is wanted
 
 
@@ -42,7 +42,7 @@ def test_what_says_nothing_is_forgotten_in_time(frames):
 def test_nothing_is_longer_than_the_longest(has_text):
     options = {"longest_seconds": 2.0, "silence_seconds": 9.0, "start_seconds": 9.0}
     assert after([1] * 49, **options).ending(has_text) is Ending.NOT_YET
-    wanted = Ending.SPOKEN if has_text else Ending.UNSPOKEN
+    wanted = Ending.FINAL if has_text else Ending.RESTART
     assert after([1] * 50, **options).ending(has_text) is wanted
 
 

@@ -17,7 +17,7 @@ from tests.inference.listening import (
     LoudnessModel,
     events_of,
     finals,
-    recogniser_of,
+    recognizer_of,
     same,
 )
 from tests.inference.tiny_u2pp import TOKENS, babble, tiny_u2pp
@@ -34,7 +34,7 @@ def model():
 def test_a_stream_equals_the_masked_pass_over_the_whole(model, chunk, left, rescoring):
     wave = babble(3.21, seed=5)
     options = {"chunk_size": chunk, "left_chunks": left, "rescore": rescoring}
-    *partials, final = events_of(recogniser_of(model, **options, **UNCUT), wave)
+    *partials, final = events_of(recognizer_of(model, **options, **UNCUT), wave)
     with torch.inference_mode():
         lengths = torch.tensor([len(wave)])
         encoded, frames = model.encode(
@@ -61,7 +61,7 @@ def test_rescoring_may_change_the_choice(model):
     wave = babble(6.0, seed=1)
     options = {"rescore": False}, {"ctc_weight": 1e6}, {"ctc_weight": 0.0}
     by_ctc, mostly_ctc, by_decoders = (
-        [e.text for e in finals(recogniser_of(model, **CUT, **changed), wave)]
+        [e.text for e in finals(recognizer_of(model, **CUT, **changed), wave)]
         for changed in options
     )
     assert by_ctc == mostly_ctc != by_decoders
@@ -70,17 +70,17 @@ def test_rescoring_may_change_the_choice(model):
 @settings(max_examples=8, deadline=None)
 @given(pieces=st.lists(st.integers(0, 9000), max_size=12))
 def test_how_the_audio_comes_changes_nothing(model, pieces):
-    recogniser = recogniser_of(model, **CUT)
+    recognizer = recognizer_of(model, **CUT)
     wave = babble(3.3, seed=2)
-    whole = events_of(recogniser, wave)
+    whole = events_of(recognizer, wave)
     assert sum(event.kind == "final" for event in whole) >= 2
-    same(events_of(recogniser, wave, pieces), whole)
+    same(events_of(recognizer, wave, pieces), whole)
 
 
 def test_streams_together_say_what_each_says_alone(model):
-    recogniser = recogniser_of(model, **CUT)
+    recognizer = recognizer_of(model, **CUT)
     waves = [babble(s, seed) for seed, s in enumerate([2.9, 0.4, 4.6, 0.01, 3.3])]
-    alone = [events_of(recogniser, wave) for wave in waves]
+    alone = [events_of(recognizer, wave) for wave in waves]
     assert sum(len(events) for events in alone) > 30
     rng = np.random.default_rng(0)
     waiting = list(enumerate(waves))
@@ -88,17 +88,17 @@ def test_streams_together_say_what_each_says_alone(model):
     while waiting or open_ones:
         if waiting and rng.random() < 0.5:
             number, wave = waiting.pop(0)
-            open_ones[number] = [recogniser.open(), wave]
+            open_ones[number] = [recognizer.create_stream(), wave]
         for of_one in open_ones.values():
             stream, wave = of_one
             cut = int(rng.integers(0, 6000))
             if len(wave):
-                stream.accept(wave[:cut])
+                stream.accept_waveform(wave[:cut])
                 of_one[1] = wave[cut:]
             elif not stream.ready:
                 stream.finish()
         streams = [stream for stream, _ in open_ones.values()]
-        for number, events in zip(list(open_ones), recogniser.step(streams)):
+        for number, events in zip(list(open_ones), recognizer.decode_streams(streams)):
             found[number] += events
             if open_ones[number][0].done:
                 del open_ones[number]
@@ -107,20 +107,22 @@ def test_streams_together_say_what_each_says_alone(model):
 
 
 def test_streams_together_keep_no_more_keys_than_each_alone(model):
-    recogniser = recogniser_of(model, **CUT | {"left_chunks": -1})
+    recognizer = recognizer_of(model, **CUT | {"left_chunks": -1})
     waves = [babble(4.0 - early, seed) for seed, early in enumerate([0.0, 0.7, 1.5])]
 
     def run(numbers):
         """Events of each, and keys after each of its steps."""
-        streams = {n: recogniser.open() for n in numbers}
+        streams = {n: recognizer.create_stream() for n in numbers}
         told = {n: [] for n in numbers}
         kept = {n: [] for n in numbers}
         for second in range(0, 64000, 6400):  # the second and third come later
             for n, stream in streams.items():
                 late = 64000 - len(waves[n])
-                stream.accept(waves[n][max(0, second - late) : second + 6400 - late])
+                stream.accept_waveform(
+                    waves[n][max(0, second - late) : second + 6400 - late]
+                )
             while ready := [n for n in numbers if streams[n].ready]:
-                steps = recogniser.step([streams[n] for n in ready])
+                steps = recognizer.decode_streams([streams[n] for n in ready])
                 for n, events in zip(ready, steps):
                     told[n] += events
                     kept[n].append(streams[n].utterance.cache.length)
@@ -137,10 +139,10 @@ def test_streams_together_keep_no_more_keys_than_each_alone(model):
 def test_probabilities_of_all_that_end_together_are_never_in_one_tensor(
     model, monkeypatch
 ):
-    recogniser = recogniser_of(model, **SMALL, **UNCUT)
-    streams = [recogniser.open() for _ in range(3)]
+    recognizer = recognizer_of(model, **SMALL, **UNCUT)
+    streams = [recognizer.create_stream() for _ in range(3)]
     for seed, stream in enumerate(streams):
-        stream.accept(babble(2.0, seed))
+        stream.accept_waveform(babble(2.0, seed))
         stream.finish()
     sizes, log_softmax = [], model.ctc.log_softmax
 
@@ -150,13 +152,13 @@ def test_probabilities_of_all_that_end_together_are_never_in_one_tensor(
 
     monkeypatch.setattr(model.ctc, "log_softmax", noted)
     while streams[0].ready:
-        events = recogniser.step(streams)
+        events = recognizer.decode_streams(streams)
     assert [e.kind for of_one in events for e in of_one] == ["final"] * 3
     assert max(sizes) == 50  # frames of one
 
 
 def test_a_partial_is_told_only_when_the_text_changes(model):
-    events = events_of(recogniser_of(model, **CUT), babble(6.0, seed=3))
+    events = events_of(recognizer_of(model, **CUT), babble(6.0, seed=3))
     shown = ""
     for event in events:
         if event.kind == "partial":
@@ -168,8 +170,8 @@ def test_a_partial_is_told_only_when_the_text_changes(model):
 
 
 def test_time_goes_on_from_utterance_to_utterance(model):
-    recogniser = recogniser_of(model, **CUT)
-    found = finals(recogniser, babble(8.0, seed=4))
+    recognizer = recognizer_of(model, **CUT)
+    found = finals(recognizer, babble(8.0, seed=4))
     assert len(found) > 3
     for before, after in zip(found, found[1:]):
         assert before.start < before.end <= after.start
@@ -190,7 +192,7 @@ def sound(*parts):
 
 def hear(wave, **options):
     defaults = {"rescore": False, "chunk_size": 4}
-    return events_of(recogniser_of(LoudnessModel(), **defaults | options), wave)
+    return events_of(recognizer_of(LoudnessModel(), **defaults | options), wave)
 
 
 def spoken(events):
@@ -229,31 +231,31 @@ def test_an_utterance_without_a_pause_ends_by_its_length():
 
 def test_silence_alone_says_nothing_and_begins_anew():
     model = LoudnessModel()
-    recogniser = recogniser_of(model, rescore=False, chunk_size=4, start_seconds=2.0)
-    stream = recogniser.open()
-    stream.accept(sound(("", 7.0)))
+    recognizer = recognizer_of(model, rescore=False, chunk_size=4, start_seconds=2.0)
+    stream = recognizer.create_stream()
+    stream.accept_waveform(sound(("", 7.0)))
     begins = set()
     while stream.ready:
-        assert recogniser.step([stream]) == [[]]
+        assert recognizer.decode_streams([stream]) == [[]]
         begins.add(stream.utterance.begin)
     assert len(begins) == 4
-    stream.accept(sound(("a", 1.0)))
+    stream.accept_waveform(sound(("a", 1.0)))
     stream.finish()
     events = []
     while not stream.done:
-        events += recogniser.step([stream])[0]
+        events += recognizer.decode_streams([stream])[0]
     assert spoken(events) == [("final", "a")]
     assert events[-1].tokens[0].start == pytest.approx(7.0, abs=0.05)
 
 
 def test_streams_that_are_ready_make_one_batch():
     model = LoudnessModel()
-    recogniser = recogniser_of(model, rescore=False, chunk_size=4)
-    streams = [recogniser.open() for _ in range(3)]
+    recognizer = recognizer_of(model, rescore=False, chunk_size=4)
+    streams = [recognizer.create_stream() for _ in range(3)]
     for stream in streams[:2]:
-        stream.accept(sound(("a", 0.3)))
+        stream.accept_waveform(sound(("a", 0.3)))
     assert [s.ready for s in streams] == [True, True, False]
-    events = recogniser.step(streams)
+    events = recognizer.decode_streams(streams)
     assert model.encoder.batches == [2]
     assert [len(of_one) for of_one in events] == [1, 1, 0]
     assert streams[0].seconds == 0.3
@@ -276,17 +278,17 @@ def test_a_stream_without_an_encoder_frame_ends_without_a_word(samples):
     ],
 )
 def test_samples_that_are_none_are_refused_and_the_stream_lives_on(samples, message):
-    recogniser = recogniser_of(LoudnessModel(), rescore=False)
-    stream = recogniser.open()
-    stream.accept(sound(("a", 0.5)))
+    recognizer = recognizer_of(LoudnessModel(), rescore=False)
+    stream = recognizer.create_stream()
+    stream.accept_waveform(sound(("a", 0.5)))
     with pytest.raises(ValueError, match=message):
-        stream.accept(samples)
+        stream.accept_waveform(samples)
     assert stream.seconds == 0.5
     stream.finish()
-    (events,) = recogniser.step([stream])
+    (events,) = recognizer.decode_streams([stream])
     assert spoken(events) == [("final", "a")]
     with pytest.raises(ValueError, match="finished; open another"):
-        stream.accept(sound(("a", 0.5)))
+        stream.accept_waveform(sound(("a", 0.5)))
 
 
 def test_integers_are_heard_like_the_floats_they_stand_for():
@@ -296,12 +298,12 @@ def test_integers_are_heard_like_the_floats_they_stand_for():
 
 
 def test_the_callers_buffer_may_be_used_again():
-    recogniser = recogniser_of(LoudnessModel(), rescore=False)
-    stream, buffer = recogniser.open(), sound(("a", 0.5))
-    stream.accept(buffer)
+    recognizer = recognizer_of(LoudnessModel(), rescore=False)
+    stream, buffer = recognizer.create_stream(), sound(("a", 0.5))
+    stream.accept_waveform(buffer)
     buffer[:] = 0
     stream.finish()
-    assert spoken(recogniser.step([stream])[0]) == [("final", "a")]
+    assert spoken(recognizer.decode_streams([stream])[0]) == [("final", "a")]
 
 
 def test_an_event_is_a_record_of_json():

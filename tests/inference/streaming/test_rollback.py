@@ -4,7 +4,7 @@ import pytest
 
 from espnet_smoe.inference.streaming import recognizer as streaming
 from espnet_smoe.inference.streaming.options import StreamOptions
-from espnet_smoe.inference.streaming.recognizer import StreamingRecogniser
+from espnet_smoe.inference.streaming.recognizer import StreamingRecognizer
 from tests.inference.tiny_u2pp import babble, tiny_u2pp
 
 OPTIONS = StreamOptions(
@@ -12,24 +12,24 @@ OPTIONS = StreamOptions(
 )
 
 
-def opened(recogniser, count=3):
-    streams = [recogniser.open() for _ in range(count)]
+def opened(recognizer, count=3):
+    streams = [recognizer.create_stream() for _ in range(count)]
     for seed, stream in enumerate(streams):
-        stream.accept(babble(2.5, seed))
+        stream.accept_waveform(babble(2.5, seed))
         stream.finish()
     return streams
 
 
-def texts(recogniser, streams):
+def texts(recognizer, streams):
     """Events of each; steps of all, and of each alone where they fail."""
     told = [[] for _ in streams]
     failures = 0
     while any(stream.ready for stream in streams):
         try:
-            steps = recogniser.step(streams)
+            steps = recognizer.decode_streams(streams)
         except RuntimeError:
             failures += 1
-            steps = [recogniser.step([stream])[0] for stream in streams]
+            steps = [recognizer.decode_streams([stream])[0] for stream in streams]
         for events, of_step in zip(told, steps):
             events += [(e.kind, e.text, e.start, e.end) for e in of_step]
     return told, failures
@@ -37,10 +37,10 @@ def texts(recogniser, streams):
 
 @pytest.mark.parametrize("part", ["encoder", "rescoring"])
 def test_after_a_failed_batch_each_alone_loses_nothing(part, monkeypatch):
-    recogniser = StreamingRecogniser(tiny_u2pp(), OPTIONS)
-    expected, _ = texts(recogniser, opened(recogniser))
+    recognizer = StreamingRecognizer(tiny_u2pp(), OPTIONS)
+    expected, _ = texts(recognizer, opened(recognizer))
     assert all(sum(e[0] == "final" for e in events) > 1 for events in expected)
-    forward = recogniser.model.encoder.forward_chunk
+    forward = recognizer.model.encoder.forward_chunk
 
     def small_encoder(xs, *args, **kwargs):
         if len(xs) > 1:
@@ -55,21 +55,21 @@ def test_after_a_failed_batch_each_alone_loses_nothing(part, monkeypatch):
         return rescore(decoder, encoded, *args, **kwargs)
 
     if part == "encoder":
-        monkeypatch.setattr(recogniser.model.encoder, "forward_chunk", small_encoder)
+        monkeypatch.setattr(recognizer.model.encoder, "forward_chunk", small_encoder)
     else:
         monkeypatch.setattr(streaming, "rescore", small_rescoring)
-    told, failures = texts(recogniser, opened(recogniser))
+    told, failures = texts(recognizer, opened(recognizer))
     assert failures > 1
     assert told == expected
 
 
 def test_a_stream_that_fails_is_as_it_was(monkeypatch):
-    recogniser = StreamingRecogniser(tiny_u2pp(), OPTIONS)
-    (stream,) = opened(recogniser, 1)
-    recogniser.step([stream])
+    recognizer = StreamingRecognizer(tiny_u2pp(), OPTIONS)
+    (stream,) = opened(recognizer, 1)
+    recognizer.decode_streams([stream])
     before = stream.features.taken, stream.utterance.end, stream.utterance.tokens
-    monkeypatch.setattr(streaming.Utterance, "hear", lambda *args: 1 / 0)
+    monkeypatch.setattr(streaming.Utterance, "extend", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        recogniser.step([stream])
+        recognizer.decode_streams([stream])
     after = stream.features.taken, stream.utterance.end, stream.utterance.tokens
     assert after == before

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from espnet_smoe.inference.streaming.speech_gate import KEPT_SECONDS, SpeechGate
-from tests.inference.listening import CUT, events_of, recogniser_of, same
+from tests.inference.listening import CUT, events_of, recognizer_of, same
 from tests.inference.tiny_u2pp import tiny_u2pp
 from tests.tiny import noise, talk
 
@@ -27,18 +27,18 @@ SILENT = {
 
 @pytest.mark.parametrize("wave", SILENT.values(), ids=SILENT)
 def test_where_nobody_speaks_there_is_no_event(model, wave):
-    assert events_of(recogniser_of(model, detect_speech=True, **CUT), wave) == []
+    assert events_of(recognizer_of(model, detect_speech=True, **CUT), wave) == []
 
 
 def test_the_model_itself_would_have_found_words_in_noise(model):
-    assert events_of(recogniser_of(model, **CUT), noise(3.0))
+    assert events_of(recognizer_of(model, **CUT), noise(3.0))
 
 
 def test_speech_has_the_finals_that_it_had(model):
     found = [
-        [e for e in events_of(recogniser, talk(4.0)) if e.kind == "final"]
-        for recogniser in (
-            recogniser_of(model, detect_speech=asked, **CUT) for asked in (True, False)
+        [e for e in events_of(recognizer, talk(4.0)) if e.kind == "final"]
+        for recognizer in (
+            recognizer_of(model, detect_speech=asked, **CUT) for asked in (True, False)
         )
     ]
     assert found[0]
@@ -47,7 +47,7 @@ def test_speech_has_the_finals_that_it_had(model):
 
 def test_after_noise_the_stream_goes_on(model):
     wave = np.concatenate([0.02 * noise(6.0), talk(4.0)])
-    events = events_of(recogniser_of(model, detect_speech=True, **CUT), wave)
+    events = events_of(recognizer_of(model, detect_speech=True, **CUT), wave)
     assert any(event.kind == "final" and event.text for event in events)
     assert all(event.end > 5.5 for event in events)
 

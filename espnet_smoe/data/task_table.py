@@ -135,9 +135,9 @@ def _by_name(name: str) -> dict[str, Any]:
 
 
 def _complete(row: TaskRow) -> TaskRow:
-    verbs = (TRANSCRIBE, TRANSLATE)
-    others = [t.strip("<>") for t in row.prompt if t not in verbs]
-    language = row.language or (others[0] if others else "")
+    # the first token of a prompt says what is done, the last in which language
+    last = row.prompt[-1] if len(row.prompt) > 1 else ""
+    language = row.language or last.strip("<>")
     metrics = tuple(row.metrics)
     if not metrics:
         metrics = ERROR_RATES if row.is_transcript else OF_TRANSLATIONS

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -88,9 +89,10 @@ def data_options(part: str, directory: Path, targets: list[str]) -> list[str]:
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory) -> Path:
-    """Two systems of three tasks, trained and decoded."""
+    """A model of three tasks: trained, decoded and scored."""
     folder = tmp_path_factory.mktemp("third")
     (folder / "train.yaml").write_text(CONFIG, encoding="utf-8")
+    (folder / "decode.yaml").write_text("beam_size: 2\nmaxlenratio: -5\n")
     train, test = prepared(folder, "train", 12), prepared(folder, "test", 6)
     show = "espnet_smoe.data.task_table", "train.yaml", "--show"
     targets = run(folder, *show, "targets").split()
@@ -98,25 +100,24 @@ def recipe(tmp_path_factory) -> Path:
         *(folder, "espnet_smoe.data.text.tokens", "--size", "310", "--out", "tokens"),
         *("--tasks", "train.yaml", "--text", *(train / name for name in targets)),
     )
-    for system in ("one", "two"):
-        run(
-            *(folder, "espnet_smoe", "-m", "espnet2.bin.asr_train"),
-            *("--config", "train.yaml", "--use_preprocessor", "true"),
-            *("--allow_variable_data_keys", "true", "--token_type", "bpe"),
-            *("--bpemodel", "tokens/bpe.json", "--token_list", "tokens/tokens.txt"),
-            *data_options("train", train, targets),
-            *data_options("valid", test, targets),
-            *("--train_shape_file", train / "utt2num_samples"),
-            *("--valid_shape_file", test / "utt2num_samples"),
-            *("--output_dir", f"exp/{system}", "--seed", len(system)),
-        )
-        run(
-            *(folder, "espnet_smoe.inference.decode.smoe", "--data", test),
-            *("--train-config", f"exp/{system}/config.yaml"),
-            *("--model-file", f"exp/{system}/1epoch.pth"),
-            *("--config", "decode.yaml") * 0,
-            *("--out", f"exp/{system}/decode_default/test"),
-        )
+    run(
+        *(folder, "espnet_smoe", "-m", "espnet2.bin.asr_train"),
+        *("--config", "train.yaml", "--use_preprocessor", "true"),
+        *("--allow_variable_data_keys", "true", "--token_type", "bpe"),
+        *("--bpemodel", "tokens/bpe.json", "--token_list", "tokens/tokens.txt"),
+        *data_options("train", train, targets),
+        *data_options("valid", test, targets),
+        *("--train_shape_file", train / "utt2num_samples"),
+        *("--valid_shape_file", test / "utt2num_samples"),
+        *("--output_dir", "exp/one"),
+    )
+    out = folder / "exp/one/decode_default/test"
+    run(
+        *(folder, "espnet_smoe.inference.decode.smoe", "--data", test, "--out", out),
+        *("--train-config", "exp/one/config.yaml"),
+        *("--model-file", "exp/one/1epoch.pth", "--config", "decode.yaml"),
+    )
+    run(folder, "espnet_smoe", "score", "--data", test, "--hyp", out)
     return folder
 
 
@@ -128,5 +129,49 @@ def test_a_third_task_is_decoded_and_its_table_kept(recipe):
         "target": "text_ja",
         "prompt": ["<interpret>", "<ja>"],
         "metrics": ["cer", "chrf"],
-        "language": "<ja>".strip("<>"),
+        "language": "ja",
     }
+
+
+def test_a_third_task_is_scored_by_its_metrics(recipe):
+    out = recipe / "exp/one/decode_default/test"
+    scores = json.loads((out / "scores.json").read_text())
+    assert list(scores) == ["asr", "st", "ja"]
+    assert {metric: s["n"] for metric, s in scores["ja"]["all"].items()} == {
+        "cer": 4,  # two of six have no Japanese
+        "chrf": 4,
+    }
+
+
+def test_three_tasks_of_two_systems_are_compared(recipe):
+    shutil.copytree(recipe / "exp/one", recipe / "exp/two")
+    hyp = recipe / "exp/two/decode_default/test/hyp.ja"
+    names = [line.split()[0] for line in hyp.read_text().splitlines()]
+    write_table(hyp, {name: "水 を 飲みます" for name in names})
+    told = run(
+        *(recipe, "espnet_smoe", "compare", "exp/one", "exp/two"),
+        *("--data", recipe / "dump/test", "--test-set", "test"),
+    )
+    for part in ("asr", "st", "ja", "CER %", "BLEU", "chrF"):
+        assert part in told
+
+
+def test_a_packed_model_of_three_tasks_transcribes(recipe):
+    run(
+        *(recipe, "espnet_smoe.inference.pack", "--exp", "exp/one"),
+        *("--model", "1epoch.pth", "--out", "one.zip"),
+    )
+    wav = recipe / "data/test/test0.wav"
+    options = "--beam-size", "2", "--keep-silence", "--format", "json"
+    for tasks, names in (([], {"asr", "st", "ja"}), (["--tasks", "ja"], {"ja"})):
+        words = "transcribe", "--model", "one.zip", *options, *tasks, wav
+        found = json.loads(run(recipe, "espnet_smoe", *words))
+        assert set(found["confidence"]) == names <= set(found)
+
+
+def test_what_the_experts_do_is_told_of_three_tasks(recipe):
+    told = run(
+        *(recipe, "espnet_smoe", "experts", "exp/one", "--model", "1epoch.pth"),
+        *("--data", recipe / "dump/test", "--limit", "2"),
+    )
+    assert "ja" in told

@@ -209,7 +209,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--config", help="decoding YAML of a recipe; the options here take precedence")
     add(
         "--search",
-        help="way to decode, such as greedy or rescoring; or package.module:name",
+        help="way to decode, such as greedy or rescoring (default: the model's)",
     )
     add("--beam-size", type=int, help="hypotheses kept (default: 5, U2++ 8)")
     add("--ctc-weight", type=float, help="of CTC scores (default: 0, U2++ 0.5)")

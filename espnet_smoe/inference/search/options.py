@@ -53,8 +53,7 @@ class DecodeOptions:
     """What the decoding YAML of every kind of model may hold.
 
     Attributes:
-        search: A registered search, see `espnet_smoe.inference.search.registry`; or
-            ``package.module:name``.
+        search: A registered search, see `espnet_smoe.inference.search.registry`.
         batch_size: Utterances decoded together.
         nbest: Hypotheses in `Result.nbest`, at most the beam size.
         detect_speech: Give an utterance in which nobody speaks an empty text.

@@ -4,13 +4,13 @@ Those of this package are registered like those of others; ``docs/extend_decodin
 shows how.
 """
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from espnet_smoe.config.typed import OneOf, convert
 from espnet_smoe.inference.search.hypothesis import Hypothesis
+from espnet_smoe.plugins import load_plugins
 
 if TYPE_CHECKING:  # torch takes its time, and --help of commands has none
     from espnet_smoe.inference.search.encoded_batch import EncodedBatch
@@ -80,27 +80,18 @@ def register_search(
 
 
 def find_search(name: Any, model: str, where: str) -> SearchKind:
-    """The search that a user has named.
+    """The search that a user has named; modules that register some are imported first.
 
     Args:
-        name: Registered, or ``package.module:name``: the module is imported first, and
-            may register it.
+        name: Of the search.
         model: Kind of the model.
         where: Place of the name, for messages.
 
     Raises:
-        ValueError: There is none of this name for this kind of model, or its module
+        ValueError: There is none of this name for this kind of model, or a module
             cannot be imported.
     """
-    if isinstance(name, str) and ":" in name:
-        module, _, name = name.rpartition(":")
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise ValueError(
-                f"{where}: search: {module}:{name}: {error}; is its folder in "
-                "PYTHONPATH?"
-            ) from error
+    load_plugins()
     known = [s.name for s in SEARCHES.values() if not s.models or model in s.models]
     return SEARCHES[
         convert(name, Annotated[str, OneOf(tuple(known))], f"{where}: search")

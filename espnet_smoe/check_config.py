@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from espnet_smoe.command import run_command
 from espnet_smoe.config.yaml_file import read_yaml
-from espnet_smoe.registry import register
 
 if TYPE_CHECKING:  # torch takes its time, and --help has none
     from torch import nn
@@ -74,6 +73,8 @@ def build_model(
     Raises:
         ValueError: Unknown key, class or value; the message names the nearest known.
     """
+    from espnet_smoe.registry import register
+
     register()
     import torch
 

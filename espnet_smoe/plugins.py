@@ -1,16 +1,17 @@
-"""Classes of somebody else's: gates, encoders and so on that YAML files may name.
+"""What is somebody else's: gates, encoders and so on that YAML files may name.
 
 Their module registers them when it is imported (`espnet_smoe.moe.register_gate`,
 `register_class`). It is imported before anything is built where it is named in the
 environment variable ``ESPNET_SMOE_PLUGINS`` (modules, with commas between them), or
 where an installed package has it as an entry point of the group
-``espnet_smoe.plugins``.
+``espnet_smoe.plugins``. Functions `prepare_<corpus>` in it are corpora.
 """
 
 import importlib
 import os
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from types import ModuleType
 from typing import TypeVar
 
 VARIABLE = "ESPNET_SMOE_PLUGINS"
@@ -51,8 +52,11 @@ def register_class(kind: str, name: str) -> Callable[[Class], Class]:
     return add
 
 
-def load_plugins() -> None:
+def load_plugins() -> list[ModuleType]:
     """Import the modules that register classes; what was imported stays as it is.
+
+    Returns:
+        The modules.
 
     Raises:
         ValueError: One cannot be imported; says where it was named and why.
@@ -61,11 +65,13 @@ def load_plugins() -> None:
     modules = [(f"{VARIABLE}: {module}", module) for module in named if module]
     installed = entry_points(group=GROUP)
     modules += [(f"entry point {e.name} of {GROUP}", e.module) for e in installed]
+    found = []
     for place, module in modules:
         try:
-            importlib.import_module(module)
+            found.append(importlib.import_module(module))
         except ImportError as error:
             raise ValueError(
                 f"{place} cannot be imported ({error}); install it or put its folder "
                 "into PYTHONPATH"
             ) from error
+    return found

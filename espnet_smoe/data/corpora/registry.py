@@ -1,10 +1,10 @@
 """Corpora by name, each a function ``prepare_<name>(corpus_dir, output_dir, ...)``.
 
 It writes data directories into ``output_dir`` and returns what there is to say about
-them. Found are the functions of this folder's modules, of packages that name theirs in
-the entry point group ``espnet_smoe.corpora``, and of a file such as
-``local/my_corpus.py``, which needs no registration. The command line is made of the
-function's signature and of the ``Args`` of its docstring.
+them. Found are the functions of this folder's modules, of plugins
+(`espnet_smoe.plugins`), and of a file such as ``local/my_corpus.py``, which needs no
+registration. The command line is made of the function's signature and of the ``Args``
+of its docstring.
 """
 
 import argparse
@@ -18,27 +18,28 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
 
 from espnet_smoe.config.typed import OneOf, nearest
+from espnet_smoe.plugins import load_plugins
 
-GROUP = "espnet_smoe.corpora"
 PREFIX = "prepare_"
 Prepare = Callable[..., str]
 
 
 def corpora() -> dict[str, Prepare]:
-    """Name -> function, of this package and of installed ones."""
+    """Name -> function, of this package and of plugins."""
     package = importlib.import_module("espnet_smoe.data.corpora")
     found: dict[str, Prepare] = {}
     for info in pkgutil.iter_modules(package.__path__):
         if not info.name.startswith("_"):
             name = f"{package.__name__}.{info.name}"
             found |= _functions(importlib.import_module(name))
-    return found | {point.name: point.load() for point in entry_points(group=GROUP)}
+    for module in load_plugins():
+        found |= _functions(module)
+    return found
 
 
 def find(name: str) -> Prepare:

@@ -34,7 +34,7 @@ class U2PPTransformerDecoder(SMoETransformerDecoder):
 
     Attributes:
         right: The decoder from right to left, which takes ``<sos>`` and the text
-            backwards; None without one.
+            from its end; None without one.
 
     Raises:
         ValueError: Unknown option or value.

@@ -1,4 +1,4 @@
-"""What a search keeps between steps: keys, values and routing of its hypotheses."""
+"""What a search keeps between steps: keys and values of its hypotheses."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -20,32 +20,33 @@ class DecoderCache:
     Attributes:
         memory: Per layer, of the encoder's output: ``(B, heads, T, d)`` each.
         memory_mask: ``(B, 1, T)``, false at padding; None without padding.
-        past: Per layer, of the L tokens seen so far: ``(N, heads, L, d)`` each;
+        keys_values: Per layer, of the L tokens so far: ``(N, heads, L, d)`` each;
             empty before the first step.
         prompts: R.
     """
 
     memory: list[KeysValues]
     memory_mask: torch.Tensor | None
-    past: list[KeysValues] = field(default_factory=list)
+    keys_values: list[KeysValues] = field(default_factory=list)
     prompts: int = 1
 
     @property
     def utterances(self) -> int:
-        """B."""
+        """Number of utterances, B."""
         return self.memory[0][0].size(0)
 
     @property
     def length(self) -> int:
-        """L, tokens seen so far."""
-        return self.past[0][0].size(2) if self.past else 0
+        """L, tokens so far."""
+        return self.keys_values[0][0].size(2) if self.keys_values else 0
 
     def select(self, rows: torch.Tensor) -> "DecoderCache":
         """Keep the hypotheses ``rows`` ``(N',)``, in this order."""
-        past = [
-            (k.index_select(0, rows), v.index_select(0, rows)) for k, v in self.past
+        own = [
+            (k.index_select(0, rows), v.index_select(0, rows))
+            for k, v in self.keys_values
         ]
-        return DecoderCache(self.memory, self.memory_mask, past, self.prompts)
+        return replace(self, keys_values=own)
 
     def with_frames(
         self, xs: torch.Tensor | None, layers: Iterable[nn.Module]
@@ -75,7 +76,7 @@ class DecoderCache:
         ]
         mask = self.memory_mask
         mask = None if mask is None else mask.index_select(0, kept)
-        return DecoderCache(memory, mask, self.past, self.prompts)
+        return replace(self, memory=memory, memory_mask=mask)
 
 
 CacheRow = tuple[DecoderCache, int]  # one hypothesis: where it is kept
@@ -93,6 +94,6 @@ def gather(states: "list[DecoderCache | CacheRow] | DecoderCache") -> DecoderCac
         return states[0]
     cache = states[0][0]
     rows = [row for _, row in states]
-    if rows == list(range(cache.past[0][0].size(0))):
+    if rows == list(range(cache.keys_values[0][0].size(0))):
         return cache
-    return cache.select(torch.tensor(rows, device=cache.past[0][0].device))
+    return cache.select(torch.tensor(rows, device=cache.keys_values[0][0].device))

@@ -42,7 +42,7 @@ from espnet_smoe.moe import (
     build_labels,
     build_router,
 )
-from espnet_smoe.moe.routing import unread
+from espnet_smoe.moe.routing import own_routing
 
 TASK_LABELS = ("<translate>", "<transcribe>")  # E0, E1 (S-MoE, Eq. 3)
 
@@ -242,7 +242,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
         Raises:
             ValueError: The first token is not one of the labels.
         """
-        routing = routing or unread(self, self.route(ys_in_pad, ys_in_lens))
+        routing = routing or own_routing(self, self.route(ys_in_pad, ys_in_lens))
         mask = memory_mask(hlens, hs_pad)  # (B, 1, T)
         x, memory, mask = routing.sort_by_label(self.embed(ys_in_pad), hs_pad, mask)
         hidden = []
@@ -345,7 +345,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
         x = self._embed_from(ys, start)  # (N, L - start, D)
         routing = routing or self.route(ys, torch.ones_like(ys[:, 0]))
         routing.lengths = torch.full_like(routing.lengths, x.size(1))
-        layer_caches = cache.past or [None] * len(self.decoders)
+        layer_caches = cache.keys_values or [None] * len(self.decoders)
         keys_values = []
         for layer, kv_cache, memory in zip(self.decoders, layer_caches, cache.memory):
             given = kv_cache, memory, cache.memory_mask, routing, cache.prompts
@@ -353,7 +353,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
             keys_values.append(kv)
         x = x[:, -1]
         x = self.after_norm(x) if self.normalize_before else x
-        return x, replace(cache, past=keys_values)
+        return x, replace(cache, keys_values=keys_values)
 
     def _embed_from(self, ys: torch.Tensor, start: int) -> torch.Tensor:
         """Embed ``ys[:, start:]`` at their own positions."""
@@ -381,6 +381,6 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
             best_ids: ``(B, K)``, each hypothesis of the utterance * V + token.
         """
         rows = torch.div(best_ids, self.vocab_size, rounding_mode="trunc")  # (B, K)
-        per_utterance = state.past[0][0].size(0) // rows.size(0)
+        per_utterance = state.keys_values[0][0].size(0) // rows.size(0)
         first = torch.arange(rows.size(0), device=rows.device) * per_utterance
         return state.select((rows + first[:, None]).flatten())

@@ -35,7 +35,7 @@ from espnet_smoe.layers.conformer_layer import (
     ConvolutionModule,
 )
 from espnet_smoe.moe import MoEOptions, Routing, build_feed_forward, build_router
-from espnet_smoe.moe.routing import unread
+from espnet_smoe.moe.routing import own_routing
 from espnet_smoe.moe.topk_gate import U2PP_DEFAULTS
 
 
@@ -222,7 +222,7 @@ class U2PPConformerEncoder(AbsEncoder):
             xs_pad = nn.functional.pad(xs_pad, (0, 0, 0, missing))
         lengths = ilens // self.stride
         x = self.positional_dropout(self.embed(xs_pad) * self.scale)  # (B, T', D)
-        routing = routing or unread(self, Routing(lengths))
+        routing = routing or own_routing(self, Routing(lengths))
         routing.lengths = lengths
         valid = routing.valid(x)  # (B, T')
         chunks = self._chunks(x, chunk_size, left_chunks)

@@ -31,7 +31,7 @@ from espnet_smoe.moe import (
     build_feed_forward,
     build_router,
 )
-from espnet_smoe.moe.routing import unread
+from espnet_smoe.moe.routing import own_routing
 
 
 class SpeechMoEEncoder(AbsEncoder):
@@ -173,7 +173,7 @@ class SpeechMoEEncoder(AbsEncoder):
         Returns:
             ``(B, T, D)``; ``(B,)`` frames; None.
         """
-        routing = routing or unread(self, Routing(ilens))
+        routing = routing or own_routing(self, Routing(ilens))
         routing.lengths = ilens
         valid = routing.valid(xs_pad)  # (B, T)
         if self.embedding is not None:

@@ -34,7 +34,7 @@ from espnet_smoe.moe import (
     build_labels,
     build_router,
 )
-from espnet_smoe.moe.routing import unread
+from espnet_smoe.moe.routing import own_routing
 
 INPUT_LAYERS = ("conv1d_glu", "conv1d2", "conv2d", "conv2d1", "conv2d2", "conv2d6")
 INPUT_LAYERS += ("conv2d8", "embed", "linear")
@@ -213,7 +213,7 @@ class SMoETransformerEncoder(TransformerEncoder):
         """
         mask = (~make_pad_mask(ilens, maxlen=xs_pad.size(1)))[:, None, :]
         x, mask = self._embed(xs_pad, mask.to(xs_pad.device))
-        routing = routing or unread(self, Routing(ilens))
+        routing = routing or own_routing(self, Routing(ilens))
         routing.lengths = mask.sum(dim=(1, 2))
         x, mask = routing.sort_by_label(x, mask)
         hidden = []

@@ -16,7 +16,7 @@ from espnet_smoe.compat import GlobalMVN
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.encoder.conformer import U2PPConformerEncoder
 from espnet_smoe.layers.chunk_cache import EncoderCache
-from espnet_smoe.model.u2pp import ESPnetU2PPModel, backwards
+from espnet_smoe.model.u2pp import ESPnetU2PPModel, reverse_text
 from espnet_smoe.moe import Routing
 
 CACHE = ("features", "frames", "keys", "values", "convolution")
@@ -224,7 +224,7 @@ class Rescorer(nn.Module):
         texts = tokens.flatten(0, 1).clamp(min=0)  # (B * N, L)
         scores = [self._read(self.decoder, encoded, mask, texts, counts)]
         if self.decoder.right is not None:
-            texts = backwards(texts, counts)
+            texts = reverse_text(texts, counts)
             right = self.decoder.right
             scores.append(self._read(right, encoded, mask, texts, counts))
         return tuple(score.view_as(token_lengths) for score in scores)

@@ -24,35 +24,35 @@ def routing_statistics(
     Args:
         part: Where the experts are, such as ``encoder``; the keys begin with it.
         routing: Of a forward pass that is done; None where nothing was routed.
-        each_layer: Tell it layer by layer, too.
+        each_layer: Also for each layer by itself.
 
     Returns:
-        ``<part>_load_<e>``: share of the frames that an expert took; for learned gates
-        also ``<part>_entropy``: entropy of the router's probabilities in nats, mean
-        over the frames, and ``<part>_dead``: experts that took nothing. They are means
-        over the layers; those of a layer begin with ``<part>_layer<name>``.
+        ``<part>_load_<e>``: fraction of the frames that an expert took; for learned
+        gates also ``<part>_entropy``: entropy of the router's probabilities in nats,
+        mean over the frames, and ``<part>_dead``: experts that took nothing. They are
+        means over the layers; those of a layer begin with ``<part>_layer<name>``.
     """
     if routing is None or not routing.loads:
         return {}
-    layers = [_of_layer(name, routing) for name in routing.loads]
+    layers = [_layer_statistics(name, routing) for name in routing.loads]
     stats = {
-        f"{part}_{key}": torch.stack([of[key] for of in layers]).mean()
+        f"{part}_{key}": torch.stack([layer[key] for layer in layers]).mean()
         for key in layers[0]
     }
     if each_layer:
-        for name, of in zip(routing.loads, layers):
-            stats |= {f"{part}_layer{name}_{key}": v for key, v in of.items()}
+        for name, layer in zip(routing.loads, layers):
+            stats |= {f"{part}_layer{name}_{key}": v for key, v in layer.items()}
     return stats
 
 
-def _of_layer(name: str, routing: Routing) -> dict[str, torch.Tensor]:
+def _layer_statistics(name: str, routing: Routing) -> dict[str, torch.Tensor]:
     load = routing.loads[name].float()  # (E,)
-    of = {f"load_{e}": share for e, share in enumerate(load / load.sum())}
+    stats = {f"load_{e}": fraction for e, fraction in enumerate(load / load.sum())}
     if name in routing.logits:
         log_p = routing.logits[name].float().log_softmax(dim=1)  # (N, E)
         entropy = -(log_p.exp() * log_p.clamp(min=-1e9)).sum(dim=1).mean()
-        of |= {"entropy": entropy.to(load.device), "dead": (load == 0).float().sum()}
-    return of
+        stats |= {"entropy": entropy.to(load.device), "dead": (load == 0).float().sum()}
+    return stats
 
 
 def auxiliary_losses(
@@ -120,11 +120,11 @@ def _frame_sums(layer: MoEFeedForward, routing: Routing | None) -> FrameSums:
     return FrameSums.zeros(names, layer.gate.num_experts, like)
 
 
-def mean_known(values: Iterable[float | None]) -> float:
-    """The mean of what is a number; NaN where nothing is.
+def nanmean(values: Iterable[float | None]) -> float:
+    """The mean without NaN and None; NaN of nothing else.
 
     Example:
-        >>> mean_known([0.5, math.nan, None])
+        >>> nanmean([0.5, math.nan, None])
         0.5
     """
     known = [v for v in values if v is not None and not math.isnan(v)]

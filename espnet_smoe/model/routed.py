@@ -1,4 +1,4 @@
-"""What our models share: features, an encoder told its routing, CTC, bfloat16."""
+"""What our models share: features, an encoder with its routing, CTC, bfloat16."""
 
 import logging
 from collections.abc import Collection, Sequence
@@ -92,15 +92,15 @@ class RoutedASRModel(ESPnetASRModel):
         Returns:
             ``(B,)`` booleans.
         """
-        heard = lengths > 0
-        for row in (~heard).nonzero()[:, 0].tolist():
+        has_frames = lengths > 0
+        for row in (~has_frames).nonzero()[:, 0].tolist():
             self._name_once(
                 row,
                 names,
                 "too short for a single frame of the encoder; it plays no part in the "
                 "loss: filter short utterances, or take fewer frames together",
             )
-        return heard
+        return has_frames
 
     def _name_once(self, row: int, names: Sequence[str] | None, message: str) -> None:
         name = names[row] if names else f"row {row}"
@@ -152,5 +152,5 @@ class RoutedASRModel(ESPnetASRModel):
         """Mean over the batch; an utterance that does not fit costs nothing."""
         if not fits.any():
             return encoded.sum() * 0.0
-        kept = ctc(encoded[fits], lengths[fits], text[fits], text_lengths[fits])
-        return kept * fits.sum() / len(fits)
+        loss = ctc(encoded[fits], lengths[fits], text[fits], text_lengths[fits])
+        return loss * fits.sum() / len(fits)

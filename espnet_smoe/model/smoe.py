@@ -28,7 +28,7 @@ from espnet_smoe.model.metrics import (
     auxiliary_losses,
     error_rates,
     greedy_ctc,
-    mean_known,
+    nanmean,
     routing_statistics,
 )
 from espnet_smoe.model.parts import auxiliary_loss_names
@@ -191,24 +191,27 @@ class ESPnetSMoEModel(LabeledASRModel):
         names = fields.get("utt_id")
         routing = self.route_encoder(fields, speech_lengths, names)
         encoded, lengths, hidden = self.encode_routed(speech, speech_lengths, routing)
-        heard = self.with_frames(lengths, names).cpu()
-        present = {n: t.present_in(fields).cpu() & heard for n, t in self.tasks.items()}
+        has_frames = self.with_frames(lengths, names).cpu()
+        present = {
+            name: task.present_in(fields).cpu() & has_frames
+            for name, task in self.tasks.items()
+        }
         due = self._tasks_due(present)
-        seen: dict[str, TaskPass] = {}
+        passes: dict[str, TaskPass] = {}
         for task in self.tasks.values():
             if task.name in due and present[task.name].any():
                 rows = present[task.name].nonzero().squeeze(1).to(encoded.device)
                 given = task, fields, rows, encoded, lengths, hidden
-                seen[task.name] = self._task_loss(*given)
-        if not seen:
+                passes[task.name] = self._task_loss(*given)
+        if not passes:
             raise ValueError(
                 f"no target in the batch of {', '.join(names or ['?'])}; an utterance "
                 "needs a frame of the encoder and one of: "
                 f"{' '.join(t.target for t in self.tasks.values())}"
             )
-        loss, stats = self._with_auxiliary_losses(routing, seen)
-        targets = sum(passed.targets for passed in seen.values())
-        stats["acc"] = mean_known(stats.get(f"acc_{name}") for name in self.tasks)
+        loss, stats = self._with_auxiliary_losses(routing, passes)
+        targets = sum(done.targets for done in passes.values())
+        stats["acc"] = nanmean(stats.get(f"acc_{name}") for name in self.tasks)
         stats |= routing_statistics("encoder", routing, each_layer=not self.training)
         stats["loss"] = loss.detach()
         # one type on every process, also for what is NaN on some
@@ -216,7 +219,7 @@ class ESPnetSMoEModel(LabeledASRModel):
         return force_gatherable((loss, stats, targets / len(due)), loss.device)
 
     def _with_auxiliary_losses(
-        self, routing: Routing | None, seen: Mapping[str, TaskPass]
+        self, routing: Routing | None, passes: Mapping[str, TaskPass]
     ) -> tuple[torch.Tensor, dict[str, Any]]:
         """The loss of the batch, and the statistics of its tasks.
 
@@ -225,27 +228,26 @@ class ESPnetSMoEModel(LabeledASRModel):
 
         Args:
             routing: Of the encoder.
-            seen: By task.
+            passes: By task.
         """
         decoder = nn.Identity() if self.decoder is None else self.decoder
-        (extra, stats), *of_tasks = auxiliary_losses(
+        (total, stats), *task_losses = auxiliary_losses(
             [
                 ("encoder", self.encoder, routing),
                 *(
-                    ("decoder", decoder, seen[n].routing if n in seen else None)
+                    ("decoder", decoder, passes[n].routing if n in passes else None)
                     for n in self.tasks
                 ),
             ]
         )
-        targets = sum(passed.targets for passed in seen.values())
-        total: torch.Tensor | float = extra
-        for (name, task), (cost, costs) in zip(self.tasks.items(), of_tasks):
-            numbers = costs
-            if name in seen:
-                loss = seen[name].loss + cost
-                total = total + loss * (seen[name].targets / targets)
-                numbers = seen[name].numbers | costs | {"loss": loss.detach()}
-            stats |= self._task_stats(task, numbers)
+        targets = sum(done.targets for done in passes.values())
+        for (name, task), (aux_loss, aux_stats) in zip(self.tasks.items(), task_losses):
+            task_stats = aux_stats
+            if name in passes:
+                loss = passes[name].loss + aux_loss
+                total = total + loss * (passes[name].targets / targets)
+                task_stats = passes[name].stats | aux_stats | {"loss": loss.detach()}
+            stats |= self._task_stats(task, task_stats)
         return total, stats
 
     # -- the tasks ------------------------------------------------------------------
@@ -277,21 +279,20 @@ class ESPnetSMoEModel(LabeledASRModel):
         text_lengths = (text >= 0).sum(1)
         text = text[:, : text_lengths.max()]  # (b, L)
         prompts = task.prompts(fields, rows)  # (b, P)
-        numbers: dict[str, Any] = {}
+        stats: dict[str, Any] = {}
         loss, routing = None, None
         if self.decoder is not None:
-            loss, scored, routing = self._attention_loss(
+            loss, stats, routing = self._attention_loss(
                 encoded, lengths, text, text_lengths, prompts
             )
-            numbers |= scored
         if self.ctc is not None and task.name == self.ctc_task:
-            loss_ctc, scored = self._ctc_loss(
+            loss_ctc, ctc_stats = self._ctc_loss(
                 encoded, lengths, hidden, text, text_lengths
             )
-            numbers |= scored
+            stats |= ctc_stats
             w = self.ctc_weight
             loss = loss_ctc if loss is None else w * loss_ctc + (1 - w) * loss
-        return TaskPass(loss, len(rows), numbers, routing)
+        return TaskPass(loss, len(rows), stats, routing)
 
     def _attention_loss(
         self,
@@ -301,7 +302,7 @@ class ESPnetSMoEModel(LabeledASRModel):
         text_lengths: torch.Tensor,
         prompts: torch.Tensor,
     ) -> tuple[torch.Tensor, dict[str, Any], Routing | None]:
-        """Loss, numbers, the decoder's routing."""
+        """Loss, statistics, the decoder's routing."""
         ys_in = torch.cat([prompts, text.clamp(min=0)], dim=1)  # (b, P + L)
         ys_in_lengths = text_lengths + prompts.size(1)
         routing, routed = None, {}
@@ -318,12 +319,12 @@ class ESPnetSMoEModel(LabeledASRModel):
         loss = self.criterion_att(out, target)
         best = out.argmax(dim=-1)
         counted = target != self.ignore_id
-        right = (best == target)[counted].float()
-        numbers: dict[str, Any] = {"acc": float(right.mean())}
+        correct = (best == target)[counted].float()
+        stats: dict[str, Any] = {"acc": float(correct.mean())}
         if not self.training:
             best = best.masked_fill(~counted, self.eos)
-            numbers |= self._error_rates(best, text)
-        return loss, numbers, routing
+            stats |= self._error_rates(best, text)
+        return loss, stats, routing
 
     def _ctc_loss(
         self,
@@ -334,15 +335,15 @@ class ESPnetSMoEModel(LabeledASRModel):
         text_lengths: torch.Tensor,
     ) -> tuple[torch.Tensor, dict[str, Any]]:
         loss = self.ctc(encoded, lengths, text, text_lengths)
-        numbers: dict[str, Any] = {"loss_ctc": loss.detach()}
+        stats: dict[str, Any] = {"loss_ctc": loss.detach()}
         if not self.training and self.report_cer:
             best = greedy_ctc(self.ctc.argmax(encoded), lengths, self.blank_id)
-            numbers["cer_ctc"] = self._error_rates(best, text)["cer"]
+            stats["cer_ctc"] = self._error_rates(best, text)["cer"]
         if hidden and self.interctc_weight > 0:
             inner = [self.ctc(h, lengths, text, text_lengths) for _, h in hidden]
             w = self.interctc_weight
             loss = (1 - w) * loss + w * torch.stack(inner).mean()
-        return loss, numbers
+        return loss, stats
 
     # -- statistics -----------------------------------------------------------------
 
@@ -353,8 +354,8 @@ class ESPnetSMoEModel(LabeledASRModel):
         keep = {"cer": self.report_cer, "wer": self.report_wer}
         return {name: rate for name, rate in rates.items() if keep[name]}
 
-    def _task_stats(self, task: Task, numbers: dict[str, Any]) -> dict[str, Any]:
-        """``{loss_asr, acc_asr, ...}``: every key, NaN where there is no number."""
+    def _task_stats(self, task: Task, stats: dict[str, Any]) -> dict[str, Any]:
+        """``{loss_asr, acc_asr, ...}``: every key, NaN where there is none."""
         keys = ["loss"] + (["acc"] if self.decoder is not None else [])
         if self.ctc is not None and task.name == self.ctc_task:
             keys.append("loss_ctc")
@@ -365,4 +366,4 @@ class ESPnetSMoEModel(LabeledASRModel):
         else:
             auxiliary = auxiliary_loss_names(self.decoder)
             keys += [f"decoder_{name}" for name in auxiliary]
-        return {f"{key}_{task.name}": numbers.get(key, math.nan) for key in keys}
+        return {f"{key}_{task.name}": stats.get(key, math.nan) for key in keys}

@@ -136,9 +136,9 @@ class ESPnetSpeechMoEModel(RoutedASRModel):
                 own = self.ctc_loss(self.embedding_ctc, fits, e, *targets)
                 stats["loss_embedding_ctc"] = own.detach()
                 loss = loss + self.embedding_ctc_weight * own
-            extra, costs = auxiliary_loss("encoder", self.encoder, routing)
-            loss = loss + extra
-        stats |= costs
+            aux_loss, aux_stats = auxiliary_loss("encoder", self.encoder, routing)
+            loss = loss + aux_loss
+        stats |= aux_stats
         stats["too_short"] = float((~fits).sum())
         stats |= routing_statistics("encoder", routing, each_layer=not self.training)
         if not self.training:
@@ -158,7 +158,7 @@ class ESPnetSpeechMoEModel(RoutedASRModel):
     def _unit_error_rate(
         self, encoded: torch.Tensor, lengths: torch.Tensor, text: torch.Tensor
     ) -> float:
-        """Of greedy CTC."""
+        """Error rate of greedy CTC in modelling units."""
         best = greedy_ctc(self.ctc.argmax(encoded), lengths, self.blank_id)
         pairs = [
             ([self.token_list[i] for i in r if i != self.ignore_id], h)

@@ -100,9 +100,10 @@ def _finish(model: nn.Module, _: Any, output: Any) -> Any:
         if next(mixtures_of(part), None) is not None
     ]
     found: dict[str, Any] = {}
-    for (name, _, routing), (extra, costs) in zip(routed, auxiliary_losses(routed)):
-        loss = loss + extra
-        found |= costs | routing_statistics(name, routing, not model.training)
+    of_passes = zip(routed, auxiliary_losses(routed))
+    for (name, _, routing), (aux_loss, aux_stats) in of_passes:
+        loss = loss + aux_loss
+        found |= aux_stats | routing_statistics(name, routing, not model.training)
     found = {k: torch.as_tensor(v, dtype=torch.float32) for k, v in found.items()}
     stats = {**stats, **found, "loss": loss.detach()}
     return force_gatherable((loss, stats, weight), loss.device)

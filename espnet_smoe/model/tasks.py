@@ -58,13 +58,13 @@ class TaskPass(NamedTuple):
     Attributes:
         loss: Without the auxiliary losses of the decoder's gates.
         targets: Utterances that have the task's target.
-        numbers: For the statistics.
+        stats: Statistics, without the task's name in their keys.
         routing: Of the decoder; None for a decoder that is not ours.
     """
 
     loss: torch.Tensor
     targets: int
-    numbers: dict[str, Any]
+    stats: dict[str, Any]
     routing: Routing | None
 
 

@@ -1,4 +1,4 @@
-"""Model `u2pp`: CTC and two decoders over one encoder that streams and does not.
+"""Model `u2pp`: CTC and two decoders over an encoder for streams and whole utterances.
 
 ``L = w L_ctc + (1 - w) [(1 - r) L_left_to_right + r L_right_to_left]`` (U2++, Wu et al.
 2021, arXiv 2106.05642, Eq. 1 and 2), and the auxiliary losses of the mixtures.
@@ -138,7 +138,7 @@ class ESPnetU2PPModel(RoutedASRModel):
             encoded, lengths, _ = self.encode_routed(speech, speech_lengths, routing)
             text = text[:, : text_lengths.max()]
             targets = lengths, text, text_lengths
-            heard = self.with_frames(lengths, fields.get("utt_id"))
+            has_frames = self.with_frames(lengths, fields.get("utt_id"))
             fits = self.fits_ctc(*targets, fields.get("utt_id"))
             loss_ctc = self.ctc_loss(self.ctc, fits, encoded, *targets)
             stats: dict[str, Any] = {"loss_ctc": loss_ctc.detach()}
@@ -150,17 +150,17 @@ class ESPnetU2PPModel(RoutedASRModel):
             for side, weight in (("l2r", 1 - r), ("r2l", r)):
                 if not weight:
                     continue
-                loss, of_side, routed = self._attention_loss(
-                    side, encoded, *targets, heard
+                loss, side_stats, side_pass = self._attention_loss(
+                    side, encoded, *targets, has_frames
                 )
                 attention = attention + weight * loss
-                passes.append(routed)
-                stats |= of_side
+                passes.append(side_pass)
+                stats |= side_stats
             w = self.ctc_weight
             loss = w * loss_ctc + (1 - w) * attention
-            for extra, costs in auxiliary_losses(passes):
-                loss = loss + extra
-                stats |= costs
+            for aux_loss, aux_stats in auxiliary_losses(passes):
+                loss = loss + aux_loss
+                stats |= aux_stats
         stats |= {
             "loss_att": attention.detach(),
             "acc": stats["acc_l2r"],  # what ESPnet looks for to find the best epoch
@@ -206,19 +206,20 @@ class ESPnetU2PPModel(RoutedASRModel):
         lengths: torch.Tensor,
         text: torch.Tensor,
         text_lengths: torch.Tensor,
-        heard: torch.Tensor,
+        has_frames: torch.Tensor,
     ) -> tuple[torch.Tensor, dict[str, Any], tuple[str, nn.Module, Routing]]:
         """Loss of one decoder, statistics, and the pass for `auxiliary_losses`."""
         decoder = self.decoder
         if side == "r2l":
-            decoder, text = self.decoder.right, backwards(text, text_lengths)
+            decoder, text = self.decoder.right, reverse_text(text, text_lengths)
         start = text.new_full((len(text), 1), self.sos)
         ys_in = torch.cat((start, text.clamp(min=0)), dim=1)  # (B, 1 + L)
         target = torch.cat((text, torch.full_like(start, self.ignore_id)), dim=1)
         target = target.scatter(1, text_lengths[:, None], self.eos)  # (B, L + 1)
-        silent = ~heard.to(target.device)  # nothing to learn from
-        target = target.masked_fill(silent[:, None], self.ignore_id)
-        counted_lengths = (text_lengths + 1) * heard.to(text_lengths.device)
+        # without a frame there is nothing to learn from
+        empty = ~has_frames.to(target.device)
+        target = target.masked_fill(empty[:, None], self.ignore_id)
+        counted_lengths = (text_lengths + 1) * has_frames.to(text_lengths.device)
         routing = decoder.route(ys_in, counted_lengths)
         out, _ = decoder(encoded, lengths, ys_in, text_lengths + 1, routing=routing)
         out = out.to(torch.promote_types(out.dtype, torch.float32))
@@ -235,14 +236,14 @@ class ESPnetU2PPModel(RoutedASRModel):
     def _error_rates(
         self, encoded: torch.Tensor, lengths: torch.Tensor, text: torch.Tensor
     ) -> dict[str, float]:
-        """Of greedy CTC."""
+        """Error rates of greedy CTC."""
         best = greedy_ctc(self.ctc.argmax(encoded), lengths, self.blank_id)
         special = {i for i, t in enumerate(self.token_list) if t[:1] + t[-1:] == "<>"}
         rates = error_rates(best, text, self.token_list, special, self.eos)
         return {f"{k}_ctc": v for k, v in rates.items() if self.reports[k]}
 
 
-def backwards(text: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+def reverse_text(text: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """Each text from its end, padding where it was.
 
     Args:
@@ -250,13 +251,13 @@ def backwards(text: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         lengths: ``(B,)``.
 
     Example:
-        >>> backwards(torch.tensor([[1, 2, 3], [4, 5, -1]]), torch.tensor([3, 2]))
+        >>> reverse_text(torch.tensor([[1, 2, 3], [4, 5, -1]]), torch.tensor([3, 2]))
         tensor([[ 3,  2,  1],
                 [ 5,  4, -1]])
     """
-    places = torch.arange(text.size(1), device=text.device)
-    mirrored = lengths.to(text.device)[:, None] - 1 - places  # (B, L)
-    return text.gather(1, torch.where(mirrored >= 0, mirrored, places))
+    positions = torch.arange(text.size(1), device=text.device)
+    mirrored = lengths.to(text.device)[:, None] - 1 - positions  # (B, L)
+    return text.gather(1, torch.where(mirrored >= 0, mirrored, positions))
 
 
 def check_parts(

@@ -165,7 +165,7 @@ class Routing:
         return index
 
 
-def unread(part: nn.Module, routing: Routing) -> Routing:
+def own_routing(part: nn.Module, routing: Routing) -> Routing:
     """The routing of a pass whose caller gave none, and so will read none.
 
     In training a warning says, once, that auxiliary losses are lost.

@@ -171,7 +171,7 @@ def test_the_best_hypotheses_of_each_utterance_are_its_own(layers):
     chosen = torch.tensor([[1, 0, 1, 1], [0, 0, 0, 1], [1, 1, 0, 0]])  # four of them
     kept = decoder.batch_select_state(state, chosen * VOCABULARY + 7)
     rows = (chosen + torch.tensor([[0], [2], [4]])).flatten()
-    for (k, v), (new_k, new_v) in zip(state.past, kept.past):
+    for (k, v), (new_k, new_v) in zip(state.keys_values, kept.keys_values):
         assert torch.equal(new_k, k[rows]) and torch.equal(new_v, v[rows])
 
 
@@ -182,7 +182,7 @@ def test_some_rows_of_a_cache_are_taken_out_of_it(layers):
     _, state = decoder.batch_score(ys, decoder.batch_init_state(memory), memory)
     for rows in ([0, 1], [3, 1], [1, 0, 2, 3]):
         taken = gather([(state, row) for row in rows])
-        for (k, v), (new_k, new_v) in zip(state.past, taken.past):
+        for (k, v), (new_k, new_v) in zip(state.keys_values, taken.keys_values):
             assert torch.equal(new_k, k[rows]) and torch.equal(new_v, v[rows])
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from espnet_smoe import register
-from espnet_smoe.model.u2pp import ESPnetU2PPModel, backwards, check_parts
+from espnet_smoe.model.u2pp import ESPnetU2PPModel, check_parts, reverse_text
 
 TOKENS = ["<blank>", "<unk>", *"abcdefghijkl", "<sos/eos>"]
 
@@ -239,9 +239,9 @@ def test_an_encoder_that_cannot_work_in_chunks_is_refused():
         check_parts(None, None, torch.nn.Identity(), make().decoder)
 
 
-def test_backwards_leaves_padding_where_it_is():
+def test_reversing_leaves_padding_where_it_is():
     text = torch.tensor([[1, 2, 3], [4, -1, -1]])
-    assert backwards(text, torch.tensor([3, 1])).tolist() == [[3, 2, 1], [4, -1, -1]]
+    assert reverse_text(text, torch.tensor([3, 1])).tolist() == [[3, 2, 1], [4, -1, -1]]
 
 
 @pytest.mark.parametrize("has_it", [True, False])

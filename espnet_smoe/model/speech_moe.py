@@ -38,8 +38,8 @@ class ESPnetSpeechMoEModel(RoutedASRModel):
         embedding_ctc_weight: gamma, the weight of the embedding network's own CTC
             loss; plays no part where the encoder has no such network.
         bf16_on_cpu: Train in bfloat16 autocast on a CPU that has it in hardware. It
-            seldom pays: kernels are built anew for each shape, and the share of an
-            expert has another one in each batch.
+            seldom pays: kernels are built anew for each shape, and the rows of an
+            expert are as many as the batch makes them.
         ignore_id: Padding of targets.
         extract_feats_in_collect_stats: Part of ESPnet's interface.
 

@@ -16,15 +16,17 @@ import argparse
 import ast
 import contextlib
 import copy
+import gc
 import importlib.abc
 import importlib.util
 import os
 import random
 import signal
 import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +42,7 @@ FOLDERS = {  # of the package, with the tests that answer for it
     "report": ["report"],
 }
 EVERYWHERE = ["tests/test_defaults.py"]
+OURS = ("espnet_smoe", "tests", "conftest", "__main__", "_pytest")  # not preloaded
 ASIDE = ("TYPE_CHECKING", "__name__ == '__main__'")  # conditions of what no test runs
 SLOWEST = 300  # seconds; a mutant that takes longer runs for ever and is noticed
 
@@ -238,18 +241,29 @@ class Importer(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
 
 def tests_of(path: str) -> list[str]:
     """The tests that answer for a file, the likeliest first; its examples, too."""
-    room, stem = path.split("/")[1], Path(path).stem
+    source = Path(path).relative_to("espnet_smoe")
     files = [
         file
-        for folder in FOLDERS[room]
+        for folder in FOLDERS[source.parts[0]]
         for file in sorted(ROOT.glob(f"tests/{folder}/**/test_*.py"))
     ]
-    files.sort(key=lambda file: stem not in file.stem)
+    mirror = ROOT / "tests" / source.parent
+
+    def far(file: Path) -> tuple[bool, bool]:
+        return source.stem not in file.stem, file.parent != mirror
+
+    files.sort(key=far)
     return [path, *map(str, files), *EVERYWHERE]
 
 
-def run(tests: list[str], mutant: Mutant | None) -> bool:
-    """Whether the tests pass, in a process of their own."""
+def run(tests: list[str], mutant: Mutant | None, modules: Path | None = None) -> bool:
+    """Whether the tests pass, in a process of their own.
+
+    Args:
+        tests: Files.
+        mutant: The mistake; None for the code as it is.
+        modules: Where to write the names of all modules that were imported.
+    """
     child = os.fork()
     if child == 0:
         status = 1
@@ -267,6 +281,8 @@ def run(tests: list[str], mutant: Mutant | None) -> bool:
 
             options = ["-x", "-q", "-p", "no:cacheprovider"]
             status = int(pytest.main([*options, *tests]))
+            if modules:
+                modules.write_text("\n".join(sys.modules), encoding="utf-8")
         except BaseException:
             status = 1
         os._exit(status)
@@ -302,17 +318,17 @@ def chosen(args: argparse.Namespace) -> list[Mutant]:
     return sorted(picked, key=lambda mutant: (mutant.path, mutant.line))
 
 
-def preload() -> None:
-    """What every process needs and no mutant is part of."""
-    import espnet2.tasks.asr  # noqa: F401
-    import hypothesis  # noqa: F401
-    import jiwer  # noqa: F401
-    import matplotlib.pyplot  # noqa: F401
-    import pytest  # noqa: F401
-    import sacrebleu  # noqa: F401
+def preload(names: Iterable[str] = ("espnet2.tasks.asr", "pytest", "torch")) -> None:
+    """Import what every process needs and no mutant is part of."""
+    for name in names:
+        if name.split(".")[0] not in OURS and name not in sys.modules:
+            with contextlib.suppress(Exception):  # of a system that is not this one
+                importlib.import_module(name)
     import torch
 
     torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()  # so that a child's collector copies no page of what is shared
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -336,13 +352,15 @@ def main() -> int:
     mutants = chosen(args)
     preload()
     begun = time.monotonic()
+    rooms = sorted({mutant.path.split("/")[1] for mutant in mutants})
+    suites = [tests_of(f"espnet_smoe/{room}/__init__.py") for room in rooms]
+    with tempfile.TemporaryDirectory() as folder:
+        names = Path(folder) / "modules"
+        if not run(list(dict.fromkeys(sum(suites, []))), None, names):
+            print(f"tests of {', '.join(rooms)} fail without a mutant; mend them first")
+            return 1
+        preload(names.read_text(encoding="utf-8").splitlines())
     with ThreadPoolExecutor(args.jobs) as pool:
-        rooms = sorted({mutant.path.split("/")[1] for mutant in mutants})
-        suites = [tests_of(f"espnet_smoe/{room}/__init__.py") for room in rooms]
-        for room, passed in zip(rooms, pool.map(lambda t: run(t, None), suites)):
-            if not passed:
-                print(f"the tests of {room} fail without a mutant; mend them first")
-                return 1
         seconds = time.monotonic() - begun
         print(f"{len(mutants)} mutants; the tests take {seconds:.0f} s", flush=True)
         survived = []

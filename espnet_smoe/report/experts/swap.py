@@ -63,7 +63,7 @@ def decode_swapped(
 
     Args:
         speech_to_text: The model.
-        recordings: From `expert_data.read_recordings`.
+        recordings: From `report.experts.data.read_recordings`.
         data: Their data directory, for groups by condition and bandwidth.
 
     Returns:

@@ -7,6 +7,7 @@ import pytest
 
 from espnet_smoe.report.experts.page import (
     output_difference_sentence,
+    print_page,
     sections,
     summary,
     swap_meaning,
@@ -143,3 +144,15 @@ def test_similarity_is_the_mean_over_pairs_and_a_matrix_of_more_than_two():
 def test_numbers_have_two_digits_and_a_real_minus():
     written = [two_digits(v) for v in (0.125, -0.5, -0.001, float("nan"), 1)]
     assert written == ["0.12", "−0.50", "0.00", "-", "1.00"]
+
+
+def test_the_terminal_shows_every_table_and_every_finding(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    printed = labelled(systems=[system("right experts", 1), system("swapped", 3)])
+    print_page(printed)
+    shown = capsys.readouterr().out
+    places = [shown.index(section.title) for section in sections(printed)]
+    places.append(shown.index("Swapped experts"))
+    places.append(shown.index("In brackets the 95 % bootstrap interval"))
+    places += [shown.index(f"- {sentence[:60]}") for sentence in summary(printed)]
+    assert places == sorted(places)

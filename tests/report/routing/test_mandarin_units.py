@@ -59,5 +59,7 @@ def test_syllables_are_told_by_their_parts_and_other_units_by_themselves():
     assert letters.names == {"unit": ("B", "A", "<space>")}
     assert letters.classes_of("A") == {"unit": "A"}
     assert letters.classes_of("Z") == letters.classes_of("<unk>") == {}
-    pieces = factors_of([["▁the", "s3", "▁cat"]])  # one that looks like a syllable
+    # two that look like syllables, and are less than half
+    pieces = factors_of([["▁the", "me3", "▁cat", "be4", "▁a"]])
     assert set(pieces.names) == {"unit"}
+    assert factors_of([["▁the", "me3", "▁cat", "be4", "ba1"]]).names == FACTORS

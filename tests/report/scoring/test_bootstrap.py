@@ -114,6 +114,19 @@ def test_seeds_that_disagree_make_a_difference_less_certain():
     assert paired_p_value(WER, apart, apart) == 1
 
 
+def test_few_seeds_correct_a_paired_test_as_few_units_do():
+    """All utterances agree, so that the differences of three seeds are all there is."""
+    edits = np.array([1.0, 1.0, 7.0])
+    other = np.tile([0.0, 10.0], (3, 50, 1))
+    worse = other.copy()
+    worse[..., 0] = edits[:, None]
+    # of the 27 means of three draws only that of three times 7 is 3 or more from theirs
+    drawn = stats.norm.isf(1 / 27 / 2)
+    expected = 2 * stats.t.sf(drawn / (3 / 2) ** 0.5, 2)
+    assert paired_p_value(WER, [worse], [other]) == pytest.approx(expected, abs=0.01)
+    assert paired_p_value(WER, [other], [worse]) == pytest.approx(expected, abs=0.01)
+
+
 def test_versions_of_one_utterance_are_drawn_together():
     once = error_counts(50, 0.2)
     source = np.tile(np.arange(50), 4)

@@ -178,6 +178,7 @@ def test_what_the_numbers_mean_is_said_for_one_system_and_for_several_seeds():
         f"In brackets the 95 % bootstrap interval. Resampled: {UNITS}. "
         "Bold: the best of the line."
     )
+    assert "Second line" not in explanation([system("base", HALF)], [])
     several = explained(system("base", HALF, FEWER), system("moe", FEWER, FEWER))
     assert several.startswith("Scores are means over the seeds. In brackets ")
     assert f"Resampled: seeds and {UNITS}." in several and "1 seed" not in several

@@ -182,7 +182,7 @@ def write_table(path: Path | str, table: Mapping[str, object]) -> None:
 
 
 def write_lines(path: Path | str, lines: Iterable[str]) -> None:
-    """Write lines through a neighbouring file that is renamed when complete."""
+    """Write lines through a neighboring file that is renamed when complete."""
     path = Path(path)
     check_out(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ class Entry:
         corpus: Folder name of its corpus.
         split: ``train``, ``validation``, or a test set of its own (``eval_clean``).
         audio: Reference of its recording, see :mod:`espnet_smoe.data.speech.audio`.
-        text: Transcript, with the marks of the corpus until it is normalised.
+        text: Transcript, with the marks of the corpus until it is normalized.
         start: Begin within the recording in seconds.
         end: End within the recording in seconds; None where it is all of it.
         speaker: Its speaker, unique among all corpora; empty where unknown.

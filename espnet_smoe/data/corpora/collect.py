@@ -14,7 +14,7 @@ from espnet_smoe.data.corpora.corpus import Corpus, one_word
 from espnet_smoe.data.corpora.tree import find_corpora, list_tree, nfc
 from espnet_smoe.data.corpora.write import is_usable, normalized
 from espnet_smoe.data.problems import ProblemLog
-from espnet_smoe.data.text.korean import KoreanOptions, normalise
+from espnet_smoe.data.text.korean import KoreanOptions, normalize
 from espnet_smoe.data.text.parallel_text import Translations
 from espnet_smoe.data.text.unicode_text import normalize_unicode
 
@@ -33,12 +33,12 @@ def collect(
         aihub: Folder of corpora, or one corpus.
         fleurs_root: Folder of FLEURS, if it is there.
         config: What the user says of unknown corpora.
-        options: How transcripts are normalised.
+        options: How transcripts are normalized.
         translations: English by id or sentence, for what has none of its own.
         log: Receives what is wrong.
 
     Returns:
-        Utterances whose text is normalised and not empty; the translation is empty
+        Utterances whose text is normalized and not empty; the translation is empty
         where there is none.
 
     Raises:
@@ -58,7 +58,7 @@ def collect(
     for entry in raw:
         source = normalized(entry.text, entry.corpus, log)
         doubts: list[str] = []
-        entry.text = normalise(source, options, entry.spoken_first, doubts)
+        entry.text = normalize(source, options, entry.spoken_first, doubts)
         if is_usable(entry, source, ids, log):
             _note_doubts(entry, doubts, log)
             _translate(entry, source, translations)

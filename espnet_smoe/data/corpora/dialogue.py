@@ -23,7 +23,7 @@ SPEAKERS = ("dataSet.typeInfo.speakers", "typeInfo.speakers", "speakers")
 RATES = {"rate": ("dataSet.typeInfo.samplingRate", "dataSet.sampling", "sampling")}
 
 
-def recognise(content: object) -> bool:
+def recognize(content: object) -> bool:
     """Whether a label is of this kind."""
     return any(isinstance(lookup(content, path), list) for path in TURNS)
 

@@ -53,7 +53,7 @@ def _of_json(corpus: Corpus, label: str, taken: set[str]) -> Iterator[Entry]:
     if content is None:
         corpus.tree.used.add(corpus.tree.audio.find(label))
         return
-    kind = corpus.rules.kind or _recognise(corpus, content)
+    kind = corpus.rules.kind or _recognize(corpus, content)
     if kind == "dialogue":
         yield from dialogue.entries(corpus, label, content, taken)
     elif kind:
@@ -68,11 +68,11 @@ def _of_json(corpus: Corpus, label: str, taken: set[str]) -> Iterator[Entry]:
         key_paths.report_unknown(corpus, label, "-", content)
 
 
-def _recognise(corpus: Corpus, content: object) -> str:
-    if dialogue.recognise(content):
+def _recognize(corpus: Corpus, content: object) -> str:
+    if dialogue.recognize(content):
         return "dialogue"
     for kind, reader in BY_KEYS.items():
-        if reader.recognise(content):
+        if reader.recognize(content):
             return kind
     if "utterances" in corpus.rules.keys:
         return "long_recording"

@@ -26,7 +26,7 @@ KEYS = {
 SPOKEN_FIRST = True
 
 
-def recognise(content: object) -> bool:
+def recognize(content: object) -> bool:
     """Whether a label is of this kind."""
     listed = lookup(content, "utterance") or lookup(content, "utterances")
     return isinstance(listed, list) and bool(listed) and isinstance(listed[0], dict)

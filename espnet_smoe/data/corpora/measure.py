@@ -1,4 +1,4 @@
-"""How long each utterance is and how wide its band, heard in the audio itself.
+"""How long each utterance is and how wide its band, measured in the audio itself.
 
 What was measured is noted at once, so that a stopped run does not measure again.
 """
@@ -26,7 +26,7 @@ from espnet_smoe.data.speech.bandwidth import detect_bandwidth
 from espnet_smoe.data.speech.waveform import problem_of
 
 NARROW_RATE = 8000  # Hz
-CHUNK = 64  # utterances that a process takes at once, neighbours in one file
+CHUNK = 64  # utterances that a process takes at once, neighbors in one file
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,6 @@ KEYS = {
 SPOKEN_FIRST = False
 
 
-def recognise(content: object) -> bool:
+def recognize(content: object) -> bool:
     """Whether a label is of this kind: it has a transcript where they have it."""
     return first(KEYS, "text", content) is not None

@@ -103,7 +103,7 @@ def is_usable(entry: Entry, source: str, ids: set[str], log: ProblemLog) -> bool
     elif not entry.text:
         reason = "nothing left of the transcription"
         cause = f"only marks in '{source}'"
-        fix = "Nothing to do, or choose other options of normalisation"
+        fix = "Nothing to do, or choose other options of normalization"
     elif any(c in entry.audio for c in "\r\n") or entry.audio.endswith("|"):
         # a line of wav.scp ends there, or becomes a command if the file goes
         reason, cause = "unusable path", "the path of the audio holds a newline or |"

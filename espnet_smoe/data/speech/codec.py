@@ -1,4 +1,4 @@
-"""The five channel conditions a 16 kHz utterance is heard through.
+"""The five channel conditions a 16 kHz utterance is sent through.
 
 ``nb`` and ``wb`` are the plain bandwidths; ``g711_nb``, ``amr_nb`` and ``amr_wb``
 pass the speech through a telephone codec and back. Every condition keeps rate,
@@ -247,7 +247,7 @@ def _decode(coded: bytes, source: list[str], rate: int) -> np.ndarray:
 
 def _ffmpeg(arguments: list[str], data: bytes) -> bytes:
     # One process an utterance: a codec remembers what it has heard, so utterances
-    # sharing a stream would depend on their neighbours. A start costs 2-4 ms, an
+    # sharing a stream would depend on their neighbors. A start costs 2-4 ms, an
     # AMR utterance of 5 s 30-55 ms in all (`espnet-smoe benchmark codec`).
     command = [ffmpeg_path(), "-hide_banner", "-loglevel", "error", *arguments]
     done = subprocess.run(command, input=data, capture_output=True, check=False)

@@ -1,4 +1,4 @@
-"""Which condition an utterance is heard through, by chance."""
+"""Random choice of a channel condition for an utterance."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ PLAIN = {"nb", "wb"}  # conditions without a codec
 @options_of("")
 @dataclass(frozen=True)
 class RandomChannel:
-    """A share of the utterances, and what they may be heard through.
+    """Conditions for a random share of the utterances.
 
     Conditions have equal chances, and so have the modes of a codec. A recording that
     is narrowband already only takes narrowband conditions: it cannot become wideband.

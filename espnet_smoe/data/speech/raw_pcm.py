@@ -17,7 +17,7 @@ from espnet_smoe.data.speech.sniff import HEAD_BYTES, kind_of
 WINDOW = 24 * 171  # bytes judged at once: whole samples in every format
 WINDOWS = 32  # of sound that are judged
 FEWEST_BYTES = 1024  # say too little
-MOST_NOISE = 0.1  # correlation of neighbours up to which samples are noise
+MOST_NOISE = 0.1  # correlation of neighbors up to which samples are noise
 SMOOTH = 0.5  # and from which they are sound
 VERY_SMOOTH = 0.8
 SMOOTHER = 0.3  # than in the expected format, to be in another one

@@ -74,7 +74,7 @@ class KoreanOptions:
 CHOICES = {name: get_args(kind) for name, kind in get_type_hints(KoreanOptions).items()}
 
 
-def normalise(
+def normalize(
     text: str,
     options: KoreanOptions = KoreanOptions(),
     spoken_first: bool = False,
@@ -95,22 +95,22 @@ def normalise(
         this function again, it comes back unchanged.
 
     Example:
-        >>> normalise("b/ 아/ 모+ 몬 소리야 (70%)/(칠십 퍼센트) 확률이라니. n/")
+        >>> normalize("b/ 아/ 모+ 몬 소리야 (70%)/(칠십 퍼센트) 확률이라니. n/")
         '아 모 몬 소리야 칠십 퍼센트 확률이라니'
-        >>> normalise("아/ (70%)/(칠십 퍼센트)", KoreanOptions("written", "drop"))
+        >>> normalize("아/ (70%)/(칠십 퍼센트)", KoreanOptions("written", "drop"))
         '70%'
     """
     # A mark taken away can bring another to light, so go on until nothing changes.
     doubts = [] if doubts is None else doubts
-    while (plain := _normalise_once(text, options, spoken_first, doubts)) != text:
+    while (plain := _normalize_once(text, options, spoken_first, doubts)) != text:
         text, doubts = plain, []
     return text
 
 
-normalize = normalise
+normalise = normalize  # its name in earlier versions
 
 
-def _normalise_once(
+def _normalize_once(
     text: str, options: KoreanOptions, spoken_first: bool, doubts: Doubts
 ) -> str:
     text = normalize_unicode(text)

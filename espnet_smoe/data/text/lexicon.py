@@ -21,7 +21,7 @@ from espnet_smoe.data.text.mandarin import (
     Syllables,
     all_syllables,
     english_phones,
-    normalise,
+    normalize,
 )
 from espnet_smoe.data.text.tokens import BLANK, SOS_EOS, UNKNOWN
 
@@ -183,7 +183,7 @@ def read_words(path: Path) -> Lexicon:
         written, *reading = line.split() or [""]
         if not written:
             continue
-        word = normalise(written)
+        word = normalize(written)
         if not TOKEN.fullmatch(word):
             raise ValueError(
                 f"{path}:{number}: '{written}' is not one word of Hanzi or of Latin "

@@ -8,7 +8,7 @@ read (银行 is ``yin2 hang2``, 行走 ``xing2 zou3``).
 How a syllable is written: tone 1 to 4, 5 for the neutral tone, ü as v (``nv3``). Tones
 are lexical: no tone sandhi is applied, and where pypinyin writes the sandhi of 不 and
 一 out (不要 as búyào), it is taken back (``bu4 yao4``): the words decide the sandhi, so
-one reading a word is enough, and the acoustic model hears the neighbours.
+one reading a word is enough, and the acoustic model hears the neighbors.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SILENT_SYMBOLS = "~^`"
 MISSING = 'Mandarin text needs {}: pip install "espnet-smoe[mandarin]"'
 
 
-def normalise(text: str, doubts: Doubts | None = None) -> str:
+def normalize(text: str, doubts: Doubts | None = None) -> str:
     """Plain text: what is said and nothing else, written in one way.
 
     Full-width forms become half-width, Latin letters small, numbers are written as
@@ -57,20 +57,23 @@ def normalise(text: str, doubts: Doubts | None = None) -> str:
         back unchanged.
 
     Example:
-        >>> normalise("打开 ＷｉＦｉ，好吗？Don’t 等到12点！")
+        >>> normalize("打开 ＷｉＦｉ，好吗？Don’t 等到12点！")
         "打开 wifi 好吗 don't 等到十二点"
     """
-    # A character taken away can join its neighbours, so go on until nothing changes.
+    # A character taken away can join its neighbors, so go on until nothing changes.
     doubts = [] if doubts is None else doubts
-    while (plain := _normalise_once(text, doubts)) != text:
+    while (plain := _normalize_once(text, doubts)) != text:
         text, doubts = plain, []
     return text
 
 
-normalize = normalise
+normalize = normalize
 
 
-def _normalise_once(text: str, doubts: Doubts) -> str:
+normalise = normalize  # its name in earlier versions
+
+
+def _normalize_once(text: str, doubts: Doubts) -> str:
     # before letters become small (mW is not MW) and NFKC loses what ① and ² mean
     text = read_numbers(normalize_unicode(text), doubts)
     text = unicodedata.normalize("NFKC", text.replace("’", "'"))
@@ -125,9 +128,9 @@ class Segmenter:
             self._jieba.add_word(word)
 
     def __call__(self, text: str, doubts: Doubts | None = None) -> list[str]:
-        """Words of a text, which is normalised first; see there for ``doubts``."""
+        """Words of a text, which is normalized first; see there for ``doubts``."""
         words: list[str] = []
-        for token in TOKEN.findall(normalise(text, doubts)):
+        for token in TOKEN.findall(normalize(text, doubts)):
             if re.match(HANZI, token):
                 words += self._jieba.lcut(token, HMM=False)
             else:

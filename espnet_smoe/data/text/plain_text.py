@@ -2,7 +2,7 @@
 
     python3 -m espnet_smoe.data.text.plain_text dump/raw/train dump/raw/dev
 
-Each data directory gets ``text_plain``: its ``text`` as `mandarin.normalise` writes it,
+Each data directory gets ``text_plain``: its ``text`` as `mandarin.normalize` writes it,
 without spaces between Hanzi and without punctuation, numbers as they are read. What
 may be read otherwise, and signs without a reading, are in ``text_plain_doubts.tsv``.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from espnet_smoe.command import run_command
 from espnet_smoe.data.data_dir import read_table, write_lines, write_table
-from espnet_smoe.data.text.mandarin import normalise
+from espnet_smoe.data.text.mandarin import normalize
 from espnet_smoe.data.text.number_forms import is_unread
 
 PLAIN = "text_plain"
@@ -37,7 +37,7 @@ def write_plain(directory: Path) -> int:
     rows: list[str] = []
     for utt, written in read_table(source, []).items():
         doubts: list[str] = []
-        plain[utt] = normalise(written, doubts)
+        plain[utt] = normalize(written, doubts)
         doubts += filter(is_unread, plain[utt])
         rows += [f"{utt}\t{doubt}" for doubt in doubts]
         if not plain[utt]:

@@ -174,7 +174,7 @@ def _became(char: str) -> str:
 
 
 def _joiner(match: re.Match[str]) -> str:
-    """The first joiner of a run where both neighbours spell with it, else nothing."""
+    """The first joiner of a run where both neighbors spell with it, else nothing."""
     text, start, end = match.string, match.start(), match.end()
     neighbors = text[max(start - 1, 0) : start], text[end : end + 1]
     spells = all(

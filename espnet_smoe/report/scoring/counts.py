@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from espnet_smoe.data.speech.codec import CONDITIONS
-from espnet_smoe.data.text.mandarin import normalise
+from espnet_smoe.data.text.mandarin import normalize
 from espnet_smoe.report.scoring.bootstrap import Score, score_interval
 from espnet_smoe.report.scoring.clusters import (
     UTTERANCES,
@@ -137,7 +137,7 @@ def _count_task(task: str, decoded: Decoded, data: Path | None) -> TaskCounts | 
         references = read_text(source, "give the data directory with --data")
     references, hypotheses, notes = in_one_form(references, decoded.hypotheses)
     if task == "words":  # numbers, letters and marks as the lexicon writes them
-        references, hypotheses = map(_normalised, (references, hypotheses))
+        references, hypotheses = map(_normalized, (references, hypotheses))
     utts, refs, hyps = pair(references, hypotheses, source, decoded.path)
     if not utts:
         return f"{source} has no reference: {task} is not scored"
@@ -180,8 +180,8 @@ def _of_empty(
     return [told]
 
 
-def _normalised(texts: dict[str, str]) -> dict[str, str]:
-    return {utt: normalise(text) for utt, text in texts.items()}
+def _normalized(texts: dict[str, str]) -> dict[str, str]:
+    return {utt: normalize(text) for utt, text in texts.items()}
 
 
 def clusters_in(data: Path, utts: Sequence[str]) -> Clusters:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from espnet_smoe.data.text.korean import (
     CHOICES,
     KoreanOptions,
-    normalise,
+    normalize,
     spell_numbers,
 )
 
@@ -18,12 +18,12 @@ KSPON = "b/ 아/ 모+ 몬 소리야, (70%)/(칠십 퍼센트) 확률이라니. n
 
 
 def test_default_writes_down_what_is_heard():
-    assert normalise(KSPON) == "아 모 몬 소리야 칠십 퍼센트 확률이라니"
+    assert normalize(KSPON) == "아 모 몬 소리야 칠십 퍼센트 확률이라니"
 
 
 def test_written_side_without_fillers_and_fragments():
     options = KoreanOptions(dual="written", fillers="drop", repetitions="drop")
-    assert normalise(KSPON, options) == "몬 소리야 70% 확률이라니"
+    assert normalize(KSPON, options) == "몬 소리야 70% 확률이라니"
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_written_side_without_fillers_and_fragments():
 )
 def test_side_of_a_dual_form(dual, spoken_first, expected):
     text = "(이백 명)/(2명)이"
-    assert normalise(text, KoreanOptions(dual=dual), spoken_first) == expected
+    assert normalize(text, KoreanOptions(dual=dual), spoken_first) == expected
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_side_of_a_dual_form(dual, spoken_first, expected):
     ],
 )
 def test_dual_forms_nested_and_spaced(text, expected):
-    assert normalise(text) == expected
+    assert normalize(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_dual_forms_nested_and_spaced(text, expected):
 )
 def test_broken_marks_lose_their_sign_but_not_their_words(text):
     for dual in CHOICES["dual"]:
-        assert normalise(text, KoreanOptions(dual=dual)) == "가 나"
+        assert normalize(text, KoreanOptions(dual=dual)) == "가 나"
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_broken_marks_lose_their_sign_but_not_their_words(text):
     ],
 )
 def test_marked_words_are_kept_or_dropped(field, text, kept, dropped):
-    assert normalise(text, KoreanOptions(**{field: "keep"})) == kept
-    assert normalise(text, KoreanOptions(**{field: "drop"})) == dropped
+    assert normalize(text, KoreanOptions(**{field: "keep"})) == kept
+    assert normalize(text, KoreanOptions(**{field: "drop"})) == dropped
 
 
 @pytest.mark.parametrize(
@@ -96,42 +96,42 @@ def test_marked_words_are_kept_or_dropped(field, text, kept, dropped):
     ],
 )
 def test_sounds_are_taken_out(text):
-    assert normalise(text) == "말"
+    assert normalize(text) == "말"
 
 
 @pytest.mark.parametrize("text", ["n/ b/", "", " . ", "(NO:)", "[웃음]", "u/"])
 def test_nothing_left_is_an_empty_text(text):
-    assert normalise(text) == ""
+    assert normalize(text) == ""
 
 
 @pytest.mark.parametrize("name", ["&name1&", "#@이름#", "@전화번호1", "&company-name&"])
 def test_anonymised_names_are_dropped_or_reject_the_utterance(name):
     text = f"저는 {name} 입니다"
-    assert normalise(text) == "저는 입니다"
-    assert normalise(text, KoreanOptions(anonymised="reject")) == ""
+    assert normalize(text) == "저는 입니다"
+    assert normalize(text, KoreanOptions(anonymised="reject")) == ""
 
 
 def test_unclear_speech_rejects_the_utterance_where_asked():
     options = KoreanOptions(unclear="reject")
-    assert normalise("말 u/", options) == ""
-    assert normalise("말 (())", options) == ""
-    assert normalise("말 (1)/(일)", options) == "말 일"
+    assert normalize("말 u/", options) == ""
+    assert normalize("말 (())", options) == ""
+    assert normalize("말 (1)/(일)", options) == "말 일"
 
 
 def test_letters_that_look_like_marks_stay():
-    assert normalise("AT&T don't TCP/IP I/O n/3") == "AT&T don't TCP IP I O n 3"
+    assert normalize("AT&T don't TCP/IP I/O n/3") == "AT&T don't TCP IP I O n 3"
 
 
 def test_punctuation_kept_or_dropped():
     text = '"네, 3.14 는 1,000원?" (정말)…'
-    assert normalise(text) == "네 3.14 는 1,000원 정말"
-    kept = normalise(text, KoreanOptions(punctuation="keep"))
+    assert normalize(text) == "네 3.14 는 1,000원 정말"
+    kept = normalize(text, KoreanOptions(punctuation="keep"))
     assert kept == '"네, 3.14 는 1,000원?" 정말 …'
 
 
 def test_characters_become_nfc_without_wide_or_invisible_ones():
     decomposed = "\u1100\u1161"
-    assert normalise(f"\ufeff{decomposed}\u3000ＡＢ１\u200b２\t나\x00") == "가 AB12 나"
+    assert normalize(f"\ufeff{decomposed}\u3000ＡＢ１\u200b２\t나\x00") == "가 AB12 나"
 
 
 @pytest.mark.parametrize(
@@ -154,15 +154,15 @@ def test_digits_are_spelled_in_sino_korean(text, expected):
 
 
 def test_numbers_option_spells_only_where_asked():
-    assert normalise("3.5% 할인") == "3.5% 할인"
-    spelled = normalise("3.5% 할인", KoreanOptions(numbers="spell"))
+    assert normalize("3.5% 할인") == "3.5% 할인"
+    spelled = normalize("3.5% 할인", KoreanOptions(numbers="spell"))
     assert spelled == "삼 점 오 퍼센트 할인"
 
 
 def test_spelling_without_num2words_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "num2words", None)
     with pytest.raises(ImportError, match=r"espnet-smoe\[corpora\]"):
-        normalise("3", KoreanOptions(numbers="spell"))
+        normalize("3", KoreanOptions(numbers="spell"))
 
 
 def test_unknown_option_value_names_field_and_choices():
@@ -184,9 +184,9 @@ texts = st.one_of(st.lists(marks, max_size=12).map("".join), st.text(max_size=30
 
 @given(texts, options_drawn, st.booleans())
 def test_own_output_comes_back_unchanged(text, options, spoken_first):
-    once = normalise(text, options, spoken_first)
-    assert normalise(once, options, spoken_first) == once
-    assert normalise(once, options, not spoken_first) == once
+    once = normalize(text, options, spoken_first)
+    assert normalize(once, options, spoken_first) == once
+    assert normalize(once, options, not spoken_first) == once
     assert once == " ".join(once.split())
     assert not re.search(r"[()\[\]{}<>/*+]", once)
 
@@ -197,4 +197,4 @@ def test_no_word_is_lost_when_everything_is_kept(pieces):
     options = KoreanOptions(dual="written")
     if re.search(r"\)\s*/\s*\(", text):
         return  # a dual form loses one side by design
-    assert normalise(text, options).replace(" ", "") == re.sub(r"[^가-힣]", "", text)
+    assert normalize(text, options).replace(" ", "") == re.sub(r"[^가-힣]", "", text)

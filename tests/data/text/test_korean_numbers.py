@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espnet_smoe.data.text.korean import KoreanOptions, normalise
+from espnet_smoe.data.text.korean import KoreanOptions, normalize
 
 SPELL = KoreanOptions(dual="written", numbers="spell")
 
@@ -70,8 +70,8 @@ SPELL = KoreanOptions(dual="written", numbers="spell")
     ],
 )
 def test_a_form_is_written_as_it_is_read(written, kept, spelled):
-    assert normalise(written) == kept
-    assert normalise(written, SPELL) == spelled
+    assert normalize(written) == kept
+    assert normalize(written, SPELL) == spelled
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_form_is_written_as_it_is_read(written, kept, spelled):
 )
 def test_what_has_one_reading_is_no_doubt(text):
     doubts = []
-    normalise(text, SPELL, doubts=doubts)
+    normalize(text, SPELL, doubts=doubts)
     assert doubts == []
 
 
@@ -112,7 +112,7 @@ def test_what_has_one_reading_is_no_doubt(text):
 )
 def test_what_may_be_read_otherwise_or_not_at_all_is_told(text, doubt):
     doubts = []
-    normalise(text, SPELL, doubts=doubts)
+    normalize(text, SPELL, doubts=doubts)
     assert doubt in doubts
 
 
@@ -120,8 +120,8 @@ def test_what_may_be_read_otherwise_or_not_at_all_is_told(text, doubt):
 @pytest.mark.parametrize("shape", ["3{}5", "3 {} 5", "{}5", "3{}"])
 def test_no_sign_beside_a_number_goes_in_silence(sign, shape):
     doubts = []
-    read = normalise(shape.format(sign), SPELL, doubts=doubts)
-    assert doubts or read != normalise(shape.format(" "), SPELL)
+    read = normalize(shape.format(sign), SPELL, doubts=doubts)
+    assert doubts or read != normalize(shape.format(" "), SPELL)
 
 
 PIECES = "3 5 12 2024 010 1,000 2.5 - ~ / : + = × . % ℃ kg ㎡ /h $ ₩ ½ ① Ⅳ ² 도 개 시"
@@ -131,6 +131,6 @@ PIECES = "3 5 12 2024 010 1,000 2.5 - ~ / : + = × . % ℃ kg ㎡ /h $ ₩ ½ �
 @given(st.lists(st.sampled_from([*PIECES.split(), " "]), max_size=9).map("".join))
 def test_a_spelled_text_holds_no_digits_and_stays_as_it_is(text):
     for options in (KoreanOptions(), SPELL):
-        once = normalise(text, options)
-        assert normalise(once, options) == once
+        once = normalize(text, options)
+        assert normalize(once, options) == once
     assert not any(char in "0123456789" for char in once)

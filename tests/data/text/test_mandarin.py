@@ -14,7 +14,7 @@ from espnet_smoe.data.text.mandarin import (
     Syllables,
     all_syllables,
     english_phones,
-    normalise,
+    normalize,
     segment,
 )
 from espnet_smoe.data.text.mandarin_numbers import read_numbers
@@ -43,13 +43,13 @@ def syllables():
     ],
 )
 def test_text_is_brought_to_one_form(text, plain):
-    assert normalise(text) == plain
+    assert normalize(text) == plain
 
 
 @settings(deadline=None)  # the first call loads the dictionaries
 @given(TEXTS)
-def test_normalised_text_stays_as_it_is(text):
-    assert normalise(normalise(text)) == normalise(text)
+def test_normalized_text_stays_as_it_is(text):
+    assert normalize(normalize(text)) == normalize(text)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_words_are_those_of_the_dictionary_and_english_stays_whole():
 @given(TEXTS)
 def test_words_are_the_text_and_are_cut_the_same_again(text):
     words = segment(text)
-    assert "".join(words) == normalise(text).replace(" ", "")
+    assert "".join(words) == normalize(text).replace(" ", "")
     assert segment(" ".join(words)) == words
 
 

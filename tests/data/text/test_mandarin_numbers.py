@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from espnet_smoe.data.text.mandarin import normalise
+from espnet_smoe.data.text.mandarin import normalize
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ from espnet_smoe.data.text.mandarin import normalise
     ],
 )
 def test_a_form_is_written_as_it_is_read(written, read):
-    assert normalise(written).replace(" ", "") == read
+    assert normalize(written).replace(" ", "") == read
 
 
 @pytest.mark.parametrize(
@@ -72,14 +72,14 @@ def test_a_form_is_written_as_it_is_read(written, read):
 )
 def test_what_may_be_read_otherwise_or_not_at_all_is_told(text, doubt):
     doubts = []
-    normalise(text, doubts)
+    normalize(text, doubts)
     assert doubt in doubts
 
 
 @pytest.mark.parametrize("text", ["拨打110", "119报警", "301医院", "110人", "1,110"])
 def test_what_has_one_reading_is_no_doubt(text):
     doubts = []
-    normalise(text, doubts)
+    normalize(text, doubts)
     assert doubts == []
 
 
@@ -87,8 +87,8 @@ def test_what_has_one_reading_is_no_doubt(text):
 @pytest.mark.parametrize("shape", ["3{}5", "3 {} 5", "{}5", "3{}"])
 def test_no_sign_beside_a_number_goes_in_silence(sign, shape):
     doubts = []
-    read = normalise(shape.format(sign), doubts)
-    assert doubts or read != normalise(shape.format(" "))
+    read = normalize(shape.format(sign), doubts)
+    assert doubts or read != normalize(shape.format(" "))
 
 
 PIECES = "3 5 12 2024 010 1,000 2.5 - ~ / : + = × . % ℃ kg ㎡ /h $ ¥ ½ ① Ⅳ ² 度 个 点"
@@ -97,6 +97,6 @@ PIECES = "3 5 12 2024 010 1,000 2.5 - ~ / : + = × . % ℃ kg ㎡ /h $ ¥ ½ ①
 @settings(deadline=None)
 @given(st.lists(st.sampled_from([*PIECES.split(), " "]), max_size=9).map("".join))
 def test_a_text_holds_no_digits_and_stays_as_it_is(text):
-    once = normalise(text)
-    assert normalise(once) == once
+    once = normalize(text)
+    assert normalize(once) == once
     assert not any(char in "0123456789" for char in once)

@@ -188,10 +188,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(argv)
-    try:
-        filter_directory(args.source, args.out, limits_of(args), args.bpemodel)
-    except ValueError as error:
-        raise SystemExit(f"error: {error}") from error
+    filter_directory(args.source, args.out, limits_of(args), args.bpemodel)
 
 
 if __name__ == "__main__":

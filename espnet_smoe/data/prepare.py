@@ -310,8 +310,12 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run the command."""
+def main(argv: list[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        0, or 1 where utterances have problems.
+    """
     parser = get_parser()
     args = parser.parse_args(argv)
     if args.nj < 1:
@@ -319,11 +323,7 @@ def main(argv: list[str] | None = None) -> None:
     known = ["file", AUTO, *args.labels]
     if args.bandwidth not in known:
         parser.error(f"--bandwidth {args.bandwidth}: use one of {' '.join(known)}")
-    try:
-        if prepare(args):
-            raise SystemExit(1)
-    except ValueError as error:
-        raise SystemExit(f"error: {error}") from error
+    return 1 if prepare(args) else 0
 
 
 if __name__ == "__main__":

@@ -240,10 +240,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(argv)
-    try:
-        table = load_task_table(args.tasks)
-    except ValueError as error:
-        raise SystemExit(f"error: {error}") from error
+    table = load_task_table(args.tasks)
     if args.show == "table":
         for name, row in table.items():
             print(f"{name}: {json.dumps(as_plain({name: row})[name])}")

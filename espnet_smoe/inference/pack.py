@@ -106,11 +106,8 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(argv)
-    try:
-        check_out(args.out)
-        pack(args.exp, args.model, args.out)
-    except ValueError as error:
-        raise SystemExit(f"error: {error}") from error
+    check_out(args.out)
+    pack(args.exp, args.model, args.out)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB")
 
 

@@ -33,10 +33,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(argv)
-    try:
-        result = read_arpa(args.arpa).perplexity(read_sentences(args.text))
-    except ValueError as error:
-        raise SystemExit(f"error: {error}") from error
+    result = read_arpa(args.arpa).perplexity(read_sentences(args.text))
     print(
         f"{args.text}: ppl {result.ppl:.2f}, ppl1 {result.ppl1:.2f}, "
         f"oov {result.oov}, tokens {result.tokens}"

@@ -51,15 +51,12 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     logging.basicConfig(format="%(levelname)s: %(message)s")
     args = get_parser().parse_args(argv)
-    try:
-        vocabulary = read_words(args.vocab) if args.vocab else None
-        model = NGram.estimate(read_sentences(args.text), args.order, vocabulary)
-        print(f"{args.text}: {_counts(model)}")
-        if args.prune:
-            model = model.prune(args.prune)
-        write_arpa(model, args.out)
-    except ValueError as error:
-        raise SystemExit(f"error: {error}") from error
+    vocabulary = read_words(args.vocab) if args.vocab else None
+    model = NGram.estimate(read_sentences(args.text), args.order, vocabulary)
+    print(f"{args.text}: {_counts(model)}")
+    if args.prune:
+        model = model.prune(args.prune)
+    write_arpa(model, args.out)
     print(f"{args.out}: {_counts(model)}")
 
 

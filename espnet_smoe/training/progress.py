@@ -321,7 +321,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("log", type=Path, help="such as exp/<asr_tag>/train.log")
     args = parser.parse_args(argv)
     if not args.log.is_file():
-        raise SystemExit(f"{parser.prog}: {args.log} does not exist")
+        raise ValueError(f"{args.log} does not exist")
     watch = Watch([args.log], Display(sys.stdout), old=False)
     pause = threading.Event()
     try:

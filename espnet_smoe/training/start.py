@@ -287,7 +287,7 @@ def main(argv: list[str] | None = None) -> None:
     """Check the training whose words are given."""
     argv = sys.argv[1:] if argv is None else argv
     if len(argv) < 2 or argv[0] != "-m":
-        raise SystemExit("usage: python3 -m espnet_smoe.training.start -m MODULE ...")
+        raise ValueError("usage: python3 -m espnet_smoe.training.start -m MODULE ...")
     register()
     module = importlib.import_module(argv[1])
     tasks = [t for t in vars(module).values() if isinstance(t, type)]

@@ -193,12 +193,12 @@ def test_the_options_of_the_schedule_can_be_passed_on(data, capsys):
 
 def test_too_little_data_for_one_update_is_said(data):
     (data / "wav.scp").write_text("utt file.wav\n" * 1000)
-    with pytest.raises(SystemExit, match="1000 utterances are 5 minibatches of 200"):
+    with pytest.raises(ValueError, match="1000 utterances are 5 minibatches of 200"):
         schedule.main([str(RECIPE / "conf/train.yaml"), str(data)])
 
 
 def test_data_that_is_not_there_names_its_stage(tmp_path):
-    with pytest.raises(SystemExit, match="wav.scp does not exist .stage 4"):
+    with pytest.raises(ValueError, match="wav.scp does not exist .stage 4"):
         schedule.main([str(RECIPE / "conf/train.yaml"), str(tmp_path)])
 
 

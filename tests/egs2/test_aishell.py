@@ -121,13 +121,13 @@ def test_speakers_that_are_still_packed_are_an_error_with_the_command(stage1, co
         pass
     stage1("--aishell", corpus)  # unpacked already
     shutil.rmtree(corpus / "wav/train/S0002")
-    with pytest.raises(SystemExit, match=r"1 speakers .*S0002.tar.gz.*tar -xzf"):
+    with pytest.raises(ValueError, match=r"1 speakers .*S0002.tar.gz.*tar -xzf"):
         stage1("--aishell", corpus)
 
 
 def test_a_set_without_audio_is_an_error(stage1, corpus):
     shutil.rmtree(corpus / "wav/dev")
-    with pytest.raises(SystemExit, match="dev: no audio with a transcript"):
+    with pytest.raises(ValueError, match="dev: no audio with a transcript"):
         stage1("--aishell", corpus)
 
 
@@ -139,5 +139,5 @@ def test_a_set_without_audio_is_an_error(stage1, corpus):
     ],
 )
 def test_a_wrong_folder_is_an_error(stage1, corpus, tmp_path, option, said):
-    with pytest.raises(SystemExit, match=said):
+    with pytest.raises(ValueError, match=said):
         stage1("--aishell", corpus, option, tmp_path / "nowhere")

@@ -330,24 +330,24 @@ def test_a_bad_tar_is_refused_by_name(tmp_path, content, cause):
     tar = tmp_path / "words.tar"
     if content:
         tar.write_bytes(content)
-    with pytest.raises(SystemExit, match=f"words.tar {cause}"):
+    with pytest.raises(ValueError, match=f"words.tar {cause}"):
         prepare(tar, tmp_path / "out")
 
 
 def test_a_tar_of_something_else_is_refused(tmp_path):
     tar = write_tar(tmp_path / "words.tar", {"eng-hello.mp3": mp3(200)})
-    with pytest.raises(SystemExit, match="holds no cmn-WORD.mp3"):
+    with pytest.raises(ValueError, match="holds no cmn-WORD.mp3"):
         prepare(tar, tmp_path / "out")
 
 
 def test_a_cut_tar_is_refused(tmp_path, word_files):
     tar = write_tar(tmp_path / "words.tar", word_files)
     tar.write_bytes(tar.read_bytes()[:9000])
-    with pytest.raises(SystemExit, match="not a whole tar file"):
+    with pytest.raises(ValueError, match="not a whole tar file"):
         prepare(tar, tmp_path / "out")
 
 
 def test_too_few_words_for_the_split_name_the_options(tmp_path, word_files):
     tar = write_tar(tmp_path / "words.tar", word_files)
-    with pytest.raises(SystemExit, match="8 different words.* lower them"):
+    with pytest.raises(ValueError, match="8 different words.* lower them"):
         prepare(tar, tmp_path / "out", "--num-test", "6")

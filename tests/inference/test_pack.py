@@ -47,17 +47,17 @@ def test_unpacked_model_finds_its_files(experiment, tmp_path):
 def test_half_statistics_are_not_packed(experiment, tmp_path):
     path = tmp_path / "recipe" / "feats_stats.npz"
     path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(SystemExit, match="feats_stats.npz is damaged .*stage 10"):
+    with pytest.raises(ValueError, match="feats_stats.npz is damaged .*stage 10"):
         module.main(["--exp", "exp", "--model", "best.pth", "--out", "exp/m.zip"])
     assert not (experiment / "m.zip").exists()
 
 
 def test_missing_checkpoint_names_the_stage(experiment):
-    with pytest.raises(SystemExit, match="stage 11"):
+    with pytest.raises(ValueError, match="stage 11"):
         module.main(["--exp", "exp", "--model", "no.pth", "--out", "m.zip"])
 
 
 def test_missing_tokenizer_names_its_key(experiment, tmp_path):
     (tmp_path / "recipe" / "bpe.json").unlink()
-    with pytest.raises(SystemExit, match="config.yaml: bpemodel names"):
+    with pytest.raises(ValueError, match="config.yaml: bpemodel names"):
         module.main(["--exp", "exp", "--model", "best.pth", "--out", "m.zip"])

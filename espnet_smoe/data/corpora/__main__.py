@@ -24,11 +24,8 @@ def main(argv: list[str] | None = None) -> None:
         print(_overview())
         return
     name, *rest = _by_name(argv)
-    try:
-        prepare = find(name)
-        print(call(prepare, parser_of(prepare, name).parse_args(rest)))
-    except ValueError as error:
-        raise SystemExit(f"error: {error}") from error
+    prepare = find(name)
+    print(call(prepare, parser_of(prepare, name).parse_args(rest)))
 
 
 def _overview() -> str:

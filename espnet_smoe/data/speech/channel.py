@@ -286,17 +286,17 @@ def get_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run the command."""
+def main(argv: list[str] | None = None) -> int:
+    """Run the command.
+
+    Returns:
+        0, or 1 where utterances have problems.
+    """
     parser = get_parser()
     args = parser.parse_args(argv)
     if args.nj < 1:
         parser.error(f"--nj {args.nj}: at least one process is needed")
-    try:
-        if make_conditions(args):
-            raise SystemExit(1)
-    except (ValueError, ImportError) as error:
-        raise SystemExit(f"error: {error}") from error
+    return 1 if make_conditions(args) else 0
 
 
 if __name__ == "__main__":

@@ -64,10 +64,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(argv)
-    try:
-        perturb(args.source, args.out, args.factors)
-    except ValueError as error:
-        raise SystemExit(f"error: {error}") from error
+    perturb(args.source, args.out, args.factors)
 
 
 if __name__ == "__main__":

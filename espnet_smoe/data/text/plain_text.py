@@ -65,10 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(argv)
     for directory in args.directories:
-        try:
-            count = write_plain(directory)
-        except ValueError as error:
-            raise SystemExit(f"error: {error}") from error
+        count = write_plain(directory)
         print(f"{directory / PLAIN}: {count} utterances")
         doubts = (directory / DOUBTS).read_text(encoding="utf-8").splitlines()
         if doubts:

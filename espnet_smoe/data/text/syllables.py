@@ -260,10 +260,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(argv)
-    try:
-        print("\n".join(prepare(args)))
-    except (ValueError, ImportError) as error:
-        raise SystemExit(f"error: {error}") from error
+    print("\n".join(prepare(args)))
 
 
 if __name__ == "__main__":

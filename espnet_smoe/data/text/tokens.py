@@ -205,15 +205,12 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(argv)
-    try:
-        texts = read_texts(args.text)
-        labels = list(args.special)
-        if args.tasks:
-            prompts = tokens_of(load_task_table(args.tasks))
-            labels += [token for token in prompts if token not in labels]
-        tokens = train_tokens(texts, args.size, args.out, args.type, labels)
-    except ValueError as error:
-        raise SystemExit(f"error: {error}") from error
+    texts = read_texts(args.text)
+    labels = list(args.special)
+    if args.tasks:
+        prompts = tokens_of(load_task_table(args.tasks))
+        labels += [token for token in prompts if token not in labels]
+    tokens = train_tokens(texts, args.size, args.out, args.type, labels)
     print(f"{args.out / 'tokens.txt'}: {len(tokens)} tokens from {len(texts)} texts")
     if len(tokens) < args.size:
         print(f"  fewer than the {args.size} asked for: the text yields no more")

@@ -287,10 +287,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     logging.basicConfig(format="%(levelname)s: %(message)s")
     args = get_parser().parse_args(argv)
-    try:
-        facts = build_graph(args.tokens, args.lexicon, args.arpa, args.out)
-    except (ModuleNotFoundError, ValueError) as error:
-        raise SystemExit(f"error: {error}") from error
+    facts = build_graph(args.tokens, args.lexicon, args.arpa, args.out)
     print(
         f"{args.out / GRAPH}: {facts.words} words, {facts.readings} readings, "
         f"{sum(facts.ngrams)} n-grams, {facts.states} states"

@@ -151,17 +151,14 @@ def main(argv: list[str] | None = None) -> None:
     """Score, write ``scores.json`` and alignments, print the tables."""
     args = get_parser().parse_args(argv)
     if args.out and len(args.hyp) > 1:
-        raise SystemExit("espnet-smoe score: --out is of one --hyp; leave it out")
+        raise ValueError("--out is of one --hyp; leave it out")
     for decode_dir in args.hyp:
         out = args.out or decode_dir / "scores.json"
         _score(args.data, decode_dir, out, args.worst)
 
 
 def _score(data: Path | None, decode_dir: Path, out: Path, most: int) -> None:
-    try:
-        tasks = count_tasks(data, decode_dir)
-    except ValueError as error:
-        raise SystemExit(f"espnet-smoe score: {error}") from None
+    tasks = count_tasks(data, decode_dir)
     scores = entries(tasks)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")

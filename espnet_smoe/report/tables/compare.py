@@ -288,18 +288,15 @@ def main(argv: list[str] | None = None) -> None:
     """Compare, write Markdown and PNG, print the table."""
     args = get_parser().parse_args(argv)
     data = find_data(args.data, args.test_set)
-    try:
-        systems = [
-            load_system(
-                name,
-                data,
-                trainings,
-                [find_decode(e, args.decode, args.test_set) for e in trainings],
-            )
-            for name, trainings in by_system(args.exp).items()
-        ]
-    except ValueError as error:
-        raise SystemExit(f"espnet-smoe compare: {error}") from None
+    systems = [
+        load_system(
+            name,
+            data,
+            trainings,
+            [find_decode(e, args.decode, args.test_set) for e in trainings],
+        )
+        for name, trainings in by_system(args.exp).items()
+    ]
     # matplotlib is slow to load, and --help needs none
     from espnet_smoe.report.tables.compare_figure import draw_comparison
 

@@ -107,18 +107,15 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Draw the curves, and say how each ends."""
     args = get_parser().parse_args(argv)
-    try:
-        read = {experiment: read_curves(experiment) for experiment in args.experiments}
-        key = choose_key(read, args.key)
-        curves = {
-            name: mean_curve([read[e][key] for e in experiments])
-            for name, experiments in by_system(args.experiments).items()
-        }
-        for name, curve in curves.items():
-            if not curve:
-                raise ValueError(f"{name}: no epoch that all of its trainings have")
-    except ValueError as error:
-        raise SystemExit(f"espnet-smoe curves: {error}") from error
+    read = {experiment: read_curves(experiment) for experiment in args.experiments}
+    key = choose_key(read, args.key)
+    curves = {
+        name: mean_curve([read[e][key] for e in experiments])
+        for name, experiments in by_system(args.experiments).items()
+    }
+    for name, curve in curves.items():
+        if not curve:
+            raise ValueError(f"{name}: no epoch that all of its trainings have")
     args.png.parent.mkdir(parents=True, exist_ok=True)
     draw_curves(curves, key, args.png)
     for name, curve in curves.items():

@@ -222,10 +222,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Print it."""
     args = get_parser().parse_args(argv)
-    try:
-        print("\n" + overview(args) + "\n")
-    except ValueError as error:
-        raise SystemExit(f"overview: {error}") from None
+    print("\n" + overview(args) + "\n")
 
 
 if __name__ == "__main__":

@@ -256,15 +256,12 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if not args.exp and not args.comparison:
         parser.error("give --exp or --comparison")
-    try:
-        facts = environment(args.out.resolve().parent)
-        block = results_block(args.exp, args.command, facts, args.comparison)
-        old = "# Results\n"
-        if args.out.exists():
-            old = args.out.read_text(encoding="utf-8")
-        new = replace_block(old, block, str(args.out))
-    except ValueError as error:
-        raise SystemExit(f"results: {error}") from None
+    facts = environment(args.out.resolve().parent)
+    block = results_block(args.exp, args.command, facts, args.comparison)
+    old = "# Results\n"
+    if args.out.exists():
+        old = args.out.read_text(encoding="utf-8")
+    new = replace_block(old, block, str(args.out))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(new, encoding="utf-8")
     print(f"{block}\n\nWritten to {args.out}")

@@ -334,10 +334,10 @@ def test_wrong_path_says_what_was_sought_and_what_is_there(tmp_path, there):
         path.mkdir()
     if there == "other":
         (path / "notes.pdf").write_bytes(b"x")
-    with pytest.raises(SystemExit) as stop:
+    with pytest.raises(ValueError) as stop:
         main(["--aihub", str(path), "--out", str(tmp_path / "data")])
     said = str(stop.value)
-    assert said.startswith(f"error: {path}")
+    assert said.startswith(str(path))
     assert "Give --aihub the folder that holds the corpora" in said
     expected = {None: "not a folder", "empty": "there is: nothing"}
     assert expected.get(there, "there is: notes.pdf") in said
@@ -348,7 +348,7 @@ def test_incomplete_fleurs_is_an_error_with_its_fix(tmp_path, missing):
     trees.ksponspeech(tmp_path / "aihub", TRAIN, VALIDATION)
     root = trees.fleurs(tmp_path / "fleurs", speech(2, 40))
     (root / missing).rename(tmp_path / "away")
-    with pytest.raises(SystemExit, match="--fleurs: "):
+    with pytest.raises(ValueError, match="--fleurs: "):
         run(tmp_path, "--fleurs", str(root))
 
 

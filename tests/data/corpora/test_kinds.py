@@ -190,7 +190,7 @@ def test_unknown_corpus_is_read_by_the_keys_of_the_yaml(tmp_path, capsys):
         trees.write_audio(corpus / f"{split}/소리/{split}-A.wav", np.concatenate(waves))
         content = {"rec": {"file": f"{split}-A.wav", "hz": "16kHz"}, "lines": parts}
         trees.write_json(corpus / f"{split}/글/label-{split}.json", content)
-    with pytest.raises(SystemExit, match="too few for dev and test"):
+    with pytest.raises(ValueError, match="too few for dev and test"):
         run(tmp_path, *SETS)
     said = capsys.readouterr().err
     assert "label-Training.json" in said
@@ -229,7 +229,7 @@ def test_unknown_corpus_is_read_by_the_keys_of_the_yaml(tmp_path, capsys):
 def test_wrong_yaml_is_an_error_with_its_place(tmp_path, yaml, said):
     trees.ksponspeech(tmp_path / "aihub", TRAIN, VALIDATION)
     (tmp_path / "c.yaml").write_text(yaml, encoding="utf-8")
-    with pytest.raises(SystemExit, match=said):
+    with pytest.raises(ValueError, match=said):
         run(tmp_path, "--config", str(tmp_path / "c.yaml"))
 
 

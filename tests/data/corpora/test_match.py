@@ -101,7 +101,7 @@ def test_speaker_of_one_dialogue_is_not_that_of_another(tmp_path):
     label.write_text(text.replace("D20/G02/S000009", "D21/G02/S000001"), "utf-8")
     assert len(tables(run(tmp_path, *SETS), "train")["text"]) == len(TRAIN)
     label.write_text(text.replace("S000009", "S000001"), encoding="utf-8")
-    with pytest.raises(SystemExit, match="no utterance is left for train"):
+    with pytest.raises(ValueError, match="no utterance is left for train"):
         run(tmp_path, *SETS)
 
 

@@ -27,10 +27,10 @@ def test_readings_to_check_are_listed(tmp_path, capsys):
 
 def test_an_utterance_of_which_nothing_is_left_is_named(tmp_path):
     write_table(tmp_path / "text", {"a": "你好", "b": "！？"})
-    with pytest.raises(SystemExit, match="utterance b: nothing that is said"):
+    with pytest.raises(ValueError, match="utterance b: nothing that is said"):
         main([str(tmp_path)])
 
 
 def test_a_directory_without_text_names_the_stage(tmp_path):
-    with pytest.raises(SystemExit, match="stage 4 makes it"):
+    with pytest.raises(ValueError, match="stage 4 makes it"):
         main([str(tmp_path)])

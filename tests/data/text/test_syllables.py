@@ -123,7 +123,7 @@ def test_what_was_skipped_stays_named_when_the_stage_runs_again(stage5, tmp_path
 
 
 def test_a_set_where_nothing_can_be_read_is_an_error(stage5):
-    with pytest.raises(SystemExit, match="every utterance has a word without"):
+    with pytest.raises(ValueError, match="every utterance has a word without"):
         stage5("--skip-bad", train={"t1": "😀"})
 
 
@@ -205,5 +205,5 @@ def test_doubled_ids_and_broken_lines_are_named(stage5, tmp_path):
     ],
 )
 def test_wrong_options_are_named(stage5, options, said):
-    with pytest.raises(SystemExit, match=said):
+    with pytest.raises(ValueError, match=said):
         stage5(*options)

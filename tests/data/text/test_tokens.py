@@ -90,7 +90,7 @@ def test_sentencepiece_without_room_for_the_characters_names_the_cure(tmp_path):
 
 
 def test_missing_text_names_the_stage(tmp_path):
-    with pytest.raises(SystemExit, match="stage 4"):
+    with pytest.raises(ValueError, match="stage 4"):
         module.main(
             ["--text", str(tmp_path / "no"), "--size", "300", "--out", str(tmp_path)]
         )

@@ -170,7 +170,7 @@ def test_the_command_says_what_it_made_and_what_is_wrong(toy, capsys):
     main([*argv, "--out", str(toy.folder / "again")])
     assert "6 words, 7 readings" in capsys.readouterr().out
     lexicon.write_text("")
-    with pytest.raises(SystemExit, match="error: .*no words in it"):
+    with pytest.raises(ValueError, match=".*no words in it"):
         main([*argv, "--out", str(toy.folder / "again")])
 
 

@@ -83,12 +83,12 @@ def test_experiment_without_translation_has_empty_cells(recipe):
 
 def test_missing_experiment_or_decoding_ends_with_one_line(recipe):
     recipe.experiment("base", error=0.2)
-    with pytest.raises(SystemExit, match="exp/gone does not exist: run stage 11"):
+    with pytest.raises(ValueError, match="exp/gone does not exist: run stage 11"):
         run(recipe, "base", "gone")
     (recipe.root / "exp" / "undecoded").mkdir()
-    with pytest.raises(SystemExit, match=r"undecoded/decode_\*/test .*stage 12"):
+    with pytest.raises(ValueError, match=r"undecoded/decode_\*/test .*stage 12"):
         run(recipe, "base", "undecoded")
-    with pytest.raises(SystemExit, match="decode_greedy/test does not exist"):
+    with pytest.raises(ValueError, match="decode_greedy/test does not exist"):
         run(recipe, "base", decode="greedy")
 
 
@@ -96,7 +96,7 @@ def test_several_decodings_ask_for_a_choice(recipe):
     recipe.experiment("base", error=0.2)
     other = recipe.root / "exp/base/decode_greedy/test"
     other.mkdir(parents=True)
-    with pytest.raises(SystemExit, match="decode_beam5, decode_greedy: choose one"):
+    with pytest.raises(ValueError, match="decode_beam5, decode_greedy: choose one"):
         run(recipe, "base")
     assert "asr WER %, all" in run(recipe, "base", decode="beam5")
 
@@ -140,7 +140,7 @@ def test_seeds_with_different_tasks_are_named(recipe):
     decode = recipe.decode("base_seed2")
     (decode / "hyp.st").unlink()
     (decode / "decode.json").unlink()
-    with pytest.raises(SystemExit, match="base_seed2.* holds asr, .*base_seed1"):
+    with pytest.raises(ValueError, match="base_seed2.* holds asr, .*base_seed1"):
         run(recipe, "base_seed1", "base_seed2")
 
 

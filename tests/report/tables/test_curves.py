@@ -50,9 +50,9 @@ def test_the_picture_is_a_png(tmp_path):
 def test_an_unknown_statistic_names_those_that_are_there(tmp_path):
     folder = str(write(tmp_path / "b1", [5.0]))
     png = ["--png", str(tmp_path / "c.png")]
-    with pytest.raises(SystemExit, match="no validation 'acc'; it has loss_ctc, ser"):
+    with pytest.raises(ValueError, match="no validation 'acc'; it has loss_ctc, ser"):
         main([folder, "--key", "acc", *png])
-    with pytest.raises(SystemExit, match="none does not exist: run stage 11"):
+    with pytest.raises(ValueError, match="none does not exist: run stage 11"):
         main([str(tmp_path / "none"), *png])
 
 
@@ -72,7 +72,7 @@ def test_without_options_what_all_experiments_have_is_drawn(tmp_path, capsys):
 
 def test_a_training_without_a_finished_epoch_is_said(tmp_path):
     (tmp_path / "new").mkdir()
-    with pytest.raises(SystemExit, match="no validated epoch: run stage 11"):
+    with pytest.raises(ValueError, match="no validated epoch: run stage 11"):
         main([str(tmp_path / "new"), "--png", str(tmp_path / "c.png")])
 
 

@@ -116,12 +116,12 @@ def test_without_any_latency_none_is_explained(tmp_path):
 def test_what_is_missing_is_named(tmp_path):
     whole = experiment(tmp_path, "a_seed1", SCORES)
     part = experiment(tmp_path, "a_seed2", {("greedy", 0): 9.0})
-    with pytest.raises(SystemExit, match="one has decode_greedy_chunk16, decode_r"):
+    with pytest.raises(ValueError, match="one has decode_greedy_chunk16, decode_r"):
         tables(tmp_path, whole, part)
     (tmp_path / "b").mkdir()
-    with pytest.raises(SystemExit, match="run stages 12 and 13"):
+    with pytest.raises(ValueError, match="run stages 12 and 13"):
         tables(tmp_path, tmp_path / "b")
-    with pytest.raises(SystemExit, match="gone does not exist: run stage 11"):
+    with pytest.raises(ValueError, match="gone does not exist: run stage 11"):
         tables(tmp_path, tmp_path / "gone")
 
 
@@ -192,7 +192,7 @@ def test_a_chunk_of_unknown_length_and_other_folders(tmp_path):
     assert "| greedy | 9.50<br>RTF - | 9.00<br>RTF 0.020<br>4 / 250 ms |" in text
     for name in ("16", "1"):
         shutil.rmtree(folder / f"decode_greedy_chunk{name}")
-    with pytest.raises(SystemExit, match="does not exist: run stages 12 and 13"):
+    with pytest.raises(ValueError, match="does not exist: run stages 12 and 13"):
         tables(tmp_path, folder)
 
 

@@ -110,7 +110,7 @@ def test_a_dense_system_has_no_experts_to_look_into(capsys, scored):
 
 def test_what_is_missing_is_named_with_the_stage(capsys, scored, recipe):
     (recipe.decode("moe") / "scores.json").unlink()
-    with pytest.raises(SystemExit, match="stage 13"):
+    with pytest.raises(ValueError, match="stage 13"):
         shown(capsys, scored)
 
 

@@ -80,9 +80,9 @@ def test_broken_marks_are_refused_instead_of_losing_text(text):
 
 def test_experiment_without_scores_names_the_stages(recipe):
     experiment = recipe.experiment("base", error=0.2)
-    with pytest.raises(SystemExit, match=r"scores\.json does not exist: run stages 12"):
+    with pytest.raises(ValueError, match=r"scores\.json does not exist: run stages 12"):
         write(experiment, recipe.root / "RESULTS.md")
-    with pytest.raises(SystemExit, match="exp/gone does not exist: run stage 11"):
+    with pytest.raises(ValueError, match="exp/gone does not exist: run stage 11"):
         write(recipe.root / "exp" / "gone", recipe.root / "RESULTS.md")
 
 

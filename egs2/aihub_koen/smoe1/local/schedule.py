@@ -19,6 +19,8 @@ from typing import Any
 
 import yaml
 
+from espnet_smoe.command import run_command
+
 WARMUP = 0.05  # of all steps, as in the configurations
 EVEN = ("sorted", "unsorted")  # types of batches that hold equally many utterances
 SHAPES = ("speech_shape", "text_shape")  # what the driver gives to training
@@ -147,7 +149,7 @@ def main(argv: list[str] | None = None) -> None:
     split = words.index("--") if "--" in words else len(words)
     args = get_parser().parse_args(words[:split])
     if not args.config.is_file():
-        sys.exit(f"{args.config} does not exist")
+        raise ValueError(f"{args.config} does not exist")
     config = yaml.safe_load(args.config.read_text(encoding="utf-8"))
     config = with_options(config, words[split + 1 :])
     if config.get("scheduler") != "cosineannealingwarmuprestarts":
@@ -157,7 +159,7 @@ def main(argv: list[str] | None = None) -> None:
         try:
             steps = count_updates(config, args.data, args.stats)
         except ValueError as error:
-            sys.exit(f"{args.config} with {args.data}: {error}")
+            raise ValueError(f"{args.config} with {args.data}: {error}") from error
         cosine = {"first_cycle_steps": steps, "warmup_steps": int(WARMUP * steps)}
     else:
         print(
@@ -168,4 +170,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

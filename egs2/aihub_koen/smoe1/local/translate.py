@@ -19,6 +19,7 @@ from pathlib import Path
 from tqdm import tqdm
 from translators import CommandTranslator, ModelTranslator, Translator
 
+from espnet_smoe.command import run_command
 from espnet_smoe.data.data_dir import (
     NO_TRANSLATION,
     Problem,
@@ -205,11 +206,8 @@ def main(argv: list[str] | None = None) -> None:
         options = {name: getattr(args, name) for name in names}
         translator = ModelTranslator(args.model, args.batch_size or 32, **options)
     cache = args.cache or args.data / "translations.jsonl"
-    try:
-        fill(args.data, translator, cache)
-    except (ValueError, ImportError) as error:
-        raise SystemExit(f"error: {error}") from error
+    fill(args.data, translator, cache)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 import soundfile as sf
 from tqdm import tqdm
 
+from espnet_smoe.command import run_command
 from espnet_smoe.data.data_dir import write_table
 from espnet_smoe.data.speech.audio import resample, write_wav
 from espnet_smoe.data.speech.downmix import downmix
@@ -203,11 +204,8 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Unpack, split and write."""
     args = get_parser().parse_args(argv)
-    try:
-        unpacked = unpack(args.tar, args.out.absolute() / "wav")
-        sets = split_words(unpacked.recordings, args.num_dev, args.num_test, args.seed)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    unpacked = unpack(args.tar, args.out.absolute() / "wav")
+    sets = split_words(unpacked.recordings, args.num_dev, args.num_test, args.seed)
     report_faults(args.tar, unpacked.faults)
     for name, recordings in sets.items():
         write_data_dir(args.out / name, recordings)
@@ -216,4 +214,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -123,7 +123,9 @@ def _count(
     )
     refs, hyps = list(references.values()), list(hypotheses.values())
     return TaskCounts(
-        counts={m: METRICS[m].counts(refs, hyps) for m in row.metrics[:1]},
+        counts={
+            m: METRICS[m].counts(refs, hyps, row.language) for m in row.metrics[:1]
+        },
         groups=group_utterances(data, utts),
         clusters=clusters_in(data, utts),
         utts=utts,

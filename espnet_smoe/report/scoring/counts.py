@@ -141,7 +141,7 @@ def _count_task(task: str, decoded: Decoded, data: Path | None) -> TaskCounts | 
     utts, refs, hyps = pair(references, hypotheses, source, decoded.path)
     if not utts:
         return f"{source} has no reference: {task} is not scored"
-    counts = {m: METRICS[m].counts(refs, hyps) for m in metrics}
+    counts = {m: METRICS[m].counts(refs, hyps, decoded.row.language) for m in metrics}
     beside = None if decoded.references is not None else data  # more about the set
     speakers, sources = None, None
     if beside is not None:

@@ -15,6 +15,10 @@ import jiwer
 import numpy as np
 from sacrebleu.metrics import BLEU
 from sacrebleu.metrics.helpers import extract_all_char_ngrams
+from sacrebleu.tokenizers.tokenizer_char import TokenizerChar
+from sacrebleu.tokenizers.tokenizer_zh import TokenizerZh
+
+from espnet_smoe.data.task_table import UNSPACED
 
 # Every metric counts the size of the reference (words, characters) in this column:
 # without any there is no score.
@@ -50,7 +54,9 @@ class Metric:
     formula: Callable[[np.ndarray], np.ndarray]
     split: Splitter | None = None
 
-    def counts(self, references: Sequence[str], hypotheses: Sequence[str]):
+    def counts(
+        self, references: Sequence[str], hypotheses: Sequence[str], language: str = ""
+    ):
         """Sufficient statistics of each utterance.
 
         Args:
@@ -58,6 +64,8 @@ class Metric:
                 of the hypothesis are insertions.
             hypotheses: N hypotheses in the same order; an empty one counts as
                 a deletion of its whole reference.
+            language: Code of theirs. BLEU counts characters, as sacrebleu does with
+                ``zh`` and ``char``, where no spaces stand between words.
 
         Returns:
             Array (N, K) of float64 counts.
@@ -66,6 +74,10 @@ class Metric:
             ValueError: No utterances or different lengths.
         """
         check_parallel(references, hypotheses)
+        if self.name == "bleu" and language in UNSPACED:
+            apart = TokenizerZh() if language in ("zh", "yue") else TokenizerChar()
+            references = [apart(text) for text in references]
+            hypotheses = [apart(text) for text in hypotheses]
         return np.asarray(self.count(references, hypotheses), dtype=np.float64)
 
     def score(self, references: Sequence[str], hypotheses: Sequence[str]) -> float:

@@ -140,3 +140,20 @@ def test_the_shortest_reference_is_scored_as_the_libraries_score_it(hypothesis):
     }
     found = {name: METRICS[name].score(refs, hyps) for name in expected}
     assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("language", "tokenize", "texts"),
+    [
+        ("zh", "zh", ["今天天气很好，我们去公园。", "他在银行工作了3年"]),
+        ("ja", "char", ["今日はいい天気です。", "三年間銀行で働きました"]),
+        ("en", "13a", ["the weather is nice today.", "he worked at a bank"]),
+    ],
+)
+def test_bleu_counts_the_words_of_the_language(language, tokenize, texts):
+    hypotheses = [text[:-2] + text[0] for text in texts]
+    metric = METRICS["bleu"]
+    totals = metric.counts(texts, hypotheses, language).sum(axis=0, keepdims=True)
+    expected = sacrebleu.corpus_bleu(hypotheses, [texts], tokenize=tokenize).score
+    assert metric.formula(totals)[0] == pytest.approx(expected)
+    assert expected > 50

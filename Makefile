@@ -6,11 +6,12 @@
 BIN := $(CURDIR)/.venv/bin
 ARGS ?=
 
-.PHONY: help demo test mutants gpu-check venv lint format clean
+.PHONY: help demo test docs mutants gpu-check venv lint format clean
 
 help:
 	@echo "make demo     train, decode and score a small Korean-English model"
 	@echo "make test     lint, format check and every test"
+	@echo "make docs     the documentation as a site, in site/"
 	@echo "make mutants  change the code on purpose: do the tests notice?"
 	@echo "make gpu-check  every path on the GPU: is it right, how fast? (6 min)"
 	@echo "make venv     .venv with the package and its extras"
@@ -36,6 +37,11 @@ test: lint
 	@PATH="$(BIN):$$PATH" python -W "ignore:builtin type:DeprecationWarning" \
 	-m pytest $(ARGS)
 
+# The same build, into a folder of its own, is a test.
+docs: venv
+	@NO_MKDOCS_2_WARNING=1 PYTHONWARNINGS=ignore "$(BIN)/mkdocs" build --strict --quiet
+	@echo "site/index.html; or with a search: $(BIN)/mkdocs serve"
+
 # Which files, how many and which of them: make mutants ARGS="--count 40 --seed 2".
 mutants: venv
 	@PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 python -W ignore::DeprecationWarning \
@@ -57,5 +63,5 @@ format: venv
 	@"$(BIN)/ruff" format .
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist site *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find espnet_smoe tests -name __pycache__ -type d -prune -exec rm -rf {} +

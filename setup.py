@@ -47,7 +47,14 @@ EXTRAS = {
     "wfst": ["kaldi-decoder>=0.3.2", "kaldifst>=1.8"],
 }
 EXTRAS["all"] = sorted({package for extra in EXTRAS.values() for package in extra})
-EXTRAS["dev"] = ["hypothesis>=6", "pytest>=8", "ruff>=0.17,<0.18"]
+EXTRAS["dev"] = [
+    "hypothesis>=6",
+    "markdown-it-py>=3",
+    "mkdocs-material>=9.6,<10",
+    "mkdocstrings[python]>=1.0,<2",
+    "pytest>=8",
+    "ruff>=0.17,<0.18",
+]
 EXTRAS["test"] = EXTRAS["dev"]
 
 
@@ -65,8 +72,9 @@ class BuildWithRecipes(build_py):
 
 
 def read_page() -> str:
-    """README without its links to other files, which lead nowhere on an index."""
+    """README without pictures and links to other files, which an index has not."""
     page = (HERE / "README.md").read_text(encoding="utf-8")
+    page = re.sub(r"!\[[^\]]*\]\([^)]*\)\n*", "", page)
     return re.sub(r"\[([^\]]+)\]\((?!https?://|#)[^)]*\)", r"\1", page)
 
 

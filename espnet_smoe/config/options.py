@@ -91,7 +91,7 @@ def section(value: Any, where: str) -> Mapping[str, Any]:
 def option_names(init: Callable, where: str) -> list[str]:
     """What a user may write in the section ``where``: the constructor's arguments."""
     given = {"self", *GIVEN.get(where, ())}
-    return [name for name in _hints(init) if name not in given]
+    return [name for name in hints_of(init) if name not in given]
 
 
 def check_options(
@@ -121,7 +121,7 @@ def check_options(
     free = takes_any(init)
     wrong = [name for name in values if not free or name in given]
     reject_unknown(wrong, names, where)
-    hints = _hints(init)
+    hints = hints_of(init)
     ranges = ranges or {}
     converted = {}
     for name, value in values.items():
@@ -169,7 +169,7 @@ def options_of(where: str) -> Callable[[T], T]:
 
         @functools.wraps(target)
         def checked(self: object, *args: object, **kwargs: Any) -> None:
-            hints = _hints(target)
+            hints = hints_of(target)
             if not takes_any(target):
                 options = [k for k in kwargs if k not in given]
                 reject_unknown(options, option_names(target, where), where)
@@ -226,7 +226,7 @@ def _constructors(init: Callable) -> Iterator[Callable]:
 
 
 @functools.cache
-def _hints(init: Callable) -> dict[str, Any]:
+def hints_of(init: Callable) -> dict[str, Any]:
     """Argument -> type hint, in order, without self; Any where there is none."""
     found: dict[str, Any] = {}
     for source in _constructors(init):

@@ -57,7 +57,7 @@ def _made(folder: str, names: list[str]) -> set[str]:
 def sdist(tmp_path_factory) -> Path:
     """A source distribution of a checkout in which a recipe was run."""
     checkout, out = tmp_path_factory.mktemp("checkout"), tmp_path_factory.mktemp("dist")
-    for name in ("espnet_smoe", "egs2", "tests", ".ci"):
+    for name in ("espnet_smoe", "egs2", "tests", "docs", "examples", ".ci"):
         shutil.copytree(ROOT / name, checkout / name, symlinks=True, ignore=_made)
     for path in ROOT.iterdir():
         if path.is_file() and path.name != ".git":
@@ -91,6 +91,7 @@ def test_the_source_distribution_is_whole(sdist):
     }
     wanted |= {"espnet_smoe/py.typed", "tests/test_recipes.py"}
     wanted |= {"egs2/mini_koen/smoe1/run.sh", "egs2/TEMPLATE/stages.sh"}
+    wanted |= {"mkdocs.yml", "docs/index.md", "examples/stream.py"}
     assert wanted <= names
     assert not [name for name in names if "/exp/" in name or name.endswith(".pyc")]
 

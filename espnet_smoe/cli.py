@@ -38,7 +38,7 @@ COMMANDS = {
         "what the experts do, how they differ",
     ),
     "export": ("espnet_smoe.export.command", "ONNX or TorchScript of a model"),
-    "benchmark": ("espnet_smoe.benchmark.__main__", "time mixtures against rivals"),
+    "benchmark": ("espnet_smoe.benchmark.__main__", "time mixtures against baselines"),
     "recipes": ("espnet_smoe.recipes", "list recipes, copy one to run it"),
 }
 

@@ -31,7 +31,7 @@ def get_parser(words: Sequence[str] = tuple(BENCHMARKS)) -> argparse.ArgumentPar
     """
     parser = argparse.ArgumentParser(
         prog="espnet-smoe benchmark",
-        description="Time the package beside its rivals, on this machine.",
+        description="Time the package beside its baselines, on this machine.",
     )
     commands = parser.add_subparsers(dest="benchmark", required=True)
     for name, what in BENCHMARKS.items():
@@ -39,7 +39,7 @@ def get_parser(words: Sequence[str] = tuple(BENCHMARKS)) -> argparse.ArgumentPar
         if name not in words:
             continue
         benchmark = _module(name)
-        if not hasattr(benchmark, "races"):  # a command of its own
+        if not hasattr(benchmark, "comparisons"):  # a command of its own
             continue
         _add_common(command, benchmark.ROUNDS)
         sizes = command.add_argument_group("sizes")
@@ -65,17 +65,17 @@ def main(argv: list[str] | None = None) -> int:
     args = get_parser(argv).parse_args(argv)
     import torch
 
-    from espnet_smoe.benchmark.race import Row, run_race
+    from espnet_smoe.benchmark.comparison import Row, run_comparison
     from espnet_smoe.benchmark.table import Report, command_line
 
     torch.set_num_threads(args.threads)
     benchmark = _module(args.benchmark)
     rows: list[Row] = []
     notes = []
-    for race in benchmark.races(_sizes(benchmark, args)):
+    for comparison in benchmark.comparisons(_sizes(benchmark, args)):
         if args.quick:  # so small that what a call costs decides
-            race = replace(race, goals={})
-        measured, said = run_race(race, args.rounds)
+            comparison = replace(comparison, goals={})
+        measured, said = run_comparison(comparison, args.rounds)
         rows += measured
         notes += [said] if said else []
     report = Report(command_line(argv), rows, notes)

@@ -11,8 +11,8 @@ from functools import partial
 
 import numpy as np
 
+from espnet_smoe.benchmark.comparison import Comparison
 from espnet_smoe.benchmark.measure import Sides
-from espnet_smoe.benchmark.race import Race
 from espnet_smoe.data.speech.codec import CONDITIONS, WIDE_RATE, ffmpeg_path
 
 ROUNDS = 21
@@ -29,13 +29,13 @@ class Sizes:
 QUICK = Sizes(seconds=1)
 
 
-def races(sizes: Sizes) -> list[Race]:
+def comparisons(sizes: Sizes) -> list[Comparison]:
     """Every condition in its usual mode, one process at a time."""
     return [
-        Race(
+        Comparison(
             name=f"an utterance of {sizes.seconds} s",
             build=partial(conditions_of, sizes),
-            rival=STARTS,
+            baseline=STARTS,
             check=partial(lengths, sizes),
             items=1,
             unit="utterances",

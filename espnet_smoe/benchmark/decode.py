@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from espnet_smoe.benchmark.comparison import Comparison
 from espnet_smoe.benchmark.measure import Sides
-from espnet_smoe.benchmark.race import Race
 from espnet_smoe.compat import BatchBeamSearch, TransformerDecoder
 from espnet_smoe.data.text.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
@@ -62,10 +62,10 @@ QUICK = Sizes(
 )
 
 
-def races(sizes: Sizes) -> list[Race]:
+def comparisons(sizes: Sizes) -> list[Comparison]:
     """The search beside ESPnet's; both tasks in one batch beside one by one."""
     searches = [
-        Race(
+        Comparison(
             f"search, {n} utterance{'s' if n > 1 else ''} of {sizes.seconds} s",
             partial(searches_of, sizes, n),
             ESPNET,
@@ -76,7 +76,7 @@ def races(sizes: Sizes) -> list[Race]:
         for n in (1, sizes.utterances)
     ]
     both = [
-        Race(
+        Comparison(
             f"both tasks, {name}, {sizes.seconds} s",
             partial(tasks_of, sizes, moe),
             ALONE,

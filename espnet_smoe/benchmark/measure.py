@@ -78,9 +78,9 @@ def take_turns(
     return seconds, results
 
 
-def ratio(seconds: list[float], rival: list[float]) -> Spread:
-    """Time over the rival's time, from the ratios of the single rounds."""
-    return Spread.of([ours / theirs for ours, theirs in zip(seconds, rival)])
+def ratio(seconds: list[float], baseline: list[float]) -> Spread:
+    """Time over the baseline's time, from the ratios of the single rounds."""
+    return Spread.of([ours / theirs for ours, theirs in zip(seconds, baseline)])
 
 
 def peak_memory(build: Callable[[], Sides], side: str, threads: int) -> int | None:

@@ -1,7 +1,7 @@
 """``espnet-smoe benchmark moe``: a mixture over the dense block of its active size.
 
 Labels first; then learned routing, one expert a frame, whose router counts as part of
-the mixture. The rivals are the dense block and the loops of public code.
+the mixture. The baselines are the dense block and the loops of public code.
 """
 
 import copy
@@ -12,8 +12,8 @@ from functools import partial
 import torch
 from torch import nn
 
+from espnet_smoe.benchmark.comparison import Comparison
 from espnet_smoe.benchmark.measure import Sides
-from espnet_smoe.benchmark.race import Race
 from espnet_smoe.compat import PositionwiseFeedForward
 from espnet_smoe.moe import (
     FeedForward,
@@ -67,17 +67,19 @@ QUICK = Sizes(
 )
 
 
-def races(sizes: Sizes) -> list[Race]:
+def comparisons(sizes: Sizes) -> list[Comparison]:
     """Forward alone, and forward and backward: by label, then learned."""
     goals = {ONE_LABEL: 1.02, MIXED: 1.06}
     by_label = [
-        Race(name, partial(blocks, sizes, backward), DENSE, goals, check=same_outputs)
+        Comparison(
+            name, partial(blocks, sizes, backward), DENSE, goals, check=same_outputs
+        )
         for name, backward in (("forward", False), ("forward and backward", True))
     ]
     return by_label + beside_dense(sizes) + beside_loop(sizes)
 
 
-def beside_dense(sizes: Sizes) -> list[Race]:
+def beside_dense(sizes: Sizes) -> list[Comparison]:
     """Learned mixtures and the dense block: at most so much of its time."""
     few, many = sizes.few_experts, sizes.many_experts
     batch = sizes.utterances, sizes.frames
@@ -91,7 +93,7 @@ def beside_dense(sizes: Sizes) -> list[Race]:
         (many, large, True, 1.15),
     ]
     return [
-        Race(
+        Comparison(
             described(experts, shape, backward),
             partial(learned, sizes, experts, shape, backward, (DENSE, LEARNED)),
             DENSE,
@@ -101,7 +103,7 @@ def beside_dense(sizes: Sizes) -> list[Race]:
     ]
 
 
-def beside_loop(sizes: Sizes) -> list[Race]:
+def beside_loop(sizes: Sizes) -> list[Comparison]:
     """Learned mixtures and the masked loop: at least so many times its speed."""
     few, many = sizes.few_experts, sizes.many_experts
     chunk, large = (1, sizes.chunk), (sizes.more_utterances, sizes.frames)
@@ -111,7 +113,7 @@ def beside_loop(sizes: Sizes) -> list[Race]:
         (many, large, True, 2.0),
     ]
     return [
-        Race(
+        Comparison(
             f"{described(experts, shape, backward)}, beside the loop",
             partial(learned, sizes, experts, shape, backward, (LOOP, LEARNED)),
             LOOP,
@@ -124,13 +126,13 @@ def beside_loop(sizes: Sizes) -> list[Race]:
 
 
 def described(experts: int, shape: tuple[int, int], backward: bool) -> str:
-    """The name of a race of learned mixtures."""
+    """The name of a comparison of learned mixtures."""
     what = "forward and backward" if backward else "forward"
     return f"{what}, learned, {experts} experts, {shape[0] * shape[1]:,} frames"
 
 
 class MaskedLoop(nn.Module):
-    """The rival in public code: every expert sees every frame."""
+    """The baseline in public code: every expert sees every frame."""
 
     def __init__(self, experts: nn.ModuleList, chosen: torch.Tensor):
         super().__init__()
@@ -147,7 +149,7 @@ class MaskedLoop(nn.Module):
 
 
 class RowLoop(nn.Module):
-    """The better rival, of WeNet: each expert looks for its frames.
+    """The better baseline, of WeNet: each expert looks for its frames.
 
     Backward, each expert's reading by index costs a gradient as long as the batch.
     """
@@ -310,7 +312,7 @@ def step(
 
 
 def same_outputs(results: Mapping[str, torch.Tensor]) -> str:
-    """The largest difference to the rival, whose weights are the same."""
-    rival = next(iter(results.values()))
-    off = max(float((y - rival).abs().max()) for y in results.values())
+    """The largest difference to the baseline, whose weights are the same."""
+    baseline = next(iter(results.values()))
+    off = max(float((y - baseline).abs().max()) for y in results.values())
     return f"the outputs differ by {off:.1e} at most"

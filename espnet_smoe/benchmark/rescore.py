@@ -12,8 +12,8 @@ from functools import partial
 import numpy as np
 import torch
 
+from espnet_smoe.benchmark.comparison import Comparison
 from espnet_smoe.benchmark.measure import Sides
-from espnet_smoe.benchmark.race import Race
 from espnet_smoe.decoder.bidirectional import U2PPTransformerDecoder
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.inference.search.ctc_prefix import prefix_beam
@@ -61,11 +61,11 @@ QUICK = Sizes(
 )
 
 
-def races(sizes: Sizes) -> list[Race]:
+def comparisons(sizes: Sizes) -> list[Comparison]:
     """All hypotheses at once beside two loops; mixtures, then dense decoders."""
     mixture = {"num_experts": sizes.experts, "top_k": 2}
     return [
-        Race(
+        Comparison(
             f"{sizes.utterances} x {sizes.hypotheses} hypotheses of {sizes.tokens} "
             f"tokens, {name}",
             partial(sides_of, sizes, moe),

@@ -6,7 +6,7 @@ chunk, whose few frames then ask for most of them. Rates are seconds of speech a
 the real-time factor is their inverse, for the encoder with its CTC head and for
 rescoring apart.
 
-The models stay in memory from race to race, 10 GB of them; the memory above that is
+All models stay in memory, 10 GB of them; the memory above that is
 not measured, which would take building them anew for each figure.
 """
 
@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 from espnet_smoe.benchmark import rescore as rescoring
+from espnet_smoe.benchmark.comparison import Comparison
 from espnet_smoe.benchmark.measure import Sides
-from espnet_smoe.benchmark.race import Race
 from espnet_smoe.check_config import count_parameters
 from espnet_smoe.decoder.bidirectional import U2PPTransformerDecoder
 from espnet_smoe.encoder.conformer import U2PPConformerEncoder
@@ -118,7 +118,7 @@ def model_of(sizes: Sizes, kind: str) -> Model:
     return quantize(model) if kind == INT8 else model
 
 
-def races(sizes: Sizes) -> list[Race]:
+def comparisons(sizes: Sizes) -> list[Comparison]:
     """The mixture beside one dense model in everything, then beside the other."""
     active = parameters(sizes, MOE)["active"] / parameters(sizes, DENSE)["active"]
     of_chunks = sizes.chunks * sizes.chunk * 4 / FRAMES_A_SECOND
@@ -138,10 +138,10 @@ def races(sizes: Sizes) -> list[Race]:
         ),
     ]
     return [
-        Race(
-            f"{name}, beside {rival}",
-            partial(sides_of, sizes, task, (rival, MOE, INT8)),
-            rival,
+        Comparison(
+            f"{name}, beside {baseline}",
+            partial(sides_of, sizes, task, (baseline, MOE, INT8)),
+            baseline,
             goals={MOE: round(goal, 3)},
             faster=faster,
             check=partial(described, sizes),
@@ -149,7 +149,7 @@ def races(sizes: Sizes) -> list[Race]:
             unit="s of speech",
             memory=False,
         )
-        for rival, goal, faster in (
+        for baseline, goal, faster in (
             (DENSE, MORE_THAN_ACTIVE * active, False),
             (LARGE, TIMES_AS_FAST, True),
         )

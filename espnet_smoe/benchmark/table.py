@@ -1,4 +1,4 @@
-"""One table of all races, on the terminal, as Markdown and as JSON."""
+"""One table of all comparisons, on the terminal, as Markdown and as JSON."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from espnet_smoe.benchmark.race import Row
+from espnet_smoe.benchmark.comparison import Row
 
 FILE_WIDTH = 110  # columns, where the output is no terminal
 HEADINGS = ("", "time", "ratio", "quartiles", "goal", "peak memory")
@@ -31,7 +31,7 @@ class Report:
 
     Attributes:
         command: As it can be typed again.
-        rows: All sides of all races.
+        rows: All sides of all comparisons.
         notes: What the checks say.
     """
 
@@ -56,8 +56,8 @@ class Report:
         table = Table(*HEADINGS, box=box.SIMPLE_HEAD, pad_edge=False)
         for column in table.columns[1:]:
             column.justify = "right"
-        for race, rows in _by_race(self.rows):
-            table.add_row(f"[bold]{race}")
+        for comparison, rows in _by_comparison(self.rows):
+            table.add_row(f"[bold]{comparison}")
             for row in rows:
                 style = {True: "green", False: "red", None: None}[row.reached]
                 table.add_row(*_cells(row), style=style)
@@ -101,9 +101,9 @@ class Report:
 def markdown_table(rows: Sequence[Row]) -> list[str]:
     """Lines of a table in Markdown, a row a side."""
     lines = ["| " + " | ".join(HEADINGS) + " |", "|---|" + "---:|" * 5]
-    for race, of_race in _by_race(rows):
-        lines.append(f"| **{race}** |" + " |" * 5)
-        lines += ["| " + " | ".join(_cells(row)) + " |" for row in of_race]
+    for comparison, of_comparison in _by_comparison(rows):
+        lines.append(f"| **{comparison}** |" + " |" * 5)
+        lines += ["| " + " | ".join(_cells(row)) + " |" for row in of_comparison]
     return lines
 
 
@@ -112,9 +112,12 @@ def command_line(argv: Sequence[str]) -> str:
     return shlex.join(["espnet-smoe", "benchmark", *argv])
 
 
-def _by_race(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    races = dict.fromkeys(row.race for row in rows)
-    return [(race, [row for row in rows if row.race == race]) for race in races]
+def _by_comparison(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    comparisons = dict.fromkeys(row.comparison for row in rows)
+    return [
+        (comparison, [row for row in rows if row.comparison == comparison])
+        for comparison in comparisons
+    ]
 
 
 def _cells(row: Row) -> list[str]:

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
+from espnet_smoe.benchmark.comparison import Comparison
 from espnet_smoe.benchmark.measure import Sides
-from espnet_smoe.benchmark.race import Race
 from espnet_smoe.data.text.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
 from espnet_smoe.registry import register
 
@@ -52,10 +52,10 @@ QUICK = Sizes(
 )
 
 
-def races(sizes: Sizes) -> list[Race]:
-    """One race: the two schedules."""
+def comparisons(sizes: Sizes) -> list[Comparison]:
+    """One comparison: the two schedules."""
     return [
-        Race(
+        Comparison(
             f"both targets of {sizes.utterances} utterances of {sizes.seconds} s",
             partial(schedules, sizes),
             ALTERNATE,

@@ -1,7 +1,7 @@
 """``espnet-smoe benchmark wfst``: building a decoding graph, and searching in it.
 
 A lexicon of made-up words over the units of a Mandarin model, and a text in which some
-words follow each other more often than others. Of the time in `races`, none goes into
+words follow each other more often than others. The time in `comparisons` is without
 making these. Utterances are sentences of that text, as a CTC head that is not quite
 sure would give them: a unit is one or two frames among blanks, all with noise.
 """
@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_smoe.benchmark.comparison import Comparison
 from espnet_smoe.benchmark.measure import Sides
-from espnet_smoe.benchmark.race import Race
 from espnet_smoe.data.data_dir import write_lines
 from espnet_smoe.inference.search.ctc_prefix import greedy, prefix_beam
 from espnet_smoe.inference.wfst.decoder import WfstDecoder
@@ -59,28 +59,28 @@ class Sizes:
 QUICK = Sizes(words=50, sentences=200, vocabulary=20, utterances=2)
 
 
-def races(sizes: Sizes) -> list[Race]:
+def comparisons(sizes: Sizes) -> list[Comparison]:
     """Building and decoding, for which all sides use the files of one folder."""
     folder = Path(tempfile.mkdtemp(prefix="wfst-benchmark-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return [
-        Race(
+        Comparison(
             name=f"{sizes.words} words, {ORDER}-gram of {sizes.sentences} sentences",
             build=partial(build_of, sizes, folder),
-            rival=BUILD,
+            baseline=BUILD,
             check=say_build,
         ),
-        Race(
+        Comparison(
             name=f"{sizes.utterances} utterances, {sizes.vocabulary} units",
             build=partial(searches_of, sizes, folder),
-            rival=GREEDY,
+            baseline=GREEDY,
             check=partial(say_searches, sizes),
         ),
     ]
 
 
 def build_of(sizes: Sizes, folder: Path) -> Sides:
-    """The one side of the first race; it returns its seconds and what came out."""
+    """The one side of the first comparison; returns seconds and results."""
     make_language(sizes, folder)
 
     def run() -> tuple[float, int]:

@@ -9,8 +9,8 @@ import torch
 
 from espnet_smoe.benchmark import codec, decode, moe, train
 from espnet_smoe.benchmark.__main__ import get_parser, main
+from espnet_smoe.benchmark.comparison import Comparison, run_comparison
 from espnet_smoe.benchmark.measure import Spread
-from espnet_smoe.benchmark.race import Race, run_race
 
 
 def sleepless(seconds: dict[str, float], names: list[str]) -> dict:
@@ -20,15 +20,15 @@ def sleepless(seconds: dict[str, float], names: list[str]) -> dict:
 
 @pytest.fixture
 def measured(monkeypatch):
-    """Run a race of sides a (the rival) and b with made-up times."""
+    """Run a comparison of sides a (the baseline) and b with made-up times."""
 
     def run(seconds: dict[str, float], **options):
-        module = "espnet_smoe.benchmark.race"
+        module = "espnet_smoe.benchmark.comparison"
         times = {name: [value, value] for name, value in seconds.items()}
         monkeypatch.setattr(f"{module}.take_turns", lambda *_, **__: (times, seconds))
         monkeypatch.setattr(f"{module}.peak_memory", lambda _, side, __: len(side))
         build = partial(sleepless, seconds, list(seconds))
-        rows, said = run_race(Race("r", build, "a", **options), 2)
+        rows, said = run_comparison(Comparison("r", build, "a", **options), 2)
         return {row.side: row for row in rows}, said
 
     return run
@@ -81,7 +81,10 @@ def test_a_learned_mixture_does_the_work_of_the_loop(backward):
 
 
 def test_learned_mixtures_race_at_the_sizes_that_the_goals_are_set_for():
-    found = {race.name: race.goals.get(moe.LEARNED) for race in moe.races(moe.Sizes())}
+    found = {
+        comparison.name: comparison.goals.get(moe.LEARNED)
+        for comparison in moe.comparisons(moe.Sizes())
+    }
     there_and_back = "forward and backward, learned"
     assert {name: goal for name, goal in found.items() if goal} == {
         "forward, learned, 8 experts, 4,096 frames": 1.1,
@@ -139,7 +142,9 @@ def test_every_condition_is_timed_on_the_same_utterance():
 def test_every_benchmark_runs_and_writes_its_figures(
     benchmark, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr("espnet_smoe.benchmark.race.peak_memory", lambda *_: 3 * 2**20)
+    monkeypatch.setattr(
+        "espnet_smoe.benchmark.comparison.peak_memory", lambda *_: 3 * 2**20
+    )
     before = torch.get_num_threads()
     out = {kind: tmp_path / "new" / f"figures.{kind}" for kind in ("json", "md")}
     argv = [benchmark, "--quick", "--rounds", "1", "--threads", str(before)]
@@ -159,7 +164,7 @@ def test_every_benchmark_runs_and_writes_its_figures(
 
 def test_a_size_given_by_the_user_is_the_one_that_is_timed(monkeypatch, capsys):
     seen = []
-    monkeypatch.setattr(moe, "races", lambda sizes: seen.append(sizes) or [])
+    monkeypatch.setattr(moe, "comparisons", lambda sizes: seen.append(sizes) or [])
     main(["moe", "--quick", "--frames", "7", "--threads", str(torch.get_num_threads())])
     assert seen == [replace(moe.QUICK, frames=7)]
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from espnet_smoe.benchmark.__main__ import main
+from espnet_smoe.benchmark.comparison import Comparison
 from espnet_smoe.benchmark.gpu import checks_moe, run, tables, timing
 from espnet_smoe.benchmark.gpu.guard import Compared, Site, run_check
-from espnet_smoe.benchmark.race import Race
 
 SITE = Site(torch.device("cpu"), quick=True)
 
@@ -31,10 +31,14 @@ def test_everything_runs_at_toy_size_and_is_written(command):
     status, printed, page, figures = command()
     assert status == 0, printed
     assert len(figures["checks"]) > 90 and all(c["passed"] for c in figures["checks"])
-    races = [race.name for race in tables.races(SITE, tables.QUICK)]
-    assert list(dict.fromkeys(row["race"] for row in figures["rows"])) == races
-    assert len(races) > 25 and not any(row["goal"] for row in figures["rows"])
-    for name in (*races, *(check["name"] for check in figures["checks"])):
+    comparisons = [
+        comparison.name for comparison in tables.comparisons(SITE, tables.QUICK)
+    ]
+    assert (
+        list(dict.fromkeys(row["comparison"] for row in figures["rows"])) == comparisons
+    )
+    assert len(comparisons) > 25 and not any(row["goal"] for row in figures["rows"])
+    for name in (*comparisons, *(check["name"] for check in figures["checks"])):
         assert name in page and name in printed
     assert f"torch {torch.__version__}" in page and "kernels" in page
     assert not any(note.startswith("FAIL") for note in figures["notes"])
@@ -77,20 +81,22 @@ def failing_sides() -> dict:
     def fails() -> None:
         raise RuntimeError("out of memory")
 
-    return {"rival": lambda: 1, "fails": fails, "runs": lambda: 2}
+    return {"baseline": lambda: 1, "fails": fails, "runs": lambda: 2}
 
 
 def test_a_side_that_fails_leaves_the_others_in_the_race():
-    race = Race("race", failing_sides, "rival", {"runs": 100.0, "fails": 1.0})
-    rows, said = timing.run_on(SITE, race, rounds=3)
-    assert [row.side for row in rows] == ["rival", "runs"]
+    comparison = Comparison(
+        "comparison", failing_sides, "baseline", {"runs": 100.0, "fails": 1.0}
+    )
+    rows, said = timing.run_on(SITE, comparison, rounds=3)
+    assert [row.side for row in rows] == ["baseline", "runs"]
     assert rows[1].ratio is not None and rows[1].reached is not None
-    assert said[0].startswith("FAIL race: fails") and "out of memory" in said[0]
+    assert said[0].startswith("FAIL comparison: fails") and "out of memory" in said[0]
 
 
 def test_without_its_rival_a_side_is_timed_alone():
-    race = Race("race", failing_sides, "fails", {"runs": 1.0})
-    rows, _ = timing.run_on(SITE, race, rounds=2)
+    comparison = Comparison("comparison", failing_sides, "fails", {"runs": 1.0})
+    rows, _ = timing.run_on(SITE, comparison, rounds=2)
     assert [(row.ratio, row.goal, row.reached) for row in rows] == [(None,) * 3] * 2
 
 
@@ -111,12 +117,12 @@ def test_a_mixture_that_forgets_an_expert_fails_the_check(monkeypatch):
 
 
 def test_all_sides_of_a_mixture_compute_the_same():
-    race = next(
-        race
-        for race in tables.races(SITE, tables.QUICK)
-        if race.name.startswith("float32, forward and backward: 1 of 3")
+    comparison = next(
+        comparison
+        for comparison in tables.comparisons(SITE, tables.QUICK)
+        if comparison.name.startswith("float32, forward and backward: 1 of 3")
     )
-    results = {name: side() for name, side in race.build().items()}
+    results = {name: side() for name, side in comparison.build().items()}
     assert len(results) == 6
     dense = results.pop(tables.moe.DENSE)
     first, *others = results.values()
@@ -127,9 +133,9 @@ def test_all_sides_of_a_mixture_compute_the_same():
 
 def test_the_goals_are_those_of_the_large_batch_in_bf16():
     found = {
-        race.name: race.goals
-        for race in tables.races(SITE, tables.FULL)
-        if race.goals and "beam search" not in race.name
+        comparison.name: comparison.goals
+        for comparison in tables.comparisons(SITE, tables.FULL)
+        if comparison.goals and "beam search" not in comparison.name
     }
     size = "1 of 8 experts, 16,384 frames"
     mixture = {tables.moe.LEARNED: 1.35}

@@ -47,7 +47,9 @@ def test_hypotheses_are_as_long_as_asked_for_and_mostly_alike():
 
 
 def test_the_command_writes_its_figures(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("espnet_smoe.benchmark.race.peak_memory", lambda *_: 2**20)
+    monkeypatch.setattr(
+        "espnet_smoe.benchmark.comparison.peak_memory", lambda *_: 2**20
+    )
     figures = tmp_path / "figures.json"
     threads = str(torch.get_num_threads())
     argv = ["rescore", "--quick", "--rounds", "1", "--threads", threads]

@@ -21,11 +21,11 @@ def test_the_models_have_the_sizes_that_the_goals_are_set_for():
 
 
 def test_the_mixture_may_take_so_much_longer_as_it_has_active_parameters():
-    beside_dense, beside_large = (rtf.races(rtf.Sizes())[n] for n in (0, 4))
+    beside_dense, beside_large = (rtf.comparisons(rtf.Sizes())[n] for n in (0, 4))
     assert beside_dense.goals[rtf.MOE] == pytest.approx(1.15 * 1.527, abs=2e-3)
-    assert not beside_dense.faster and beside_dense.rival == rtf.DENSE
+    assert not beside_dense.faster and beside_dense.baseline == rtf.DENSE
     assert beside_large.goals[rtf.MOE] == 2.0
-    assert beside_large.faster and beside_large.rival == rtf.LARGE
+    assert beside_large.faster and beside_large.baseline == rtf.LARGE
 
 
 def test_experts_without_frames_are_not_read():
@@ -50,8 +50,8 @@ def test_the_command_times_every_model_in_every_way(tmp_path, capsys):
     rows = json.loads(figures.read_text())["rows"]
     assert [row["side"] for row in rows] == [
         side
-        for rival in (rtf.DENSE, rtf.LARGE)
-        for side in 4 * [rival, rtf.MOE, rtf.INT8]
+        for baseline in (rtf.DENSE, rtf.LARGE)
+        for side in 4 * [baseline, rtf.MOE, rtf.INT8]
     ]
     speech = [row["rate"] * row["seconds"]["median"] for row in rows[:12:3]]
     assert speech == pytest.approx([1.0, 0.32, 0.64, 1.0])

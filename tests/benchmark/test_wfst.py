@@ -47,7 +47,9 @@ def test_the_goals_are_set_for_100000_words_of_a_mandarin_model():
 
 
 def test_it_runs_as_a_command(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("espnet_smoe.benchmark.race.peak_memory", lambda *_: 2**20)
+    monkeypatch.setattr(
+        "espnet_smoe.benchmark.comparison.peak_memory", lambda *_: 2**20
+    )
     threads = str(torch.get_num_threads())
     out = tmp_path / "figures.json"
     argv = ["wfst", "--quick", "--rounds", "1", "--threads", threads]

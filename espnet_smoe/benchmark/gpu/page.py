@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
+from espnet_smoe.benchmark.comparison import Row
 from espnet_smoe.benchmark.gpu.guard import Outcome
-from espnet_smoe.benchmark.race import Row
 from espnet_smoe.benchmark.table import markdown_table
 
 EXPLANATION = (
@@ -57,7 +57,7 @@ class Page:
     def missed(self) -> list[str]:
         """Goals that were not reached."""
         return [
-            f"{row.race}: {row.side}: {row.ratio.median:.3f}, goal {row.goal:g}"
+            f"{row.comparison}: {row.side}: {row.ratio.median:.3f}, goal {row.goal:g}"
             for row in self.rows
             if row.reached is False
         ]

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
+from espnet_smoe.benchmark.comparison import Comparison
 from espnet_smoe.benchmark.gpu import (
     checks_compile,
     checks_model,
@@ -13,9 +14,8 @@ from espnet_smoe.benchmark.gpu import (
 from espnet_smoe.benchmark.gpu.guard import Check, Site, last_lines, run_check
 from espnet_smoe.benchmark.gpu.page import Page, device_name
 from espnet_smoe.benchmark.gpu.profile import CASES, profiled
-from espnet_smoe.benchmark.gpu.tables import FULL, QUICK, Sizes, races
+from espnet_smoe.benchmark.gpu.tables import FULL, QUICK, Sizes, comparisons
 from espnet_smoe.benchmark.gpu.timing import run_on
-from espnet_smoe.benchmark.race import Race
 from espnet_smoe.benchmark.table import markdown_table
 
 
@@ -93,20 +93,23 @@ class Run:
                 self.page.write()
 
     def tables(self) -> None:
-        """Measure the races."""
+        """Measure the comparisons."""
         sizes = QUICK if self.site.quick else FULL
-        for race in races(self.site, sizes):
-            if self.due(race.name):
-                self.race(replace(race, goals={}) if self.site.quick else race, sizes)
+        for comparison in comparisons(self.site, sizes):
+            if self.due(comparison.name):
+                self.compare(
+                    replace(comparison, goals={}) if self.site.quick else comparison,
+                    sizes,
+                )
                 self.site.forget()
                 self.page.write()
 
-    def race(self, race: Race, sizes: Sizes) -> None:
+    def compare(self, comparison: Comparison, sizes: Sizes) -> None:
         """Measure one, and tell what was found."""
         try:
-            rows, notes = run_on(self.site, race, sizes.rounds)
-        except Exception:  # the other races are to run
-            rows, notes = [], [f"FAIL {race.name}:\n{last_lines()}"]
+            rows, notes = run_on(self.site, comparison, sizes.rounds)
+        except Exception:  # the other comparisons are to run
+            rows, notes = [], [f"FAIL {comparison.name}:\n{last_lines()}"]
         self.page.rows += rows
         self.say("\n".join(markdown_table(rows)[2:]))
         for note in notes:

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from espnet_smoe.benchmark import decode, moe, rtf, train
+from espnet_smoe.benchmark.comparison import Comparison
 from espnet_smoe.benchmark.gpu import models
 from espnet_smoe.benchmark.gpu.guard import Site, moved
 from espnet_smoe.benchmark.measure import Sides
-from espnet_smoe.benchmark.race import Race
 
 BF16, F32 = torch.bfloat16, torch.float32
 SIDES = (moe.DENSE, moe.LEARNED, moe.SLICES, moe.GROUPED, moe.LOOP)
@@ -69,8 +69,8 @@ QUICK = Sizes(
 )
 
 
-def races(site: Site, sizes: Sizes) -> Iterator[Race]:
-    """The races, those first that matter most."""
+def comparisons(site: Site, sizes: Sizes) -> Iterator[Comparison]:
+    """The comparisons, those first that matter most."""
     yield from mixtures(site, sizes.moe, large=True)
     yield from whole_utterances(site, sizes)
     yield from training(site, sizes)
@@ -79,7 +79,7 @@ def races(site: Site, sizes: Sizes) -> Iterator[Race]:
     yield from chunks(site, sizes)
 
 
-def mixtures(site: Site, sizes: moe.Sizes, large: bool) -> Iterator[Race]:
+def mixtures(site: Site, sizes: moe.Sizes, large: bool) -> Iterator[Comparison]:
     """One expert a frame beside the dense block and beside other ways to compute it."""
     utterances = sizes.more_utterances if large else sizes.utterances
     shape = utterances, sizes.frames
@@ -87,7 +87,7 @@ def mixtures(site: Site, sizes: moe.Sizes, large: bool) -> Iterator[Race]:
         for experts in (sizes.few_experts, sizes.many_experts):
             goal = large and experts == sizes.few_experts and name.startswith("bf16")
             sides = SIDES + (moe.EVERY,) * (experts == sizes.few_experts)
-            yield Race(
+            yield Comparison(
                 f"{name}: 1 of {experts} experts, {shape[0] * shape[1]:,} frames",
                 partial(
                     cast_sides,
@@ -133,12 +133,12 @@ def said_of_mixtures(dtype: torch.dtype, results: Mapping[str, torch.Tensor]) ->
     return f"the outputs differ by {off[worst]:.1e} at most ({worst})"
 
 
-def whole_utterances(site: Site, sizes: Sizes) -> Iterator[Race]:
+def whole_utterances(site: Site, sizes: Sizes) -> Iterator[Comparison]:
     """Encoder and CTC head of whole utterances, in bf16."""
     given = sizes.rtf
     for count in (SMALL_BATCH, BATCH):
         task = partial(rtf.whole, given, utterances=count)
-        yield _models_race(
+        yield _compare_models(
             site,
             given,
             f"bf16, {count} utterance{'s' * (count > 1)} of {given.seconds} s at once",
@@ -148,12 +148,12 @@ def whole_utterances(site: Site, sizes: Sizes) -> Iterator[Race]:
         )
 
 
-def chunks(site: Site, sizes: Sizes) -> Iterator[Race]:
+def chunks(site: Site, sizes: Sizes) -> Iterator[Comparison]:
     """Chunks of streams, in bf16."""
     given = sizes.rtf
     of_chunks = given.chunks * given.chunk * 4 / rtf.FRAMES_A_SECOND
     for count in (1, given.streams):
-        yield _models_race(
+        yield _compare_models(
             site,
             given,
             f"bf16, chunks of {given.chunk} frames, {count} streams",
@@ -163,15 +163,15 @@ def chunks(site: Site, sizes: Sizes) -> Iterator[Race]:
         )
 
 
-def _models_race(
+def _compare_models(
     site: Site,
     sizes: rtf.Sizes,
     name: str,
     task: Callable,
     seconds: float,
     goals: dict[str, float],
-) -> Race:
-    return Race(
+) -> Comparison:
+    return Comparison(
         name,
         partial(model_sides, site, sizes, task),
         rtf.DENSE,
@@ -193,14 +193,14 @@ def model_sides(site: Site, sizes: rtf.Sizes, task: Callable) -> Sides:
     return sides
 
 
-def training(site: Site, sizes: Sizes) -> Iterator[Race]:
+def training(site: Site, sizes: Sizes) -> Iterator[Comparison]:
     """A step of AdamW under bf16 autocast, from the waveforms on."""
     of_smoe, given = sizes.smoe, sizes.rtf
     smoe = {
         "dense": partial(train.build_model, of_smoe, train.JOINT, None),
         "S-MoE": partial(train.build_model, of_smoe, train.JOINT),
     }
-    yield _training_race(
+    yield _compare_training(
         site,
         f"bf16 autocast: training step of the paper's S-MoE, both tasks of "
         f"{of_smoe.utterances} utterances of {of_smoe.seconds} s; all its memory",
@@ -224,7 +224,7 @@ def training(site: Site, sizes: Sizes) -> Iterator[Race]:
         utterances=sizes.u2pp_utterances,
         seconds=sizes.u2pp_seconds,
     )
-    yield _training_race(
+    yield _compare_training(
         site,
         f"bf16 autocast: training step of U2++, {of_u2pp.utterances} utterances of "
         f"{of_u2pp.seconds} s; all its memory",
@@ -246,18 +246,18 @@ def speech_and_text(sizes: train.Sizes) -> dict[str, Any]:
     return {name: whole[name] for name in names}
 
 
-def _training_race(
+def _compare_training(
     site: Site,
     name: str,
     makers: Mapping[str, Callable[[], nn.Module]],
     make_batch: Callable[[], dict[str, Any]],
-    rival: str,
+    baseline: str,
     seconds: float,
-) -> Race:
-    return Race(
+) -> Comparison:
+    return Comparison(
         name,
         partial(training_sides, site, makers, make_batch),
-        rival,
+        baseline,
         check=parameters_of,
         items=seconds,
         unit="s of speech",
@@ -313,12 +313,12 @@ def parameters_of(results: Mapping[str, Mapping[str, float]]) -> str:
     )
 
 
-def searches(site: Site, sizes: decode.Sizes) -> Iterator[Race]:
+def searches(site: Site, sizes: decode.Sizes) -> Iterator[Comparison]:
     """Beam search beside ESPnet's, frames of the encoder's output a second."""
     frames = sizes.seconds * decode.FRAMES_A_SECOND // 4
     for word, dtype in (("float32", F32), ("bf16", BF16)):
         count = sizes.utterances
-        yield Race(
+        yield Comparison(
             f"{word}: beam search, {count} utterances of {sizes.seconds} s, "
             f"{sizes.tokens} tokens each",
             partial(decode.searches_of, sizes, count, site.device, dtype),
@@ -330,7 +330,7 @@ def searches(site: Site, sizes: decode.Sizes) -> Iterator[Race]:
             unit="encoder frames",
         )
     for count in (sizes.utterances, 4 * sizes.utterances):
-        yield Race(
+        yield Comparison(
             f"bf16: both tasks of {count} utterances of {sizes.seconds} s, S-MoE",
             partial(both_tasks, site, sizes, count),
             ENCODED_AND_SEARCHED,

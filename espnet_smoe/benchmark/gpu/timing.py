@@ -1,4 +1,4 @@
-"""A race measured on a device: in turns, several runs at a time, with its own clock.
+"""A comparison on a device: in turns, several runs at a time, with its own clock.
 
 A GPU computes while the host goes on, so a measurement is of several runs, from an idle
 device to an idle one. A side that fails is left out and its error told.
@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
+from espnet_smoe.benchmark.comparison import Comparison, Row, row_of
 from espnet_smoe.benchmark.gpu.guard import Site, last_lines
 from espnet_smoe.benchmark.measure import take_turns
-from espnet_smoe.benchmark.race import Race, Row, row_of
 
 ROUNDS = 7
 AT_ONCE_SECONDS, AT_ONCE = 0.02, 40  # how long a measurement is to be, runs at most
@@ -33,41 +33,43 @@ class Repeated:
         return result
 
 
-def run_on(site: Site, race: Race, rounds: int = ROUNDS) -> tuple[list[Row], list[str]]:
-    """Measure every side of a race that runs.
+def run_on(
+    site: Site, comparison: Comparison, rounds: int = ROUNDS
+) -> tuple[list[Row], list[str]]:
+    """Measure every side of a comparison that runs.
 
     Args:
         site: Where.
-        race: What.
+        comparison: What.
         rounds: Measurements of each side.
 
     Returns:
         A row a side; what the check says, and what failed.
     """
     said, sides, memory = [], {}, {}
-    for name, run in race.build().items():
+    for name, run in comparison.build().items():
         try:
             memory[name], seconds = _alone(site, run)
             times = max(1, min(AT_ONCE, int(AT_ONCE_SECONDS / max(seconds, 1e-6))))
             sides[name] = Repeated(run, 1 if site.quick else times)
         except Exception:  # the other sides are to run
-            said.append(f"FAIL {race.name}: {name}:\n{last_lines()}")
+            said.append(f"FAIL {comparison.name}: {name}:\n{last_lines()}")
             site.forget()
-    seconds_of, results = take_turns(sides, rounds, _clock(site), race.name)
+    seconds_of, results = take_turns(sides, rounds, _clock(site), comparison.name)
     for name, side in sides.items():
         seconds_of[name] = [s / side.times for s in seconds_of[name]]
-    if race.check and len(results) > 1:
-        said.append(_checked(race, results))
-    rows = [row_of(race, name, seconds_of, memory[name]) for name in sides]
+    if comparison.check and len(results) > 1:
+        said.append(_checked(comparison, results))
+    rows = [row_of(comparison, name, seconds_of, memory[name]) for name in sides]
     return rows, said
 
 
-def _checked(race: Race, results: Mapping[str, Any]) -> str:
+def _checked(comparison: Comparison, results: Mapping[str, Any]) -> str:
     """What the check says; the times are good without it."""
     try:
-        return f"{race.name}: {race.check(results)}"
+        return f"{comparison.name}: {comparison.check(results)}"
     except Exception:
-        return f"FAIL {race.name}: its check:\n{last_lines()}"
+        return f"FAIL {comparison.name}: its check:\n{last_lines()}"
 
 
 def _alone(site: Site, run: Callable[[], Any]) -> tuple[int | None, float]:

@@ -1,4 +1,4 @@
-"""A race: sides that do the same work, a rival among them, and goals to reach."""
+"""A comparison: sides that do the same work, one of them the baseline, and goals."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,16 +16,16 @@ from espnet_smoe.benchmark.measure import (
 
 
 @dataclass(frozen=True)
-class Race:
+class Comparison:
     """Sides that do the same work.
 
     Attributes:
         name: What they do.
         build: Makes the sides. Picklable, and the same whenever it is called.
-        rival: The side that the others are compared with.
+        baseline: The side that the others are compared with.
         goals: Side -> the largest ratio to be had (``faster``: the smallest), for the
             sides that have a goal.
-        faster: Give ratios as multiples of the rival's speed, not of its time.
+        faster: Give ratios as multiples of the baseline's speed, not of its time.
         check: Says of the results of all sides whether they are the same.
         items: Items that one run deals with, for a rate; 0 for no rate.
         unit: Of the items.
@@ -34,7 +34,7 @@ class Race:
 
     name: str
     build: Callable[[], Sides]
-    rival: str
+    baseline: str
     goals: Mapping[str, float] = field(default_factory=dict)
     faster: bool = False
     check: Callable[[Mapping[str, Any]], str] | None = None
@@ -45,13 +45,13 @@ class Race:
 
 @dataclass(frozen=True)
 class Row:
-    """One side of a race, measured.
+    """One side of a comparison, measured.
 
     Attributes:
-        race: What the sides do.
+        comparison: What the sides do.
         side: This one.
         seconds: Of one run.
-        ratio: Time over the rival's, or speed over the rival's; None for the rival.
+        ratio: Time over the baseline's, or speed over the baseline's; None for itself.
         goal: The largest ratio to be had (``faster``: the smallest).
         reached: Whether the median of the ratio is good enough.
         memory: Most bytes held above weights and inputs; None where not measured.
@@ -60,7 +60,7 @@ class Row:
         faster: Whether the ratio is one of speeds.
     """
 
-    race: str
+    comparison: str
     side: str
     seconds: Spread
     ratio: Spread | None
@@ -72,58 +72,63 @@ class Row:
     faster: bool
 
 
-def run_race(race: Race, rounds: int) -> tuple[list[Row], str]:
-    """Measure every side of a race.
+def run_comparison(comparison: Comparison, rounds: int) -> tuple[list[Row], str]:
+    """Measure every side of a comparison.
 
     Args:
-        race: What to run.
+        comparison: What to run.
         rounds: Measurements of each side.
 
     Returns:
         A row a side; what the check says, empty without a check.
     """
-    sides = race.build()
-    seconds, results = take_turns(sides, rounds, title=race.name)
-    said = f"{race.name}: {race.check(results)}" if race.check else ""
+    sides = comparison.build()
+    seconds, results = take_turns(sides, rounds, title=comparison.name)
+    said = f"{comparison.name}: {comparison.check(results)}" if comparison.check else ""
     names = list(sides)
     del sides, results  # their memory is needed below
     memory: dict[str, int | None] = dict.fromkeys(names)
-    if race.memory:
+    if comparison.memory:
         threads = torch.get_num_threads()
-        memory = {name: peak_memory(race.build, name, threads) for name in names}
-    return [row_of(race, name, seconds, memory[name]) for name in names], said
+        memory = {name: peak_memory(comparison.build, name, threads) for name in names}
+    return [row_of(comparison, name, seconds, memory[name]) for name in names], said
 
 
 def row_of(
-    race: Race, side: str, seconds: Mapping[str, list[float]], memory: int | None
+    comparison: Comparison,
+    side: str,
+    seconds: Mapping[str, list[float]],
+    memory: int | None,
 ) -> Row:
     """What was measured of a side.
 
     Args:
-        race: The side is of.
+        comparison: The side is of.
         side: Its name.
-        seconds: Of all sides, a round each; without the rival's there is no ratio.
+        seconds: Of all sides, a round each; without the baseline's there is no ratio.
         memory: Bytes; None where not measured.
     """
     spread = Spread.of(seconds[side])
-    goal = race.goals.get(side)
+    goal = comparison.goals.get(side)
     compared = None
-    if side != race.rival and race.rival in seconds:
-        pair = seconds[side], seconds[race.rival]
-        compared = ratio(*(reversed(pair) if race.faster else pair))
+    if side != comparison.baseline and comparison.baseline in seconds:
+        pair = seconds[side], seconds[comparison.baseline]
+        compared = ratio(*(reversed(pair) if comparison.faster else pair))
     return Row(
-        race=race.name,
+        comparison=comparison.name,
         side=side,
         seconds=spread,
         ratio=compared,
         goal=goal if compared else None,
-        reached=_reached(race, goal, compared.median) if goal and compared else None,
+        reached=_reached(comparison, goal, compared.median)
+        if goal and compared
+        else None,
         memory=memory,
-        rate=race.items / spread.median if race.items else None,
-        unit=race.unit,
-        faster=race.faster,
+        rate=comparison.items / spread.median if comparison.items else None,
+        unit=comparison.unit,
+        faster=comparison.faster,
     )
 
 
-def _reached(race: Race, goal: float, value: float) -> bool:
-    return value >= goal if race.faster else value <= goal
+def _reached(comparison: Comparison, goal: float, value: float) -> bool:
+    return value >= goal if comparison.faster else value <= goal

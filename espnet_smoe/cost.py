@@ -1,4 +1,4 @@
-"""What a model costs: computation and delay, known before it is trained."""
+"""Computation and delay of a model, computed before it is trained."""
 
 import copy
 import inspect
@@ -25,7 +25,7 @@ def cost_lines(model: nn.Module) -> list[str]:
     Returns:
         Lines to print; none for a model that cannot be followed without data.
     """
-    counts = one_second(model)
+    counts = macs_per_second(model)
     lines = []
     if counts:
         parts = ", ".join(f"{k} {n / 1e6:,.0f}" for k, n in counts.items() if n)
@@ -39,7 +39,7 @@ def cost_lines(model: nn.Module) -> list[str]:
     return lines
 
 
-def one_second(model: nn.Module) -> dict[str, int]:
+def macs_per_second(model: nn.Module) -> dict[str, int]:
     """Multiply-accumulates of one second of speech, see `multiply_accumulates`.
 
     Args:
@@ -147,17 +147,17 @@ def multiply_accumulates(
     try:
         if preencoder is not None:
             with FlopCounterMode(display=False) as counter:
-                x, lengths = on_paper(preencoder)(x, lengths)
+                x, lengths = to_meta(preencoder)(x, lengths)
             counts["preencoder"] = counter.get_total_flops() // 2
         with FlopCounterMode(display=False) as counter:
-            x = encode(on_paper(encoder), x, lengths)
+            x = encode(to_meta(encoder), x, lengths)
         counts["encoder"] = counter.get_total_flops() // 2
-    except (NotImplementedError, RuntimeError) as error:  # what meta tensors answer
+    except (NotImplementedError, RuntimeError) as error:  # an operation that needs data
         logging.warning("multiply-accumulates are not counted: %s", error)
         return {}
     if ctc is not None:
         with FlopCounterMode(display=False) as counter:
-            on_paper(ctc.ctc_lo)(x)
+            to_meta(ctc.ctc_lo)(x)
         counts["ctc"] = counter.get_total_flops() // 2
     return counts
 
@@ -170,7 +170,7 @@ def encode(encoder: nn.Module, x: torch.Tensor, lengths: torch.Tensor) -> torch.
     return x[0] if isinstance(x, tuple) else x
 
 
-def on_paper(module: nn.Module) -> nn.Module:
+def to_meta(module: nn.Module) -> nn.Module:
     """A copy without data whose mixtures are the experts that one frame passes."""
     module = copy.deepcopy(module).to("meta").eval()
     for parent in list(module.modules()):
@@ -181,7 +181,7 @@ def on_paper(module: nn.Module) -> nn.Module:
 
 
 class ActivePath(nn.Module):
-    """What a frame passes in a mixture, wherever its router would send it."""
+    """The experts of one frame in a mixture, whichever they are."""
 
     def __init__(self, mixture: MoEFeedForward):
         super().__init__()
@@ -191,13 +191,13 @@ class ActivePath(nn.Module):
     def forward(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
         """Map ``(B, T, D)`` as many times as a frame has experts."""
         if self.router is not None:
-            seen = x.new_empty(*x.shape[:2], self.router.in_features)
-            functional.linear(seen, self.router.weight)
+            router_in = x.new_empty(*x.shape[:2], self.router.in_features)
+            functional.linear(router_in, self.router.weight)
         return sum(expert(x) for expert in self.experts)
 
 
 class EveryFrame(Routing):
-    """Of one utterance: no frame is padding, so there is no content to look at."""
+    """Routing of one utterance, in which no frame is padding."""
 
     def rows(self, x: torch.Tensor) -> torch.Tensor:
         """``(1, T, D)`` to ``(T, D)``."""

@@ -39,7 +39,7 @@ def prune(trie: Trie, threshold: float) -> Trie:
         if order < len(trie.levels):
             keep[order - 1][trie.context(order + 1)[keep[order]]] = True
     pruned = _select(trie, keep)
-    normalise(pruned)
+    normalize(pruned)
     return pruned
 
 
@@ -102,7 +102,7 @@ def _select(trie: Trie, keep: list[np.ndarray]) -> Trie:
     return Trie.of(levels, trie.size)
 
 
-def normalise(trie: Trie) -> None:
+def normalize(trie: Trie) -> None:
     """Set the back-off weights with which every context's words sum to 1."""
     links = trie.suffixes()
     for order in range(2, len(trie.levels) + 1):

@@ -1,4 +1,4 @@
-"""What a training configuration may hold, checked before anything is trained.
+"""Checks of a training configuration before anything is trained.
 
 ESPnet checks what stands on its command line, not what stands in the YAML file. Here
 each option is held against what reads it: the argument parser of the task, the

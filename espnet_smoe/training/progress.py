@@ -1,4 +1,4 @@
-"""How far a job is, read from its log while it runs.
+"""The progress of a job, read from its log while it runs.
 
     python3 -m espnet_smoe.training.progress exp/train/train.log
 
@@ -39,7 +39,7 @@ ENDED = re.compile(r"# ended with status \d+")
 
 @dataclass
 class Progress:
-    """What one log has told so far.
+    """The state of a job, as far as its log says.
 
     Attributes:
         epoch: That is running, from 1.
@@ -70,7 +70,7 @@ class Progress:
             line: Without its end.
 
         Returns:
-            What to show for good: the results of an epoch; else nothing.
+            A line to keep on the screen: the results of an epoch; else an empty one.
         """
         if stamp := STAMP.search(line):
             moment = datetime.fromisoformat(stamp[1]).timestamp()
@@ -114,17 +114,20 @@ class Progress:
 
     def _results(self, train: str, valid: str) -> str:
         self._last = self.epoch == self.epochs
-        learnt, heard = dict(VALUE.findall(train)), dict(VALUE.findall(valid))
+        train_values, valid_values = (
+            dict(VALUE.findall(train)),
+            dict(VALUE.findall(valid)),
+        )
         parts = [f"epoch {self.epoch}/{self.epochs}"]
-        if "loss" in learnt:
-            parts.append(f"loss {_short(learnt['loss'])}")
-        if "loss" in heard:
-            parts.append(f"valid {_short(heard['loss'])}")
-        rates = error_rates(heard)
+        if "loss" in train_values:
+            parts.append(f"loss {_short(train_values['loss'])}")
+        if "loss" in valid_values:
+            parts.append(f"valid {_short(valid_values['loss'])}")
+        rates = error_rates(valid_values)
         for name in rates:
-            parts.append(f"{name} {100 * float(heard[name]):.1f} %")
-        if not rates and "acc" in heard:
-            parts.append(f"acc {100 * float(heard['acc']):.1f} %")
+            parts.append(f"{name} {100 * float(valid_values[name]):.1f} %")
+        if not rates and "acc" in valid_values:
+            parts.append(f"acc {100 * float(valid_values['acc']):.1f} %")
         return "  ".join([*parts, *self._left(1.0)])
 
     def _left(self, part: float) -> list[str]:
@@ -220,7 +223,7 @@ class Display:
         try:
             self._stream.write(text)
             self._stream.flush()
-        except OSError:  # nobody looks any more
+        except OSError:  # the terminal is closed
             pass
         self._said = time.monotonic()
 

@@ -1,8 +1,8 @@
-"""What an experiment was made from: configuration, tokens, data, code.
+"""Records of what an experiment was made from: configuration, tokens, data, code.
 
 Training and the statistics leave a record, ``provenance.json``, in their folder when
-they start. Who comes later compares its own inputs with the record before it writes
-anything: a checkpoint goes on only with what it was made from.
+they start. A later run compares its own inputs with the record before it writes
+anything: training goes on from a checkpoint only with what it was made from.
 """
 
 import argparse
@@ -31,7 +31,7 @@ RECORD = "provenance.json"
 LISTED = 10  # differences that a message shows
 WIDTH = 60  # characters of a value that a message shows
 
-# How a training runs, how long, and what it tells: free to change.
+# How a training runs, how long, and what it logs: free to change.
 FREE = {
     *("config", "print_config", "output_dir", "dry_run", "collect_stats", "resume"),
     *("max_epoch", "patience", "early_stopping_criterion", "keep_nbest_models"),

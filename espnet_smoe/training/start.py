@@ -1,4 +1,4 @@
-"""What a training looks at before it writes anything.
+"""Checks of a training before it writes anything.
 
 A checkpoint goes on only with the configuration, tokens and data that it was made
 from; statistics serve only the features, tokens and data that they were made of.

@@ -93,7 +93,7 @@ def test_loss_of_an_ngram_is_the_relative_entropy_without_it(order):
         keep = [np.ones(count, dtype=bool) for count in model.counts]
         keep[-1][place] = False
         without: Trie = module._select(trie, keep)
-        module.normalise(without)
+        module.normalize(without)
         context = trie.ngrams(order, np.array([place]))[:, :-1]
         p, q = distributions(trie, context)[0], distributions(without, context)[0]
         weight = 10 ** history[order - 2][trie.context(order)[place]]

@@ -88,9 +88,9 @@ class ESPnetBeamSearch:
             minlenratio=self.options.minlenratio,
             x_lengths=lengths,
         )
-        return [[self._normalise(h, len(prompt)) for h in nbest] for nbest in found]
+        return [[self._normalize(h, len(prompt)) for h in nbest] for nbest in found]
 
-    def _normalise(self, hypothesis: object, prompt_length: int) -> Hypothesis:
+    def _normalize(self, hypothesis: object, prompt_length: int) -> Hypothesis:
         tokens = hypothesis.yseq[prompt_length:].tolist()
         while tokens and tokens[-1] == self.eos:  # two where it ended in the last step
             tokens.pop()

@@ -56,7 +56,7 @@ def _positive(text: str) -> int:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Look at the experts, write Markdown and PNG, print the tables.
+    """Analyze the experts, write Markdown and PNG, print the tables.
 
     Raises:
         ValueError: The model has no experts, or a file is missing or faulty.

@@ -1,4 +1,4 @@
-"""The recordings that experts are looked at with: a sample of a data directory."""
+"""The recordings that experts are analyzed on: a sample of a data directory."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ def read_recordings(
         raise ValueError("\n".join(map(str, problems)))
     names = sample(list(tables["wav.scp"]), limit)
     if not names:
-        raise ValueError(f"{data / 'wav.scp'} is empty; there is nothing to listen to")
+        raise ValueError(f"{data / 'wav.scp'} is empty; there are no recordings")
     field = model.label_field
     targets = {task.target for task in model.tasks.values()}
     columns: dict[str, dict[str, str]] = {}

@@ -1,4 +1,4 @@
-"""The report on experts as a picture: loads, similarity, and what swapping costs."""
+"""The report on experts as a figure: loads, similarity, scores with swapped experts."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -109,7 +109,7 @@ def draw_experts(report: ExpertReport, path: Path) -> None:
 
 
 def tidy(axes: "Axes") -> None:
-    """Quiet numbers, and no frame but the ground line."""
+    """Small gray numbers, and no frame but the x axis."""
     axes.tick_params(length=0, labelsize=8.5, labelcolor=QUIET)
     axes.grid(axis="y", color=RULE, linewidth=0.6)
     axes.set_axisbelow(True)

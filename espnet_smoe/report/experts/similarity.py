@@ -1,4 +1,4 @@
-"""Are the experts of a layer different at all? By their weights, by their outputs.
+"""Similarity of the experts of a layer, by their weights and by their outputs.
 
 Weights: two experts that started apart may compute the same with their hidden units in
 another order, so a cosine near 0 proves nothing; experts that started as copies keep

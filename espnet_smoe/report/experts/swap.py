@@ -1,4 +1,4 @@
-"""What the wrong expert costs: the same recordings decoded with swapped labels.
+"""Scores with the wrong experts: the same recordings decoded with swapped labels.
 
 Only the experts are swapped. The prompt, its embedding and everything else stay, so
 whatever changes is due to the experts.

@@ -1,4 +1,4 @@
-"""Does learned routing follow the speech? The analysis of an encoder.
+"""The analysis of an encoder's learned routing: loads, and what experts depend on.
 
 Each encoder frame has an expert in each layer, the one that its router likes best (the
 first of k). What else is known of the frame: the modelling unit that it belongs to, by

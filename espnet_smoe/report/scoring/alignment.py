@@ -73,7 +73,7 @@ def worst(counts: TaskCounts) -> np.ndarray:
     if metric.split is None:
         score = metric.formula(of)
         # one of fewer than four words has no BLEU of its own, right as it may be
-        right = [heard == true for true, heard in zip(*counts.texts)]
+        right = [hyp == ref for ref, hyp in zip(*counts.texts)]
         faulty = np.flatnonzero((score < 100) & ~np.array(right))
         return faulty[np.argsort(score[faulty], kind="stable")]
     return _by_errors(of)
@@ -146,8 +146,8 @@ def _padded(text: str, width: int, left: bool = True) -> str:
     return text + space if left else space + text
 
 
-def tell_worst(counts: TaskCounts, most: int) -> Sequence[str]:
-    """Lines about the worst utterances of a task, at most that many.
+def worst_lines(counts: TaskCounts, most: int) -> Sequence[str]:
+    """Lines that show the utterances with the most errors of a task.
 
     Args:
         counts: Of one decoding.
@@ -159,10 +159,12 @@ def tell_worst(counts: TaskCounts, most: int) -> Sequence[str]:
     lines = []
     for row in worst(counts)[:most]:
         if metric.split is None:
-            told = f"{metric.label} {metric.formula(of[row : row + 1])[0]:.1f}"
+            summary = f"{metric.label} {metric.formula(of[row : row + 1])[0]:.1f}"
         else:
             errors, size, replaced, deleted, inserted = of[row].astype(int)
-            told = f"{errors} errors in {size} (S {replaced} D {deleted} I {inserted})"
-        lines.append(f"  {counts.utts[row]}  {told}")
+            summary = (
+                f"{errors} errors in {size} (S {replaced} D {deleted} I {inserted})"
+            )
+        lines.append(f"  {counts.utts[row]}  {summary}")
         lines += [f"    REF {references[row]}", f"    HYP {hypotheses[row]}"]
     return lines

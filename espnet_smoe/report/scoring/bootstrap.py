@@ -1,8 +1,8 @@
-"""How sure a score is: intervals and p-values by resampling clusters and seeds.
+"""Confidence intervals and p-values of scores, by resampling clusters and seeds.
 
-What is resampled decides what an interval speaks of. Utterances of one speaker fail
-together, as do the versions of one utterance that was heard through several
-conditions, so the units are clusters, each drawn with all of its rows: speakers where
+The units that are resampled decide what an interval is valid for. Errors of one speaker
+are correlated, as are those of one utterance in several conditions, so the units are
+clusters, each drawn with all of its rows: speakers where
 they are known, else utterances (`clusters.py`). A system that was trained with several
 seeds has the mean of its scores, and seeds are a second, crossed unit: each resample
 draws clusters and seeds. With one seed an interval is of this training alone.

@@ -1,4 +1,4 @@
-"""What fails and succeeds together in a test set: the units of the bootstrap.
+"""Clusters of utterances with correlated errors: the units of the bootstrap.
 
 All utterances of a speaker, where ``utt2spk`` tells speakers apart; else all versions
 of an utterance that was heard through several conditions; else each utterance alone.

@@ -14,7 +14,7 @@ from espnet_smoe.command import run_command
 from espnet_smoe.report.scoring.alignment import (
     HEADS,
     edits_table,
-    tell_worst,
+    worst_lines,
     write_alignments,
 )
 from espnet_smoe.report.scoring.bootstrap import Score
@@ -167,7 +167,7 @@ def _score(data: Path | None, decode_dir: Path, out: Path, most: int) -> None:
         written += write_alignments(out.parent, counts)
     print_scores(scores, str(decode_dir), tasks)
     for task, counts in tasks.items():
-        lines = tell_worst(counts, most)
+        lines = worst_lines(counts, most)
         if lines:
             print(f"{task}: the worst utterances", *lines, sep="\n", end="\n\n")
     rtf = decode_info(decode_dir).get("rtf")

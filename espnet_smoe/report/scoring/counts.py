@@ -1,4 +1,4 @@
-"""What the scores of a decoded test set are made of: counts, groups and clusters."""
+"""Counts, groups and clusters of a decoded test set: what its scores are made of."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ from espnet_smoe.report.scoring.pairing import (
 
 @dataclass(frozen=True)
 class TaskCounts:
-    """What every score of one task is made of.
+    """The counts from which every score of one task is computed.
 
     Attributes:
         counts: Metric -> counts (N, K), one row an utterance; (seeds, N, K) of a
@@ -41,7 +41,7 @@ class TaskCounts:
         utts: Ids of the N utterances.
         texts: References and hypotheses as they were scored, N of each.
         speakers: Who speaks each, (N,); empty where unknown.
-        notes: What a reader of the scores should know.
+        notes: Remarks for the reader of the scores.
     """
 
     counts: dict[str, np.ndarray]
@@ -67,7 +67,7 @@ class TaskCounts:
 
     @classmethod
     def of_seeds(cls, runs: Sequence["TaskCounts"]) -> "TaskCounts":
-        """Put the trainings of one system together, all on the same utterances."""
+        """Counts of several trainings of one system on the same utterances."""
         if len(runs) == 1:
             return runs[0]
         first = runs[0]
@@ -155,29 +155,31 @@ def _count_task(task: str, decoded: Decoded, data: Path | None) -> TaskCounts | 
         utts=utts,
         texts=(refs, hyps),
         speakers=speakers or (),
-        notes=[*notes, *_of_empty(utts, refs, counts)],
+        notes=[*notes, *_notes_on_empty(utts, refs, counts)],
     )
 
 
-def _of_empty(
+def _notes_on_empty(
     utts: Sequence[str], references: Sequence[str], counts: dict[str, np.ndarray]
 ) -> list[str]:
-    """What to say of empty references."""
+    """Notes on empty references."""
     empty = [utt for utt, text in zip(utts, references) if not text]
     if not empty:
         return []
-    metric, of_metric = next(iter(counts.items()))
+    metric, metric_counts = next(iter(counts.items()))
     errors = METRICS[metric].split is not None
     if len(empty) == len(utts):
-        told = "every reference is empty: there is no score"
+        note = "every reference is empty: there is no score"
         if errors:
-            told += f", and {of_metric[:, 0].sum():.0f} words or characters too many"
-        return [told]
-    told = f"empty reference of {name_some(empty)}"
+            note += (
+                f", and {metric_counts[:, 0].sum():.0f} words or characters too many"
+            )
+        return [note]
+    note = f"empty reference of {name_some(empty)}"
     if errors:
-        inserted = of_metric[of_metric[:, REFERENCE_SIZE] == 0, 0].sum()
-        told += f": what was heard there counts as inserted ({inserted:.0f})"
-    return [told]
+        inserted = metric_counts[metric_counts[:, REFERENCE_SIZE] == 0, 0].sum()
+        note += f": what was recognized there counts as inserted ({inserted:.0f})"
+    return [note]
 
 
 def _normalized(texts: dict[str, str]) -> dict[str, str]:

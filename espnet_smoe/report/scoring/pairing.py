@@ -41,7 +41,7 @@ def pair(
     """Put references and hypotheses side by side, in the references' order.
 
     Utterances whose reference is ``<na>`` are left out. An empty reference stays: it
-    says that there is no speech, and what is heard there is wrong.
+    says that there is no speech, and every word recognized there is an insertion.
 
     Returns:
         Utterance ids, references, hypotheses.

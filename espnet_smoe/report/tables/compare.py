@@ -177,21 +177,23 @@ def explanation(systems: Sequence[System], rows: Sequence[Row]) -> str:
     seeds = [s.seeds for s in systems]
     units = explain_units(systems)
     several = max(seeds) > 1
-    told = ["Scores are means over the seeds."] if several else []
-    told.append(
+    sentences = ["Scores are means over the seeds."] if several else []
+    sentences.append(
         "In brackets the 95 % bootstrap interval. Resampled: "
         + (f"seeds and {units}." if several else f"{units}.")
     )
     if tests:
-        told.append(
+        sentences.append(
             f"Second line: relative change against {systems[0].name}, and the "
             f"two-sided p-value of a paired bootstrap ({RESAMPLES:,} resamples), "
             "adjusted by Holm's method for all tests of the same score in this table "
             f"({tests} of each)."
         )
     if tests and min(seeds) == 1:
-        told.append(f"'{ONE_SEED}': of this training; another may turn the result.")
-    return " ".join([*told, "Bold: the best of the line."])
+        sentences.append(
+            f"'{ONE_SEED}': of this training; another may turn the result."
+        )
+    return " ".join([*sentences, "Bold: the best of the line."])
 
 
 def _most_tests(rows: Sequence[Row]) -> int:

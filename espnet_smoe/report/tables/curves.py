@@ -105,7 +105,7 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Draw the curves, and say how each ends."""
+    """Draw the curves, and print the last value of each."""
     args = get_parser().parse_args(argv)
     read = {experiment: read_curves(experiment) for experiment in args.experiments}
     key = choose_key(read, args.key)

@@ -140,17 +140,17 @@ def to_markdown(
     metrics = next(iter(next(iter(systems.values())).values())).scores
     what = ", ".join(METRICS[m].label for m in metrics)
     every = [d for decodings in systems.values() for d in decodings.values()]
-    told = f"In a cell: {what}; "
+    legend = f"In a cell: {what}; "
     if any(d.edits for d in every):
-        told += "substitutions (S), deletions (D), insertions (I) of the first rate; "
-    told += "the real-time factor (RTF)"
+        legend += "substitutions (S), deletions (D), insertions (I) of the first rate; "
+    legend += "the real-time factor (RTF)"
     if any(d.latency for d in every):
-        told += (
+        legend += (
             "; milliseconds from the end of an utterance to its text, median / 95th "
             "percentile of up to 50 utterances, each alone. In chunks the utterance is "
             "heard while it is spoken, and CTC can show words at the end of a chunk"
         )
-    parts = [f"# {title}", f"{told}."]
+    parts = [f"# {title}", f"{legend}."]
     for name, decodings in systems.items():
         parts += [f"### {name}", facts[name], _table(decodings)]
     return "\n\n".join(parts) + "\n"

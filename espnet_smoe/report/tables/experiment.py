@@ -1,4 +1,4 @@
-"""What an experiment directory tells beside its scores."""
+"""Sizes, times and logs of an experiment directory."""
 
 import json
 import re
@@ -62,9 +62,9 @@ def scored(experiment: Path, test_set: str = "*") -> list[Path]:
         else:
             current.append(folder)
     if not current:
-        said = "is of an earlier model" if found else "does not exist"
+        state = "is of an earlier model" if found else "does not exist"
         raise ValueError(
-            f"{experiment}/decode_*/{test_set}/scores.json {said}: run stages 12 and "
+            f"{experiment}/decode_*/{test_set}/scores.json {state}: run stages 12 and "
             "13 (decode, score), or espnet-smoe score --data DIR --hyp DIR"
         )
     return current
@@ -90,8 +90,8 @@ def parameters(experiment: Path) -> tuple[int | None, int | None]:
     content = _size(experiment)
     total = content.get("total")
     if total is None:
-        told = _search(experiment / "train.log", _PARAMETERS)
-        total = told and round(float(told[1]) * _THOUSANDS[told[2]])
+        match = _search(experiment / "train.log", _PARAMETERS)
+        total = match and round(float(match[1]) * _THOUSANDS[match[2]])
     return total, content.get("active")
 
 

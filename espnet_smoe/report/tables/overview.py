@@ -1,4 +1,4 @@
-"""What a finished recipe says last: scores, examples, where things are, what to try.
+"""The last page of a recipe: scores, examples, places of files, commands to try.
 
     python3 -m espnet_smoe.report.tables.overview --exp exp/train --decode default \\
         --data dump/raw --sets test test_nbwb

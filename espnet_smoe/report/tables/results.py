@@ -157,14 +157,14 @@ def _scores(experiments: Sequence[Path]) -> list[str]:
 
 
 def _below(scores: dict, decode: Path) -> str:
-    """What was resampled, and where the errors are told one by one."""
+    """What was resampled, and where the aligned errors are."""
     first = next(iter(scores.values()))["all"]
     # scores.json of before 2026-11 does not say: utterances were
     over = next(iter(first.values())).get("resampled", "utterances")
     aligned = sorted(decode.glob("score_*/result.txt"))
     where = ", ".join(f"`{'/'.join(path.parts[-4:])}`" for path in aligned)
-    told = f"Resampled: {over}."
-    return f"{told} The errors one by one: {where}." if aligned else told
+    note = f"Resampled: {over}."
+    return f"{note} The errors one by one: {where}." if aligned else note
 
 
 def scores_table(scores: dict) -> str:
@@ -172,9 +172,9 @@ def scores_table(scores: dict) -> str:
     columns = [(t, m) for t, groups in scores.items() for m in groups["all"]]
     groups = dict.fromkeys(g for task in scores.values() for g in task)
     # a set of one condition has the same scores three times
-    alike = [g for g in groups if all(_alike(s, g) for s in scores.values())]
+    alike = [g for g in groups if all(_same_as_all(s, g) for s in scores.values())]
     groups = [g for g in groups if g == "all" or g not in alike]
-    parted = {  # the error rates that are told in parts: the first of each task
+    with_edits = {  # the error rates with Sub, Del and Ins: the first of each task
         (task, metric)
         for task, of in scores.items()
         for metric in list(of["all"])[:1]
@@ -183,7 +183,7 @@ def scores_table(scores: dict) -> str:
     heads = []
     for task, metric in columns:
         heads.append(f"{task} {METRICS[metric].label}")
-        heads += ["Sub", "Del", "Ins"] if (task, metric) in parted else []
+        heads += ["Sub", "Del", "Ins"] if (task, metric) in with_edits else []
     lines = ["| condition | n | " + " | ".join(heads) + " |"]
     lines.append("|---|" + "---:|" * (len(heads) + 1))
     for group in groups:
@@ -191,7 +191,7 @@ def scores_table(scores: dict) -> str:
         for task, metric in columns:
             score = scores[task].get(group, {}).get(metric)
             row.append(with_interval(score))
-            if (task, metric) in parted:
+            if (task, metric) in with_edits:
                 row += [percent((score or {}).get(kind)) for kind in EDITS]
             sizes |= {str(score["n"]): None} if score else {}
         cells = [group_label(group), " / ".join(sizes), *row]
@@ -199,7 +199,7 @@ def scores_table(scores: dict) -> str:
     return "\n".join(lines)
 
 
-def _alike(groups: dict, group: str) -> bool:
+def _same_as_all(groups: dict, group: str) -> bool:
     """Whether a group's scores are those of the whole set."""
     return groups.get(group) == groups["all"]
 

@@ -5,8 +5,8 @@ import pytest
 
 from espnet_smoe.report.scoring.alignment import (
     edits_table,
-    tell_worst,
     worst,
+    worst_lines,
     write_alignments,
 )
 from espnet_smoe.report.scoring.counts import TaskCounts
@@ -94,7 +94,7 @@ def test_translations_have_no_alignment_and_are_told_by_their_own_bleu(tmp_path)
     assert write_alignments(tmp_path, counts) == []
     alone = [METRICS["bleu"].score([r], [h]) for r, h in zip(references, hypotheses)]
     assert worst(counts).tolist() == [2, 3, 1]  # the others have no fault
-    assert tell_worst(counts, 2) == [
+    assert worst_lines(counts, 2) == [
         *("  u2  BLEU 0.0", "    REF one two three four", "    HYP no"),
         *(f"  u3  BLEU {alone[3]:.1f}", "    REF x y z v w", "    HYP x y z v u"),
     ]
@@ -108,10 +108,10 @@ def test_a_translation_that_is_only_spaced_otherwise_has_no_fault():
 def test_of_as_many_errors_those_in_the_shorter_reference_are_worse():
     counts = of_task(REFERENCES, HYPOTHESES, "wer")
     assert worst(counts).tolist() == [4, 2, 0, 1]
-    assert tell_worst(counts, 1) == [
+    assert worst_lines(counts, 1) == [
         *("  u4  2 errors in 1 (S 0 D 0 I 2)", "    REF g", "    HYP g h h")
     ]
-    assert tell_worst(counts, 0) == []
+    assert worst_lines(counts, 0) == []
 
 
 def test_rates_of_no_words_are_not_known():

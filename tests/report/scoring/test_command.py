@@ -162,7 +162,7 @@ def test_speech_heard_in_silence_counts_as_inserted(recipe, capsys):
     rate = 100 * heard / sum(map(len, said.values()))
     assert wer["value"] == wer["insert"] == pytest.approx(rate, abs=1e-3)
     assert wer["substitute"] == wer["delete"] == 0
-    assert f"utt000: what was heard there counts as inserted ({heard})" in (
+    assert f"utt000: what was recognized there counts as inserted ({heard})" in (
         capsys.readouterr().out
     )
 

@@ -99,7 +99,7 @@ def test_what_is_heard_where_nothing_is_said_is_counted_and_named(tmp_path):
     references = {"a": "x y", "b": "", "c": "", "d": "z"}
     found = written(tmp_path, references, {"a": "x", "b": "o", "c": "p q", "d": "z w"})
     assert found.notes == [
-        "empty reference of utterance(s) b, c: what was heard there counts as "
+        "empty reference of utterance(s) b, c: what was recognized there counts as "
         "inserted (3)"
     ]
     assert found.utts == list("abcd") and found.speakers == ()

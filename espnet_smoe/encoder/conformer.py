@@ -217,9 +217,8 @@ class U2PPConformerEncoder(AbsEncoder):
         Raises:
             ValueError: Chunks in an encoder that looks ahead, or of a negative size.
         """
-        missing = self.stride - xs_pad.size(1)
-        if missing > 0:  # what is too short for a frame has none, as in any batch
-            xs_pad = nn.functional.pad(xs_pad, (0, 0, 0, missing))
+        if xs_pad.size(1) < self.stride:  # no utterance has a frame: one of padding
+            xs_pad = xs_pad.new_zeros(len(xs_pad), self.stride, self.input_size)
         lengths = ilens // self.stride
         x = self.positional_dropout(self.embed(xs_pad) * self.scale)  # (B, T', D)
         routing = routing or own_routing(self, Routing(lengths))

@@ -366,3 +366,14 @@ def test_chunk_mask_counts_chunks():
     assert mask[3] == [1, 1, 1, 1, 0, 0, 0]
     assert mask[6] == [0, 0, 0, 0, 1, 1, 1]
     assert chunk_mask(3, 0, -1).all()
+
+
+def test_frames_of_one_stride_are_encoded_and_fewer_are_padding():
+    encoder = make()
+    x = torch.randn(1, encoder.stride, FEATURES)
+    one, lengths, _ = encoder(x, torch.tensor([encoder.stride]))
+    assert lengths.tolist() == [1]
+    other, _, _ = encoder(2 * x, torch.tensor([encoder.stride]))
+    assert not torch.allclose(one, other)
+    none, lengths, _ = encoder(x[:, 1:], torch.tensor([encoder.stride - 1]))
+    assert none.shape == one.shape and lengths.tolist() == [0]

@@ -64,9 +64,9 @@ class Downmix:
         signs = np.ones(block.shape[1], np.float32) if first else before.copy()
         total = block[:, 0]
         for c in range(1, block.shape[1]):
-            correlation = _correlation(total, block[:, c])
-            if abs(correlation) > OPPOSITE:
-                signs[c] = np.sign(correlation)
+            alike = correlation(total, block[:, c])
+            if abs(alike) > OPPOSITE:
+                signs[c] = np.sign(alike)
             total = total + signs[c] * block[:, c]
         self._signs = signs
         if first or (signs == before).all():
@@ -93,7 +93,7 @@ def downmix(samples: np.ndarray, rate: float) -> np.ndarray:
     return Downmix(rate)(samples, last=True)
 
 
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
     """Between -1 and 1; 0 where one of them is silent or not finite."""
     # a constant offset says nothing of phase
     one, other = (x - x.mean(dtype=np.float64) for x in (one, other))

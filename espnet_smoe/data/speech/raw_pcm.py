@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from espnet_smoe.config.options import nearest
+from espnet_smoe.data.speech.downmix import correlation
 from espnet_smoe.data.speech.sniff import HEAD_BYTES, kind_of
 
 WINDOW = 24 * 171  # bytes judged at once: whole samples in every format
@@ -129,7 +130,7 @@ def unlike_pcm16(data: bytes) -> str:
         return ""
     samples = np.frombuffer(data, "<i2") / 32768.0
     even, odd = samples[::2], samples[1::2]
-    together = _correlation(even, odd)
+    together = correlation(even, odd)
     if len(np.unique(samples)) < FEWEST_VALUES:
         return ""
     if np.mean(np.abs(octets - 128.0) <= 32) > 0.95:
@@ -170,7 +171,7 @@ def _other_format(data: bytes, samples: np.ndarray) -> str:
     own = _smooth(samples)
     if smooth[best] > max(SMOOTH, own + SMOOTHER):
         return best
-    noise = max(abs(own), abs(_correlation(samples[:-2], samples[2:]))) < MOST_NOISE
+    noise = max(abs(own), abs(correlation(samples[:-2], samples[2:]))) < MOST_NOISE
     rms = np.sqrt(np.mean(samples**2))
     if noise and RANDOM_RMS[0] < rms < RANDOM_RMS[1]:
         return RANDOM
@@ -179,13 +180,7 @@ def _other_format(data: bytes, samples: np.ndarray) -> str:
 
 def _smooth(values: np.ndarray) -> float:
     values = values.astype(np.float64)
-    return _correlation(values[:-1], values[1:])
-
-
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    one, other = one - one.mean(), other - other.mean()
-    power = np.dot(one, one) * np.dot(other, other)
-    return float(np.dot(one, other) / np.sqrt(power)) if power > 0 else 0.0
+    return correlation(values[:-1], values[1:])
 
 
 def _floats(data: bytes) -> str:

@@ -20,7 +20,7 @@ from espnet_smoe.command import run_command
 from espnet_smoe.data.speech.audio import SAMPLE_RATE
 from espnet_smoe.inference.audio import read_audio
 from espnet_smoe.inference.decode.parallel import read_utterance, utterances_of
-from espnet_smoe.inference.speech_activity import speech_spans
+from espnet_smoe.inference.long_form.speech_activity import speech_spans
 from espnet_smoe.inference.speech_to_text import SpeechToText
 
 AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".opus")

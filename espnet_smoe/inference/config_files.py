@@ -156,7 +156,7 @@ def write_lengths(experiment: str | Path) -> None:
 def _margins(wav_scp: str, config: Path) -> tuple[float | None, float | None]:
     """Seconds before the first word and behind the last, medians of some utterances."""
     from espnet_smoe.data.speech.audio import read_audio, resample
-    from espnet_smoe.inference.speech_activity import onset, speech_spans
+    from espnet_smoe.inference.long_form.speech_activity import onset, speech_spans
 
     table = next((p for p in _beside(wav_scp, config) if p.is_file()), None)
     lines = table.read_text(encoding="utf-8").splitlines() if table else []

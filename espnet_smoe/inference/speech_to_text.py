@@ -1,41 +1,25 @@
 """SpeechToText: waveforms to a text for each task, with a trained model of any kind."""
 
-import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from copy import copy
+from collections.abc import Sequence
 from numbers import Number
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
-import torch
-from torch import nn
 
 from espnet_smoe.config.options import nearest
-from espnet_smoe.inference import confidence
 from espnet_smoe.inference.audio import (
     SAMPLE_RATE,
     as_waveforms,
     bandwidth_of,
     to_16khz,
 )
-from espnet_smoe.inference.batch_encoder import BatchEncoder
-from espnet_smoe.inference.checkpoint import load_model, model_files, read_config
-from espnet_smoe.inference.config_files import trained_lengths
-from espnet_smoe.inference.detokenizer import detokenizer
-from espnet_smoe.inference.long_audio import decode_long
+from espnet_smoe.inference.checkpoint import model_files, read_config
+from espnet_smoe.inference.long_form.long_audio import decode_long
+from espnet_smoe.inference.recognizers.base import BaseRecognizer, kind_of
 from espnet_smoe.inference.result import Result, join_results
-from espnet_smoe.inference.search import searches  # noqa: F401 - they register
-from espnet_smoe.inference.search.encoded_batch import EncodedBatch
-from espnet_smoe.inference.search.hypothesis import Hypothesis
-from espnet_smoe.inference.search.options import AUTO, DecodeOptions, check_beam
-from espnet_smoe.inference.segmentation import (
-    LONGEST_SECONDS,
-    SHORTEST_LONGEST,
-    check_longest,
-)
+from espnet_smoe.inference.search.options import AUTO
 
 __all__ = ["AUTO", "Result", "SpeechToText"]
 
@@ -49,7 +33,7 @@ KINDS = {  # `model:` of the training YAML; by name, so that one kind loads one 
 TASK = "asr"
 
 
-class SpeechToText:
+class SpeechToText(BaseRecognizer):
     """A trained model that turns speech into text.
 
     Made from a configuration and a checkpoint, or by `load` from a packed model or an
@@ -81,40 +65,14 @@ class SpeechToText:
         'good morning'
     """
 
-    Options: ClassVar[type[DecodeOptions]] = DecodeOptions
     tasks: tuple[str, ...] = (TASK,)
     bandwidths: tuple[str, ...] = ("wb", "nb")
     reads_bandwidth: ClassVar[bool] = False  # else it changes nothing
-    # that an utterance of a data directory may have before it is cut in its pauses;
-    # None for the longest of the training
-    utterance_seconds: ClassVar[float | None] = None
 
     def __new__(cls, train_config: str | Path = "", *_: object, **__: object) -> Self:
         """Choose the class by the kind of the model."""
         kind = speech_to_text_class(train_config) if cls is SpeechToText else cls
         return super().__new__(kind)
-
-    def __init__(
-        self,
-        train_config: str | Path,
-        model_file: str | Path,
-        device: str = "cpu",
-        options: DecodeOptions | None = None,
-        **given: object,
-    ):
-        config = read_config(train_config)
-        self._check_config(config, train_config)
-        options = options or self.Options.of(given, "options")
-        trained = trained_lengths(Path(train_config), config)
-        self._trained_seconds = max(
-            trained.longest_seconds or LONGEST_SECONDS, SHORTEST_LONGEST
-        )
-        self.lead_seconds = trained.lead_seconds
-        self.tail_seconds = trained.tail_seconds
-        self.device, self.seconds = device, Counter[str]()
-        self.join = self._detokenizer(config)
-        self.model = self._load_model(config, model_file, device, options)
-        self._set_options(options)
 
     @classmethod
     def load(cls, path: str | Path, **options: object) -> Self:
@@ -131,89 +89,6 @@ class SpeechToText:
             return cls(train_config, model_file, **options)
 
     from_pretrained = load  # as ESPnet's Speech2Text names it
-
-    def with_options(self, options: DecodeOptions) -> Self:
-        """The same model, decoding in another way; nothing is loaded again.
-
-        Args:
-            options: Equal to those of now in what `loaded_with` tells.
-        """
-        assert self.loaded_with(options) == self.loaded_with(self.options)
-        other = copy(self)
-        other._set_options(options)
-        return other
-
-    @classmethod
-    def loaded_with(cls, options: DecodeOptions) -> tuple:
-        """What of the options a loaded model depends on: others need no new one."""
-        return (getattr(options, "int8", False),)
-
-    # -- what each kind of model does in its own way --------------------------------
-
-    def _check_config(self, config: Mapping[str, Any], place: str | Path) -> None:
-        """Refuse a configuration of another kind of model."""
-        kind = _kind_of(config)
-        if kind != self.Options.model:
-            raise ValueError(
-                f"{place}: 'model: {kind}' is not 'model: {self.Options.model}', which "
-                f"{type(self).__name__} is for; SpeechToText loads any"
-            )
-
-    def _load_model(
-        self,
-        config: Mapping[str, Any],
-        model_file: str | Path,
-        device: str,
-        options: DecodeOptions,
-    ) -> nn.Module:
-        model = load_model(config, model_file, device, getattr(options, "int8", False))
-        self.encoder = BatchEncoder(model)
-        return model
-
-    def _detokenizer(self, config: Mapping[str, Any]) -> Any:
-        return detokenizer(config)
-
-    def _set_options(self, options: DecodeOptions) -> None:
-        """Decode as told from now on."""
-        self.options = options
-        self.nbest, self.batch_size = options.nbest, options.batch_size
-        self.detect_speech = options.detect_speech
-        given = options.longest_seconds
-        self.longest_seconds = given or self._trained_seconds
-        check_longest(self.longest_seconds)
-        self.longest_utterance = given or self.utterance_seconds or self.longest_seconds
-        check_beam(getattr(options, "beam_size", 1), self.model.token_list)
-        self._search = self._build_search()
-
-    def _build_search(self) -> Any:
-        return self.options.build_search(self.model)
-
-    def _encode(
-        self, waves: Sequence[np.ndarray], labels: Sequence[str], names: Sequence[str]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """``(B, T, D)`` and ``(B,)`` frames."""
-        return self.encoder(waves)
-
-    def _find(
-        self, batch: EncodedBatch, tasks: Sequence[str]
-    ) -> dict[str, list[list[Hypothesis]]]:
-        """The hypotheses of each task, of each utterance."""
-        found = self._search(batch)
-        return {task: found for task in tasks}
-
-    def _text_tokens(self, tokens: Sequence[int]) -> list[int]:
-        """The tokens of a hypothesis that are text."""
-        return list(tokens)
-
-    def _frame_seconds(self, seconds: float, frames: int) -> float:
-        """Of an encoder frame, of so many in so many seconds."""
-        return seconds / max(1, frames)
-
-    def _is_aligned(self, task: str) -> bool:
-        """Whether the CTC head knows the texts of a task."""
-        return True
-
-    # -- recordings -----------------------------------------------------------------
 
     def __call__(
         self,
@@ -253,36 +128,26 @@ class SpeechToText:
         for label in given:
             self.check_bandwidth(label)
         labels = self.bandwidths_of(waves, rates, given, names)
-        return self._joined(waves, tasks, labels, names)
+        return self.recognize_long(waves, labels, tasks, names)
 
-    def recognize_utterances(
+    def recognize_long(
         self,
         waves: Sequence[np.ndarray],
         labels: Sequence[str],
         tasks: Sequence[str],
         names: Sequence[str],
+        utterances: bool = False,
     ) -> list[dict[str, Result]]:
-        """Decode utterances of a data directory, which somebody has cut already.
-
-        Only those longer than `longest_utterance` are cut again, in their pauses.
+        """Decode recordings of any length, cut in their pauses.
 
         Args:
             waves: ``(samples,)`` each, float32 at 16 kHz.
             labels: Bandwidth of each.
             tasks: Names.
-            names: Of the utterances, for messages.
+            names: Of the recordings, for messages.
+            utterances: Somebody has cut them already: only those longer than
+                `longest_utterance` are cut again.
         """
-        return self._joined(waves, tasks, labels, names, utterances=True)
-
-    def _joined(
-        self,
-        waves: Sequence[np.ndarray],
-        tasks: Sequence[str],
-        labels: Sequence[str],
-        names: Sequence[str],
-        utterances: bool = False,
-    ) -> list[dict[str, Result]]:
-        found = decode_long(self, waves, tasks, labels, names, utterances)
         return [
             {
                 task: join_results(
@@ -291,35 +156,8 @@ class SpeechToText:
                 )
                 for task in tasks
             }
-            for pieces in found
+            for pieces in decode_long(self, waves, tasks, labels, names, utterances)
         ]
-
-    def recognize(
-        self,
-        waves: Sequence[np.ndarray],
-        labels: Sequence[str],
-        tasks: Sequence[str],
-        names: Sequence[str],
-    ) -> list[dict[str, Result]]:
-        """Decode pieces of speech as they are, none of them cut or left out.
-
-        Args:
-            waves: ``(samples,)`` each, float32 at 16 kHz, not too long for the memory.
-            labels: Bandwidth of each.
-            tasks: Names.
-            names: Of their recordings, for messages.
-        """
-        results: list[dict[str, Result]] = [{} for _ in waves]
-        for batch in self._batches([len(w) for w in waves]):
-            found = self._decode(
-                [waves[i] for i in batch],
-                [labels[i] for i in batch],
-                tasks,
-                [names[i] for i in batch],
-            )
-            for i, result in zip(batch, found):
-                results[i] = result
-        return results
 
     def check_tasks(self, tasks: str | Sequence[str] | None) -> tuple[str, ...]:
         """The tasks asked for, known ones all of them; every one when None."""
@@ -381,99 +219,6 @@ class SpeechToText:
                 f"choose the bandwidth: {', '.join(self.bandwidths)}"
             )
 
-    # -- one batch ------------------------------------------------------------------
-
-    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Indices of utterances of like length, `batch_size` together."""
-        order = sorted(range(len(lengths)), key=lambda i: lengths[i])
-        for start in range(0, len(order), self.batch_size):
-            yield order[start : start + self.batch_size]
-
-    @torch.inference_mode()
-    def _decode(
-        self,
-        waves: Sequence[np.ndarray],
-        labels: Sequence[str],
-        tasks: Sequence[str],
-        names: Sequence[str],
-    ) -> list[dict[str, Result]]:
-        begun = time.perf_counter()
-        batch = EncodedBatch(self.model, *self._encode(waves, labels, names))
-        encoded = time.perf_counter()
-        found = self._find(batch, tasks)
-        done = time.perf_counter()
-        self.seconds.update(compute=done - begun, search=done - encoded)
-        return [
-            self._results(
-                batch,
-                number,
-                {task: found[task][number] for task in tasks},
-                names[number],
-                len(wave) / SAMPLE_RATE,
-            )
-            for number, wave in enumerate(waves)
-        ]
-
-    def _results(
-        self,
-        batch: EncodedBatch,
-        number: int,
-        found: Mapping[str, Sequence[Hypothesis]],
-        name: str,
-        seconds: float,
-    ) -> dict[str, Result]:
-        """Of one utterance of a batch."""
-        # once for all tasks, and of one utterance at a time: V numbers a frame
-        log_probs = None if batch.model.ctc is None else batch.log_probs_of(number)
-        for task, nbest in found.items():
-            if not nbest:
-                raise ValueError(
-                    f"{name}: the search for {task} ended without a hypothesis; lower "
-                    "minlenratio or raise maxlenratio"
-                )
-        return {
-            task: self._result(nbest, task, log_probs, seconds)
-            for task, nbest in found.items()
-        }
-
-    def _result(
-        self,
-        nbest: Sequence[Hypothesis],
-        task: str,
-        log_probs: np.ndarray | None,
-        seconds: float,
-    ) -> Result:
-        """Texts of the hypotheses; of the best one, when each token was said.
-
-        Args:
-            nbest: One hypothesis at least.
-            task: What they are.
-            log_probs: ``(T, V)`` of the CTC head, where there is one.
-            seconds: Of the utterance.
-        """
-        ids = [self._text_tokens(h.tokens) for h in nbest[: self.nbest]]
-        tokens = [tuple(self.model.token_list[t] for t in of_one) for of_one in ids]
-        pairs = tuple(zip(map(self.join, tokens), (h.score for h in nbest)))
-        timed = ()
-        if log_probs is None:
-            sure = confidence.confidence_of_decoder(nbest[0])
-        elif self._is_aligned(task):
-            # no times where a decoder that CTC does not check says more than fits
-            frame = self._frame_seconds(seconds, len(log_probs))
-            blank = self.model.blank_id
-            timed = confidence.timed_tokens(log_probs, ids[0], tokens[0], frame, blank)
-            sure = confidence.confidence_of_tokens(timed)
-        else:
-            speech = confidence.confidence_of_speech(log_probs, self.model.blank_id)
-            sure = speech * confidence.confidence_of_decoder(nbest[0])
-        text, score = pairs[0]
-        return Result(text, tokens[0], score, pairs, timed, sure if text else None)
-
-
-def _kind_of(config: Mapping[str, Any]) -> str:
-    # a configuration without the key is of ESPnet's asr.sh, which leaves out defaults
-    return config.get("model") or "espnet"
-
 
 def speech_to_text_class(train_config: str | Path) -> type[SpeechToText]:
     """The class for a model, by its training configuration.
@@ -481,7 +226,7 @@ def speech_to_text_class(train_config: str | Path) -> type[SpeechToText]:
     Raises:
         ValueError: It is no training configuration, or there is no class for its kind.
     """
-    kind = _kind_of(read_config(train_config))
+    kind = kind_of(read_config(train_config))
     if kind not in KINDS:
         raise ValueError(
             f"{train_config}: 'model: {kind}' cannot transcribe; {', '.join(KINDS)} can"

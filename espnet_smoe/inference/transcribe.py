@@ -20,11 +20,15 @@ import numpy as np
 
 from espnet_smoe.command import reason, run_command
 from espnet_smoe.inference.audio import SAMPLE_RATE
-from espnet_smoe.inference.long_audio import Piece, cuts_of
-from espnet_smoe.inference.output_formats import FORMATS, SUBTITLES, Transcript
+from espnet_smoe.inference.long_form.long_audio import Piece, cuts_of
+from espnet_smoe.inference.long_form.segmentation import Cut
+from espnet_smoe.inference.long_form.speech_pieces import (
+    find_speech,
+    pieces,
+    seconds_of,
+)
+from espnet_smoe.inference.output.formats import FORMATS, SUBTITLES, Transcript
 from espnet_smoe.inference.search.options import AUTO
-from espnet_smoe.inference.segmentation import Cut
-from espnet_smoe.inference.speech_pieces import find_speech, pieces, seconds_of
 from espnet_smoe.inference.streaming.options import INT8_HELP
 
 if TYPE_CHECKING:  # torch takes its time, and --help has none

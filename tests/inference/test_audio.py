@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from espnet_smoe.inference.audio import bandwidth_of, read_audio
-from espnet_smoe.inference.speech_pieces import find_speech
+from espnet_smoe.inference.long_form.speech_pieces import find_speech
 from tests.tiny import noise
 
 

@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from espnet_smoe.inference import SpeechToText, pack
-from espnet_smoe.inference.long_audio import decode_long, joined
+from espnet_smoe.inference.long_form.long_audio import decode_long, joined
 from tests.inference.sounds import not_speech, talks_with_pauses
 from tests.tiny import save_experiment, talk, tiny_config
 

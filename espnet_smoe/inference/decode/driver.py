@@ -266,7 +266,7 @@ def _decode_all(
         if not start:  # the first call is slow
             recognizer.recognize(waves[:1], labels[:1], tasks, called[:1])
         recognizer.seconds = Counter()
-        found = recognizer.recognize_utterances(waves, labels, tasks, called)
+        found = recognizer.recognize_long(waves, labels, tasks, called, True)
         part = DecodedPart({written[t]: {} for t in tasks}, recognizer.seconds)
         part.add_audio(waves)
         for name, results in zip(names, found):

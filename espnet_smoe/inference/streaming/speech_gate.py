@@ -3,7 +3,7 @@
 import numpy as np
 
 from espnet_smoe.inference.audio import SAMPLE_RATE
-from espnet_smoe.inference.speech_activity import SpeechActivity
+from espnet_smoe.inference.long_form.speech_activity import SpeechActivity
 
 KEPT_SECONDS = 30  # of the past: enough to know the noise floor by
 

@@ -94,7 +94,7 @@ def decode_swapped(
         names = [r.name for r in group]
         for way, swap in ways.items():
             with swap():
-                found = speech_to_text.recognize_utterances(waves, labels, tasks, names)
+                found = speech_to_text.recognize_long(waves, labels, tasks, names, True)
             for name, results in zip(names, found):
                 for task in tasks:
                     texts[way][task][name] = results[task].text

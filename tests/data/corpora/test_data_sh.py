@@ -60,7 +60,7 @@ def test_help_names_the_options_of_both_programs(stage1):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--aihub", "nowhere"], "error: nowhere is not a folder"),
+        (["--aihub", "nowhere"], "corpora: nowhere is not a folder"),
         (["--translate"], "--translate needs a value"),
         (["--aihub", "x", "--fluers", "y"], "arguments: --fluers y"),
     ],

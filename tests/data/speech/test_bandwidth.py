@@ -18,7 +18,7 @@ from espnet_smoe.data.speech.bandwidth import (
 from espnet_smoe.data.speech.codec import BANDWIDTH_OF, CONDITIONS
 from espnet_smoe.data.speech.espeak import speak
 from espnet_smoe.inference.audio import bandwidth_of, read_audio
-from espnet_smoe.inference.speech_pieces import find_speech
+from espnet_smoe.inference.long_form.speech_pieces import find_speech
 
 
 @pytest.fixture(scope="module")

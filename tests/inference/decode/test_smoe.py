@@ -98,15 +98,15 @@ def test_a_run_that_was_ended_goes_on(experiment, data, monkeypatch):
     (data / "decode.yaml").write_text("beam_size: 2\nmaxlenratio: -5\nbatch_size: 1\n")
     monkeypatch.setattr("espnet_smoe.inference.decode.driver.GROUP", 1)
     decoded = []
-    whole_texts = SMoESpeechToText.recognize_utterances
+    whole_texts = SMoESpeechToText.recognize_long
 
-    def ended(self, waves, labels, tasks, names):
+    def ended(self, waves, labels, tasks, names, *more):
         if len(decoded) == 3:
             raise OSError(28, "No space left on device")
         decoded.extend(name.removeprefix("utterance ") for name in names)
-        return whole_texts(self, waves, labels, tasks, names)
+        return whole_texts(self, waves, labels, tasks, names, *more)
 
-    monkeypatch.setattr(SMoESpeechToText, "recognize_utterances", ended)
+    monkeypatch.setattr(SMoESpeechToText, "recognize_long", ended)
     with pytest.raises(OSError, match="No space left"):
         decode(experiment, data, "out")
     assert not (data / "out/hyp.asr").exists()

@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
-from espnet_smoe.inference.speech_activity import SpeechActivity, onset, speech_spans
+from espnet_smoe.inference.long_form.speech_activity import (
+    SpeechActivity,
+    onset,
+    speech_spans,
+)
 from tests.inference.sounds import RATE, not_speech, pink
 from tests.tiny import talk
 

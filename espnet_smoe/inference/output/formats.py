@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from espnet_smoe.inference.long_audio import Piece, joined
+from espnet_smoe.inference.long_form.long_audio import Piece, joined
+from espnet_smoe.inference.output.subtitles import blocks_of
 from espnet_smoe.inference.result import Result, mean_confidence
-from espnet_smoe.inference.subtitles import blocks_of
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from espnet_smoe.inference.long_audio import Piece
+from espnet_smoe.inference.long_form.long_audio import Piece
 from espnet_smoe.inference.result import Result
 
 LINE_WIDTH = 42

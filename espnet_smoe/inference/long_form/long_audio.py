@@ -10,9 +10,13 @@ from typing import Protocol
 import numpy as np
 
 from espnet_smoe.inference.audio import SAMPLE_RATE
+from espnet_smoe.inference.long_form.segmentation import (
+    Cut,
+    cut_at_pauses,
+    cut_in_parts,
+)
+from espnet_smoe.inference.long_form.speech_activity import SpeechActivity
 from espnet_smoe.inference.result import Result
-from espnet_smoe.inference.segmentation import Cut, cut_at_pauses, cut_in_parts
-from espnet_smoe.inference.speech_activity import SpeechActivity
 
 
 @dataclass(frozen=True)

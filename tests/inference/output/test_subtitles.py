@@ -2,11 +2,16 @@
 
 import pytest
 
-from espnet_smoe.inference.long_audio import Piece
-from espnet_smoe.inference.output_formats import Transcript, as_srt, as_vtt
+from espnet_smoe.inference.long_form.long_audio import Piece
+from espnet_smoe.inference.output.formats import Transcript, as_srt, as_vtt
+from espnet_smoe.inference.output.subtitles import (
+    blocks_of,
+    split_text,
+    width_of,
+    wrapped,
+)
 from espnet_smoe.inference.result import Result
 from espnet_smoe.inference.streaming.events import TimedToken
-from espnet_smoe.inference.subtitles import blocks_of, split_text, width_of, wrapped
 
 ENGLISH = "the quick brown fox jumps over the lazy dog " * 8
 KOREAN = "아침에 의사는 열쇠를 찾아요 나중에 어머니는 극장에 올 거예요 " * 5

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from espnet_smoe.inference.segmentation import cut_at_pauses, cut_in_parts
-from espnet_smoe.inference.speech_activity import SpeechActivity, speech_spans
+from espnet_smoe.inference.long_form.segmentation import cut_at_pauses, cut_in_parts
+from espnet_smoe.inference.long_form.speech_activity import SpeechActivity, speech_spans
 from tests.inference.sounds import RATE, talks_with_pauses
 from tests.tiny import talk
 

@@ -13,8 +13,8 @@ from espnet_smoe.data.speech.audio import opened, split_segment
 from espnet_smoe.data.speech.bandwidth import BandwidthMeter
 from espnet_smoe.data.speech.waveform import as_waveform
 from espnet_smoe.inference.audio import SAMPLE_RATE, SHORTEST_SECONDS, read_audio
-from espnet_smoe.inference.segmentation import Cut
-from espnet_smoe.inference.speech_activity import SpeechActivity
+from espnet_smoe.inference.long_form.segmentation import Cut
+from espnet_smoe.inference.long_form.speech_activity import SpeechActivity
 from espnet_smoe.inference.streaming.sources import at_16khz
 
 BLOCK_SECONDS = 1.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from espnet_smoe.inference.audio import SAMPLE_RATE
-from espnet_smoe.inference.speech_activity import Span, SpeechActivity, onset
+from espnet_smoe.inference.long_form.speech_activity import Span, SpeechActivity, onset
 
 LONGEST_SECONDS = 30.0  # where the training does not tell (S-MoE, Section 3.2)
 SHORTEST_LONGEST = 1.0  # seconds; less is no piece to recognise

@@ -72,6 +72,11 @@ def test_ctc_inside_an_encoder_that_has_no_effect_is_said(
     assert said in caplog.text and len(caplog.records) == bool(said)
 
 
+def test_an_encoder_that_knows_no_ctc_inside_needs_no_warning(caplog):
+    check_interctc(SimpleNamespace(), 0.0, 0.3)
+    assert not caplog.records
+
+
 class Plain(AbsEncoder):
     """One of ESPnet's that takes features and lengths and nothing more."""
 

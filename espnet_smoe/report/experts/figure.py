@@ -1,6 +1,5 @@
 """The report on experts as a figure: loads, similarity, scores with swapped experts."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,25 +8,27 @@ import numpy as np
 
 from espnet_smoe.report.experts.page import ExpertReport, summary
 from espnet_smoe.report.experts.similarity import mean_of_pairs
+from espnet_smoe.report.figure import (
+    COLORS,
+    INK,
+    MARGIN,
+    QUIET,
+    REFERENCE,
+    WIDTH,
+    Sheet,
+    head,
+    tidy,
+)
 from espnet_smoe.report.scoring.metrics import METRICS
 from espnet_smoe.report.tables import number_format
 from espnet_smoe.report.tables.compare import adjusted_p_values
-from espnet_smoe.report.tables.compare_figure import (
-    COLORS,
-    INK,
-    QUIET,
-    REFERENCE,
-    RULE,
-    values_and_reach,
-)
+from espnet_smoe.report.tables.compare_figure import values_and_reach
 from espnet_smoe.report.tables.system import groups_with_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Sizes in inches.
-WIDTH = 10.0
-MARGIN = 0.4
 GAP = 0.75  # between charts, room for the numbers of an axis
 LOAD_HEIGHT, LINES_HEIGHT, SCORES_HEIGHT = 1.7, 1.9, 2.4
 HEADING = 0.8  # room above a row of charts for its heading, legend and titles
@@ -50,76 +51,32 @@ def draw_experts(report: ExpertReport, path: Path) -> None:
         report: The analysis.
         path: PNG file to write.
     """
-    from matplotlib.figure import Figure
-
-    lines = [
-        line
-        for sentence in summary(report)
-        for line in textwrap.wrap(
-            sentence, 125, initial_indent="•  ", subsequent_indent="    "
-        )
-    ]
-    top = 0.5 + 0.21 * len(lines)
     rows = (LOAD_HEIGHT, LINES_HEIGHT, SCORES_HEIGHT)
-    height = 2 * MARGIN + top + sum(rows) + (HEADING + FOOT) * len(rows)
-    figure = Figure(figsize=(WIDTH, height), dpi=160, facecolor="white")
-
-    def write(y: float, text: str, **style: object) -> None:
-        figure.text(MARGIN / WIDTH, 1 - y / height, text, va="top", **style)
-
+    height = sum(rows) + (HEADING + FOOT) * len(rows)
     title = f"Experts of {report.experiment}"
-    write(MARGIN, title, fontsize=15, fontweight="bold", color=INK)
-    write(MARGIN + 0.42, "\n".join(lines), fontsize=9, color=INK, linespacing=1.5)
+    sheet = Sheet.begin(title, summary(report), 125, height)
     headings = (
-        "Who uses which expert: share of frames or tokens, layer by layer",
-        "How alike the experts of a layer are (1: the same), mean over pairs",
-        "What the wrong expert costs: the same recordings, labels swapped",
+        "Load of the experts: share of frames or tokens, layer by layer",
+        "Similarity of the experts of a layer (1: the same), mean over pairs",
+        "Scores with the wrong experts: the same recordings, labels swapped",
     )
     parts = list(report.loads)
     tasks = list(report.systems[0].tasks)
-    y = MARGIN + top
+    y = sheet.top
     for row, (size, heading) in enumerate(zip(rows, headings)):
-        write(y, heading, fontsize=11, fontweight="bold", color=INK)
+        sheet.heading(y, heading)
         names = tasks if row == 2 else parts
         width = (WIDTH - 2 * MARGIN - GAP * len(names)) / len(names)
-        keys: dict = {}  # label -> what is drawn so, over the charts of the row
+        charts = []
         for i, name in enumerate(names):
             left = MARGIN + GAP * (i + 0.8) + width * i
-            bottom = height - y - HEADING - size
-            box = (left / WIDTH, bottom / height, width / WIDTH, size / height)
-            axes = figure.add_axes(box)
+            axes = sheet.axes(left, y + HEADING, width, size)
             (_draw_loads, _draw_part, _draw_scores)[row](axes, report, name)
             tidy(axes)
-            handles, labels = axes.get_legend_handles_labels()
-            keys |= dict(zip(labels, handles))
-        figure.legend(
-            keys.values(),
-            keys.keys(),
-            loc="upper left",
-            bbox_to_anchor=(MARGIN / WIDTH, 1 - (y + 0.22) / height),
-            ncols=len(keys),
-            fontsize=8.5,
-            frameon=False,
-            labelcolor=QUIET,
-            borderaxespad=0,
-            borderpad=0.2,
-        )
+            charts.append(axes)
+        sheet.legend(MARGIN, y + 0.22, charts)
         y += HEADING + size + FOOT
-    figure.savefig(path, metadata={"Software": None})
-
-
-def tidy(axes: "Axes") -> None:
-    """Small gray numbers, and no frame but the x axis."""
-    axes.tick_params(length=0, labelsize=8.5, labelcolor=QUIET)
-    axes.grid(axis="y", color=RULE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(RULE)
-
-
-def head(axes: "Axes", text: str) -> None:
-    """The title of a chart."""
-    axes.set_title(text, fontsize=9.5, color=INK, loc="left", pad=6)
+    sheet.save(path)
 
 
 def _draw_loads(axes: "Axes", report: ExpertReport, part: str) -> None:

@@ -87,7 +87,7 @@ class RoutingOverTime:
         name: Its id.
         mel: ``(frames, mels)``.
         seconds: How long it is.
-        times: ``(T,)`` middle of each encoder frame in seconds.
+        borders: ``(T + 1,)`` seconds where encoder frames begin and end.
         silence: ``(T,)``.
         experts: Layer -> ``(T,)``.
         units: Modelling units with the seconds from and to; empty where the text does
@@ -97,7 +97,7 @@ class RoutingOverTime:
     name: str
     mel: np.ndarray
     seconds: float
-    times: np.ndarray
+    borders: np.ndarray
     silence: np.ndarray
     experts: dict[str, np.ndarray]
     units: list[tuple[str, float, float]]
@@ -287,7 +287,7 @@ def _over_time(model: nn.Module, trace: UtteranceTrace) -> RoutingOverTime:
         name=trace.utterance.name,
         mel=trace.mel,
         seconds=seconds,
-        times=times,
+        borders=borders,
         silence=trace.silence,
         experts={name: of.argmax(axis=1) for name, of in trace.log_p.items()},
         units=units,

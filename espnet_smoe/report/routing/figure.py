@@ -4,9 +4,7 @@ Loads and certainty by layer; what classes tell, and similarity; experts by clas
 layer where units tell the most; and one utterance over time.
 """
 
-import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +13,18 @@ import numpy as np
 from espnet_smoe.report.experts.figure import (
     EXPERT_COLORS,
     draw_similarity,
-    head,
     name_layers,
+)
+from espnet_smoe.report.figure import (
+    COLORS,
+    INK,
+    MARGIN,
+    QUIET,
+    REFERENCE,
+    RULE,
+    WIDTH,
+    Sheet,
+    head,
     tidy,
 )
 from espnet_smoe.report.fonts import drawable, families_for
@@ -26,21 +34,11 @@ from espnet_smoe.report.routing.page import (
     most_informative_layer,
     summary,
 )
-from espnet_smoe.report.tables.compare_figure import (
-    COLORS,
-    INK,
-    QUIET,
-    REFERENCE,
-    RULE,
-)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # Sizes in inches.
-WIDTH = 10.0
-MARGIN = 0.4
 GAP = 0.75  # left of a chart, room for the numbers of its axis
 CHART = 1.8
 BAR = 0.2  # a class
@@ -53,52 +51,6 @@ STRIP = 0.22  # a layer, at the most
 UNITS = 0.65  # the units below
 SECONDS = 0.25  # the time below these
 UPRIGHT = 0.36  # a unit that has less room along the time is turned
-
-UNBROKEN = "\N{NO-BREAK SPACE}"
-
-
-@dataclass
-class _Sheet:
-    """A figure measured in inches from its top left corner."""
-
-    figure: "Figure"
-    height: float
-
-    def write(self, y: float, text: str, **style: object) -> None:
-        """Text at the left margin."""
-        place = MARGIN / WIDTH, 1 - y / self.height
-        self.figure.text(*place, text, va="top", **style)
-
-    def heading(self, y: float, text: str) -> None:
-        """Of a row of charts."""
-        self.write(y, text, fontsize=11, fontweight="bold", color=INK)
-
-    def axes(self, left: float, top: float, width: float, height: float) -> "Axes":
-        """A chart."""
-        return self.figure.add_axes(
-            (
-                left / WIDTH,
-                1 - (top + height) / self.height,
-                width / WIDTH,
-                height / self.height,
-            )
-        )
-
-    def legend(self, x: float, y: float, axes: "Axes", columns: int = 8) -> None:
-        """What the chart's colours and marks mean, at ``x``."""
-        self.figure.legend(
-            *axes.get_legend_handles_labels(),
-            loc="upper left",
-            bbox_to_anchor=(x / WIDTH, 1 - y / self.height),
-            ncols=columns,
-            fontsize=8.5,
-            frameon=False,
-            labelcolor=QUIET,
-            borderaxespad=0,
-            borderpad=0.2,
-            handlelength=1.6,
-            columnspacing=1.2,
-        )
 
 
 def draw_routing(report: RoutingReport, path: Path) -> None:
@@ -114,41 +66,23 @@ def draw_routing(report: RoutingReport, path: Path) -> None:
     labels = [label for names in report.classes.values() for label in names]
     # the labels of an axis are drawn when the figure is saved
     with rc_context({"font.family": families_for(units + labels)}):
-        _draw_sheet(report).savefig(path, metadata={"Software": None})
+        _draw_sheet(report).save(path)
 
 
-def _draw_sheet(report: RoutingReport) -> "Figure":
-    from matplotlib.figure import Figure
-
-    lines = [
-        line
-        for sentence in summary(report)
-        for line in textwrap.wrap(
-            sentence.replace(" %", UNBROKEN + "%"),
-            145,
-            initial_indent="•  ",
-            subsequent_indent="    ",
-        )
-    ]
-    top = 0.5 + 0.21 * len(lines)
+def _draw_sheet(report: RoutingReport) -> Sheet:
     of_layer = report.layers[most_informative_layer(report)].counts.values()
     of_classes = BAR * max(len(most_frequent(counts)) for counts in of_layer)
     strip = min(STRIP, STRIPS / len(report.layers))
     over_time = MELS + strip * len(report.layers) + UNITS
     rows = (CHART, CHART, of_classes, over_time)
-    height = 2 * MARGIN + top + sum(rows) + (HEADING + FOOT) * (len(rows) - 1)
-    height += CAPTION + SECONDS
-    figure = Figure(figsize=(WIDTH, height), dpi=160, facecolor="white")
-    sheet = _Sheet(figure, height)
+    height = sum(rows) + (HEADING + FOOT) * (len(rows) - 1) + CAPTION + SECONDS
     title = f"Experts of {report.experiment}"
-    sheet.write(MARGIN, title, fontsize=15, fontweight="bold", color=INK)
-    text = "\n".join(lines)
-    sheet.write(MARGIN + 0.42, text, fontsize=9, color=INK, linespacing=1.5)
-    y = MARGIN + top
+    sheet = Sheet.begin(title, summary(report), 145, height)
+    y = sheet.top
     _draw_pair(
         sheet,
         y,
-        "Who does how much, and how sure the routers are, layer by layer",
+        "Load of the experts and certainty of the routers, layer by layer",
         ("share of frames", "certainty of the router"),
         (_draw_loads, _draw_certainty),
         report,
@@ -167,11 +101,11 @@ def _draw_sheet(report: RoutingReport) -> "Figure":
     _draw_classes(sheet, y, report)
     y += HEADING + of_classes + FOOT
     _draw_over_time(sheet, y, report.example, strip)
-    return figure
+    return sheet
 
 
 def _draw_pair(
-    sheet: _Sheet,
+    sheet: Sheet,
     y: float,
     heading: str,
     titles: Sequence[str],
@@ -187,7 +121,7 @@ def _draw_pair(
         chart(axes, report)
         tidy(axes)
         head(axes, title)
-        sheet.legend(left - 0.1, y + 0.24, axes, columns=(5, 2)[i])
+        sheet.legend(left - 0.1, y + 0.24, [axes], columns=(5, 2)[i])
 
 
 def _expert_color(expert: int) -> str:
@@ -257,7 +191,7 @@ def _draw_information(axes: "Axes", report: RoutingReport) -> None:
     axes.set_ylim(bottom=0)
 
 
-def _draw_classes(sheet: _Sheet, y: float, report: RoutingReport) -> None:
+def _draw_classes(sheet: Sheet, y: float, report: RoutingReport) -> None:
     """A stacked bar a class, in the layer about which units tell the most."""
     name = most_informative_layer(report)
     sheet.heading(y, f"Experts of layer {name} by class of the frame")
@@ -284,11 +218,11 @@ def _draw_classes(sheet: _Sheet, y: float, report: RoutingReport) -> None:
         axes.grid(visible=False)
         head(axes, factor if factor != SILENCE else "silence and speech")
         if factor == SILENCE:
-            sheet.legend(MARGIN, y + 0.24, axes, columns=len(EXPERT_COLORS))
+            sheet.legend(MARGIN, y + 0.24, [axes], columns=len(EXPERT_COLORS))
 
 
 def _draw_over_time(
-    sheet: _Sheet, y: float, example: RoutingOverTime, strip: float
+    sheet: Sheet, y: float, example: RoutingOverTime, strip: float
 ) -> None:
     """Spectrogram, a strip a layer, and the units below."""
     sheet.heading(y, f"Over time: {example.name}")
@@ -340,12 +274,6 @@ def _with_room(places: Sequence[float], room: float) -> list[float]:
     return kept
 
 
-def _borders(example: RoutingOverTime) -> np.ndarray:
-    """``(T + 1,)`` seconds where encoder frames begin and end."""
-    middle = (example.times[1:] + example.times[:-1]) / 2
-    return np.concatenate(([0.0], middle, [example.seconds]))
-
-
 def _draw_strips(axes: "Axes", example: RoutingOverTime) -> None:
     """A row a layer, the lowest layer at the bottom."""
     from matplotlib.colors import ListedColormap
@@ -354,7 +282,7 @@ def _draw_strips(axes: "Axes", example: RoutingOverTime) -> None:
     chosen = np.array(list(example.experts.values())) % len(EXPERT_COLORS)  # (L, T)
     rows = np.arange(len(chosen) + 1)
     limits = dict(vmin=-0.5, vmax=len(EXPERT_COLORS) - 0.5)
-    axes.pcolormesh(_borders(example), rows, chosen, cmap=colors, **limits)
+    axes.pcolormesh(example.borders, rows, chosen, cmap=colors, **limits)
     for row in rows[:-1]:
         axes.axhline(row, color="white", linewidth=1)
     names = list(example.experts)
@@ -365,7 +293,7 @@ def _draw_strips(axes: "Axes", example: RoutingOverTime) -> None:
 
 def _draw_units(axes: "Axes", example: RoutingOverTime, width: float) -> None:
     """Silence, the units and the seconds, from above."""
-    borders = _borders(example)
+    borders = example.borders
     axes.set(ylim=(UNITS, 0), yticks=[])
     for frame in np.flatnonzero(example.silence):
         edges = borders[frame : frame + 2]

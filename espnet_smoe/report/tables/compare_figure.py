@@ -5,6 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from espnet_smoe.report.figure import (
+    BAND,
+    COLORS,
+    INK,
+    QUIET,
+    REFERENCE,
+    RULE,
+    tidy,
+)
 from espnet_smoe.report.scoring.bootstrap import Score
 from espnet_smoe.report.scoring.metrics import METRICS
 from espnet_smoe.report.tables.number_format import group_label
@@ -27,11 +36,6 @@ ROW_PAD = 0.12
 CHART_HEIGHT = 2.7
 MARGIN = 0.35
 
-INK, QUIET, RULE, BAND = "#1f2933", "#66727f", "#c9d1d9", "#f4f6f8"
-# The first system is the grey reference; the rest are Okabe and Ito's colours,
-# which stay apart for colour-blind readers.
-REFERENCE = "#6b7280"
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 SECTIONS = {
     "asr": "Recognition",
     "st": "Translation",
@@ -225,8 +229,4 @@ def _draw_chart(
     axes.set_xlim(-0.5, len(groups) - 0.5)
     axes.margins(y=0.1)
     axes.set_ylim(bottom=max(0, axes.get_ylim()[0]))
-    axes.tick_params(length=0, labelsize=8.5, labelcolor=QUIET)
-    axes.grid(axis="y", color=RULE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(RULE)
+    tidy(axes)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from espnet_smoe.report.figure import COLORS, INK, QUIET, REFERENCE, tidy
+
 
 def draw_curves(curves: dict[str, dict[int, float]], key: str, path: Path) -> None:
     """Write the picture.
@@ -14,14 +16,6 @@ def draw_curves(curves: dict[str, dict[int, float]], key: str, path: Path) -> No
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    from espnet_smoe.report.tables.compare_figure import (
-        COLORS,
-        INK,
-        QUIET,
-        REFERENCE,
-        RULE,
-    )
-
     figure = Figure(figsize=(7.5, 4.2), dpi=160, facecolor="white", layout="tight")
     axes = figure.add_subplot()
     colors = [REFERENCE, *COLORS]
@@ -32,8 +26,6 @@ def draw_curves(curves: dict[str, dict[int, float]], key: str, path: Path) -> No
     axes.set_xlabel("epoch", color=QUIET)
     axes.set_title(f"Validation {key}", loc="left", color=INK, fontsize=11)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(axis="y", color=RULE, linewidth=0.6)
-    axes.tick_params(length=0, labelcolor=QUIET)
-    axes.spines[["top", "right", "left"]].set_visible(False)
+    tidy(axes)
     axes.legend(frameon=False, labelcolor=INK, title="in the last epoch")
     figure.savefig(path, metadata={"Software": None})

@@ -20,6 +20,7 @@ from espnet_smoe.command import run_command
 from espnet_smoe.report.scoring.metrics import EDITS, METRICS
 from espnet_smoe.report.tables.experiment import (
     decode_info,
+    mean,
     parameters,
     read_json,
     scored,
@@ -76,7 +77,9 @@ def load_decodings(trainings: Sequence[Path], test_set: str) -> Decodings:
                 f"{test_set}: only one has {', '.join(odd)}; run stages 12 and 13 of "
                 "both with the same options"
             )
-    return {key: _mean([folders[key] for folders in found]) for key in found[0]}
+    return {
+        key: _mean_decoding([folders[key] for folders in found]) for key in found[0]
+    }
 
 
 def _name(mode: str, size: int) -> str:
@@ -97,7 +100,7 @@ def _folders(experiment: Path, test_set: str) -> dict[tuple[str, int], Path]:
     return folders
 
 
-def _mean(folders: Sequence[Path]) -> Decoding:
+def _mean_decoding(folders: Sequence[Path]) -> Decoding:
     """The mean of one decoding over trainings."""
     scores, edits = [], []
     for folder in folders:
@@ -109,18 +112,14 @@ def _mean(folders: Sequence[Path]) -> Decoding:
     rtfs = [info.get("rtf") for info in infos]
     waits = [info.get("latency_seconds") for info in infos]
     return Decoding(
-        {m: _score([s[m] for s in scores]) for m in list(scores[0])[:2]},
+        {m: mean([s[m] for s in scores]) for m in list(scores[0])[:2]},
         None
         if any(None in of_one for of_one in edits)
-        else tuple(map(_score, zip(*edits))),
-        None if None in rtfs else sum(rtfs) / len(rtfs),
+        else tuple(map(mean, zip(*edits))),
+        mean(rtfs),
         None if None in waits else (_average(waits, "p50"), _average(waits, "p95")),
         infos[0].get("chunk_seconds"),
     )
-
-
-def _score(values: Sequence[float | None]) -> float | None:
-    return None if None in values else sum(values) / len(values)
 
 
 def _average(waits: Sequence[dict[str, float]], key: str) -> float:
@@ -194,11 +193,10 @@ def fact(trainings: Sequence[Path]) -> str:
     """One line about a system: its size, the time of its training."""
     total, active = parameters(trainings[0])
     seconds = [training_seconds(experiment) for experiment in trainings]
-    mean = None if None in seconds else sum(seconds) / len(seconds)
     seeds = f"Means of {len(trainings)} trainings. " if len(trainings) > 1 else ""
     return (
         f"{seeds}Parameters: {count(total)} in all, {count(active)} active. "
-        f"Training time: {duration(mean)}."
+        f"Training time: {duration(mean(seconds))}."
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -38,6 +39,11 @@ def read_json(path: Path, cure: str) -> dict:
     if not isinstance(content, dict):
         raise ValueError(f"{path} is not a JSON object: {cure}")
     return content
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """Mean over the trainings of a system; None where one of them is unknown."""
+    return None if None in values else sum(values) / len(values)
 
 
 def scored(experiment: Path, test_set: str = "*") -> list[Path]:

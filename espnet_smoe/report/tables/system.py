@@ -11,6 +11,7 @@ from espnet_smoe.report.scoring.counts import TaskCounts, count_tasks
 from espnet_smoe.report.scoring.decodings import is_decoded
 from espnet_smoe.report.tables.experiment import (
     decode_info,
+    mean,
     multiply_accumulates,
     parameters,
     training_seconds,
@@ -88,13 +89,9 @@ def load_system(
         scores={task: counts.scores() for task, counts in tasks.items()},
         parameters=parameters(experiments[0]),
         multiply_accumulates=multiply_accumulates(experiments[0]),
-        rtf=_mean([decode_info(d).get("rtf") for d in decode_dirs]),
-        training=_mean([training_seconds(e) for e in experiments]),
+        rtf=mean([decode_info(d).get("rtf") for d in decode_dirs]),
+        training=mean([training_seconds(e) for e in experiments]),
     )
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    return None if None in values else sum(values) / len(values)
 
 
 def by_system(experiments: Sequence[Path]) -> dict[str, list[Path]]:

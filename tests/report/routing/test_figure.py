@@ -7,6 +7,7 @@ import pytest
 from matplotlib.colors import to_hex, to_rgba
 
 from espnet_smoe.report.experts.figure import EXPERT_COLORS, MEASURES
+from espnet_smoe.report.figure import COLORS, QUIET, REFERENCE
 from espnet_smoe.report.routing.analysis import (
     Layer,
     MutualInformation,
@@ -15,12 +16,11 @@ from espnet_smoe.report.routing.analysis import (
 )
 from espnet_smoe.report.routing.figure import _with_room, draw_routing
 from espnet_smoe.report.routing.page import most_informative_layer
-from espnet_smoe.report.tables.compare_figure import COLORS, QUIET, REFERENCE
 from tests.report.conftest import check_room, figure_of, texts_of
 from tests.report.experts.test_figure import shares_drawn
 
 CLASSES = {"unit": ("a", "b", "c", "d"), "silence": ("speech", "silence")}
-TIMES = np.array([0.1, 0.3, 0.6, 1.0, 1.7])
+BORDERS = np.array([0.0, 0.2, 0.45, 0.8, 1.35, 2.0])
 
 
 def layer(seed, experts, bits):
@@ -42,12 +42,11 @@ def report(layers=2, experts=3, units=True, seconds=2.0):
         n: {m: np.full((experts, experts), rng.uniform(0.1, 0.9)) for m in measures}
         for n in of
     }
-    times = TIMES * seconds / 2
     shown = RoutingOverTime(
         name="utt7",
         mel=rng.normal(size=(40, 8)),
         seconds=seconds,
-        times=times,
+        borders=BORDERS * seconds / 2,
         silence=np.array([True, False, False, True, True]),
         experts={n: rng.integers(0, experts, 5) for n in of},
         units=[("a", 0.0, 0.4), ("b", 0.4, 1.2), ("d", 1.2, 2.0)] if units else [],

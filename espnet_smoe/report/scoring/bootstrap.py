@@ -93,10 +93,12 @@ def score_interval(
     spread = _Spread.of([full], [resampled], plan)
     drawn = _draw_seeds(resampled, seed)
     if spread.freedom < FEW:
+        # Quantiles end at the most extreme resample, which few units put too near.
         reach = spread.reach(OUTSIDE / 2) * drawn.std()
         low = max(0.0, value - reach)
         high = min(100.0, value + reach) if metric.higher_is_better else value + reach
     else:
+        # Quantiles, not value +- reach: they keep the skew of the distribution.
         tail = stats.norm.sf(spread.reach(OUTSIDE / 2))
         low, high = np.quantile(drawn, [tail, 1 - tail])
     return Score(value, float(low), float(high), rows, plan.units)
@@ -148,11 +150,12 @@ def paired_p_value(
     if len(full[0]) == len(full[1]):  # seeds in pairs: what they share cancels
         full, resampled = [full[1] - full[0]], [resampled[1] - resampled[0]]
         difference = _draw_seeds(resampled[0], seed)
-    else:
+    else:  # no pairs of seeds: each system draws its own
         drawn = [_draw_seeds(s, seed, of) for of, s in enumerate(resampled)]
         difference = drawn[1] - drawn[0]
     null = np.abs(difference - difference.mean())
     as_far = np.sum(null >= observed - ROUNDING)
+    # What was observed counts as one of the resamples, so that p is never 0.
     p = (as_far + 1) / (len(null) + 1)
     return _Spread.of(full, resampled, plan).corrected(float(p))
 
@@ -227,6 +230,8 @@ class _Plan:
     def draw(self, number: int, rng: np.random.Generator) -> np.ndarray:
         """How often each cluster is in a resample that has a score, (<= number, C)."""
         times = self._draw(number, rng)
+        # A stratum without a reference has no score. Its resample is drawn again, not
+        # left out, so that the number of resamples does not depend on the data.
         for _ in range(ATTEMPTS):
             lost = ~self._scored(times)
             if not lost.any():
@@ -244,7 +249,8 @@ class _Plan:
 def _draw(size: int, number: int, rng: np.random.Generator) -> np.ndarray:
     """How often each of ``size`` is drawn with replacement, (number, size)."""
     drawn = rng.integers(size, size=(number, size))
-    # Offset each row so that one bincount counts all rows at once.
+    # Counts of clusters, not copies of rows: a resample then is one product with the
+    # summed counts. Offset each row so that one bincount counts all rows at once.
     flat = (drawn + size * np.arange(number)[:, None]).ravel()
     times = np.bincount(flat, minlength=number * size).reshape(number, size)
     return times.astype(np.float64)
@@ -309,7 +315,8 @@ class _Spread:
             resampled: (seeds, R) scores of the resampled clusters, likewise.
             plan: What was drawn.
         """
-        signs = (1, -1)  # the second of two systems is taken from the first
+        # Clusters are shared by both systems: the variance of their difference counts.
+        signs = (1, -1)
         means = sum(
             sign * scores.mean(axis=0) for sign, scores in zip(signs, resampled)
         )
@@ -322,6 +329,7 @@ class _Spread:
         if spread <= ROUNDING**2:  # all clusters agree: what is left is their number
             _, freedom, number = parts[0]
             return cls((number / freedom) ** 0.5, freedom)
+        # A plug-in variance is (n - 1) / n of the right one; then Satterthwaite.
         right = [(v * number / freedom, freedom) for v, freedom, number in parts]
         total = sum(v for v, _ in right)
         freedom = total**2 / sum(v**2 / f for v, f in right)

@@ -120,3 +120,12 @@ def test_espnet_is_imported_by_no_name_in_a_string():
     code = r"(import_module|__import__|find_spec)\(\s*f?[\"']espnet2?\b"
     users = {name for name, p in MODULES.items() if re.search(code, p.read_text())}
     assert users <= USERS_OF_ESPNET
+
+
+def test_yaml_is_read_in_one_place():
+    readers = {
+        name
+        for name, path in MODULES.items()
+        if re.search(r"yaml\.(safe_|full_|unsafe_)?load\(", path.read_text())
+    }
+    assert readers == {"espnet_smoe.config.yaml_file"}

@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from espnet_smoe.config.yaml_file import read_yaml
 from espnet_smoe.data.data_dir import write_lines
 
@@ -145,7 +143,7 @@ def trained_lengths(path: Path, config: Mapping[str, Any]) -> Lengths:
 def write_lengths(experiment: str | Path) -> None:
     """Keep `Lengths` in an experiment's folder, and thus in its zip file."""
     path = Path(experiment) / "config.yaml"
-    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config = read_yaml(path)
     (path.parent / LENGTHS).unlink(missing_ok=True)  # of an earlier training
     found = asdict(trained_lengths(path, config))
     told = {key: round(value, 4) for key, value in found.items() if value is not None}

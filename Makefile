@@ -39,7 +39,7 @@ test: lint
 
 # The same build, into a folder of its own, is a test.
 docs: venv
-	@NO_MKDOCS_2_WARNING=1 PYTHONWARNINGS=ignore "$(BIN)/mkdocs" build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 PYTHONWARNINGS=ignore "$(BIN)/mkdocs" build --strict
 	@echo "site/index.html; or with a search: $(BIN)/mkdocs serve"
 
 # Which files, how many and which of them: make mutants ARGS="--count 40 --seed 2".

@@ -21,19 +21,19 @@ def main(model: str, recording: str) -> None:
         recording: Mono, 16 kHz.
     """
     recognizer = StreamingRecognizer.load(model)
-    stream = recognizer.open()
+    stream = recognizer.create_stream()
 
     def tell() -> None:
         """Compute the chunks that are whole; several streams may share a step."""
         while stream.ready:
-            for event in recognizer.step([stream])[0]:
+            for event in recognizer.decode_streams([stream])[0]:
                 print(f"{event.end:6.2f} s {event.kind}: {event.text}")
 
     with soundfile.SoundFile(recording) as file:
         if file.samplerate != RATE or file.channels != 1:
             raise SystemExit(f"{recording}: bring it to mono and {RATE} Hz")
         for block in file.blocks(int(BLOCK * RATE), dtype="float32"):
-            stream.accept(block)
+            stream.accept_waveform(block)
             tell()
     stream.finish()
     tell()

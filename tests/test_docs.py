@@ -45,7 +45,7 @@ def site(tmp_path_factory) -> Path:
     """The site, built as `make docs` does."""
     out = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, *"-m mkdocs build --strict --quiet -d".split(), str(out)],
+        [sys.executable, *"-m mkdocs build --strict -d".split(), str(out)],
         cwd=ROOT,
         env=ENV | {"NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,

@@ -66,20 +66,21 @@ class DecoderCache:
         memory = [layer.src_attn.keys_values(x) for layer in layers]
         return replace(self, memory=memory, memory_mask=None)
 
-    def keep_utterances(self, kept: torch.Tensor) -> "DecoderCache":
-        """Forget the encoder's output of all utterances but ``kept`` ``(B',)``.
+    def keep_utterances(self, utterances: torch.Tensor) -> "DecoderCache":
+        """Forget the encoder's output of all but ``utterances`` ``(B',)``.
 
         The rows are the caller's to `select`.
         """
         memory = [
-            (k.index_select(0, kept), v.index_select(0, kept)) for k, v in self.memory
+            (k.index_select(0, utterances), v.index_select(0, utterances))
+            for k, v in self.memory
         ]
         mask = self.memory_mask
-        mask = None if mask is None else mask.index_select(0, kept)
+        mask = None if mask is None else mask.index_select(0, utterances)
         return replace(self, memory=memory, memory_mask=mask)
 
 
-CacheRow = tuple[DecoderCache, int]  # one hypothesis: where it is kept
+CacheRow = tuple[DecoderCache, int]  # one hypothesis: cache and row
 
 
 def gather(states: "list[DecoderCache | CacheRow] | DecoderCache") -> DecoderCache:

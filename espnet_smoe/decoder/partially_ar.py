@@ -1,4 +1,4 @@
-"""What ESPnet's partially autoregressive decoding is told by our decoders."""
+"""Why our decoders refuse ESPnet's partially autoregressive decoding."""
 
 from typing import Any
 

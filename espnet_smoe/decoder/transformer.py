@@ -334,7 +334,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
 
         Args:
             ys: ``(N, L)`` prefixes, prompt included.
-            cache: What is kept of their first tokens.
+            cache: Keys and values of their first tokens.
             routing: From `route`; made from the prompts when None.
 
         Returns:
@@ -368,7 +368,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
     def select_state(
         self, state: DecoderCache, i: int, new_id: int | None = None
     ) -> CacheRow | DecoderCache:
-        """The state of hypothesis ``i``: where it is kept, nothing is copied."""
+        """The state of hypothesis ``i``, cache and row: nothing is copied."""
         return (state, i) if isinstance(state, DecoderCache) else state[i]
 
     def batch_select_state(

@@ -66,7 +66,7 @@ class U2PPConformerEncoder(AbsEncoder):
         use_dynamic_left_chunk: Draw the number of left chunks, too.
         static_chunk_size: Encoder frames a chunk where none is drawn; 0 for the whole
             utterance.
-        num_left_chunks: Chunks seen on the left; -1 for all.
+        num_left_chunks: Chunks on the left that a frame attends to; -1 for all.
         gradient_checkpoint_layers: Layers, from 1, recomputed in the backward pass.
         moe: Mixture options (`MoEOptions`), by default 8 experts and ``top_k: 2`` by a
             router; None for a dense encoder.
@@ -207,8 +207,8 @@ class U2PPConformerEncoder(AbsEncoder):
             routing: Receives the loads and the auxiliary losses.
             chunk_size: C, encoder frames a chunk, 0 for the whole utterance. None: in
                 training drawn, if the encoder does so, else ``static_chunk_size``.
-            left_chunks: Chunks seen on the left, -1 for all; None for the encoder's
-                own ``num_left_chunks``.
+            left_chunks: Chunks on the left that a frame attends to, -1 for all; None
+                for the encoder's own ``num_left_chunks``.
 
         Returns:
             ``(B, T // stride, D)``, at least one frame, which then is padding; ``(B,)``
@@ -245,7 +245,7 @@ class U2PPConformerEncoder(AbsEncoder):
         Args:
             batch: B streams.
             chunk_size: C, encoder frames a chunk.
-            left_chunks: Chunks seen on the left; -1 for all.
+            left_chunks: Chunks on the left that a frame attends to; -1 for all.
 
         Raises:
             ValueError: The encoder looks ahead, or there are no chunks.

@@ -42,7 +42,7 @@ BANDWIDTH_LABELS = ("<wb>", "<nb>")  # E0, E1 (S-MoE, Eq. 2)
 
 
 class SMoEEncoderLayer(EncoderLayer):
-    """ESPnet's encoder layer, whose feed-forward block is told the routing."""
+    """ESPnet's encoder layer, whose feed-forward block takes a routing."""
 
     def forward(
         self, x: torch.Tensor, mask: torch.Tensor, routing: Routing

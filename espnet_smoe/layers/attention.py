@@ -1,4 +1,4 @@
-"""Attention whose keys and values can be kept: ESPnet's parameters, one code path."""
+"""Attention whose keys and values can be cached, with ESPnet's parameters."""
 
 import contextlib
 
@@ -31,7 +31,7 @@ class CachedAttention(MultiHeadedAttention):
             x: Queries ``(B, T, D)``.
             keys_values: From `keys_values`, L positions.
             mask: True where a query may look, broadcastable to ``(B, T, L)``.
-            is_causal: Position t looks at 0..t; takes the place of ``mask``.
+            is_causal: Position t attends to 0..t; takes the place of ``mask``.
 
         Returns:
             ``(B, T, D)``.
@@ -54,7 +54,7 @@ class CachedAttention(MultiHeadedAttention):
             keys_values: L positions.
             mask: True where a query may look, or what to add to its scores;
                 broadcastable to ``(B, heads, T, L)``.
-            is_causal: Position t looks at 0..t; takes the place of ``mask``.
+            is_causal: Position t attends to 0..t; takes the place of ``mask``.
 
         Returns:
             ``(B, T, D)``.

@@ -139,7 +139,7 @@ def chunk_mask(
     Args:
         length: T.
         chunk_size: C; 0 for the whole utterance.
-        left_chunks: Chunks seen on the left; -1 for all.
+        left_chunks: Chunks on the left that a frame attends to; -1 for all.
         device: Where the mask shall be.
 
     Returns:
@@ -170,7 +170,7 @@ def sample_chunk_size(
 
     Args:
         length: T, frames of the longest utterance.
-        sample_left: Draw the left chunks too; else all are seen.
+        sample_left: Draw the left chunks too; else all there are.
         largest: Encoder frames of a second.
 
     Returns:

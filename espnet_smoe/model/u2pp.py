@@ -185,7 +185,8 @@ class ESPnetU2PPModel(RoutedASRModel):
             speech_lengths: ``(B,)``.
             chunk_size: Encoder frames a chunk, 0 for the whole utterance; None for the
                 encoder's own.
-            left_chunks: Chunks seen on the left, -1 for all; None for the encoder's.
+            left_chunks: Chunks on the left that a frame attends to, -1 for all; None
+                for the encoder's own.
 
         Returns:
             ``(B, T, D)``, ``(B,)`` frames.

@@ -57,8 +57,8 @@ class Routing:
         lengths: ``(B,)`` frames of each utterance that are not padding; only
             these count in a load, a loss or a statistic.
         labels: Of the utterances; None where nothing was labelled.
-        embedding: ``(N, De)`` what an embedding network made of the frames that are
-            not padding, for the gates that look at it (see `rows`).
+        embedding: ``(N, De)`` output of an embedding network for the frames that are
+            not padding, for the gates that read it (see `rows`).
 
     Attributes:
         embedding_sequence: ``(B, T, De)`` the same with its gradient, for a loss of

@@ -1,7 +1,7 @@
 """Gates that learn: a router chooses k experts for each frame (Switch, U2++ MoE).
 
-`TopKGate` looks at the frame, `SharedEmbeddingGate` at an embedding of the speech as
-well (SpeechMoE, Eq. 8); `LabelTopKGate` chooses among the experts of a label (DLG-MoE).
+`TopKGate` reads the frame, `SharedEmbeddingGate` an embedding of the speech as well
+(SpeechMoE, Eq. 8); `LabelTopKGate` chooses among the experts of a label (DLG-MoE).
 """
 
 from collections.abc import Mapping
@@ -101,7 +101,7 @@ class TopKGate(Gate):
 
     @classmethod
     def router_size(cls, size: int, embedding_size: int) -> int:
-        """The width of what the router looks at: the frame."""
+        """The width of the router's input: the frame."""
         return size
 
     @classmethod
@@ -164,7 +164,7 @@ class SharedEmbeddingOptions(TopKOptions):
 
 @register_gate("shared_embedding")
 class SharedEmbeddingGate(TopKGate):
-    """The router sees the frame and what an embedding network made of it.
+    """The router reads the frame and the output of an embedding network for it.
 
     ``logits = W Concat(e; x)`` (SpeechMoE, Eq. 8); ``e`` is computed once and stands in
     `Routing.embedding` for the gates of all layers.

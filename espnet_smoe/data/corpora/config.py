@@ -8,6 +8,7 @@
           audio: info.file      # default: the recording of the label's own stem
           text: [result.text, result.stt]
           translation: result.english
+          text_ja: result.japanese      # of a further task, as many as you like
           utterances: result.sentences  # a list: one utterance an item, whose keys
           start: begin                  # are looked up in the item, then in the file
           end: finish                   # seconds, or h:m:s
@@ -20,6 +21,7 @@
 Everything is optional. Kinds: ksponspeech, dialogue, long_recording, utterance_json.
 """
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,6 +34,7 @@ from espnet_smoe.config.yaml_file import read_yaml
 
 SKIP = "skip"
 KINDS = ("ksponspeech", "dialogue", "long_recording", "utterance_json", SKIP)
+FURTHER_TEXT = re.compile(r"text_\w+")  # file of a data directory
 KEYS = (
     "audio",
     "text",
@@ -63,7 +66,8 @@ class CorpusRules:
 
     def __post_init__(self) -> None:
         keys = self.keys or {}
-        reject_unknown(keys, KEYS, "keys")
+        others = [name for name in keys if not FURTHER_TEXT.fullmatch(name)]
+        reject_unknown(others, KEYS, "keys")
         paths = {k: (p,) if isinstance(p, str) else tuple(p) for k, p in keys.items()}
         object.__setattr__(self, "keys", paths)
 

@@ -108,6 +108,8 @@ def _entry(
     entry = corpus.entry(label, audio, key, words(text))
     entry.key = own or key
     entry.translation = words(first(keys, "translation", *contents))
+    further = [name for name in keys if name.startswith("text_")]
+    entry.texts = {name: words(first(keys, name, *contents)) for name in further}
     entry.rate = rate_of(first(keys, "sample_rate", *contents))
     speaker = first(keys, "speaker", *contents)
     entry.speaker = corpus.speaker(speaker, name if number else "")

@@ -52,10 +52,6 @@ def write_corpus(
         usable = []
         for entry in entries:
             source = entry.text = normalized(entry.text, entry.corpus, log)
-            entry.texts = {
-                target: normalized(text, entry.corpus, log)
-                for target, text in entry.texts.items()
-            }
             entry.translation = normalize_unicode(entry.translation)
             if is_usable(entry, source, ids, log):
                 usable.append(entry)
@@ -71,6 +67,8 @@ def write_entries(
 ) -> str:
     """`write_corpus` of utterances whose texts are known to be usable."""
     nj = nj or os.cpu_count() or 1
+    for entry in entries:
+        entry.texts = {t: normalize_unicode(text) for t, text in entry.texts.items()}
     measures = measure_all(entries, output_dir / ".measured.jsonl", nj)
     entries = check(entries, measures, log)
     if draw is None:

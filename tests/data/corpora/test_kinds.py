@@ -202,13 +202,15 @@ def test_unknown_corpus_is_read_by_the_keys_of_the_yaml(tmp_path, capsys):
         "corpora:\n"
         "  우리말 뭉치:\n"
         "    keys: {audio: rec.file, sample_rate: rec.hz, utterances: lines,\n"
-        "           text: [said, what], translation: eng, start: from, end: to}\n",
+        "           text: [said, what], translation: eng, start: from, end: to,\n"
+        "           text_further: eng}\n",
         encoding="utf-8",
     )
     out = run(tmp_path, *SETS, "--config", str(config))
     found = tables(out, "train")
     assert list(found["text"].values()) == [item.korean for item in TRAIN]
     assert list(found["text_st"].values()) == [item.english for item in TRAIN]
+    assert read_table(out / "train/text_further", []) == found["text_st"]
     spoken(found, TRAIN, RATE)
 
 

@@ -1,92 +1,43 @@
-# What the recipes' drivers share: options, checks, the stages that are alike.
-# A driver declares its options between two marks, names the stages in `stages`, its
-# whole numbers in `whole` and its switches in `switches`, then sources this file.
+# What the recipes' drivers share: options (options.sh) and the stages that are alike. A
+# driver sources this file, declares options of its own, calls `read_options "$@"`, sets
+# what its stages read, defines those that are its own, and calls `run_stages`.
+#
+# A driver sets `stages`, what its stages are called, and
+#   tokens         name of the tokens in file names; '' where there is one kind alone
+#   token_files    what stage 5 makes and training needs
+#   data_files     FILE,NAME,TYPE: which files of a data directory feed the model
+#   model_options  further options of training: the tokens
+#   decoder        the module of espnet_smoe.inference.decode that stage 12 runs
+# It may change, before run_stages:
+#   endings=('')         endings of the twins that stage 3 makes of each set
+#   trained=''           the ending of the sets that are trained on
+#   max_tokens=0         a longer text is left out by stage 4
+#   format_options       options of espnet_smoe.data.prepare about bandwidth
+#   decode_options=()    further options of stage 12
+#   scored_without=''    stages that --skip_train runs for test sets (beside 3 and 4)
+# and has to define make_tokens (stage 5). It may define add_conditions (stage 3),
+# read_tasks (sets data_files before training), language_model (stages 6 to 8) and overview
+# (after stage 14), or decode and score anew.
 
-. "$(dirname "$(readlink -f "$0")")/../supervise.sh"
+template=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+. "$template/supervise.sh"
+. "$template/options.sh"
+. "$template/disks.sh"
 
-me=${0/#"$PWD"\//./} # as it was called: exec makes the path absolute
-command=$(printf '%q ' "$me" "$@")
+endings=('')
+trained=
+max_tokens=0
+format_options=(--bandwidth wb)
+decode_options=()
+scored_without=
 
-log() { echo "$(date '+%Y-%m-%dT%H:%M:%S') $*"; }
-die() { echo "$me: $*" >&2; exit 1; }
-
-options() { sed -n '/^# options begin$/,/^# options end$/{/^[a-z]/p}' "$(readlink -f "$me")"; }
-
-is_option() { [[ $1 =~ ^--[a-z_0-9]+$ ]] && options | grep -q "^${1#--}="; }
-
-usage() {
-    echo "usage: $me [--OPTION VALUE]..."
-    echo "$stages" | fold -s -w 76 | sed -E '1s/^/stages: /; 2,$s/^/        /; s/ +$//'
-    echo "options, with their defaults:"
-    # The values as they are now: a run.sh that calls the driver has set its own.
-    options | sed -E 's/^([a-z_0-9]+)=[^#]*# (.*)$/\1|\2/' |
-        while IFS='|' read -r name what; do
-            printf '  --%-22s %s%s\n' "$name" "$what" "${!name:+ [${!name}]}"
-        done
-}
-
-while [ $# -gt 0 ]; do
-    case $1 in
-        -h | --help) usage; exit 0 ;;
-        --*)
-            name=${1#--}
-            is_option "$1" || die "unknown option $1; see $me --help"
-            [ $# -ge 2 ] && ! is_option "$2" || die "option $1 needs a value"
-            printf -v "$name" %s "$2"
-            shift 2 ;;
-        *) die "unexpected argument '$1'; options are --NAME VALUE, see $me --help" ;;
-    esac
-done
-for name in $whole; do
-    [[ ${!name} =~ ^[0-9]+$ ]] || die "--$name '${!name}' is not a whole number"
-done
-for name in $switches; do
-    [[ ${!name} =~ ^(true|false)$ ]] || die "--$name '${!name}' is not true or false"
-done
-
-[ -f ./path.sh ] && [ -f ./cmd.sh ] || die "run it in a recipe folder: it reads path.sh and cmd.sh"
-. ./path.sh
-. ./cmd.sh
-
-runs() { [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ]; }
+runs() { [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ] && ! among "$1" $skip_stages; }
 need() { # need STAGE FILE...
     local maker=$1 file
     shift
     for file in "$@"; do
         [ -e "$file" ] || die "$file does not exist; stage $maker makes it (--stage $maker)"
     done
-}
-# Whatever a stage says when it fails: a disk that takes no more is told as such.
-writable() { # writable FOLDER: or why not, on standard error
-    mkdir -p "$1" && head -c 65536 /dev/zero >"$1/.space" && rm "$1/.space"
-}
-tell_full_disks() {
-    local status=$? folder why
-    [ "$status" != 0 ] && [ "$BASHPID" = $$ ] || return 0
-    for folder in "$dumpdir" "$expdir"; do
-        [ -d "$folder" ] || continue
-        why=$(writable "$folder" 2>&1) ||
-            echo "$me: cannot write to $folder: ${why##*: }; then run the same command again" >&2
-        rm -f "$folder/.space" 2>/dev/null
-    done
-}
-trap tell_full_disks EXIT
-declare -A locked=()
-lock() { # lock FOLDER: nobody else writes there until this and its jobs have ended
-    local fd status=0
-    [ -z "${locked[$1]:-}" ] || return 0
-    mkdir -p "$1" && : >>"$1/.lock" || die "cannot write to $1; see above"
-    command -v flock >/dev/null || return 0
-    exec {fd}<>"$1/.lock"
-    flock --nonblock --conflict-exit-code 75 "$fd" 2>/dev/null || status=$?
-    if [ "$status" = 75 ]; then
-        die "$1 is in use by $(cat "$1/.lock"); this is host $(uname -n)." \
-            "Wait for it, stop it, or take another folder (--asr_tag, --expdir, --dumpdir)"
-    elif [ "$status" != 0 ]; then
-        log "the disk of $1 has no locks: see to it that nothing else writes there"
-    fi
-    echo "host $(uname -n), process $SUPERVISED_BY, since $(date '+%Y-%m-%dT%H:%M:%S')" >"$1/.lock"
-    locked[$1]=1
 }
 stem() { local name; name=$(basename "$1"); echo "${name%.*}"; }
 
@@ -97,12 +48,87 @@ decoding() { # conf/decode_greedy.yaml: greedy; conf/decode.yaml: default
     name=${name#_}
     echo "${name:-default}"
 }
+decode_dir() { # decode_dir CONFIG: conf/decode_greedy.yaml -> exp/<tag>/decode_greedy
+    echo "$asr_exp/decode_${inference_tag:-$(decoding "$1")}"
+}
+symbols() { # symbols LIST: separated by commas or spaces, or a file of them
+    if [ -f "$1" ]; then cat "$1"; else echo "${1//,/ }"; fi
+}
+each_once() { # each_once WORD...: on one line
+    local word words=
+    for word; do
+        among "$word" $words || words+="$word "
+    done
+    echo "$words"
+}
+
+# Names that follow from the options.
+name_files() {
+    local data
+    perturbed=$train_set
+    [ -z "$speed_perturb_factors" ] || perturbed=${train_set}_sp
+    org=$dumpdir/raw/org
+    train_dir=$dumpdir/raw/$perturbed$trained
+    valid_dir=$dumpdir/raw/$valid_set$trained
+    data=$perturbed$trained${tokens:+_$language$tokens}
+    stats_dir=${asr_stats_dir:-$expdir/stats_$data}
+    asr_tag=${asr_tag:-$(stem "$asr_config")${tokens:+_$language$tokens}${speed_perturb_factors:+_sp}}
+    asr_exp=${asr_exp:-$expdir/$asr_tag}
+    asr_tag=$(basename "$asr_exp")
+    results=${results:-$asr_exp/RESULTS.md}
+    inference_nj=${inference_nj:-$nj}
+    [ -n "$gpu_inference" ] || { [ "$ngpu" -gt 0 ] && gpu_inference=true || gpu_inference=false; }
+    where=(--nj "$inference_nj")
+    decode_gpus=0
+    # one process keeps a GPU busy
+    ! "$gpu_inference" || { where=(--device cuda); decode_gpus=1; }
+    single=$python # where one process is enough
+    [[ $python != *torchrun* ]] || single=${python##* }
+    skip=()
+    ! "$skip_bad" || skip=(--skip-bad)
+    [ -z "$inference_tag" ] || [ "$(wc -w <<<"$inference_config")" -le 1 ] ||
+        die "--inference_tag names one decoding, --inference_config has several"
+
+    ! "$skip_data_prep" || skip_stages+=" 1 2 3 4 5"
+    ! "$skip_eval" || skip_stages+=" 12 13"
+    ! "$skip_packing" || skip_stages+=" 14"
+    local number
+    if "$skip_train"; then
+        for number in 2 5 6 7 8 10 11; do
+            among "$number" $scored_without || skip_stages+=" $number"
+        done
+    fi
+    [ -z "${skip_stages// /}" ] || log "Skipped stages: $(tr ' ' '\n' <<<"$skip_stages" | sort -nu | xargs)"
+}
+
+name_sets() { # the sets of the stages; after stage 1, which may make the test sets
+    local set ending
+    if [ -z "$test_sets" ]; then
+        for set in data/test* data/eval*; do
+            [ ! -f "$set/wav.scp" ] || test_sets+=" ${set#data/}"
+        done
+        [ -n "$test_sets" ] || die "no data/test* or data/eval* here; run stage 1, or name --test_sets"
+    fi
+    plain_sets="$perturbed $valid_set"
+    ! "$skip_train" || plain_sets=
+    { ! "$skip_train" || ! "$eval_valid_set"; } || plain_sets=$valid_set
+    train_sets= whole_sets=
+    for ending in "${endings[@]}"; do
+        for set in $plain_sets; do train_sets+=" $set$ending"; done
+    done
+    for set in $test_sets; do
+        for ending in "${endings[@]}"; do whole_sets+=" $set$ending"; done
+    done
+    plain_sets=$(each_once $plain_sets $test_sets)
+    all_sets=$(each_once $train_sets $whole_sets)
+    decoded_sets=$(each_once $whole_sets $("$eval_valid_set" && echo "$valid_set$trained"))
+    decoded_sets=${decoded_sets% }
+}
 
 local_data() { # stage 1
     log "Stage 1: data"
     lock "$dumpdir"
     [ -x local/data.sh ] || die "local/data.sh does not exist; it has to write data/{$train_set,$valid_set,$test_sets}"
-    # shellcheck disable=SC2086
     PYTHON=$python local/data.sh $local_data_opts
 }
 
@@ -110,49 +136,75 @@ speed_perturb() { # stage 2
     log "Stage 2: speed perturbation of $train_set with $speed_perturb_factors"
     need 1 "data/$train_set/wav.scp"
     lock "$dumpdir"
-    # shellcheck disable=SC2086
     $python -m espnet_smoe.data.speech.speed_perturb --in "data/$train_set" \
         --out "data/$perturbed" --factors $speed_perturb_factors
 }
 
-# The next two are for data of one bandwidth; they read the driver's $org, the folder of
-# what stage 3 makes, and its options ${skip[@]}.
+format() { # format SOURCE SET
+    $python -m espnet_smoe.data.prepare --in "$1" --out "$org/$2" --nj "$nj" \
+        "${format_options[@]}" --min-seconds 0 --max-seconds 0 "${skip[@]}"
+}
+
 format_audio() { # stage 3
     log "Stage 3: format: check every utterance, audio to 16 kHz mono 16-bit"
-    [ -z "$speed_perturb_factors" ] || need 2 "data/$perturbed/wav.scp"
-    failed=()
+    local set failed=()
     lock "$dumpdir"
-    for set in $perturbed $valid_set $test_sets; do
+    { [ -z "$speed_perturb_factors" ] || "$skip_train"; } || need 2 "data/$perturbed/wav.scp"
+    for set in $plain_sets; do
         need 1 "data/$set/wav.scp"
-        $python -m espnet_smoe.data.prepare --in "data/$set" --out "$org/$set" \
-            --nj "$nj" --bandwidth wb --min-seconds 0 --max-seconds 0 "${skip[@]}" ||
-            failed+=("$set")
+        format "data/$set" "$set" || failed+=("$set")
     done
     [ ${#failed[@]} -eq 0 ] || writable "$dumpdir" || die "stage 3 stopped"
     [ ${#failed[@]} -eq 0 ] || die "stage 3 stopped: bad data in ${failed[*]}"
+    ! declare -F add_conditions >/dev/null || add_conditions
+}
+
+filter() { # filter SET [more options]: a test set stays whole, or its scores would flatter
+    local limits=(--min-seconds "$min_wav_duration" --max-seconds "$max_wav_duration")
+    ! among "$1" $whole_sets || limits=(--min-seconds 0 --max-seconds 0)
+    $python -m espnet_smoe.data.filter --in "$org/$1" --out "$dumpdir/raw/$1" \
+        --max-tokens "$max_tokens" "${limits[@]}" "${@:2}"
 }
 
 filter_by_length() { # stage 4
     log "Stage 4: filter by length"
+    local set
     lock "$dumpdir"
-    for set in $perturbed $valid_set $test_sets; do
+    for set in $all_sets; do
         need 3 "$org/$set/wav.scp"
-        limits=(--min-seconds "$min_seconds" --max-seconds "$max_seconds")
-        # a test set stays whole, or its scores would flatter
-        [[ " $test_sets " != *" $set "* ]] || limits=(--min-seconds 0 --max-seconds 0)
-        $python -m espnet_smoe.data.filter --in "$org/$set" \
-            --out "$dumpdir/raw/$set" --max-tokens 0 "${limits[@]}"
+        filter "$set"
     done
 }
 
-# The next two read the driver's data_options and model_options (which files feed the
-# model, and how) and its $token_files.
+syllables() { # syllables FOLDER [more options]: text_syllable of all sets; lexicon and tokens
+    local set sets=() from=(--train "$train_dir")
+    ! "$skip_train" || from=() # the tokens are there
+    for set in $all_sets; do
+        [ "$dumpdir/raw/$set" != "$train_dir" ] || continue
+        need 4 "$dumpdir/raw/$set/text"
+        sets+=("$dumpdir/raw/$set")
+    done
+    $python -m espnet_smoe.data.text.syllables "${from[@]}" --lang "$1" \
+        --sets "${sets[@]}" "${skip[@]}" "${@:2}"
+}
+
+data_options() { # data_options train|valid DIRECTORY
+    local triplet
+    for triplet in "${data_files[@]}"; do
+        echo "--${1}_data_path_and_name_and_type $2/$triplet"
+    done
+}
+
+need_for_training() {
+    ! declare -F read_tasks >/dev/null || read_tasks
+    need 5 $token_files
+    [ -f "$asr_config" ] || die "--asr_config $asr_config does not exist"
+}
+
 collect_statistics() { # stage 10
     log "Stage 10: statistics of $train_dir and $valid_dir"
     need 4 "$train_dir/wav.scp" "$valid_dir/wav.scp"
-    # shellcheck disable=SC2086
-    need 5 $token_files
-    [ -f "$asr_config" ] || die "--asr_config $asr_config does not exist"
+    need_for_training
     lock "$stats_dir"
     logdir=$stats_dir/logdir
     # Nothing of earlier statistics stays, or a stop half-way would leave a mixture.
@@ -170,10 +222,10 @@ collect_statistics() { # stage 10
         awk -v n="$jobs" -v p="$logdir/$part" '{print > (p "." (NR - 1) % n + 1 ".scp")}' \
             "$dir/wav.scp"
     done
-    # shellcheck disable=SC2046,SC2086
     $train_cmd JOB=1:"$jobs" "$logdir/stats.JOB.log" \
         $python -m espnet_smoe -m espnet2.bin.asr_train --collect_stats true --ngpu 0 \
-        $(model_options) $(data_options train "$train_dir") \
+        --config "$asr_config" --use_preprocessor true \
+        "${model_options[@]}" $(data_options train "$train_dir") \
         $(data_options valid "$valid_dir") \
         --train_shape_file "$logdir/train.JOB.scp" \
         --valid_shape_file "$logdir/valid.JOB.scp" \
@@ -210,11 +262,14 @@ write_lengths(sys.argv[1])
 train() { # stage 11
     log "Stage 11: train $asr_exp"
     need 10 "$stats_dir/train/feats_stats.npz" "$stats_dir/valid/speech_shape"
-    # shellcheck disable=SC2086
-    need 5 $token_files
-    [ -f "$asr_config" ] || die "--asr_config $asr_config does not exist"
+    need_for_training
     lock "$asr_exp"
-    launch=()
+    local launch=() distributed more= init_options=
+    ! "$ignore_init_mismatch" || init_options="--ignore_init_mismatch true"
+    if [ -n "$schedule" ]; then
+        more=$($single $schedule "$asr_config" "$train_dir" --stats "$stats_dir" \
+            --exp "$asr_exp" -- $asr_args)
+    fi
     distributed=(--multiprocessing_distributed true)
     if [ "$num_nodes" -gt 1 ]; then
         [[ $cuda_cmd == *slurm* ]] || die "--num_nodes $num_nodes needs the slurm backend; set it in cmd.sh"
@@ -224,36 +279,113 @@ train() { # stage 11
         distributed+=(--dist_launcher slurm --dist_init_method "file://$init")
         [ "$ngpu" -gt 0 ] || distributed+=(--dist_backend gloo)
     fi
-    # shellcheck disable=SC2046,SC2086
     training=(-m espnet2.bin.asr_train --resume true --ngpu "$ngpu" "${distributed[@]}" \
-        $(model_options) $(data_options train "$train_dir") \
+        --config "$asr_config" --use_preprocessor true "${model_options[@]}" \
+        $(data_options train "$train_dir") \
         $(data_options valid "$valid_dir") \
         --train_shape_file "$stats_dir/train/speech_shape" \
         --train_shape_file "$stats_dir/train/text_shape" \
         --valid_shape_file "$stats_dir/valid/speech_shape" \
         --valid_shape_file "$stats_dir/valid/text_shape" \
-        --fold_length 80000 --fold_length 150 \
+        --fold_length $((asr_speech_fold_length * 100)) --fold_length "$asr_text_fold_length" \
         --normalize global_mvn \
         --normalize_conf "stats_file=$stats_dir/train/feats_stats.npz" \
-        ${pretrained_model:+--init_param $pretrained_model} \
-        --output_dir "$asr_exp" $asr_args)
+        ${pretrained_model:+--init_param $pretrained_model} $init_options \
+        --output_dir "$asr_exp" ${seed:+--seed $seed} $more $asr_args)
     export ESPNET_SMOE_ALLOW_CHANGES=$allow_changes
     # A checkpoint goes on only with what it was made from; before a log is written.
-    local checker=$python
-    [[ $python != *torchrun* ]] || checker=${python##* } # one process is enough
     ! compgen -G "$asr_exp/*.pth" >/dev/null ||
-        $checker -m espnet_smoe.training.start "${training[@]}" || exit 1
-    # shellcheck disable=SC2086
+        $single -m espnet_smoe.training.start "${training[@]}" || exit 1
     $cuda_cmd --gpu "$ngpu" --num_nodes "$num_nodes" "$asr_exp/train.log" "${launch[@]}" \
         $python -m espnet_smoe "${training[@]}"
     $train_cmd "$asr_exp/params.log" $python -c "$count_parameters" "$asr_exp"
     log "trained; log: $asr_exp/train.log"
 }
 
+# Where each configuration is decoded in a process of its own, into decode_dir.
+decode() { # stage 12
+    local set config out
+    for set in $decoded_sets; do
+        need 4 "$dumpdir/raw/$set/wav.scp"
+        for config in $inference_config; do
+            out=$(decode_dir "$config")/$set
+            $decode_cmd --gpu "$decode_gpus" "$out/decode.log" \
+                $python -m "espnet_smoe.inference.decode.$decoder" \
+                --train-config "$asr_exp/config.yaml" \
+                --model-file "$asr_exp/$inference_asr_model" --config "$config" \
+                --data "$dumpdir/raw/$set" --out "$out" \
+                "${decode_options[@]}" "${where[@]}" $inference_args
+            log "decoded $set: $out"
+        done
+    done
+}
+
+score() { # stage 13
+    local set config out
+    for config in $inference_config; do
+        out=$(decode_dir "$config")
+        for set in $decoded_sets; do
+            need 12 "$out/$set/decode.json"
+            $python -m espnet_smoe score --data "$dumpdir/raw/$set" --hyp "$out/$set"
+        done
+    done
+    $python -m espnet_smoe.report.tables.results --exp "$asr_exp" --out "$results" \
+        --command "${command% }"
+}
+
 pack() { # stage 14
     log "Stage 14: pack"
-    need 11 "$asr_exp/config.yaml" "$asr_exp/$inference_model"
+    need 11 "$asr_exp/config.yaml" "$asr_exp/$inference_asr_model"
     lock "$asr_exp"
-    $python -m espnet_smoe.inference.pack --exp "$asr_exp" --model "$inference_model" \
+    $python -m espnet_smoe.inference.pack --exp "$asr_exp" --model "$inference_asr_model" \
         --out "$asr_exp/$asr_tag.zip"
+}
+
+check_decoding() {
+    local config
+    need 11 "$asr_exp/config.yaml" "$asr_exp/$inference_asr_model"
+    for config in $inference_config; do
+        [ -f "$config" ] || die "--inference_config $config does not exist"
+    done
+}
+
+run_stages() {
+    [ -f ./path.sh ] && [ -f ./cmd.sh ] || die "run it in a recipe folder: it reads path.sh and cmd.sh"
+    . ./path.sh
+    . ./cmd.sh
+    trap tell_full_disks EXIT
+    name_files
+    ! runs 1 || local_data
+    [ "$stop_stage" -gt 1 ] || return 0
+    name_sets
+    ! runs 2 || [ -z "$speed_perturb_factors" ] || speed_perturb
+    ! runs 3 || format_audio
+    ! runs 4 || filter_by_length
+    if runs 5; then
+        lock "$dumpdir"
+        make_tokens
+    fi
+    ! declare -F language_model >/dev/null || language_model
+    ! runs 10 || collect_statistics
+    ! runs 11 || train
+    if runs 12; then
+        log "Stage 12: decode $decoded_sets"
+        check_decoding
+        lock "$asr_exp"
+        decode
+    fi
+    local table=false
+    ! { declare -F overview >/dev/null && runs 13 && runs 14; } || table=true
+    if runs 13; then
+        log "Stage 13: score $asr_exp"
+        lock "$asr_exp"
+        if "$table"; then # the recipe ends with one table of everything
+            score >"$asr_exp/score.log"
+        else
+            score
+        fi
+    fi
+    ! runs 14 || pack
+    ! "$table" || overview
+    log "done"
 }

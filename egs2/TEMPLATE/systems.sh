@@ -1,7 +1,6 @@
-# What the run_all.sh of the recipes for CTC and U2++ share: several systems, trained,
-# decoded and scored side by side. A run_all.sh sets $driver, the script that makes one
-# system, the defaults of $systems and of the other options that it reads itself, these
-# named in $own; then it sources this file.
+# What every run_all.sh shares: several systems, each trained, decoded and scored by the
+# recipe's run.sh, and tables of them. A run_all.sh sets the defaults of $systems and of
+# the other options that it reads itself, these named in $own; then it sources this file.
 
 . "$(dirname "$(readlink -f run_all.sh)")/../supervise.sh"
 
@@ -9,33 +8,34 @@ command=$(printf '%q ' "${0/#"$PWD"\//./}" "$@")
 seeds=1
 jobs=1
 stage=1
-asr_args=
 expdir=exp
 dumpdir=dump
-results= # RESULTS.md, see results.sh
-own="systems seeds jobs stage asr_args expdir dumpdir results $own"
+results= # RESULTS.md, see results_file
+own="systems seeds jobs stage expdir dumpdir results ${own:-}"
+taken="stop_stage seed asr_tag asr_exp asr_config inference_tag ${taken:-}" # of each system
 options=()
 while [ $# -gt 0 ]; do
     case $1 in -h | --help)
         sed -n '2,/^set /{s/^# \?//p}' "$0"
         echo "Its own options, with their defaults:"
         for name in $own; do echo "  --$name '${!name}'"; done
-        echo "Those of $driver: ./$driver --help"
+        echo "Those of run.sh: ./run.sh --help"
         exit ;;
     esac
+    name=${1#--}
+    name=${name//-/_}
     [ $# -ge 2 ] || { echo "$0: option $1 needs a value" >&2; exit 1; }
-    case $1 in
-        --stop_stage | --asr_tag | --asr_config)
-            echo "$0: $1 belongs to $driver; all systems have their own" >&2; exit 1 ;;
-        *) if [[ " $own " == *" ${1#--} "* ]]; then
-            printf -v "${1#--}" %s "$2"
-        else
-            options+=("$1" "$2")
-        fi ;;
-    esac
+    [ "$name" != inference_configs ] || name=inference_config # its former name
+    if [[ " $taken " == *" $name "* ]]; then
+        echo "$0: $1 belongs to run.sh; all systems have their own" >&2
+        exit 1
+    elif [[ " $own " == *" $name "* ]]; then
+        printf -v "$name" %s "$2"
+    else
+        options+=("$1" "$2")
+    fi
     shift 2
 done
-. "$(dirname "$(readlink -f run_all.sh)")/../results.sh"
 options+=(--expdir "$expdir" --dumpdir "$dumpdir")
 threads=$(($(nproc) / jobs))
 if [ "$jobs" -gt 1 ]; then
@@ -43,29 +43,42 @@ if [ "$jobs" -gt 1 ]; then
     [[ " ${options[*]} " == *" --nj "* ]] || options+=(--nj "$OMP_NUM_THREADS")
 fi
 
-prepare() { # prepare SYSTEM: stages 1 to 10, with the features of its configuration
-    [ "$stage" -gt 10 ] || "./$driver" "${options[@]}" \
-        --asr_config "conf/tuning/train_$1.yaml" --stage "$stage" --stop_stage 10
+prepare() { # prepare SYSTEM [more options]: stages 1 to 10, with the features of its configuration
+    [ "$stage" -gt 10 ] || ./run.sh "${options[@]}" \
+        --asr_config "conf/tuning/train_$1.yaml" --stage "$stage" --stop_stage 10 "${@:2}"
 }
 
+# What a system needs beside its configuration, into the array `more`; a run_all.sh may
+# define it anew.
+before() { more=(); } # before SYSTEM SEED
+
 make() { # make SYSTEM SEED [more options]; SYSTEM in a user's option becomes its name
-    local system=$1 seed=$2 tag=$1_seed$2
-    shift 2
+    local tag=$1_seed$2 more
     echo "$(date '+%Y-%m-%dT%H:%M:%S') $tag: train, decode and score; log: $expdir/$tag/run.log"
     mkdir -p "$expdir/$tag"
-    "./$driver" "${options[@]//SYSTEM/$tag}" --asr_config "conf/tuning/train_$system.yaml" \
-        --asr_tag "$tag" --results "$expdir/$tag/RESULTS.md" "$@" \
-        --asr_args "--seed $seed $asr_args" --stage 11 --stop_stage 13 \
-        >"$expdir/$tag/run.log" 2>&1 ||
+    {
+        before "$1" "$2" && ./run.sh "${options[@]//SYSTEM/$tag}" \
+            --asr_config "conf/tuning/train_$1.yaml" --asr_tag "$tag" --seed "$2" \
+            --results "$expdir/$tag/RESULTS.md" "${more[@]}" "${@:3}" \
+            --stage 11 --stop_stage 13
+    } >"$expdir/$tag/run.log" 2>&1 ||
         { echo "$0: $tag failed; see $expdir/$tag/run.log" >&2; return 1; }
 }
 
-make_all() { # make_all [more options]: every system whose RESULTS.md does not exist
+done_before() { # done_before SYSTEM SEED: whether it was made; says so where its YAML is newer
+    local results=$expdir/$1_seed$2/RESULTS.md config=conf/tuning/train_$1.yaml
+    [ -f "$results" ] || return 1
+    ! [ "$config" -nt "$results" ] || echo "$0: $1_seed$2 is not made again, although" \
+        "$config is newer; rm -r $expdir/$1_seed$2 makes it anew" >&2
+}
+
+make_all() { # make_all "SYSTEM..." [more options]: those whose RESULTS.md does not exist
+    local system seed
     for seed in $seeds; do
-        for system in $systems; do
-            ! done_before "${system}_seed$seed" "conf/tuning/train_$system.yaml" || continue
+        for system in $1; do
+            [[ " $systems " == *" $system "* ]] && ! done_before "$system" "$seed" || continue
             while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done
-            make "$system" "$seed" "$@" &
+            make "$system" "$seed" "${@:2}" &
         done
     done
     while [ -n "$(jobs -p)" ]; do wait -n; done
@@ -73,33 +86,62 @@ make_all() { # make_all [more options]: every system whose RESULTS.md does not e
 
 # trained SYSTEM...: the experiments of those that were made, into `tags`
 trained() {
+    local name seed
     tags=()
-    for name in "$@"; do
+    for name; do
         for seed in $seeds; do
             [[ " $systems " != *" $name "* ]] || tags+=("$expdir/${name}_seed$seed")
         done
     done
 }
 
-# compare TABLE TITLE DECODING SYSTEM...: a table of each test set, against the first
-# of them that was made, of the results in decode_DECODING
+# compare TABLE TITLE DECODING SETS SYSTEM...: a table of each test set whose name fits
+# the pattern SETS, against the first of them that was made, of decode_DECODING
 tables=()
+compare_options=()
 compare() {
-    local table=$1 title=$2 decoding=$3 set
-    shift 3
-    trained "$@"
+    local table=$1 title=$2 decoding=$3 sets=$4 set
+    trained "${@:5}"
     [ ${#tags[@]} -gt 0 ] || return 0
     for set in "${tags[0]}/decode_$decoding"/*/scores.json; do
         [ -f "$set" ] || continue # not decoded so
         set=$(basename "$(dirname "$set")")
+        # shellcheck disable=SC2053
+        [[ $set == $sets ]] || continue
         python3 -m espnet_smoe compare "${tags[@]}" --test-set "$set" \
             --decode "$decoding" --data "$dumpdir/raw/$set" --title "$title, on $set" \
+            "${compare_options[@]}" \
             --out "$expdir/${table}_$set.md" --png "$expdir/${table}_$set.png"
         tables+=("$expdir/${table}_$set.md")
     done
 }
 
+# The tables in RESULTS.md stay those of the command that they name: other systems, seeds
+# or sets go elsewhere, unless --results says so.
+results_file() {
+    local kept=RESULTS.md
+    if [ -n "$results" ]; then
+        kept=$results
+    elif [ -f $kept ] && ! grep -qxF -- "${command% }" $kept; then
+        kept=$expdir/RESULTS.md
+        echo "$0: RESULTS.md holds the tables of another command and stays;" \
+            "these go to $kept (--results RESULTS.md replaces it)" >&2
+    fi
+    echo "$kept"
+}
+
 report() { # all tables
     python3 -m espnet_smoe.report.tables.results --comparison "${tables[@]}" \
         --out "$(results_file)" --command "${command% }"
+}
+
+# experts SYSTEM SETS [more options]: what the experts of its first seed do
+experts() {
+    local experts=$expdir/$1_seed${seeds%% *} set
+    for set in "$experts"/decode_*/$2/; do
+        [ -d "$set" ] || continue # it was left out
+        set=$(basename "$set")
+        python3 -m espnet_smoe experts "$experts" --data "$dumpdir/raw/$set" --limit 200 \
+            "${@:3}" --out "$experts/experts_$set.md" --png "$experts/experts_$set.png"
+    done
 }

@@ -12,6 +12,7 @@ TEMPLATE = Path(__file__).parents[2] / "egs2" / "TEMPLATE"
 # A job and a child of it, as a training and its data loader: both hold the pipe `alive`
 # open, so that its reader sees the end when the last of them has ended.
 JOB = """#!/usr/bin/env bash
+[[ "$*" != *task_table* ]] || exit 0
 exec 9>alive
 sleep 1000 &
 echo started >&9
@@ -79,7 +80,9 @@ def test_a_signal_to_the_driver_ends_every_process(recipe, name, status):
 
 def test_semaphores_that_an_ended_job_held_are_no_news(recipe):
     job = """#!/usr/bin/env python3
-import multiprocessing, signal
+import multiprocessing, signal, sys
+if "espnet_smoe.data.task_table" in sys.argv:
+    sys.exit()
 gate = multiprocessing.get_context("spawn").Semaphore()
 alive = open("alive", "w")
 print("started", file=alive, flush=True)

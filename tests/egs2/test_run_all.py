@@ -20,8 +20,8 @@ while [ $# -gt 0 ]; do
 done
 if [ -n "$out" ]; then
     for set in test test_nbwb; do
-        mkdir -p exp/$tag/decode_x/$set
-        touch exp/$tag/decode_x/$set/scores.json
+        mkdir -p exp/$tag/decode_default/$set
+        touch exp/$tag/decode_default/$set/scores.json
     done
     touch "$out"
 fi
@@ -68,10 +68,11 @@ def test_every_system_is_trained_with_every_seed(recipe):
     trainings = [call for call in rest if call.startswith("run.sh")]
     systems = ["base", "decffnx2", "decsmoe", "base_nbwb", "encdecsmoe"]
     expected = [f"{system}_seed{seed}" for seed in (1, 2) for system in systems]
-    assert [value(call, "asr_tag") for call in trainings] == expected
-    for call, tag in zip(trainings, expected):
+    tags = [value(call, "asr_tag") for call in trainings]
+    assert sorted(tags) == sorted(expected)
+    for call, tag in zip(trainings, tags):
         assert value(call, "nj") == "3" and value(call, "stage") == "11"
-        assert f"--asr_args --seed {tag[-1]}" in call
+        assert value(call, "seed") == tag[-1]
         assert ("--on_nbwb true" in call) == (tag[:-6] in ("base_nbwb", "encdecsmoe"))
 
 

@@ -13,6 +13,7 @@ TEMPLATE = Path(__file__).parents[2] / "egs2" / "TEMPLATE" / "smoe1"
 RECIPE = TEMPLATE.parents[1] / "mini_koen" / "smoe1"
 RUN_JOB = TEMPLATE / "run_job"
 PAIRS = ((3, 5), (5, 7), (7, 9))  # calls of stage 3 that make conditions
+TASKS = '[[ "$*" != *task_table* ]] || { echo text text_st; exit; }\n'
 NBWB = ("", "_nbwb")  # endings of the sets with --nbwb_share
 
 
@@ -24,7 +25,7 @@ def recipe(tmp_path):
     for name in ("smoe.sh", "run_job", "path.sh"):
         (folder / name).symlink_to(TEMPLATE / name)
     shutil.copy(TEMPLATE / "cmd.sh", folder)
-    executable(folder / "fake_python", 'echo "$@" >>calls\n')
+    executable(folder / "fake_python", TASKS + 'echo "$@" >>calls\n')
     return folder
 
 
@@ -57,35 +58,6 @@ def calls(folder):
 def run_job(folder, *words, **kwargs):
     command = [str(RUN_JOB), *words]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, **kwargs)
-
-
-def test_help_lists_every_option_with_its_default(recipe):
-    shown = smoe(recipe, "--help")
-    assert shown.returncode == 0
-    for option in (
-        "stage stop_stage ngpu nj asr_config inference_config asr_tag inference_tag "
-        "train_set valid_set test_sets bpe_type nbpe speed_perturb_factors skip_bad "
-        "python pretrained_model asr_args inference_args num_nodes expdir dumpdir"
-    ).split():
-        assert f"--{option} " in shown.stdout
-    assert "[conf/train.yaml]" in shown.stdout
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (["--nbep", "500"], "unknown option --nbep"),
-        (["--nbpe"], "option --nbpe needs a value"),
-        (["--nbpe", "many"], "--nbpe 'many' is not a whole number"),
-        (["--skip_bad", "yes"], "--skip_bad 'yes' is not true or false"),
-        (["train"], "unexpected argument 'train'"),
-    ],
-)
-def test_wrong_option_is_named_and_nothing_runs(recipe, options, said):
-    result = smoe(recipe, *options)
-    assert result.returncode == 1
-    assert said in result.stderr
-    assert not (recipe / "calls").exists()
 
 
 @pytest.mark.parametrize(
@@ -272,7 +244,7 @@ def test_training_gets_every_file(with_statistics):
 
 
 def test_failing_training_shows_its_log(with_statistics):
-    executable(with_statistics / "fake_python", "echo out of memory; exit 3\n")
+    executable(with_statistics / "fake_python", TASKS + "echo out of memory; exit 3\n")
     result = smoe(with_statistics, "--stage", "11", "--nbpe", "300")
     assert result.returncode != 0
     assert "exp/train_bbpe300/train.log" in result.stderr
@@ -300,16 +272,6 @@ def test_data_stage_gets_the_interpreter_and_its_options(recipe):
 @pytest.mark.parametrize("name", ["smoe.sh", "run_job", "path.sh"])
 def test_recipe_shares_the_template(name):
     assert (RECIPE / name).resolve() == TEMPLATE / name
-
-
-def test_recipe_passes_options_on(tmp_path):
-    (tmp_path / "smoe.sh").write_text("#!/usr/bin/env bash\necho $*\n")
-    (tmp_path / "smoe.sh").chmod(0o755)
-    shutil.copy(RECIPE / "run.sh", tmp_path)
-    shown = subprocess.run(
-        ["./run.sh", "--stage", "12"], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert shown.stdout.rstrip().endswith("--stage 12")
 
 
 def test_local_jobs_write_numbered_logs(tmp_path):
@@ -364,13 +326,23 @@ def test_wrong_use_of_run_job_is_explained(tmp_path, words, said):
     assert said in result.stderr
 
 
+SLURM = """# Default configuration, as ESPnet ships it
+command sbatch --export=PATH
+option name=* --job-name $0
+option mem=* --mem-per-cpu $0
+option mem=0
+option num_threads=* --cpus-per-task $0
+default gpu=0
+option gpu=0 -p small # no GPU
+option gpu=* -p large --gres=gpu:$0 -c $0
+"""
+
+
 @pytest.fixture
 def slurm(tmp_path):
     """An sbatch that runs the script at once, a time for each job of the array."""
     (tmp_path / "conf").mkdir()
-    (tmp_path / "conf/slurm.conf").write_text(
-        "# for sbatch\ncpu: --partition=small\ngpu: --gres=gpu:{gpu}\n"
-    )
+    (tmp_path / "conf/slurm.conf").write_text(SLURM)
     (tmp_path / "bin").mkdir()
     body = (
         'echo "$@" >>sbatch_calls\n'
@@ -392,7 +364,9 @@ def test_slurm_submits_an_array_and_reports_the_failing_job(tmp_path, slurm):
     assert "job 2 failed" in result.stderr
     assert "it is 3\n" in (tmp_path / "log/x.3.log").read_text()
     submitted = (tmp_path / "sbatch_calls").read_text()
-    assert "--array=1-3 --partition=small" in submitted
+    assert submitted.startswith("--export=PATH -p small --wait ")
+    assert "--export=ALL" in submitted  # the later one counts
+    assert "--array=1-3" in submitted
 
 
 def test_output_without_a_last_newline_is_no_failure(tmp_path, slurm):
@@ -443,6 +417,46 @@ def test_the_whole_recipe_ends_with_one_table_of_everything(recipe):
     (recipe / "calls").unlink()
     assert smoe(recipe, "--stage", "13", "--stop_stage", "13").returncode == 0
     assert "overview" not in (recipe / "calls").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "submitted"),
+    [
+        (["--mem", "8G"], "-p small --mem-per-cpu 8G --wait"),
+        (["--mem", "0", "--gpu", "2"], "-p large --gres=gpu:2 -c 2 --wait"),
+        (["--num-threads", "3", "--max-jobs-run", "1"], "--cpus-per-task 3 --wait"),
+        (["--name", "mine"], "--job-name mine --wait"),
+    ],
+)
+def test_options_become_what_kaldis_configuration_says(
+    tmp_path, slurm, options, submitted
+):
+    assert slurm(*options, "x.log", "true").returncode == 0
+    assert submitted in (tmp_path / "sbatch_calls").read_text()
+    assert run_job(tmp_path, "local", *options, "x.log", "true").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("option mem=* --mem $0", "no line 'option gpu=*', nor for 0"),
+        ("opton gpu=* -p x", "slurm.conf:2 'opton gpu=* -p x' is no command, default"),
+    ],
+)
+def test_a_wrong_line_of_the_configuration_is_named(tmp_path, slurm, line, said):
+    (tmp_path / "conf/slurm.conf").write_text(f"command sbatch\n{line}\n")
+    done = slurm("x.log", "true")
+    assert done.returncode == 1 and said in done.stderr
+    (tmp_path / "conf/slurm.conf").write_text("option gpu=* -p x\n")
+    assert "no line 'command sbatch'" in slurm("x.log", "true").stderr
+
+
+def test_the_former_form_of_the_configuration_is_taken(tmp_path, slurm):
+    text = "# for sbatch\ncpu: --partition=small\ngpu: --gres=gpu:{gpu}\n"
+    (tmp_path / "conf/slurm.conf").write_text(text)
+    done = slurm("--gpu", "4", "x.log", "true")
+    assert done.returncode == 0 and "has its former form" in done.stderr
+    assert "--gres=gpu:4 --wait" in (tmp_path / "sbatch_calls").read_text()
 
 
 def test_a_slurm_job_that_is_given_up_is_cancelled(tmp_path, slurm):

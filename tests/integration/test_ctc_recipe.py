@@ -25,9 +25,9 @@ def recipe(tmp_path_factory) -> Path:
         source, copy = ROOT / "egs2" / folder, egs2 / folder
         shutil.copytree(source, copy, symlinks=True, ignore=ignore)
     folder = egs2 / "mini_cmn/ctc1"
-    command = ["./ctc.sh", "--asr_config", "conf/tuning/train_2e.yaml"]
-    command += ["--lm_text", "data/lm_text", "--lm_order", "3", "--asr_args", SMALL]
-    command += ["--inference_configs", "conf/decode.yaml conf/decode_greedy.yaml"]
+    command = ["./run.sh", "--asr_config", "conf/tuning/train_2e.yaml"]
+    command += ["--lm_text", "data/lm_text", "--ngram_num", "3", "--asr_args", SMALL]
+    command += ["--inference_config", "conf/decode.yaml conf/decode_greedy.yaml"]
     command += ["--local_data_opts"]
     command += ["--num-train 24 --num-dev 4 --num-test 6 --num-lm 200"]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -30,13 +30,20 @@ ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "egs2" / "aihub_koen" / "smoe1"
 SBATCH = """\
 echo "$@" >>sbatch_calls
-for word; do case $word in --nodes=*) export NODES=${word#*=} ;; esac; done
-[[ $NODES == 1 || "$*" == *--ntasks-per-node=1* ]] || exit 1
-bash "${!#}" || true
+[[ "$*" == *--nodes=1* || "$*" == *--ntasks-per-node=1* ]] || exit 1
+while [ $# -gt 1 ]; do
+    case $1 in
+        --nodes=*) export NODES=${1#*=} ;;
+        --cpus-per-task) export SLURM_CPUS_PER_TASK=$2 ;;
+    esac
+    shift
+done
+bash "$1" || true
 """
 SRUN = """\
 [ "$1" = --export=ALL ] || exit 1
 shift
+echo "$SRUN_CPUS_PER_TASK" >srun_cpus
 export SLURM_NTASKS=$NODES SLURM_STEP_NUM_NODES=$NODES SLURM_STEP_NODELIST=node[1-2]
 export SLURM_LOCALID=0
 SLURM_NODEID=0 SLURM_PROCID=0 "$@" &
@@ -88,10 +95,7 @@ def make_recipe(folder: Path) -> Path:
         (folder / name).symlink_to(RECIPE / name)
     (folder / "conf").symlink_to(RECIPE / "conf")
     (folder / "path.sh").write_text("")
-    commands = (RECIPE / "cmd.sh").read_text()
-    assert "backend=local\n" in commands
-    commands = commands.replace("backend=local\n", "backend=${backend:-local}\n")
-    (folder / "cmd.sh").write_text(commands)
+    (folder / "cmd.sh").symlink_to(RECIPE / "cmd.sh")
     executable(folder / "bin/sbatch", SBATCH)
     executable(folder / "bin/srun", SRUN)
     return folder
@@ -138,7 +142,7 @@ def train(folder: Path, tag: str, backend: str, *options: str) -> subprocess.Pop
         "PATH": os.pathsep.join(map(str, path)),
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",
-        "backend": backend,
+        "cmd_backend": backend,
     }
     words = ["./smoe.sh", "--stage", "11", "--stop_stage", "11", "--nbpe", "300"]
     return subprocess.Popen(
@@ -248,14 +252,10 @@ def test_two_nodes_of_eight_gpus_are_sixteen_processes(dry, monkeypatch):
 
 
 def test_cpus_of_a_task_reach_srun(dry):
-    """srun does not take them from sbatch; both places have to say the same."""
-    (gpu,) = (
-        line.split()
-        for line in (dry / "conf/slurm.conf").read_text().splitlines()
-        if line.startswith("gpu:")
-    )
-    (cpus,) = (word.split("=")[1] for word in gpu if word.startswith("--cpus-per"))
-    assert f"export SRUN_CPUS_PER_TASK={cpus}\n" in (dry / "cmd.sh").read_text()
+    """srun does not take them from sbatch."""
+    options = ["--ngpu", "8", "--num_nodes", "2", "--python", "./note"]
+    assert train(dry, "x", "slurm", *options).wait(30) == 0
+    assert (dry / "srun_cpus").read_text() == "40\n"
 
 
 def test_deepspeed_is_an_option_of_training(dry, monkeypatch):

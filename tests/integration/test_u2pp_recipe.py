@@ -28,9 +28,8 @@ def recipe(tmp_path_factory) -> Path:
     folder = egs2 / "mini_cmn/u2pp1"
     options = {
         "asr_config": "conf/tuning/train_moe2k1.yaml",
-        "mandarin": "true",
         "asr_args": SMALL,
-        "inference_configs": " ".join(f"conf/decode_{way}.yaml" for way in WAYS),
+        "inference_config": " ".join(f"conf/decode_{way}.yaml" for way in WAYS),
         "chunk_sizes": "0 4",
         "local_data_opts": "--num-train 24 --num-dev 4 --num-test 4 --num-lm 0",
     }
@@ -39,7 +38,7 @@ def recipe(tmp_path_factory) -> Path:
 
 
 def run(folder: Path, options: dict[str, str]) -> None:
-    command = ["./u2pp.sh", *(w for k, v in options.items() for w in (f"--{k}", v))]
+    command = ["./run.sh", *(w for k, v in options.items() for w in (f"--{k}", v))]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
@@ -83,7 +82,7 @@ def test_syllables_are_learned_and_scored_as_such(recipe):
         "asr_config": "conf/tuning/train_dense.yaml",
         "token_type": "syllable",
         "asr_args": SMALL,
-        "inference_configs": "conf/decode_rescoring.yaml",
+        "inference_config": "conf/decode_rescoring.yaml",
         "chunk_sizes": "0",
         "stage": "5",
     }

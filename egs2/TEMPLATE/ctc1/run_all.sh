@@ -3,24 +3,21 @@
 # Tables 1 to 3, the validation curves of its Figure 2, and what the experts of 4e do.
 #   ./run_all.sh --seeds '1 2 3' --jobs 2
 # --jobs systems are trained side by side, each with its share of the cores; --systems
-# leaves some out. Other options go to ctc.sh. A system whose RESULTS.md exists is not
+# leaves some out. Other options go to run.sh. A system whose RESULTS.md exists is not
 # made again.
 set -euo pipefail
 cd "$(dirname "$0")"
 . ./path.sh
 
-driver=ctc.sh
 systems='8e 4e emb 2e b1 b2 moe_l1' # the longest first, so that no core waits at the end
-inference_configs='conf/decode.yaml conf/decode_greedy.yaml'
-own=inference_configs
 . "$(dirname "$(readlink -f run_all.sh)")/../systems.sh"
 
 prepare b1
-make_all --inference_configs "$inference_configs"
+make_all "$systems"
 
-compare table1 "Table 1: the sparsity loss" default b1 b2 moe_l1
-compare table2 "Table 2: embedding network and importance loss" default moe_l1 emb 4e
-compare table3 "Table 3: the number of experts" default b1 2e 4e 8e
+compare table1 "Table 1: the sparsity loss" default '*' b1 b2 moe_l1
+compare table2 "Table 2: embedding network and importance loss" default '*' moe_l1 emb 4e
+compare table3 "Table 3: the number of experts" default '*' b1 2e 4e 8e
 report
 
 trained b1 2e 4e 8e
@@ -28,10 +25,4 @@ trained b1 2e 4e 8e
     python3 -m espnet_smoe.report.tables.curves "${tags[@]}" --key loss_ctc --png "$expdir/curves.png"
 
 # where the frames go in 4e, and whether that follows phonetics
-experts=$expdir/4e_seed${seeds%% *}
-for set in "$experts"/decode_default/*/; do
-    [ -d "$set" ] || continue # 4e was left out
-    set=$(basename "$set")
-    python3 -m espnet_smoe experts "$experts" --data "$dumpdir/raw/$set" --limit 200 \
-        --out "$experts/experts_$set.md" --png "$experts/experts_$set.png"
-done
+experts 4e '*'

@@ -1,7 +1,7 @@
-# Where jobs run: "run_job local" is this machine, "run_job slurm" submits with
-# sbatch (options in conf/slurm.conf).
-backend=local
+# Where jobs run: "run_job local" is this machine, "run_job slurm" submits with sbatch
+# (conf/slurm.conf). Options of conf/slurm.conf may follow, such as "run_job slurm --mem 8G".
+cmd_backend=${cmd_backend:-local}
 
-train_cmd="./run_job $backend"  # statistics
-cuda_cmd="./run_job $backend"   # training
-decode_cmd="./run_job $backend" # decoding
+export train_cmd="./run_job $cmd_backend"  # statistics
+export cuda_cmd="./run_job $cmd_backend"   # training
+export decode_cmd="./run_job $cmd_backend" # decoding

@@ -7,3 +7,5 @@ export PYTHONIOENCODING=UTF-8
 # other process beside a training step with two threads: 3.3 s a step with the default,
 # 0.9 s with this, 0.3 s alone with either.
 export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-10000}
+# What this machine needs besides, as in ESPnet.
+[ ! -f local/path.sh ] || . local/path.sh

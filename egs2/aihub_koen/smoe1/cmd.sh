@@ -1,11 +1,1 @@
-# Where jobs run: "run_job local" is this machine, "run_job slurm" submits with
-# sbatch (options in conf/slurm.conf).
-backend=local
-
-train_cmd="./run_job $backend"  # statistics
-cuda_cmd="./run_job $backend"   # training
-decode_cmd="./run_job $backend" # decoding
-
-# From Slurm 22.05 on srun does not take --cpus-per-task over from sbatch: the number of
-# the gpu line in conf/slurm.conf, again.
-export SRUN_CPUS_PER_TASK=40
+../../TEMPLATE/smoe1/cmd.sh

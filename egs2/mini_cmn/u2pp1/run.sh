@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The whole recipe: corpus, seven systems, their tables. Options go to run_all.sh.
+# One system, from its corpus to its scores; options go to u2pp.sh. All: ./run_all.sh
 set -euo pipefail
 cd "$(dirname "$0")"
 
-exec ./run_all.sh --jobs 2 --mandarin true "$@"
+exec ./u2pp.sh --mandarin true "$@"

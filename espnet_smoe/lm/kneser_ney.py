@@ -100,7 +100,7 @@ def _count(ids: np.ndarray, size: int, order: int) -> list[_Counts]:
 
 
 def _discounts(count: np.ndarray, order: int) -> np.ndarray:
-    """What is taken off counts of 0, 1, 2, and 3 or more (Eq. 26)."""
+    """Discounts of counts of 0, 1, 2, and 3 or more (Eq. 26)."""
     n = np.bincount(np.minimum(count, 5), minlength=6).astype(float)
     if n[1:4].all():
         k = np.arange(1, 4)

@@ -17,7 +17,7 @@ HIGHEST_ORDER = 10
 
 @dataclass(frozen=True)
 class Perplexity:
-    """How well a model foresees a text.
+    """The perplexity of a model on a text.
 
     Words that the model does not know are not scored, but stand in the contexts of
     the words after them; so do those of SRILM's ``ngram -ppl``.
@@ -136,10 +136,12 @@ class NGram:
         scores = np.zeros(len(ids))
         starts = np.flatnonzero(ids == kneser_ney.START)
         first = np.repeat(starts, np.diff(starts, append=len(ids)))
-        heard = np.arange(len(ids)) - first  # (T,) words before it, the start included
+        before = np.arange(len(ids)) - first  # (T,) words before it, the start included
         for length in range(1, self.order + 1):
             longest = length == self.order
-            at = np.flatnonzero(heard >= length - 1 if longest else heard == length - 1)
+            at = np.flatnonzero(
+                before >= length - 1 if longest else before == length - 1
+            )
             ngrams = ids[at[:, None] + np.arange(1 - length, 1)]
             scores[at] = self.trie.log_prob(ngrams)
         scores[starts] = 0.0

@@ -1,4 +1,4 @@
-"""Print how well a language model foresees a text.
+"""Print the perplexity of a language model on a text.
 
     python3 -m espnet_smoe.lm.perplexity --arpa data/lang/lm.arpa --text data/dev/words
 

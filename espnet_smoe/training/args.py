@@ -15,7 +15,7 @@ from espnet_smoe.training.options import (
     refusals_in_one_line,
 )
 
-SHOWN = 160  # characters of what PyTorch says
+SHOWN = 160  # characters of PyTorch's message
 
 
 def training_args(
@@ -42,19 +42,19 @@ def training_args(
     names = {action.dest for action in parser._actions}
     given = {name: value for name, value in vars(args).items() if name in names}
     vars(args).update(check_training(task, given))
-    if not hasattr(task.build_model, "told"):
+    if not hasattr(task.build_model, "one_line"):
         build = refusals_in_one_line(task.build_model.__func__)
         task.build_model = classmethod(build)
-    if not hasattr(abs_task.load_pretrained_model, "told"):
-        abs_task.load_pretrained_model = _with_a_cure(abs_task.load_pretrained_model)
+    if not hasattr(abs_task.load_pretrained_model, "one_line"):
+        abs_task.load_pretrained_model = _with_advice(abs_task.load_pretrained_model)
     return args
 
 
-def _with_a_cure(load: Callable) -> Callable:
-    """Let weights that do not fit the model say how to go on."""
+def _with_advice(load: Callable) -> Callable:
+    """Say how to go on where weights do not fit the model."""
 
     @functools.wraps(load)
-    def told(init_param: str, **options: Any) -> None:
+    def load_or_advise(init_param: str, **options: Any) -> None:
         try:
             load(init_param=init_param, **options)
         except RuntimeError as error:
@@ -66,8 +66,8 @@ def _with_a_cure(load: Callable) -> Callable:
                 "does not fit with --ignore_init_mismatch true (in --asr_args)"
             ) from error
 
-    told.told = True
-    return told
+    load_or_advise.one_line = True
+    return load_or_advise
 
 
 def _parse(parser: argparse.ArgumentParser, cmd: Sequence[str]) -> argparse.Namespace:

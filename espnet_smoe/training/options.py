@@ -163,7 +163,7 @@ def refusals_in_one_line(build_model: Callable) -> Callable:
     """Let a function that builds from options end with one line and its cause."""
 
     @functools.wraps(build_model)
-    def told(*args: Any, **kwargs: Any) -> Any:
+    def build_or_refuse(*args: Any, **kwargs: Any) -> Any:
         try:
             return build_model(*args, **kwargs)
         except (ImportError, OSError):
@@ -173,8 +173,8 @@ def refusals_in_one_line(build_model: Callable) -> Callable:
                 raise
             raise ValueError(f"the model cannot be built: {_refusal(error)}") from error
 
-    told.told = True
-    return told
+    build_or_refuse.one_line = True
+    return build_or_refuse
 
 
 def _check_option(action: argparse.Action, value: Any) -> Any:

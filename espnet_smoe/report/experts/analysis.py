@@ -8,7 +8,7 @@ from torch import nn
 
 from espnet_smoe.inference.checkpoint import load_model
 from espnet_smoe.inference.speech_to_text import SpeechToText
-from espnet_smoe.report.experts.data import Recording, read_recordings
+from espnet_smoe.report.experts.data import read_recordings
 from espnet_smoe.report.experts.page import ExpertReport
 from espnet_smoe.report.experts.probe import (
     LayerTrace,
@@ -51,7 +51,8 @@ def analyze_experts(args: argparse.Namespace, config: dict[str, Any]) -> ExpertR
     traces = collect_traces(model, recordings, args.device)
     return ExpertReport(
         experiment=args.exp.resolve().name,
-        source=_source(args, recordings),
+        source=f"{_source(args, len(recordings))}; beam {args.beam_size}, CTC weight "
+        f"{args.ctc_weight:g}.",
         loads=_loads(traces),
         own=own_experts(model),
         similarity=_similarities(model, traces),
@@ -76,10 +77,7 @@ def analyze_routers(args: argparse.Namespace, config: dict[str, Any]) -> Routing
     except ValueError as error:
         raise ValueError(f"{args.exp}: {error}") from error
     utterances = read_utterances(args.data, config, args.limit, args.utt)
-    drawn = "" if args.limit is None else ", drawn by chance"
-    source = (
-        f"Checkpoint {args.model}; {len(utterances)} utterances of {args.data}{drawn}."
-    )
+    source = f"{_source(args, len(utterances))}."
     name = args.exp.resolve().name
     try:
         return analyze_routing(model, utterances, config, name, source, args.utt)
@@ -106,9 +104,6 @@ def _loads(traces: dict[str, dict[str, LayerTrace]]) -> dict:
     }
 
 
-def _source(args: argparse.Namespace, recordings: list[Recording]) -> str:
+def _source(args: argparse.Namespace, number: int) -> str:
     drawn = "" if args.limit is None else ", drawn by chance"
-    return (
-        f"Checkpoint {args.model}; {len(recordings)} utterances of {args.data}{drawn}; "
-        f"beam {args.beam_size}, CTC weight {args.ctc_weight:g}."
-    )
+    return f"Checkpoint {args.model}; {number} utterances of {args.data}{drawn}"

@@ -241,11 +241,10 @@ def to_page(report: ExpertReport, picture: str) -> str:
         report: The analysis.
         picture: Path of the PNG file, as seen from the document.
     """
-    lines = [f"# Experts of {report.experiment}", "", report.source, ""]
-    lines += [f"- {line}" for line in summary(report)]
-    lines += ["", f"![experts of {report.experiment}]({picture})"]
-    for section in sections(report):
-        lines += section_lines(section)
+    tables = sections(report)
+    lines = page_lines(
+        report.experiment, report.source, summary(report), picture, tables
+    )
     rows = _score_rows(report)
     explained = explanation(report.systems, rows)
     scores = to_markdown(rows, report.systems, SWAP_TITLE, explained)
@@ -253,8 +252,21 @@ def to_page(report: ExpertReport, picture: str) -> str:
     return "\n".join([*lines, "", f"#{heading}", "", swap_meaning(report), table])
 
 
-def section_lines(section: Section) -> list[str]:
-    """Heading, meaning and table in Markdown."""
+def page_lines(
+    experiment: str,
+    source: str,
+    sentences: Sequence[str],
+    picture: str,
+    tables: Sequence[Section],
+) -> list[str]:
+    """A Markdown page: source, findings, the figure at ``picture``, tables."""
+    lines = [f"# Experts of {experiment}", "", source, ""]
+    lines += [f"- {sentence}" for sentence in sentences]
+    lines += ["", f"![experts of {experiment}]({picture})"]
+    return lines + [line for table in tables for line in _table_lines(table)]
+
+
+def _table_lines(section: Section) -> list[str]:
     return [
         *("", f"## {section.title}", "", section.meaning, ""),
         "| " + " | ".join(section.head) + " |",

@@ -8,8 +8,8 @@ from rich.console import Console
 from espnet_smoe.report.experts.page import (
     Section,
     output_difference_sentence,
+    page_lines,
     print_section,
-    section_lines,
     similarity_sections,
     two_digits,
 )
@@ -236,11 +236,8 @@ def to_page(report: RoutingReport, picture: str) -> str:
         report: The analysis.
         picture: Path of the PNG file, as seen from the document.
     """
-    lines = [f"# Experts of {report.experiment}", "", source(report), ""]
-    lines += [f"- {line}" for line in summary(report)]
-    lines += ["", f"![experts of {report.experiment}]({picture})"]
-    for section in sections(report):
-        lines += section_lines(section)
+    sentences, tables = summary(report), sections(report)
+    lines = page_lines(report.experiment, source(report), sentences, picture, tables)
     return "\n".join([*lines, ""])
 
 

@@ -11,7 +11,7 @@ from espnet_smoe.inference import load
 
 
 def main(model: str, *recordings: str) -> None:
-    """Print the text of each task, its confidence, and when each token is said.
+    """Print the text of each task, its confidence, and when it begins and ends.
 
     Args:
         model: Zip file of stage 14, or the folder of an experiment.
@@ -22,9 +22,12 @@ def main(model: str, *recordings: str) -> None:
         wave, rate = soundfile.read(recording, dtype="float32", always_2d=True)
         (found,) = speech_to_text([wave.mean(axis=1)], sample_rate=rate)
         for task, result in found.items():
-            print(f"{recording}, {task}: {result.text} ({result.confidence})")
-            for token in result.timed:
-                print(f"  {token.start:.2f} s {token.token}")
+            print(f"{recording}, {task}: {result.text}")
+            if result.confidence is not None:  # there is a text
+                print(f"  confidence {result.confidence:.2f}")
+            if result.timed:  # the model tells when its tokens are said
+                start, end = result.timed[0].start, result.timed[-1].end
+                print(f"  from {start:.2f} s to {end:.2f} s")
 
 
 if __name__ == "__main__":

@@ -195,6 +195,26 @@ def driver_options() -> set[str]:
     return found
 
 
+def options_in_text(page: Path) -> set[str]:
+    """Options that a page names in code within its text, such as ``--stage``."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
+    code = " ".join(re.findall(r"`([^`\n]+)`", text))
+    return set(re.findall(r"(?<!\S)--[a-z][\w-]+", code))
+
+
+@cache
+def known_options() -> set[str]:
+    """Options of every command of ours, of the drivers, and of ESPnet's two."""
+    references = runpy.run_path(str(ROOT / "docs/generate/references.py"))
+    parsers = [references["_parser"](m) for m in references["runnable_modules"]()]
+    for name in ("asr_train", "asr_inference"):
+        parsers.append(importlib.import_module(f"espnet2.bin.{name}").get_parser())
+    found = driver_options() | {"--debug", "--version"}
+    for parser in parsers:
+        found |= set(parser._option_string_actions)
+    return found
+
+
 def python_of(page: Path) -> str:
     """The Python blocks of a page, one after the other."""
     return "\n".join(b.text for b in blocks_of(page) if b.language == "python")

@@ -18,6 +18,8 @@ from tests.doc_blocks import (
     check_script,
     check_yaml,
     drawings,
+    known_options,
+    options_in_text,
     python_of,
 )
 from tests.integration.test_old_files import unpack
@@ -131,6 +133,13 @@ def test_the_commands_of_a_block_exist_with_their_options(block):
 )
 def test_a_yaml_block_passes_the_checks(block, tmp_path):
     check_yaml(block, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))], ids=place_of
+)
+def test_an_option_that_the_text_names_exists(page):
+    assert options_in_text(page) <= known_options()
 
 
 def test_every_block_is_checked_or_said_not_to_run():

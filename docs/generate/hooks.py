@@ -22,7 +22,9 @@ ELSEWHERE = {  # page -> file of the repository
     "performance.md": "espnet_smoe/benchmark/README.md",
     "changes.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
+    "examples.md": "examples/README.md",
 }
+DRIVERS = "egs2/TEMPLATE/README.md"
 GENERATED = re.compile(r"<!-- generate: (\w+) -->")
 LINK = re.compile(r"(?<!`)(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
@@ -33,7 +35,10 @@ def recipe_pages() -> dict[str, str]:
         ROOT.glob("egs2/*/*/RESULTS*.md")
     )
     files = [path.relative_to(ROOT) for path in found]
-    return {f"recipes/{Path(*f.parts[1:])}": str(f) for f in files}
+    pages = {f"recipes/{Path(*f.parts[1:])}": str(f) for f in files}
+    if (ROOT / DRIVERS).is_file():
+        pages["recipes/drivers.md"] = DRIVERS
+    return pages
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -48,6 +53,9 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def _recipe_nav() -> list[dict]:
     folders: dict[str, list] = {}
     for page in recipe_pages():
+        if page == "recipes/drivers.md":
+            folders["The drivers"] = [{"Recipe": page}]
+            continue
         _, corpus, task, name = page.split("/")
         title = {"README.md": "Recipe", "RESULTS.md": "Results"}.get(name)
         title = title or name.removesuffix(".md").replace("RESULTS_", "Results, ")

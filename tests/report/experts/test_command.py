@@ -225,6 +225,8 @@ def test_experts_made_different_by_hand_cost_what_they_say(
     speech_to_text = SpeechToText(folder / "config.yaml", folder / "model.pth")
     recordings = read_recordings(data, speech_to_text.model, config, True)
     ways = decode_swapped(speech_to_text, recordings, data)
+    # the first metric of each task alone: more would ask the same tests again
+    assert [list(c.counts) for c in ways[0].tasks.values()] == [["wer"], ["bleu"]]
     assert [s.name.split()[0] for s in ways] == ["right", "encoder", "decoder"]
     wer = [system.scores["asr"]["all"]["wer"].value for system in ways]
     if copies:  # words from either

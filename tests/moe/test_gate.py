@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from espnet_smoe.moe import (
     BatchLabels,
@@ -184,6 +185,18 @@ def test_jitter_is_as_large_upwards_as_downwards():
     assert 0.6 <= factors.min() < 0.61 and 1.39 < factors.max() <= 1.4
     assert factors.mean().item() == pytest.approx(1.0, abs=0.01)
     assert (factors.std(1) > 0).all()  # each number of a frame has a factor of its own
+
+
+def test_a_label_bias_of_an_older_checkpoint_is_loaded():
+    old, new = learned(label_embedding=True), learned(label_embedding=True)
+    nn.init.normal_(old.label_bias.weight)
+    state = {
+        name.replace("label_bias", "of_label"): value
+        for name, value in old.state_dict().items()
+    }
+    assert "of_label.weight" in state
+    new.load_state_dict(state)
+    assert torch.equal(new.label_bias.weight, old.label_bias.weight)
 
 
 def test_a_label_embedding_adds_nothing_at_first():

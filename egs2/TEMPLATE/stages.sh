@@ -245,12 +245,12 @@ import json, sys
 from espnet2.tasks.asr import ASRTask
 from espnet_smoe import register
 from espnet_smoe.check_config import count_parameters
-from espnet_smoe.cost import one_second
+from espnet_smoe.cost import macs_per_second
 from espnet_smoe.inference.config_files import write_lengths
 register()
 model, _ = ASRTask.build_model_from_file(f"{sys.argv[1]}/config.yaml")
 with open(f"{sys.argv[1]}/params.json", "w") as out:
-    cost = {"multiply_accumulates": sum(one_second(model).values()) or None}
+    cost = {"multiply_accumulates": sum(macs_per_second(model).values()) or None}
     json.dump(count_parameters(model) | cost, out)
 write_lengths(sys.argv[1])
 '

@@ -1,5 +1,6 @@
 """What smoe.sh, ctc.sh and u2pp.sh share: options, stages to leave out, names."""
 
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -360,6 +361,15 @@ def test_a_schedule_is_asked_for_options_that_come_before_the_users(recipe):
     assert plan.endswith(f"--exp {exp} -- --max_epoch 3")
     train = lines[-1]
     assert train.endswith(f"--output_dir {exp} --warmup conf/train.yaml --max_epoch 3")
+
+
+def test_modules_and_names_that_the_scripts_speak_of_exist():
+    for script in TEMPLATE.rglob("*.sh"):
+        text = script.read_text(encoding="utf-8")
+        for module in re.findall(r"-m (espnet_smoe[\w.]*)", text):
+            assert importlib.util.find_spec(module), f"{script}: {module}"
+        for line in re.findall(r"^from espnet_smoe.*$", text, re.MULTILINE):
+            exec(line, {})
 
 
 # -- recipes ------------------------------------------------------------------------

@@ -52,8 +52,7 @@ def main() -> None:
     with torch.inference_mode():
         encoded, _ = model.eval().encode(speech, batch["speech_lengths"])
         for word, path in zip(WORDS, model.ctc.argmax(encoded)):
-            found = "".join(TOKENS[i] for i in torch.unique_consecutive(path) if i)
-            print(f"{word}: {found}")
+            print(f"{word}:", "".join(TOKENS[i] for i in path.unique_consecutive() if i))
 
 
 if __name__ == "__main__":

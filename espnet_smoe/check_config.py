@@ -128,6 +128,8 @@ def _placeholder_tokens(options: Mapping[str, Any], size: int) -> list[str]:
     from espnet_smoe.data.text.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
 
     specials = tokens_of(task_table((options.get("model_conf") or {}).get("tasks")))
+    model = options.get("model_conf") or {}
+    specials += [v for k, v in model.items() if k.startswith("sym_") and v]
     for part in ("encoder_conf", "decoder_conf"):
         moe = (options.get(part) or {}).get("moe") or {}
         specials += moe.get("labels") or []

@@ -32,6 +32,7 @@ COMMANDS = {
         "how trainings went, in one picture",
     ),
     "check-config": ("espnet_smoe.check_config", "check a YAML file, count parameters"),
+    "import": ("espnet_smoe.importers.command", "a Whisper model as an experiment"),
     "upcycle": ("espnet_smoe.upcycle", "a dense checkpoint as a mixture's beginning"),
     "experts": (
         "espnet_smoe.report.experts.command",

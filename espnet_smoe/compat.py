@@ -24,6 +24,7 @@ from espnet2.asr.decoder.transformer_decoder import (
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.asr.encoder.transformer_encoder import TransformerEncoder
 from espnet2.asr.espnet_model import ESPnetASRModel
+from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from espnet2.asr.frontend.default import DefaultFrontend
 from espnet2.asr.preencoder.abs_preencoder import AbsPreEncoder
 from espnet2.layers.global_mvn import GlobalMVN
@@ -90,6 +91,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "AbsDecoder",
     "AbsEncoder",
+    "AbsFrontend",
     "AbsPreEncoder",
     "AbsTask",
     "BaseTransformerDecoder",

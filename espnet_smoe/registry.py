@@ -17,23 +17,29 @@ def _classes() -> dict[str, dict[str, type]]:
     from espnet_smoe.data.preprocessor import SMoEPreprocessor
     from espnet_smoe.decoder.bidirectional import U2PPTransformerDecoder
     from espnet_smoe.decoder.transformer import SMoETransformerDecoder
+    from espnet_smoe.decoder.whisper import SMoEOpenAIDecoder
     from espnet_smoe.encoder.conformer import U2PPConformerEncoder
     from espnet_smoe.encoder.speech_moe import SpeechMoEEncoder
     from espnet_smoe.encoder.stacking import StackedDeltas
     from espnet_smoe.encoder.transformer import SMoETransformerEncoder
+    from espnet_smoe.encoder.whisper import SMoEOpenAIEncoder
+    from espnet_smoe.layers.whisper import WhisperFrontend
     from espnet_smoe.model.smoe import ESPnetSMoEModel
     from espnet_smoe.model.speech_moe import ESPnetSpeechMoEModel
     from espnet_smoe.model.u2pp import ESPnetU2PPModel
 
     return {
+        "frontend": {"smoe_whisper": WhisperFrontend},
         "preencoder": {"stacked_deltas": StackedDeltas},
         "encoder": {
             "smoe_transformer": SMoETransformerEncoder,
+            "smoe_whisper": SMoEOpenAIEncoder,
             "speech_moe": SpeechMoEEncoder,
             "u2pp_conformer": U2PPConformerEncoder,
         },
         "decoder": {
             "smoe_transformer": SMoETransformerDecoder,
+            "smoe_whisper": SMoEOpenAIDecoder,
             "u2pp_transformer": U2PPTransformerDecoder,
         },
         "model": {

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from espnet_smoe.check_config import build_model, parameter_table
 from espnet_smoe.command import check_out, run_command
-from espnet_smoe.config.yaml_file import read_yaml
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -43,15 +42,18 @@ def main(argv: list[str] | None = None) -> None:
     check_out(args.out)
     import torch  # it takes its time, and --help has none
 
-    from espnet_smoe.inference.checkpoint import CURE, find_checkpoint
+    from espnet_smoe.data.text.tokens import read_token_list
+    from espnet_smoe.inference.checkpoint import CURE, find_checkpoint, read_config
     from espnet_smoe.input_files import read_checkpoint
     from espnet_smoe.moe.upcycle import upcycle
 
     checkpoint = (
         args.exp / args.model if args.model else find_checkpoint(args.exp, "--model")
     )
-    trained = read_yaml(args.exp / "config.yaml")
-    model = build_model(args.config, tokens=trained["token_list"])
+    tokens = read_config(args.exp / "config.yaml")["token_list"]
+    if isinstance(tokens, str):
+        tokens = read_token_list(tokens)
+    model = build_model(args.config, tokens=tokens)
     state = read_checkpoint(checkpoint, CURE)
     # The statistics of the features are no part of the configuration.
     aside = {name: state.pop(name) for name in list(state) if _is_statistics(name)}

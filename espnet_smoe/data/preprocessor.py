@@ -136,8 +136,14 @@ class SMoEPreprocessor(CommonPreprocessor):
                 f"utterance {uid}: empty {name}; write {NO_TRANSLATION} where there is "
                 "none, or leave the utterance out"
             )
-        unknown = self.token_ids["<unk>"]
-        ids = [self.token_ids.get(p, unknown) for p in self.tokenizer.encode(text)]
+        pieces = self.tokenizer.encode(text)
+        unknown = self.token_ids.get("<unk>")
+        ids = [self.token_ids.get(piece, unknown) for piece in pieces]
+        if None in ids:
+            raise ValueError(
+                f"utterance {uid}: {name} has {pieces[ids.index(None)]!r}, which is "
+                "not in the token list; give the token list of the tokenizer"
+            )
         return np.array(ids, dtype=np.int64)
 
     def _specials(self, uid: str, name: str, tokens: list[str]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Decoder `smoe_transformer`: a Transformer that routes itself by its prompt.
 
-The first token of the input is the task (``<transcribe>``, ``<translate>``); the
-label gate reads it there (S-MoE, Eq. 3), so training, beam search and fusion need
+The prompt at the head of the input names the task (``<transcribe>``, ``<translate>``);
+the label gate reads it there (S-MoE, Eq. 3), so training, beam search and fusion need
 no extra plumbing. Without ``moe`` it has the parameters of ESPnet's Transformer
 decoder under ESPnet's names. Training and search run the same layers; a search
 caches keys and values.
@@ -135,6 +135,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
             by default.
 
     Attributes:
+        max_length: Tokens that it can read, the prompt included; None for any number.
         search_prompt: Id of ``<sos>``, with which ESPnet's search begins, and the ids
             of the prompt that takes its place there; None for ``<sos>`` itself.
 
@@ -148,6 +149,8 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
         >>> decoder(memory, lengths, tokens, torch.tensor([3]))[0].shape
         torch.Size([1, 3, 10])
     """
+
+    max_length: int | None = None
 
     @options_of("decoder_conf")
     def __init__(
@@ -240,7 +243,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
             asked for; ``(B,)`` tokens.
 
         Raises:
-            ValueError: The first token is not one of the labels.
+            ValueError: A prompt has none of the labels.
         """
         routing = routing or own_routing(self, self.route(ys_in_pad, ys_in_lens))
         mask = memory_mask(hlens, hs_pad)  # (B, 1, T)
@@ -262,7 +265,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
         return out, ys_in_lens
 
     def route(self, prompts: torch.Tensor, lengths: torch.Tensor) -> Routing:
-        """Read the label of each row, the task token at the head of its prompt.
+        """Read the label of each row: the first one in its prompt.
 
         Args:
             prompts: ``(B, L)``.
@@ -270,7 +273,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
         """
         if self.labels is None:
             return Routing(lengths)
-        return self.labels.route(prompts[:, 0], lengths)
+        return self.labels.route(self.labels.find(prompts), lengths)
 
     # -- search: ESPnet's scorer interface over cached keys and values -------------
 
@@ -354,6 +357,18 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
         x = x[:, -1]
         x = self.after_norm(x) if self.normalize_before else x
         return x, replace(cache, keys_values=keys_values)
+
+    def next_logits(self, hidden: torch.Tensor, first: bool) -> torch.Tensor:
+        """What a search chooses the next token by.
+
+        Args:
+            hidden: From `advance`, ``(N, D)``.
+            first: Whether it is the first of the text.
+
+        Returns:
+            ``(N, V)``, before the softmax.
+        """
+        return self.output_layer(hidden)
 
     def _embed_from(self, ys: torch.Tensor, start: int) -> torch.Tensor:
         """Embed ``ys[:, start:]`` at their own positions."""

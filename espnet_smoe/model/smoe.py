@@ -21,6 +21,7 @@ from espnet_smoe.compat import (
 from espnet_smoe.config.options import nearest, options_of
 from espnet_smoe.config.typed import OneOf, Rate
 from espnet_smoe.data.task_table import task_table
+from espnet_smoe.data.text.tokens import BEGIN, SOS_EOS
 from espnet_smoe.decoder.search_prompt import take_prompt
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.model.labeled import LabeledASRModel
@@ -64,6 +65,9 @@ class ESPnetSMoEModel(LabeledASRModel):
         bf16_on_cpu: Train in bfloat16 autocast on a CPU that has it in hardware; on
             any other CPU nothing changes. (ESPnet's ``use_amp`` is for GPUs.) It pays
             for large models: the kernels are built anew for each shape of a batch.
+        sym_sos: Token that begins a text in ESPnet's own search.
+        sym_eos: Token that ends a text.
+        sym_begin: Token that ends every prompt.
         ignore_id: Padding of targets.
         lsm_weight: Label smoothing.
         length_normalized_loss: Mean over tokens instead of utterances.
@@ -97,6 +101,9 @@ class ESPnetSMoEModel(LabeledASRModel):
         interctc_weight: Rate = 0.0,
         label_field: str = "bandwidth",
         bf16_on_cpu: bool = False,
+        sym_sos: str = SOS_EOS,
+        sym_eos: str = SOS_EOS,
+        sym_begin: str = BEGIN,
         ignore_id: int = -1,
         lsm_weight: Rate = 0.0,
         length_normalized_loss: bool = False,
@@ -118,6 +125,8 @@ class ESPnetSMoEModel(LabeledASRModel):
             joint_network=joint_network,
             ctc_weight=ctc_weight,
             interctc_weight=interctc_weight,
+            sym_sos=sym_sos,
+            sym_eos=sym_eos,
             ignore_id=ignore_id,
             lsm_weight=lsm_weight,
             length_normalized_loss=length_normalized_loss,
@@ -132,7 +141,7 @@ class ESPnetSMoEModel(LabeledASRModel):
             )
         labels = getattr(decoder, "labels", None)
         self.task_table = task_table(tasks)
-        self.tasks = read_tasks(self.task_table, self.token_list, labels)
+        self.tasks = read_tasks(self.task_table, self.token_list, labels, sym_begin)
         if ctc_weight > 0 and ctc_task not in self.tasks:
             raise ValueError(
                 f"model_conf.ctc_task: '{ctc_task}' is not one of the tasks "

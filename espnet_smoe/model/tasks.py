@@ -18,7 +18,7 @@ class Task:
     Attributes:
         name: Such as ``asr``.
         target: The field with its text.
-        prompt: Ids of the prompt, ``<beginning_of_sentence>`` included.
+        prompt: Ids of the prompt, the token that ends it included.
     """
 
     name: str
@@ -72,24 +72,26 @@ def read_tasks(
     table: Mapping[str, TaskRow],
     token_list: Sequence[str],
     labels: Labels | None = None,
+    begin: str = BEGIN,
 ) -> dict[str, Task]:
     """The tasks of a table, prompts as ids.
 
     Args:
         table: See `espnet_smoe.data.task_table`.
         token_list: V tokens.
-        labels: What reads the first token of a prompt to choose the decoder's experts.
+        labels: What reads a prompt to choose the decoder's experts.
+        begin: The token that ends every prompt: behind it the text begins.
 
     Raises:
-        ValueError: No prompt, a prompt token that is not in the token list, or one at
-            its head that is not a label.
+        ValueError: No prompt, a prompt token that is not in the token list, or no label
+            among them where the decoder needs one.
     """
     read = {}
     for name, row in table.items():
         where = f"{WHERE}.{name}"
         if not row.prompt:
             raise ValueError(f"{where}: needs a target and a prompt")
-        prompt = [*row.prompt, BEGIN]
+        prompt = [*row.prompt, begin]
         missing = [t for t in prompt if t not in token_list]
         if missing:
             known = [t for t in token_list if t[:1] == "<" and t[-1:] == ">"]
@@ -97,11 +99,12 @@ def read_tasks(
                 f"{where}.prompt: {missing[0]} is not in the token list; known special "
                 f"tokens: {' '.join(known)}"
             )
-        if labels is not None and prompt[0] not in labels.tokens:
+        if labels is not None and not set(prompt) & set(labels.tokens):
             raise ValueError(
-                f"{where}.prompt: begins with {prompt[0]}, but the decoder's experts "
-                f"are chosen by one of {', '.join(labels.tokens)} there; put it first "
-                f"or name {prompt[0]} in decoder_conf.moe.labels"
+                f"{where}.prompt: {' '.join(row.prompt)} has no label, but the "
+                "decoder's experts are chosen by one of "
+                f"{', '.join(labels.tokens)} there; put it in the prompt or name one "
+                "of its tokens in decoder_conf.moe.labels"
             )
         ids = tuple(token_list.index(token) for token in prompt)
         read[name] = Task(name, row.target, ids)

@@ -84,6 +84,20 @@ class Labels(nn.Module):
             )
         return numbers
 
+    def find(self, prompts: torch.Tensor) -> torch.Tensor:
+        """The first label in each row of token ids.
+
+        Args:
+            prompts: ``(B, L)``, whatever else is in them.
+
+        Returns:
+            ``(B,)``; the first token of a row without a label, which `route` refuses.
+        """
+        if self.number_of_token.numel() == 0:
+            return prompts[:, 0]
+        known = self.number_of_token[prompts] >= 0
+        return prompts.gather(1, known.int().argmax(1, keepdim=True)).squeeze(1)
+
     def route(
         self,
         label_ids: torch.Tensor,

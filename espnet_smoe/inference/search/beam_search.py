@@ -102,6 +102,9 @@ class PromptBeamSearch:
             scorer.batch_init_state(encoded, lengths)
         beam = self._start(encoded, lengths, prompts)
         prompt_length = beam.ys.size(1)
+        if self.decoder.max_length is not None:
+            most = self.decoder.max_length - prompt_length
+            longest = [min(n, most) for n in longest]
         for step in range(max(longest)):
             beam = self._extend(beam, scorer, ctc_prompt, prompt_length)
             self._collect(beam, ended, step, longest, shortest, prompt_length)
@@ -152,7 +155,8 @@ class PromptBeamSearch:
     ) -> _Beam:
         """Choose the K best further tokens of each prompt and utterance."""
         grid = beam.scores.shape  # (R, B, K)
-        gain, ids = self._candidates(beam.hidden)  # (N, C)
+        first = beam.ys.size(1) == prompt_length
+        gain, ids = self._candidates(beam.hidden, first)  # (N, C)
         ctc_state = None
         if scorer is not None:
             size = grid[1:].numel()
@@ -173,8 +177,8 @@ class PromptBeamSearch:
         if scorer is not None:
             chosen = parents[ctc_prompt] * self.decoder.vocab_size + tokens[ctc_prompt]
             ctc_state = scorer.batch_select_state(ctc_state, chosen)
-        first = torch.arange(grid[:2].numel(), device=best.device) * grid[2]
-        rows = (parents.flatten(0, 1) + first[:, None]).flatten()  # (N,)
+        starts = torch.arange(grid[:2].numel(), device=best.device) * grid[2]
+        rows = (parents.flatten(0, 1) + starts[:, None]).flatten()  # (N,)
         return replace(
             beam,
             ys=torch.cat([beam.ys[rows], tokens.view(-1, 1)], dim=1),
@@ -183,12 +187,14 @@ class PromptBeamSearch:
             ctc_state=ctc_state,
         )
 
-    def _candidates(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _candidates(
+        self, hidden: torch.Tensor, first: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Log probabilities and ids of the tokens worth a look: ``(N, C)`` each.
 
         The last of them is the end, which CTC scores whatever the decoder says.
         """
-        logits = self.decoder.output_layer(hidden).float()  # (N, V)
+        logits = self.decoder.next_logits(hidden, first).float()  # (N, V)
         top, ids = topk_chunked(logits, self.pre_beam)
         end = logits[:, self.eos, None].masked_fill(
             (ids == self.eos).any(dim=1, keepdim=True), NEG_INF

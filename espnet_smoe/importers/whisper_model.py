@@ -1,0 +1,193 @@
+"""Whisper in one neutral form, whatever file it comes from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from espnet_smoe.layers.whisper import sinusoids
+
+ATTENTION = {"q_proj": "linear_q", "k_proj": "linear_k", "v_proj": "linear_v"}
+ATTENTION |= {"out_proj": "linear_out"}
+LAYER = {  # names of Hugging Face -> ours; by part
+    "encoder": {"self_attn": "self_attn", "self_attn_layer_norm": "norm1"},
+    "decoder": {"self_attn": "self_attn", "self_attn_layer_norm": "norm1"},
+}
+BLOCK = {"fc1": "feed_forward.w_1", "fc2": "feed_forward.w_2"}
+LAYER["encoder"] |= {"final_layer_norm": "norm2"} | BLOCK
+LAYER["decoder"] |= {"encoder_attn": "src_attn", "encoder_attn_layer_norm": "norm2"}
+LAYER["decoder"] |= {"final_layer_norm": "norm3"} | BLOCK
+TOLERANCE = 1e-2  # of positions in half precision
+LISTED = 5
+OTHER_FILE = "take an unchanged Whisper model"
+
+
+@dataclass
+class WhisperModel:
+    """A Whisper model as it was read.
+
+    Attributes:
+        place: The file, for messages.
+        weights: By the names of Hugging Face, such as ``encoder.conv1.weight``.
+        heads: Of the attention, of encoder and decoder.
+        declared: Sizes that the file tells beside the weights, by the names of Hugging
+            Face's configuration.
+        suppress_tokens: Ids that are never written; None where the file does not tell.
+        begin_suppress_tokens: Ids that are not written at first.
+    """
+
+    place: Path
+    weights: dict[str, torch.Tensor]
+    heads: tuple[int, int]
+    declared: Mapping[str, int] = field(default_factory=dict)
+    suppress_tokens: Sequence[int] | None = None
+    begin_suppress_tokens: Sequence[int] | None = None
+
+    def sizes(self) -> dict[str, int]:
+        """The sizes that the weights have, by the names of Hugging Face.
+
+        Raises:
+            ValueError: They are not those that the file tells, or a tensor is missing.
+        """
+        conv, tokens = self._get("encoder.conv1.weight"), "decoder.embed_tokens.weight"
+        heard, written = (self._get(f"{p}.embed_positions.weight") for p in LAYER)
+        sizes = {
+            "d_model": conv.shape[0],
+            "num_mel_bins": conv.shape[1],
+            "vocab_size": self._get(tokens).shape[0],
+            "max_source_positions": len(heard),
+            "max_target_positions": len(written),
+            "encoder_attention_heads": self.heads[0],
+            "decoder_attention_heads": self.heads[1],
+        }
+        for part in LAYER:
+            names = [k for k in self.weights if k.startswith(f"{part}.layers.")]
+            sizes[f"{part}_layers"] = len({name.split(".")[2] for name in names})
+            width = self._get(f"{part}.layers.0.fc1.weight").shape[0]
+            sizes[f"{part}_ffn_dim"] = width
+        for name, size in self.declared.items():
+            if size != sizes.get(name, size):
+                raise ValueError(
+                    f"{self.place}: its weights have {name} {sizes[name]}, but the "
+                    f"configuration beside them says {size}; take both from one model"
+                )
+        return sizes
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """The weights under our names, in float32.
+
+        Raises:
+            ValueError: Names what is missing, foreign or cannot be carried.
+        """
+        sizes = self.sizes()
+        self._check_positions()
+        names = dict(_names(sizes))
+        output = self.weights.get("proj_out.weight")
+        if output is not None and not torch.equal(
+            output, self._get("decoder.embed_tokens.weight")
+        ):
+            raise ValueError(
+                f"{self.place}: proj_out.weight is not the embedding of the tokens, "
+                f"which cannot be carried; {OTHER_FILE}"
+            )
+        read = {*names, "encoder.embed_positions.weight", "proj_out.weight"}
+        foreign = [name for name in self.weights if name not in read]
+        if foreign:
+            raise ValueError(
+                f"{self.place}: {_list(foreign)} cannot be carried, Whisper has no "
+                f"such weights; {OTHER_FILE}"
+            )
+        state = {"minibatches": torch.zeros((), dtype=torch.long)}
+        for name, ours in names.items():
+            if name.endswith("k_proj.bias") and name not in self.weights:
+                state[ours] = torch.zeros(sizes["d_model"])
+            else:
+                state[ours] = self._get(name).float()
+        state["decoder.output_layer.weight"] = state["decoder.embed.0.weight"]
+        return state
+
+    def _get(self, name: str) -> torch.Tensor:
+        if name not in self.weights:
+            raise ValueError(
+                f"{self.place}: {name} is missing; the file is cut short, or no "
+                f"Whisper model: {OTHER_FILE}"
+            )
+        return self.weights[name]
+
+    def _check_positions(self) -> None:
+        """Those of the encoder are computed, for any number of frames."""
+        given = self._get("encoder.embed_positions.weight").float()
+        if not torch.allclose(given, sinusoids(*given.shape), atol=TOLERANCE):
+            raise ValueError(
+                f"{self.place}: encoder.embed_positions.weight is no sinusoids, which "
+                f"cannot be carried; {OTHER_FILE}"
+            )
+
+
+def configuration(model: WhisperModel, pad_seconds: float) -> dict[str, Any]:
+    """Front-end, encoder and decoder of the training configuration.
+
+    Args:
+        model: Without its suppressed tokens, these come from the vocabulary.
+        pad_seconds: See `WhisperFrontend`.
+    """
+    sizes = model.sizes()
+
+    def part(name: str) -> dict[str, int]:
+        return {
+            "attention_heads": sizes[f"{name}_attention_heads"],
+            "linear_units": sizes[f"{name}_ffn_dim"],
+            "num_blocks": sizes[f"{name}_layers"],
+        }
+
+    return {
+        "input_size": None,
+        "frontend": "smoe_whisper",
+        "frontend_conf": {
+            "n_mels": sizes["num_mel_bins"],
+            "pad_seconds": pad_seconds,
+        },
+        "specaug": None,
+        "normalize": None,
+        "encoder": "smoe_whisper",
+        "encoder_conf": {"output_size": sizes["d_model"], **part("encoder")},
+        "decoder": "smoe_whisper",
+        "decoder_conf": {
+            **part("decoder"),
+            "max_length": sizes["max_target_positions"],
+        },
+    }
+
+
+def _names(sizes: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Every weight that is carried: its name at Hugging Face and ours."""
+    stems = [
+        ("encoder.conv1", "encoder.embed.convs.0"),
+        ("encoder.conv2", "encoder.embed.convs.1"),
+        ("encoder.layer_norm", "encoder.after_norm"),
+        ("decoder.layer_norm", "decoder.after_norm"),
+    ]
+    for part, layer in LAYER.items():
+        for number in range(sizes[f"{part}_layers"]):
+            theirs, ours = f"{part}.layers.{number}", f"{part}.{part}s.{number}"
+            for name, our_name in layer.items():
+                inner = ATTENTION if name.endswith("attn") else {"": ""}
+                stems += [
+                    (
+                        f"{theirs}.{name}.{a}".strip("."),
+                        f"{ours}.{our_name}.{b}".strip("."),
+                    )
+                    for a, b in inner.items()
+                ]
+    names = [(f"{a}.{x}", f"{b}.{x}") for a, b in stems for x in ("weight", "bias")]
+    return names + [
+        ("decoder.embed_tokens.weight", "decoder.embed.0.weight"),
+        ("decoder.embed_positions.weight", "decoder.embed.1.weight"),
+    ]
+
+
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more

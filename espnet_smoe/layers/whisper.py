@@ -1,0 +1,172 @@
+"""What Whisper (Radford et al. 2022) has of its own: features, positions."""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from espnet_smoe.compat import AbsFrontend
+from espnet_smoe.config.options import options_of
+from espnet_smoe.config.typed import Count, Finite
+from espnet_smoe.moe import FeedForward
+
+SAMPLE_RATE, WINDOW, HOP = 16000, 400, 160
+DYNAMIC_RANGE = 8.0  # of log10 power, below the loudest
+NORM_EPS = 1e-5  # PyTorch's; ESPnet's layers have 1e-12
+
+
+class WhisperFrontend(AbsFrontend):
+    """Log-mel features as Whisper computes them: 10 ms hop, 25 ms window.
+
+    Each waveform is taken alone: it is reflected at its own ends, and its loudest
+    frame sets the floor.
+
+    Args:
+        n_mels: F, channels; 80, or 128 of large-v3.
+        pad_seconds: Append silence to shorter waveforms, as Whisper was trained (30);
+            0 for none, which takes less time.
+
+    Example:
+        >>> wave, length = torch.zeros(1, 1600), torch.tensor([1600])
+        >>> WhisperFrontend()(wave, length)[0].shape
+        torch.Size([1, 10, 80])
+    """
+
+    hop_length = HOP
+
+    @options_of("frontend_conf")
+    def __init__(self, n_mels: Count = 80, pad_seconds: Finite = 0.0):
+        super().__init__()
+        import librosa
+
+        self.n_mels, self.pad_seconds = n_mels, pad_seconds
+        filters = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=WINDOW, n_mels=n_mels)
+        self.register_buffer("filters", torch.from_numpy(filters), persistent=False)
+        window = torch.hann_window(WINDOW)
+        self.register_buffer("window", window, persistent=False)
+
+    def output_size(self) -> int:
+        """F."""
+        return self.n_mels
+
+    def forward(
+        self, input: torch.Tensor, input_lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features of a batch.
+
+        Args:
+            input: ``(B, samples)`` at 16 kHz, within [-1, 1].
+            input_lengths: ``(B,)`` samples.
+
+        Returns:
+            ``(B, T, F)``, T one for each whole 10 ms; ``(B,)`` frames.
+        """
+        feats = [self._features(w[:n]) for w, n in zip(input, input_lengths.tolist())]
+        lengths = input_lengths.new_tensor([len(f) for f in feats])
+        return nn.utils.rnn.pad_sequence(feats, batch_first=True), lengths
+
+    def _features(self, wave: torch.Tensor) -> torch.Tensor:
+        """Of one waveform ``(samples,)``: ``(T, F)``."""
+        # a window reflects 200 samples, of which there must be more
+        least = max(int(self.pad_seconds * SAMPLE_RATE), WINDOW)
+        wave = functional.pad(wave.float(), (0, max(0, least - len(wave))))
+        spectrum = torch.stft(
+            wave, WINDOW, HOP, window=self.window, return_complex=True
+        )
+        power = spectrum[:, :-1].abs() ** 2  # (201, T)
+        mel = (self.filters @ power).clamp(min=1e-10).log10()
+        mel = mel.maximum(mel.max() - DYNAMIC_RANGE)
+        return ((mel + 4.0) / 4.0).T
+
+
+class WhisperSubsampling(nn.Module):
+    """Two convolutions with GELU, half of the frames, and sinusoidal positions.
+
+    Args:
+        input_size: Features a frame.
+        output_size: D.
+    """
+
+    def __init__(self, input_size: int, output_size: int):
+        super().__init__()
+        self.convs = nn.ModuleList(
+            [
+                nn.Conv1d(input_size, output_size, 3, padding=1),
+                nn.Conv1d(output_size, output_size, 3, stride=2, padding=1),
+            ]
+        )
+
+    def forward(
+        self, x: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Subsample by two.
+
+        Args:
+            x: ``(B, T, input_size)``.
+            mask: ``(B, 1, T)``, true at frames that are not padding.
+
+        Returns:
+            ``(B, ceil(T / 2), D)`` and its mask ``(B, 1, ...)``.
+        """
+        x = x.transpose(1, 2)
+        for conv in self.convs:
+            x = functional.gelu(conv(x * mask))
+            mask = mask[:, :, :: conv.stride[0]]
+        x = x.transpose(1, 2)
+        return x + sinusoids(x.size(1), x.size(2), x.device).to(x.dtype), mask
+
+
+def sinusoids(
+    length: int, size: int, device: torch.device | str = "cpu"
+) -> torch.Tensor:
+    """Whisper's positions of the encoder, ``(length, size)``: all sines, all cosines.
+
+    Example:
+        >>> sinusoids(2, 4)[0]
+        tensor([0., 0., 1., 1.])
+    """
+    step = math.log(10000) / (size // 2 - 1)
+    rates = torch.exp(-step * torch.arange(size // 2, device=device))
+    angles = torch.arange(length, device=device)[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class LearnedPositions(nn.Module):
+    """Adds a learned vector for each position.
+
+    Args:
+        length: Positions.
+        size: D.
+    """
+
+    def __init__(self, length: int, size: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(length, size))
+        nn.init.normal_(self.weight, std=0.01)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map ``(B, L, D)`` to ``(B, L, D)``.
+
+        Raises:
+            ValueError: L is more than there are positions.
+        """
+        if x.size(1) > len(self.weight):
+            raise ValueError(
+                f"a prompt and text of {x.size(1)} tokens, but the decoder has "
+                f"{len(self.weight)} positions; leave out or cut longer utterances"
+            )
+        return x + self.weight[: x.size(1)]
+
+
+def compute_as_whisper(part: nn.Module) -> None:
+    """GELU between the matrices of each block, and layer norms with Whisper's epsilon.
+
+    Args:
+        part: Encoder or decoder, changed in place.
+    """
+    for module in part.modules():
+        if isinstance(module, FeedForward):
+            module.activation = nn.GELU()
+        elif isinstance(module, nn.LayerNorm):
+            module.eps = NORM_EPS

@@ -136,6 +136,9 @@ def _read_hugging_face(folder: Path) -> WhisperModel:
 
 
 def _check_config(config: Mapping[str, Any], place: Path) -> None:
+    lacking = [n for n in (*SIZES, "model_type") if n not in config]
+    if lacking:
+        raise ValueError(f"{place} lacks {', '.join(lacking)}; {CURE}")
     for name, value in config.items():
         if name in FIXED and value not in FIXED[name]:
             raise ValueError(
@@ -148,9 +151,6 @@ def _check_config(config: Mapping[str, Any], place: Path) -> None:
                 f"{nearest(name, (*FIXED, *SIZES))}; take an unchanged Whisper model, "
                 "or remove the line if it changes nothing"
             )
-    lacking = [n for n in ("model_type", *SIZES) if n not in config]
-    if lacking:
-        raise ValueError(f"{place} lacks {', '.join(lacking)}; {CURE}")
 
 
 def _weight_files(folder: Path) -> list[Path]:

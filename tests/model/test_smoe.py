@@ -283,9 +283,9 @@ def test_an_encoder_of_another_model_adds_its_losses():
     torch.testing.assert_close(loss - plain, 0.5 * stats["encoder_balance"])
 
 
-def test_a_prompt_that_does_not_begin_with_a_label_is_refused_when_built():
-    tasks = {"asr": {"target": "text", "prompt": ["<ko>", "<transcribe>"]}}
-    with pytest.raises(ValueError, match="asr.prompt: begins with <ko>, but the deco"):
+def test_a_prompt_without_a_label_is_refused_when_built():
+    tasks = {"asr": {"target": "text", "prompt": ["<ko>", "<en>"]}}
+    with pytest.raises(ValueError, match="asr.prompt: <ko> <en> has no label, but th"):
         make(tasks=tasks)
     make(moe=False, tasks=tasks)
 

@@ -1,0 +1,278 @@
+"""`espnet-smoe import whisper`: the same model, whatever file it comes from."""
+
+import json
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from espnet_smoe.importers.command import main
+from espnet_smoe.inference.checkpoint import load_model, read_config
+from espnet_smoe.inference.speech_to_text import SpeechToText
+from tests.importers.tiny_whisper import (
+    LENGTH,
+    SECONDS,
+    SPECIAL,
+    make_hugging_face,
+    save_ctranslate2,
+    save_openai,
+)
+
+PAD = ["--pad", str(SECONDS)]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """A folder of Hugging Face, and its model."""
+    folder = tmp_path_factory.mktemp("whisper") / "tiny"
+    return folder, make_hugging_face(folder)
+
+
+@pytest.fixture(scope="module")
+def imported(source, tmp_path_factory):
+    """The experiment made of it."""
+    out = tmp_path_factory.mktemp("imported") / "exp"
+    main(["whisper", str(source[0]), "--out", str(out), *PAD])
+    return out
+
+
+def waves(count: int = 2) -> list[np.ndarray]:
+    """Noise of different lengths."""
+    random = np.random.default_rng(1)
+    return [
+        random.normal(0, 0.1 * (i + 1), 9000 + 3000 * i).astype(np.float32)
+        for i in range(count)
+    ]
+
+
+def features(wave: np.ndarray) -> torch.Tensor:
+    """``(1, F, T)`` by `transformers`."""
+    from transformers import WhisperFeatureExtractor
+
+    extract = WhisperFeatureExtractor(chunk_length=int(SECONDS))
+    return extract(wave, sampling_rate=16000, return_tensors="pt").input_features
+
+
+@torch.inference_mode()
+def test_encoder_output_and_logits_are_those_of_transformers(source, imported):
+    model = source[1]
+    ours = SpeechToText.load(imported)
+    encoded, lengths = ours.encoder(waves())
+    tokens = torch.tensor([[257, 11, 12, 13, 260], [40, 41, 42, 43, 44]])
+    logits, _ = ours.model.decoder(encoded, lengths, tokens, torch.tensor([5, 5]))
+    for row, wave in enumerate(waves()):
+        theirs = model.model.encoder(features(wave))[0]
+        torch.testing.assert_close(encoded[row], theirs[0], atol=1e-4, rtol=1e-4)
+        wanted = model(features(wave), decoder_input_ids=tokens[row : row + 1]).logits
+        assert wanted.std() > 0.1
+        torch.testing.assert_close(logits[row], wanted[0], atol=1e-4, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_greedy_search_writes_what_generate_writes(source, imported):
+    model = source[1]
+    options = {"beam_size": 1, "maxlenratio": -LENGTH, "detect_speech": False}
+    ours = SpeechToText.load(imported, **options)
+    found = ours.recognize(waves(3), ["wb"] * 3, ["asr", "st"], ["a", "b", "c"])
+    texts = set()
+    for wave, result in zip(waves(3), found):
+        for task, verb in (("asr", "transcribe"), ("st", "translate")):
+            ids = model.generate(features(wave), language="ko", task=verb)[0].tolist()
+            tokens = [ours.model.token_list[i] for i in ids]
+            spoken = tuple(t for t in tokens if not t.startswith("<|"))
+            assert result[task].tokens == spoken
+            texts.add(spoken)
+    assert len(texts) > 1 and any(texts)
+
+
+def test_every_format_gives_the_same_experiment(source, imported, tmp_path):
+    folder, model = source
+    tokens = (imported / "tokens.txt").read_text(encoding="utf-8").splitlines()
+    save_openai(model, tmp_path / "tiny.pt")
+    save_ctranslate2(model, tmp_path / "ct2", tokens)
+    for path in (tmp_path / "tiny.pt", tmp_path / "ct2"):
+        out = tmp_path / f"exp_{path.name}"
+        command = ["whisper", str(path), "--out", str(out), *PAD]
+        main([*command, "--tokenizer", str(folder)])
+        for name in ("tokens.txt", "bpe.json", "lengths.json"):
+            assert (out / name).read_bytes() == (imported / name).read_bytes()
+        config, wanted = (
+            yaml.safe_load((e / "config.yaml").read_text()) for e in (out, imported)
+        )
+        if path.suffix == ".pt":  # it does not tell what is no speech
+            for part in (config["decoder_conf"], wanted["decoder_conf"]):
+                assert part.pop("suppress_tokens") and part.pop("begin_suppress_tokens")
+        assert config == wanted
+        state, expected = (torch.load(e / "model.pth") for e in (out, imported))
+        assert state.keys() == expected.keys()
+        for name, tensor in expected.items():
+            torch.testing.assert_close(state[name], tensor, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("kind, error", [("float16", 2e-3), ("int8", 2e-2)])
+def test_rounded_weights_of_ctranslate2_are_read(
+    source, imported, tmp_path, kind, error
+):
+    folder, model = source
+    tokens = (imported / "tokens.txt").read_text(encoding="utf-8").splitlines()
+    save_ctranslate2(model, tmp_path / "ct2", tokens, kind)
+    shutil.copy(folder / "tokenizer.json", tmp_path / "ct2")
+    main(["whisper", str(tmp_path / "ct2"), "--out", str(tmp_path / "exp")])
+    state, wanted = (torch.load(e / "model.pth") for e in (tmp_path / "exp", imported))
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(state[name], tensor, atol=error, rtol=0)
+
+
+def test_without_padding_a_recording_is_the_same_in_any_batch(source, tmp_path):
+    main(["whisper", str(source[0]), "--out", str(tmp_path / "exp")])
+    ours = SpeechToText.load(tmp_path / "exp")
+    together, lengths = ours.encoder(waves())
+    assert lengths.tolist() == [28, 38]  # 20 ms each
+    alone, _ = ours.encoder(waves()[:1])
+    torch.testing.assert_close(together[:1, :28], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_the_mixture_writes_at_first_what_the_dense_model_writes(imported, tmp_path):
+    from espnet_smoe.upcycle import main as upcycle
+
+    config = yaml.safe_load((imported / "config.yaml").read_text())
+    labels = ["<|translate|>", "<|transcribe|>"]
+    config["decoder_conf"]["moe"] = {"gate": "label", "labels": labels}
+    exp = tmp_path / "smoe"
+    exp.mkdir()
+    for name in ("tokens.txt", "bpe.json"):
+        shutil.copy(imported / name, exp)
+    place = str(exp / "config.yaml")
+    (exp / "config.yaml").write_text(yaml.safe_dump(config))
+    upcycle([str(imported), "--config", place, "--out", str(exp / "model.pth")])
+    options = {"beam_size": 3, "detect_speech": False}
+    dense, mixture = (SpeechToText.load(e, **options) for e in (imported, exp))
+    given = waves(), ["wb"] * 2, ["asr", "st"], ["a", "b"]
+    assert mixture.recognize(*given) == dense.recognize(*given)
+    with torch.no_grad():  # and each task has its own expert
+        for layer in mixture.model.decoder.decoders:
+            layer.feed_forward.experts[0].w_2.weight.zero_()
+    changed, plain = mixture.recognize(*given), dense.recognize(*given)
+    assert [r["asr"] for r in changed] == [r["asr"] for r in plain]
+    assert [r["st"] for r in changed] != [r["st"] for r in plain]
+
+
+def test_it_is_trained_further_with_its_output_tied_to_its_embedding(imported):
+    config = read_config(imported / "config.yaml")
+    decoder = load_model(config, imported / "model.pth").train().decoder
+    before = decoder.embed[0].weight.detach().clone()
+    encoded, lengths = torch.randn(1, 20, 16), torch.tensor([20])
+    tokens = torch.tensor([[5, 6, 7]])
+    loss = decoder(encoded, lengths, tokens, torch.tensor([3]))[0].logsumexp(-1).sum()
+    loss.backward()
+    torch.optim.SGD(decoder.parameters(), 0.1).step()
+    assert not torch.equal(decoder.embed[0].weight, before)
+    with pytest.raises(ValueError, match="25 tokens, but the decoder has 24 positions"):
+        decoder(encoded, lengths, torch.zeros(1, 25).long(), torch.tensor([25]))
+
+
+class Harm:
+    """Runs when it is unpickled."""
+
+    def __reduce__(self):
+        return (open, ("harmed", "w"))
+
+
+def edit(folder, **changes):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+def cut(path, share=0.6):
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+
+
+def other_vocabulary(folder):
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["added_tokens"][-1]["id"] += 1000
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+
+
+FAULTS = {
+    "the model has no tokenizer; take": lambda f: (f / "tokenizer.json").unlink(),
+    "rope_theta is no part of Whisper": lambda f: edit(f, rope_theta=10000),
+    "activation_function is 'relu', wh": lambda f: edit(f, activation_function="relu"),
+    "model_type is 'bart', which": lambda f: edit(f, model_type="bart"),
+    "have d_model 16, but the config": lambda f: edit(f, d_model=32),
+    "config.json lacks d_model, num": lambda f: (f / "config.json").write_text("{}"),
+    "it is of another model; take tok": other_vocabulary,
+    "model.safetensors is damaged": lambda f: cut(f / "model.safetensors"),
+    "config.json is damaged": lambda f: cut(f / "config.json"),
+    "tokenizer.json is damaged": lambda f: cut(f / "tokenizer.json"),
+    "has no weights": lambda f: (f / "model.safetensors").unlink(),
+}
+
+
+@pytest.mark.parametrize("message", FAULTS)
+def test_what_cannot_be_carried_is_named_in_one_line(source, tmp_path, message):
+    folder = tmp_path / "whisper"
+    shutil.copytree(source[0], folder)
+    FAULTS[message](folder)
+    with pytest.raises(ValueError, match=message) as caught:
+        main(["whisper", str(folder), "--out", str(tmp_path / "exp")])
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "exp").exists()
+
+
+def test_code_in_a_pt_file_is_never_run(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.pt").write_bytes(pickle.dumps({"dims": Harm()}))
+    torch.save({"dims": {}, "model_state_dict": Harm()}, tmp_path / "b.pt")
+    for name in ("a.pt", "b.pt"):
+        with pytest.raises(ValueError, match=f"{name}: not a checkpoint of weights"):
+            main(["whisper", name, "--out", "exp", "--tokenizer", str(source[0])])
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_a_cut_or_foreign_model_of_ctranslate2_is_refused(source, imported, tmp_path):
+    folder, model = source
+    tokens = (imported / "tokens.txt").read_text(encoding="utf-8").splitlines()
+    save_ctranslate2(model, tmp_path / "ct2", tokens)
+    command = ["whisper", str(tmp_path / "ct2"), "--out", str(tmp_path / "exp")]
+    command += ["--tokenizer", str(folder)]
+    whole = (tmp_path / "ct2" / "model.bin").read_bytes()
+    for data, message in [
+        (whole[:-2000], "model.bin is cut short; fetch it again"),
+        (whole.replace(b"\x0c\0WhisperSpec", b"\x0c\0Transformer"), "model 'Transform"),
+        (b"\x07" + whole[1:], "version 7, model ''"),
+        (b"", "is cut short"),
+    ]:
+        (tmp_path / "ct2" / "model.bin").write_bytes(data)
+        with pytest.raises(ValueError, match=message):
+            main(command)
+    (tmp_path / "ct2" / "model.bin").write_bytes(whole)
+    tokens[7], tokens[8] = tokens[8], tokens[7]
+    (tmp_path / "ct2" / "vocabulary.json").write_text(json.dumps(tokens))
+    with pytest.raises(ValueError, match="token 7 is .* in the vocabulary of the"):
+        main(command)
+
+
+def test_the_language_chooses_the_prompts(source, tmp_path):
+    command = ["whisper", str(source[0]), "--out"]
+    main([*command, str(tmp_path / "en"), "--language", "en"])
+    config = yaml.safe_load((tmp_path / "en" / "config.yaml").read_text())
+    assert list(config["model_conf"]["tasks"]) == ["asr"]
+    with pytest.raises(ValueError, match=r"--language kr: <\|kr\|> is not in the voc"):
+        main([*command, str(tmp_path / "kr"), "--language", "kr"])
+    with pytest.raises(ValueError, match="is there already; name a new folder"):
+        main([*command, str(tmp_path / "en")])
+
+
+def test_korean_text_survives_the_tokenizer(imported):
+    from espnet_smoe.data.text.tokenizer import load_tokenizer
+
+    tokenizer = load_tokenizer(imported / "bpe.json")
+    pieces = tokenizer.encode("날씨가 좋아요, <|ko|>")
+    assert pieces[0].startswith("Ġ") and not set(SPECIAL) & set(pieces)
+    assert tokenizer.decode(pieces) == "날씨가 좋아요, <|ko|>"
+    listed = (imported / "tokens.txt").read_text(encoding="utf-8").splitlines()
+    assert set(pieces) <= set(listed)
+    assert listed[-5:] == [f"<|0.0{i}|>" for i in (0, 2, 4, 6, 8)]

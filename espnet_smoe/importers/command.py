@@ -10,7 +10,6 @@ is refused by its name.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -90,7 +89,7 @@ def main(argv: list[str] | None = None) -> None:
         config,
         model.state(),
         vocabulary.tokens,
-        json.dumps(vocabulary.json, ensure_ascii=False),
+        vocabulary.tokenizer_json(),
         {"longest_seconds": LONGEST},
     )
     sizes = ", ".join(f"{name} {size}" for name, size in model.sizes().items())

@@ -5,14 +5,12 @@ shape, type, bytes; at last other names of tensors. Numbers are little-endian. W
 in int8 have a scale a row beside them; queries, keys and values are one matrix.
 """
 
-import json
 import struct
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from espnet_smoe.importers.whisper_model import WhisperModel
+from espnet_smoe.importers.whisper_model import WhisperModel, read_json
 
 VERSION, NAME = 6, "WhisperSpec"
 TYPES = (torch.float32, torch.int8, torch.int16, torch.int32)
@@ -136,7 +134,7 @@ def read_ctranslate2(folder: Path) -> WhisperModel:
             weights |= _named(part, rest, _exact(tensor, scale))
     if set(heads) != {"encoder", "decoder"}:
         raise ValueError(f"{place} does not tell {HEADS}; convert the model again")
-    config = _config(folder / "config.json")
+    config = read_json(folder / "config.json") or {}
     return WhisperModel(
         place,
         weights,
@@ -171,10 +169,3 @@ def _named(part: str, rest: str, tensor: torch.Tensor) -> dict[str, torch.Tensor
     block, names = JOINED[inner]
     pieces = tensor.chunk(len(names))
     return {f"{layer}.{block}.{n}.{end}": piece for n, piece in zip(names, pieces)}
-
-
-def _config(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); fetch it again") from error

@@ -11,10 +11,9 @@ import torch
 
 from espnet_smoe.config.options import nearest
 from espnet_smoe.importers.ctranslate2 import read_ctranslate2
-from espnet_smoe.importers.whisper_model import WhisperModel
+from espnet_smoe.importers.whisper_model import CURE, WhisperModel, read_json
 from espnet_smoe.input_files import read_checkpoint
 
-CURE = "fetch it again"
 INDEX = "model.safetensors.index.json"
 SIZES = (
     *("d_model", "num_mel_bins", "vocab_size", "encoder_layers", "decoder_layers"),
@@ -94,20 +93,6 @@ def read_whisper(path: str | Path) -> WhisperModel:
     if (path / "model.bin").is_file():
         return read_ctranslate2(path)
     return _read_hugging_face(path)
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file; a missing one is None.
-
-    Raises:
-        ValueError: It is damaged.
-    """
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); {CURE}") from error
 
 
 def _read_hugging_face(folder: Path) -> WhisperModel:

@@ -1,5 +1,6 @@
 """Whisper in one neutral form, whatever file it comes from."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ LAYER["decoder"] |= {"encoder_attn": "src_attn", "encoder_attn_layer_norm": "nor
 LAYER["decoder"] |= {"final_layer_norm": "norm3"} | BLOCK
 TOLERANCE = 1e-2  # of positions in half precision
 LISTED = 5
+CURE = "fetch it again"
 OTHER_FILE = "take an unchanged Whisper model"
 
 
@@ -191,3 +193,17 @@ def _names(sizes: Mapping[str, int]) -> list[tuple[str, str]]:
 def _list(names: Sequence[str]) -> str:
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(names[:LISTED]) + more
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a missing one is None.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); {CURE}") from error

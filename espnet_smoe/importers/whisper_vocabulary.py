@@ -1,16 +1,17 @@
 """Whisper's vocabulary: token list, tokenizer, and what is not speech."""
 
-import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_smoe.importers.whisper_files import CURE, read_json
+from espnet_smoe.importers.whisper_model import CURE, read_json
 
 START, END = "<|startoftranscript|>", "<|endoftext|>"
 TRANSCRIBE, TRANSLATE = "<|transcribe|>", "<|translate|>"
 NO_TIMESTAMPS = "<|notimestamps|>"  # ends the prompt
 NEEDED = (START, END, TRANSCRIBE, TRANSLATE, NO_TIMESTAMPS)
+SPECIAL = re.compile(r"<\|.*\|>")
 NAMELESS = "<|empty|>"  # a line of a token list is not empty
 SECONDS = 0.02  # between two timestamps
 ENGLISH_ONLY = 51864  # tokens of these models
@@ -56,7 +57,15 @@ class Vocabulary:
         if lacking:
             raise ValueError(f"{self.place} lacks {' '.join(lacking)}; {OTHER}")
         self.tokens = _complete(ids, size, self.place)
-        self.json = _tokenizer_json(vocab, merges, ids)
+        self._tokenizer = _tokenizer(vocab, merges, self.place)
+
+    def tokenizer_json(self) -> str:
+        """A tokenizer of the pieces, which begins a text with a space.
+
+        Whisper's own texts begin so, and those that it is trained further on shall.
+        """
+        self._tokenizer.pre_tokenizer = _byte_level(space=True)
+        return self._tokenizer.to_str()
 
     def check_names(self, folder: Path) -> None:
         """Hold the tokens against the list of a CTranslate2 folder, where there is one.
@@ -81,14 +90,11 @@ class Vocabulary:
 
     def not_speech(self) -> tuple[list[int], list[int]]:
         """What Whisper never writes, and what it does not write at first: ids."""
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_str(json.dumps(self.json))
-        tokenizer.pre_tokenizer = _byte_level(space=False)
+        self._tokenizer.pre_tokenizer = _byte_level(space=False)
+        encode = self._tokenizer.encode
 
         def ids_of(text: str) -> list[int]:
-            pieces = tokenizer.encode(text, add_special_tokens=False).tokens
-            return [self.tokens.index(piece) for piece in pieces]
+            return encode(text, add_special_tokens=False).ids
 
         never = {ids_of(" -")[0], ids_of(" '")[0]}
         for symbol in SYMBOLS + NOTES:
@@ -132,46 +138,18 @@ def _complete(ids: Mapping[int, str], size: int, place: Path) -> list[str]:
     return tokens
 
 
-def _tokenizer_json(
-    vocab: Mapping[str, int], merges: Sequence[Any], ids: Mapping[int, str]
-) -> dict[str, Any]:
-    """A tokenizer of the pieces alone, which begins a text with a space.
+def _tokenizer(vocab: Mapping[str, int], merges: Sequence[Any], place: Path) -> Any:
+    """A tokenizer of the pieces alone: no text can name a special token."""
+    from tokenizers import Tokenizer, decoders, models
 
-    Whisper's own texts begin so, and those that it is trained further on shall, too.
-    Special tokens are none of its pieces: no text can name them.
-    """
-    pieces = {token: i for token, i in vocab.items() if token and ids.get(i) == token}
-    pieces = {t: i for t, i in pieces.items() if not t.startswith("<|") or len(t) < 4}
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [],
-        "normalizer": None,
-        "pre_tokenizer": {
-            "type": "ByteLevel",
-            "add_prefix_space": True,
-            "trim_offsets": True,
-            "use_regex": True,
-        },
-        "post_processor": None,
-        "decoder": {
-            "type": "ByteLevel",
-            "add_prefix_space": True,
-            "trim_offsets": True,
-            "use_regex": True,
-        },
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": "",
-            "end_of_word_suffix": "",
-            "fuse_unk": False,
-            "vocab": pieces,
-            "merges": list(merges),
-        },
-    }
+    pieces = {t: i for t, i in vocab.items() if t and not SPECIAL.fullmatch(t)}
+    pairs = [tuple(m.split(" ") if isinstance(m, str) else m) for m in merges]
+    try:
+        tokenizer = Tokenizer(models.BPE(pieces, pairs))
+    except Exception as error:  # a bare one of the library
+        raise ValueError(f"{place} is no byte-level BPE ({error}); {CURE}") from error
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
 
 
 def _byte_level(space: bool) -> Any:

@@ -37,10 +37,10 @@ def get_parser() -> argparse.ArgumentParser:
     add(
         "--pad",
         type=_seconds,
-        default=0.0,
+        default=LONGEST,
         metavar="SECONDS",
-        help="append silence up to this length, 30 as Whisper was trained; slower "
-        "(default: none)",
+        help="append silence up to this length; with less than the 30 of its training "
+        "Whisper repeats itself until it is trained further (default: 30)",
     )
     add("--tokenizer", type=Path, help="tokenizer.json, or a folder with one")
     return parser

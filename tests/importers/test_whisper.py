@@ -127,7 +127,8 @@ def test_rounded_weights_of_ctranslate2_are_read(
 
 
 def test_without_padding_a_recording_is_the_same_in_any_batch(source, tmp_path):
-    main(["whisper", str(source[0]), "--out", str(tmp_path / "exp")])
+    command = ["whisper", str(source[0]), "--out", str(tmp_path / "exp")]
+    main([*command, "--pad", "0"])
     ours = SpeechToText.load(tmp_path / "exp")
     together, lengths = ours.encoder(waves())
     assert lengths.tolist() == [28, 38]  # 20 ms each

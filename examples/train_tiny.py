@@ -51,8 +51,8 @@ def main() -> None:
             print(f"step {step}: loss {loss.item():.2f}, {stats['acc'].item():.0%}")
     with torch.inference_mode():
         encoded, _ = model.eval().encode(speech, batch["speech_lengths"])
-        for word, path in zip(WORDS, model.ctc.argmax(encoded)):
-            print(f"{word}:", "".join(TOKENS[i] for i in path.unique_consecutive() if i))
+        for word, ids in zip(WORDS, model.ctc.argmax(encoded)):
+            print(f"{word}:", "".join(TOKENS[i] for i in ids.unique_consecutive() if i))
 
 
 if __name__ == "__main__":

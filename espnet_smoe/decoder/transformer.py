@@ -136,6 +136,8 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
 
     Attributes:
         max_length: Tokens that it can read, the prompt included; None for any number.
+        normalize_length: Whether a search ranks its texts by score over length, where
+            its options do not say.
         search_prompt: Id of ``<sos>``, with which ESPnet's search begins, and the ids
             of the prompt that takes its place there; None for ``<sos>`` itself.
 
@@ -151,6 +153,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
     """
 
     max_length: int | None = None
+    normalize_length = False
 
     @options_of("decoder_conf")
     def __init__(

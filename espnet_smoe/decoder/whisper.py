@@ -45,6 +45,8 @@ class SMoEOpenAIDecoder(SMoETransformerDecoder):
         torch.Size([1, 3, 10])
     """
 
+    normalize_length = True  # as in Whisper's own search
+
     @options_of("decoder_conf")
     def __init__(
         self,

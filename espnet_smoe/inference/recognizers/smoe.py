@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from espnet_smoe.config.options import options_of
-from espnet_smoe.config.typed import Count, Finite, Rate
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.inference.detokenizer import detokenizer
 from espnet_smoe.inference.runtime.mkldnn_linear import convert_to_mkldnn
@@ -25,24 +24,14 @@ from espnet_smoe.inference.speech_to_text import SpeechToText
 
 @options_of("")
 @dataclass(frozen=True)
-class SMoEDecodeOptions(DecodeOptions):
+class SMoEDecodeOptions(DecodeOptions, SearchOptions):
     """What the decoding YAML of an S-MoE model may hold.
 
     Attributes:
-        beam_size: Hypotheses kept.
-        ctc_weight: Weight of CTC scores in the task that has a CTC head.
-        maxlenratio: Longest output over encoder frames; 0 detects the end; negative is
-            a number of tokens.
-        minlenratio: Shortest output over encoder frames; negative is a number of
-            tokens.
         tasks: Names that a data directory is decoded for; None for all.
         bandwidth: For utterances without a line in ``utt2bandwidth``.
     """
 
-    beam_size: Count = 5
-    ctc_weight: Rate = 0.0
-    maxlenratio: Finite = 0.0
-    minlenratio: Finite = 0.0
     tasks: list[str] | None = None
     bandwidth: str = AUTO
 
@@ -67,12 +56,7 @@ class PromptedSearch:
                 "(it was trained with ctc_weight 0); use 0"
             )
         self.model = model
-        self.options = SearchOptions(
-            options.beam_size,
-            options.ctc_weight,
-            options.maxlenratio,
-            options.minlenratio,
-        )
+        self.options = options
 
     def __call__(self, batch: EncodedBatch) -> list[list[Hypothesis]]:
         """The hypotheses of each utterance, of the batch's own task."""

@@ -118,7 +118,11 @@ class PromptBeamSearch:
             if len(open_) < len(beam.utterances) and scorer is None:
                 beam = self._keep(beam, torch.tensor(open_, device=encoded.device))
             beam = self._advance(beam)
-        results = [[e.nbest() for e in of_prompt] for of_prompt in ended]
+        normalize = self.options.normalize_length
+        if normalize is None:
+            normalize = self.decoder.normalize_length
+        over = prompt_length if normalize else None
+        results = [[e.nbest(over) for e in of_prompt] for of_prompt in ended]
         return self._retry(results, encoded, lengths, prompts, ctc_prompt)
 
     # -- one step -------------------------------------------------------------------

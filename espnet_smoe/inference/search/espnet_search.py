@@ -79,6 +79,7 @@ class ESPnetBeamSearch:
             sos=self.eos,
             eos=self.eos,
             pre_beam_score_key="full",
+            normalize_length=bool(self.options.normalize_length),
         )
         search.set_hyp_primer(prompt)
         logging.getLogger("espnet2.legacy.nets").setLevel(logging.ERROR)

@@ -76,6 +76,17 @@ class FinishedHypotheses:
             for length in late
         )
 
-    def nbest(self) -> list[Hypothesis]:
-        """Best first."""
-        return sorted(self.hypotheses, key=lambda h: h.score, reverse=True)
+    def nbest(self, prompt_length: int | None = None) -> list[Hypothesis]:
+        """Best first.
+
+        Args:
+            prompt_length: Ranks by the score over the length, of this prompt and the
+                tokens; None by the score alone.
+        """
+
+        def rank(hypothesis: Hypothesis) -> float:
+            if prompt_length is None:
+                return hypothesis.score
+            return hypothesis.score / (prompt_length + len(hypothesis.tokens))
+
+        return sorted(self.hypotheses, key=rank, reverse=True)

@@ -28,12 +28,16 @@ class SearchOptions:
             a number of tokens.
         minlenratio: Shortest output over encoder frames; negative is a number of
             tokens.
+        normalize_length: Rank hypotheses that have ended by their score over their
+            length, as ESPnet's option of that name does; None for what suits the
+            decoder.
     """
 
     beam_size: Count = 5
     ctc_weight: Rate = 0.0
     maxlenratio: Finite = 0.0
     minlenratio: Finite = 0.0
+    normalize_length: bool | None = None
 
     def bounds(self, frames: Sequence[int]) -> tuple[list[int], list[int]]:
         """Longest and shortest outputs of utterances with so many encoder frames."""

@@ -100,6 +100,7 @@ def test_equals_espnet_with_its_own_decoder(weight, one_by_one):
     "options",
     [
         SearchOptions(maxlenratio=0.3),
+        SearchOptions(normalize_length=True),
         SearchOptions(maxlenratio=-5, minlenratio=-3),
         SearchOptions(beam_size=1),
         SearchOptions(beam_size=3, minlenratio=0.6),

@@ -31,3 +31,12 @@ def test_best_comes_first():
     for score in (-3.0, -1.0, -2.0):
         ended.add([1], score)
     assert [h.score for h in ended.nbest()] == [-1.0, -2.0, -3.0]
+
+
+def test_by_score_over_length_a_longer_text_may_be_the_best():
+    ended = FinishedHypotheses()
+    ended.add([1], -2.0)
+    ended.add([1, 2, 3, 4, 5], -3.0)
+    assert [len(h.tokens) for h in ended.nbest()] == [1, 5]
+    assert [len(h.tokens) for h in ended.nbest(prompt_length=1)] == [5, 1]
+    assert [len(h.tokens) for h in ended.nbest(prompt_length=8)] == [1, 5]  # 9, 13

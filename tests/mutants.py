@@ -35,10 +35,10 @@ ROOT = Path(__file__).resolve().parent.parent
 EQUIVALENT = ROOT / "tests/mutants_equivalent.txt"
 FOLDERS = {  # of the package, with the tests that answer for it
     "moe": ["moe", "layers", "encoder", "decoder", "model"],
-    "layers": ["layers", "encoder", "decoder", "model"],
+    "layers": ["layers", "encoder", "decoder", "model", "importers"],
     "model": ["model"],
-    "encoder": ["encoder", "model"],
-    "decoder": ["decoder", "model"],
+    "encoder": ["encoder", "model", "importers"],
+    "decoder": ["decoder", "model", "importers"],
     "report": ["report"],
 }
 EVERYWHERE = ["tests/test_defaults.py"]

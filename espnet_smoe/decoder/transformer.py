@@ -138,6 +138,8 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
         max_length: Tokens that it can read, the prompt included; None for any number.
         normalize_length: Whether a search ranks its texts by score over length, where
             its options do not say.
+        ends_with_beam: Whether it ends once as many texts have ended as its beam is
+            wide, however well others stand.
         search_prompt: Id of ``<sos>``, with which ESPnet's search begins, and the ids
             of the prompt that takes its place there; None for ``<sos>`` itself.
 
@@ -154,6 +156,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
 
     max_length: int | None = None
     normalize_length = False
+    ends_with_beam = False
 
     @options_of("decoder_conf")
     def __init__(

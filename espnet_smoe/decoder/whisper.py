@@ -45,7 +45,10 @@ class SMoEOpenAIDecoder(SMoETransformerDecoder):
         torch.Size([1, 3, 10])
     """
 
-    normalize_length = True  # as in Whisper's own search
+    # As in Whisper's own search. It would find repetitions if it went on: they are
+    # long, and each of their tokens is likely.
+    normalize_length = True
+    ends_with_beam = True
 
     @options_of("decoder_conf")
     def __init__(

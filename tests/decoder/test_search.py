@@ -186,6 +186,23 @@ def test_some_rows_of_a_cache_are_taken_out_of_it(layers):
             assert torch.equal(new_k, k[rows]) and torch.equal(new_v, v[rows])
 
 
+def test_a_cache_hears_the_frames_that_a_stream_has_brought():
+    decoder = make()
+    memory, _, _, _ = given(7)
+    cache = decoder.batch_init_state(memory[:, :4])
+    assert cache.with_frames(None, decoder.decoders) is cache
+    assert cache.with_frames(memory[:, :4], decoder.decoders) is cache
+    whole = decoder.batch_init_state(memory)
+    for frames in (memory, memory[0]):
+        for mine, its in zip(
+            cache.with_frames(frames, decoder.decoders).memory, whole.memory
+        ):
+            close(mine[0], its[0])
+            close(mine[1], its[1])
+    several = decoder.batch_init_state(memory[:, :4].expand(2, -1, -1))
+    assert several.with_frames(memory, decoder.decoders) is several
+
+
 @pytest.mark.parametrize("layers", [1, 3])
 def test_utterances_that_are_done_are_forgotten(layers):
     decoder = make(num_blocks=layers)

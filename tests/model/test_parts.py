@@ -55,6 +55,7 @@ def test_a_part_that_reads_labels_needs_a_model_that_brings_them():
         ([], False, 0.0, 0.0, ""),
         ([1], False, 0.3, 0.3, ""),
         ([1], True, 0.0, 0.3, ""),
+        ([1], True, 0.0, 0.0, ""),
         ([1], True, 0.3, 0.3, ""),
         ([], False, 0.3, 0.3, "interctc_weight: 0.3 has no effect, no layer"),
         ([1], False, 0.3, 0.0, "interctc_weight: 0.3 has no effect where ctc_weight"),

@@ -1,6 +1,7 @@
 """MoEFeedForward: what every mixture must satisfy."""
 
 from functools import partial
+from importlib import import_module
 
 import pytest
 import torch
@@ -54,6 +55,37 @@ def test_padding_changes_no_frame_and_counts_in_no_load(block):
     short, long = route([1, 0], [4, 2]), route([1, 0], [4, 2])
     torch.testing.assert_close(block(padded, long)[:, :4], block(x, short))
     assert long.loads["encoder.3"].tolist() == short.loads["encoder.3"].tolist()
+
+
+@pytest.mark.parametrize("top_k", [1, 2])
+@pytest.mark.parametrize("lengths", [[4, 2], [4, 4]])
+def test_experts_computed_together_leave_padding_out(top_k, lengths, monkeypatch):
+    gate = build_gate(MoEOptions("topk", num_experts=3, top_k=top_k), 8)
+    block = MoEFeedForward(gate, partial(FeedForward, 8, 16), "encoder.3")
+    x, results = torch.randn(2, 4, 8), []
+    module = import_module("espnet_smoe.moe.dispatch")
+    for together in (False, True):
+        monkeypatch.setattr(module, "can_group", lambda *_, t=together: t)
+        routing = Routing(torch.tensor(lengths))
+        results.append((block(x, routing), routing.loads["encoder.3"]))
+    torch.testing.assert_close(results[1][0], results[0][0])
+    assert results[1][1].tolist() == results[0][1].tolist()
+
+
+def test_loads_that_a_kernel_has_counted_are_not_counted_again(monkeypatch):
+    block, x = make("topk", num_experts=3).float(), torch.randn(2, 4, 6)
+    module = import_module("espnet_smoe.moe.dispatch")
+    counted = torch.tensor([5, 1, 0])
+
+    def fused(x, chosen, weights, experts, index):
+        assert len(chosen) == len(weights) == len(index) == 6
+        return x, counted
+
+    monkeypatch.setattr(module, "can_fuse", lambda *_: True)
+    monkeypatch.setattr(module, "fused", fused)
+    routing = Routing(torch.tensor([4, 2]))
+    assert torch.equal(block(x, routing), x)
+    assert routing.loads["encoder.3"] is counted
 
 
 def test_loads_count_the_frames_of_each_expert(block):

@@ -238,13 +238,17 @@ class PromptBeamSearch:
                         tokens = ys[r, b, k].tolist()
                         of_utterance.add(tokens[:-1] if at_end else tokens, score)
                 all_gone = sum(g[:2] == (r, b) for g in gone) == len(scores[r][b])
-                if all_gone or (
-                    self.options.maxlenratio == 0 and of_utterance.end_detect(step)
-                ):
+                if all_gone or self._hopeless(of_utterance, step):
                     of_utterance.closed = True
                     gone += [(r, b, k) for k in range(len(scores[r][b]))]
         if gone:
             beam.scores[tuple(torch.tensor(gone, device=beam.ys.device).T)] = NEG_INF
+
+    def _hopeless(self, ended: FinishedHypotheses, step: int) -> bool:
+        """Whether nothing better is to be found."""
+        if self.decoder.ends_with_beam and len(ended) >= self.options.beam_size:
+            return True
+        return self.options.maxlenratio == 0 and ended.end_detect(step)
 
     def _keep(self, beam: _Beam, kept: torch.Tensor) -> _Beam:
         """Go on with the utterances ``kept`` ``(B',)``."""

@@ -52,6 +52,9 @@ class FinishedHypotheses:
     closed: bool = False
     _best_of_length: dict[int, float] = field(default_factory=dict)
 
+    def __len__(self) -> int:
+        return len(self.hypotheses)
+
     def add(self, tokens: Sequence[int], score: float) -> None:
         """Add a hypothesis that has just ended."""
         self.hypotheses.append(Hypothesis(tuple(tokens), score))

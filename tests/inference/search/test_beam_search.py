@@ -229,3 +229,24 @@ def test_encoder_is_read_once_for_all_prompts():
     x, lengths = utterances(3)
     PromptBeamSearch(mixture, EOS, SearchOptions())(x, lengths, [ASR, ST])
     assert calls == [(3, 25, D)]
+
+
+def test_a_search_that_ends_with_its_beam_keeps_the_first_that_end():
+    made, (x, lengths) = decoder(), utterances()
+    whole = PromptBeamSearch(made, EOS, SearchOptions(5))(x, lengths, [ASR])[0]
+    made.ends_with_beam = True
+    short = PromptBeamSearch(made, EOS, SearchOptions(5))(x, lengths, [ASR])[0]
+    assert max(map(len, whole)) > 9 >= max(map(len, short)) and min(map(len, short))
+    for late, first in zip(whole, short):
+        assert set(first) <= set(late)
+
+
+def test_a_decoder_may_ask_for_scores_over_lengths():
+    made, (x, lengths) = decoder(), utterances()
+    asked = PromptBeamSearch(made, EOS, SearchOptions(normalize_length=True))
+    wanted = asked(x, lengths, [ASR])
+    plain = PromptBeamSearch(made, EOS, SearchOptions())(x, lengths, [ASR])
+    made.normalize_length = True
+    assert PromptBeamSearch(made, EOS, SearchOptions())(x, lengths, [ASR]) == wanted
+    unasked = SearchOptions(normalize_length=False)
+    assert PromptBeamSearch(made, EOS, unasked)(x, lengths, [ASR]) == plain != wanted

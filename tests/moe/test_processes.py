@@ -2,7 +2,15 @@
 
 import torch
 
-from espnet_smoe.moe.loss import LOSSES, FrameSums, add_processes
+from espnet_smoe.moe.loss import (
+    LOSSES,
+    FrameSums,
+    add_processes,
+    balance_loss,
+    importance_loss,
+    sparsity_loss,
+    z_loss,
+)
 from tests.gloo import in_two_processes
 
 EXPERTS, WEIGHTS = 3, {"balance": 0.5, "importance": 1.0, "sparsity": 2.0, "z": 0.1}
@@ -69,3 +77,15 @@ def test_a_single_frame_is_its_own_mean():
     torch.testing.assert_close(losses["importance"], EXPERTS * p.square().sum())
     torch.testing.assert_close(losses["sparsity"], p.sum() / p.square().sum().sqrt())
     torch.testing.assert_close(losses["z"], logits.logsumexp(1)[0] ** 2)
+
+
+def test_losses_are_means_over_all_frames():
+    x, router = given()
+    logits = x[0] @ router.T
+    p = logits.softmax(1)
+    losses = sums_of(x[0], router).losses()
+    chosen = p.topk(2, dim=1).indices
+    torch.testing.assert_close(losses["balance"], balance_loss(p, chosen))
+    torch.testing.assert_close(losses["importance"], importance_loss(p))
+    torch.testing.assert_close(losses["sparsity"], sparsity_loss(p))
+    torch.testing.assert_close(losses["z"], z_loss(logits))

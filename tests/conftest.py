@@ -1,6 +1,7 @@
 """What all tests need."""
 
 import signal
+import sys
 
 
 def pytest_configure() -> None:
@@ -12,3 +13,6 @@ def pytest_configure() -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    # ESPnet's tasks read the command line when they are asked for their defaults, and
+    # take pytest's --ignore for one of their own options.
+    del sys.argv[1:]

@@ -69,7 +69,8 @@ def stage1(tmp_path, capsys):
 def test_the_recipe_writes_its_sets(corpus, second, tmp_path):
     recipe = tmp_path / "egs2/aishell/ctc1"
     recipe.mkdir(parents=True)
-    shutil.copy(ROOT / "egs2/TEMPLATE/smoe1/path.sh", recipe)
+    for name in ("path.sh", "db.sh"):
+        shutil.copy(ROOT / "egs2/aishell/ctc1" / name, recipe)
     shutil.copytree(ROOT / "egs2/aishell/ctc1/local", recipe / "local")
     env = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
     options = ["--aishell", str(corpus.parent), "--aishell2", str(second)]

@@ -21,7 +21,8 @@ def stage1(tmp_path):
     recipe = tmp_path / "egs2/aihub_koen/smoe1"
     source = ROOT / "egs2/aihub_koen/smoe1"
     recipe.mkdir(parents=True)
-    shutil.copy(source / "path.sh", recipe)
+    for name in ("path.sh", "db.sh"):
+        shutil.copy(source / name, recipe)
     shutil.copytree(source / "local", recipe / "local")
 
     def run(*options):

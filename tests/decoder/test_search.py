@@ -186,8 +186,9 @@ def test_some_rows_of_a_cache_are_taken_out_of_it(layers):
             assert torch.equal(new_k, k[rows]) and torch.equal(new_v, v[rows])
 
 
-def test_a_cache_hears_the_frames_that_a_stream_has_brought():
-    decoder = make()
+@pytest.mark.parametrize("layers", [1, 3])
+def test_a_cache_hears_the_frames_that_a_stream_has_brought(layers):
+    decoder = make(num_blocks=layers)
     memory, _, _, _ = given(7)
     cache = decoder.batch_init_state(memory[:, :4])
     assert cache.with_frames(None, decoder.decoders) is cache

@@ -250,6 +250,15 @@ def test_report_of_two_identical_experts(exp, data, tmp_path):
     assert "Encoder swapped: asr WER stays" in page
 
 
+def test_a_limit_is_one_utterance_at_least(capsys):
+    parser = experts.get_parser()
+    assert parser.parse_args(["exp", "--data", "d", "--limit", "1"]).limit == 1
+    for wrong in ("0", "-1", "1.5"):
+        with pytest.raises(SystemExit):
+            parser.parse_args(["exp", "--data", "d", "--limit", wrong])
+    assert "'1.5' is not a number of utterances" in capsys.readouterr().err
+
+
 def test_report_has_every_table_and_the_picture(exp, data, capsys):
     page = run(exp, data, "--limit", "4")
     assert "4 utterances of" in page and "![experts of " in page

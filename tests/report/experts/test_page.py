@@ -7,6 +7,7 @@ import pytest
 
 from espnet_smoe.report.experts.page import (
     output_difference_sentence,
+    page_lines,
     print_page,
     sections,
     summary,
@@ -144,6 +145,14 @@ def test_similarity_is_the_mean_over_pairs_and_a_matrix_of_more_than_two():
 def test_numbers_have_two_digits_and_a_real_minus():
     written = [two_digits(v) for v in (0.125, -0.5, -0.001, float("nan"), 1)]
     assert written == ["0.12", "−0.50", "0.00", "-", "1.00"]
+
+
+def test_a_table_is_as_wide_as_its_head():
+    table = sections(labelled())[0]
+    lines = page_lines("exp", "source", [], "figure.png", [table])
+    rows = [line for line in lines if line.startswith("|")]
+    assert len(rows) == 2 + len(table.rows)
+    assert {line.count("|") for line in rows} == {len(table.head) + 1}
 
 
 def test_the_terminal_shows_every_table_and_every_finding(capsys, monkeypatch):

@@ -55,7 +55,8 @@ def test_every_syllable_of_pypinyin_has_a_known_class():
 
 def test_syllables_are_told_by_their_parts_and_other_units_by_themselves():
     assert factors_of([["ni3", "HH", "OW"], ["<unk>", "shi4"]]).names == FACTORS
-    letters = factors_of([["A", "B"], ["B", "<space>", "<unk>"]])  # capitals, no phones
+    # capitals, no phones; a unit in angle brackets is special, the brackets alone not
+    letters = factors_of([["A", "B"], ["B", "<space>", "<unk>", "<s>"]])
     assert letters.names == {"unit": ("B", "A", "<space>")}
     assert letters.classes_of("A") == {"unit": "A"}
     assert letters.classes_of("Z") == letters.classes_of("<unk>") == {}

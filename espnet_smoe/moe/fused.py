@@ -15,21 +15,23 @@ from typing import Any
 import torch
 from torch import nn
 
+from espnet_smoe.moe.dense_dispatch import traced
 from espnet_smoe.moe.experts import FeedForward
 
 ACTIVATIONS = {nn.Identity: 0, nn.ReLU: 1, nn.SiLU: 2}  # as `kernels.first` numbers
 DTYPES = (torch.bfloat16, torch.float16)
 MOST_EXPERTS = 128  # a row of registers counts them
-ALIGNED = 16  # widths that the products read in whole words
+ALIGNED = 16  # bytes of an address, and widths: the products read whole words
 BLOCK = 64, 1024  # choices that one program sorts, at least and at most
 BLOCKS = 64  # that each program adds up, about
 
 
 def can_choose(logits: torch.Tensor) -> bool:
-    """Whether `choose` serves: on a GPU with Triton, without gradients."""
+    """Whether `choose` serves: on a GPU with Triton, without gradients or a graph."""
     return (
         logits.is_cuda
         and not torch.is_grad_enabled()
+        and not traced()
         and 0 < logits.numel() < 2**31
         and logits.size(1) <= MOST_EXPERTS
         and _triton()
@@ -50,12 +52,13 @@ def choose(logits: torch.Tensor, top_k: int) -> tuple[torch.Tensor, torch.Tensor
     n, num_experts = logits.shape
     weights = torch.empty(n, top_k, device=logits.device)
     chosen = torch.empty(n, top_k, dtype=torch.int64, device=logits.device)
-    _kernels().choose[(_blocks(n, BLOCK[0]),)](
-        *(logits.contiguous(), weights, chosen, n, num_experts),
-        K=top_k,
-        BLOCK=BLOCK[0],
-        WIDTH=_width(num_experts),
-    )
+    with torch.cuda.device_of(logits):
+        _kernels().choose[(_blocks(n, BLOCK[0]),)](
+            *(logits.contiguous(), weights, chosen, n, num_experts),
+            K=top_k,
+            BLOCK=BLOCK[0],
+            WIDTH=_width(num_experts),
+        )
     return weights, chosen
 
 
@@ -79,6 +82,8 @@ def can_fuse(x: torch.Tensor, experts: Sequence[nn.Module]) -> bool:
         and not (first.training and first.dropout.p)
         and first.w_1.weight.dtype == x.dtype  # else autocast has them converted
         and not (size % ALIGNED or hidden_size % ALIGNED or x.stride(0) % ALIGNED)
+        and not x.data_ptr() % ALIGNED
+        and all(_readable(e.w_1) and _readable(e.w_2) for e in experts)
         and _triton()
     )
 
@@ -103,6 +108,17 @@ def fused(
         ``(M, D')``, zero for rows that are not meant, and ``(E,)`` choices of each
         expert.
     """
+    with torch.cuda.device_of(x):  # a kernel runs where the process stands
+        return _fused(x, chosen, weights, experts, index)
+
+
+def _fused(
+    x: torch.Tensor,
+    chosen: torch.Tensor,
+    weights: torch.Tensor | None,
+    experts: Sequence[FeedForward],
+    index: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
     kernels = _kernels()
     (n, top_k), num_experts = chosen.shape, len(experts)
     width, choices = _width(num_experts), n * top_k
@@ -185,6 +201,11 @@ def _tiles(
     tiles = _blocks(choices, bm) + min(num_experts, choices)  # at most
     grid = (tiles * _blocks(columns, bn),)
     return grid, tile | {"num_warps": warps, "num_stages": stages}
+
+
+def _readable(layer: nn.Linear) -> bool:
+    """Whether its weights lie as the products read them; views need not."""
+    return layer.weight.is_contiguous() and layer.weight.data_ptr() % ALIGNED == 0
 
 
 def _width(num_experts: int) -> int:

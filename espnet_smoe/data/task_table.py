@@ -61,8 +61,8 @@ class TaskRow:
 
     Attributes:
         target: File of the data directory with its texts, and the field of a batch.
-        prompt: Special tokens at the head of the decoder's input; its first token
-            chooses the decoder's experts.
+        prompt: Special tokens at the head of the decoder's input; the one among them
+            that is a label of the decoder chooses its experts.
         metrics: What scores it; error rates of transcripts, BLEU and chrF of
             translations by default.
         language: Code of what is written, such as ``en``; by default that of the

@@ -87,17 +87,24 @@ def mixtures(site: Site, sizes: moe.Sizes, large: bool) -> Iterator[Comparison]:
         for experts in (sizes.few_experts, sizes.many_experts):
             goal = large and experts == sizes.few_experts and name.startswith("bf16")
             sides = SIDES + (moe.EVERY,) * (experts == sizes.few_experts)
+            title = f"{name}: 1 of {experts} experts, {shape[0] * shape[1]:,} frames"
+            build = partial(moe.learned, sizes, experts, shape, backward)
             yield Comparison(
-                f"{name}: 1 of {experts} experts, {shape[0] * shape[1]:,} frames",
-                partial(
-                    cast_sides,
-                    site,
-                    autocast,
-                    partial(moe.learned, sizes, experts, shape, backward, sides),
-                    dtype,
-                ),
+                title,
+                partial(cast_sides, site, autocast, partial(build, sides), dtype),
                 moe.DENSE,
                 {moe.LEARNED: MOST_OF_DENSE} if goal else {},
+                check=partial(said_of_mixtures, dtype),
+            )
+            if not goal:
+                continue
+            sides = moe.LOOP, moe.LEARNED
+            yield Comparison(
+                f"{title}, beside the loop",
+                partial(cast_sides, site, autocast, partial(build, sides), dtype),
+                moe.LOOP,
+                {moe.LEARNED: TIMES_THE_LOOP},
+                faster=True,
                 check=partial(said_of_mixtures, dtype),
             )
 

@@ -32,7 +32,10 @@ COMMANDS = {
         "how trainings went, in one picture",
     ),
     "check-config": ("espnet_smoe.check_config", "check a YAML file, count parameters"),
-    "import": ("espnet_smoe.importers.command", "a Whisper model as an experiment"),
+    "import": (
+        "espnet_smoe.importers.command",
+        "a model trained elsewhere as an experiment",
+    ),
     "upcycle": ("espnet_smoe.upcycle", "a dense checkpoint as a mixture's beginning"),
     "experts": (
         "espnet_smoe.report.experts.command",

@@ -8,7 +8,7 @@ import runpy
 import shlex
 import subprocess
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, _SubParsersAction
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -210,8 +210,12 @@ def known_options() -> set[str]:
     for name in ("asr_train", "asr_inference"):
         parsers.append(importlib.import_module(f"espnet2.bin.{name}").get_parser())
     found = driver_options() | {"--debug", "--version"}
-    for parser in parsers:
+    while parsers:
+        parser = parsers.pop()
         found |= set(parser._option_string_actions)
+        for action in parser._actions:
+            if isinstance(action, _SubParsersAction):
+                parsers += action.choices.values()
     return found
 
 

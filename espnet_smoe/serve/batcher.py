@@ -229,6 +229,7 @@ class Batcher:
         recognizer: The model.
         longest_lag: Seconds, see `Lag`.
         clock: Tells seconds.
+        counted: Told of each round its size, and the seconds of audio and of work.
 
     Attributes:
         feeds: Those that are open, in the order in which they came.
@@ -239,8 +240,10 @@ class Batcher:
         recognizer: "StreamingRecognizer",
         longest_lag: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
+        counted: Callable[[int, float, float], None] = lambda size, audio, work: None,
     ):
         self.recognizer = recognizer
+        self._counted = counted
         self.feeds: dict[Feed, None] = {}
         self._lag, self._clock = Lag(longest_lag), clock
         self._capacity = Capacity(recognizer.chunk_seconds, longest_lag)
@@ -263,17 +266,20 @@ class Batcher:
             del self.feeds[feed]
 
     @property
+    def lag(self) -> float:
+        """Seconds that the model was late, as it fades."""
+        return self._lag.at(self._clock())
+
+    @property
     def behind(self) -> float:
         """Seconds that the model is late, where that is too much for more sessions."""
-        now = self._clock()
-        too_much = self.feeds and self._lag.too_much(now)
-        return self._lag.at(now) if too_much else 0.0
+        too_much = self.feeds and self._lag.too_much(self._clock())
+        return self.lag if too_much else 0.0
 
     @property
     def full(self) -> bool:
         """Whether one session more would keep all of them from being in time."""
-        late = self._lag.at(self._clock())
-        return not self._capacity.bears(len(self.feeds) + 1, late)
+        return not self._capacity.bears(len(self.feeds) + 1, self.lag)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -304,6 +310,8 @@ class Batcher:
         late = [feed.late for feed in stepped]
         # where audio may wait, the round alone tells
         self._capacity.measured(len(stepped), now - begun, now)
+        audio = len(stepped) * self.recognizer.chunk_seconds
+        self._counted(len(stepped), audio, now - begun)
         part = self._lag.measured(
             max([now - begun, *filter(None, late)]),
             now,

@@ -32,8 +32,8 @@ import numpy as np
 from espnet_smoe.command import run_command
 from espnet_smoe.inference.audio import SAMPLE_RATE, read_audio
 from espnet_smoe.serve.client import Talk, talk
+from espnet_smoe.serve.command import LISTENING
 from espnet_smoe.serve.misbehave import MISBEHAVIOURS
-from espnet_smoe.serve.server import LISTENING
 
 MANY = 10_000  # sessions that a server started here lets in
 FINE = 0.1  # of the number of sessions: how finely it is searched
@@ -242,7 +242,7 @@ def own_server(
     Raises:
         ValueError: It did not start.
     """
-    command = [sys.executable, "-m", "espnet_smoe.serve.server", "--model", model]
+    command = [sys.executable, "-m", "espnet_smoe.serve.command", "--model", model]
     command += ["--port", "0", "--quiet", "--max-sessions", str(MANY), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -1,126 +1,108 @@
-"""One connection: audio from the client to its feed, events back to the client."""
+"""One websocket: audio from the client to its feed, events back to the client."""
 
 import asyncio
-import json
 import logging
 import math
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from espnet_smoe.data.speech.audio import SAMPLE_RATE
-from espnet_smoe.serve.batcher import Batcher, Feed
-from espnet_smoe.serve.protocol import DONE, FULL, LIMIT, Incoming, SessionError
+from espnet_smoe.serve.batcher import Feed
+from espnet_smoe.serve.dialects import Dialect
+from espnet_smoe.serve.limits import Limits
+from espnet_smoe.serve.protocol import DONE, LIMIT, SessionError
 
-if TYPE_CHECKING:
-    from websockets.asyncio.server import ServerConnection
-
-CLOSE_SECONDS = 5  # that a client may take to answer a close
 LONGEST_REASON = 120  # bytes in a close frame
 SIGN_OF_LIFE = SAMPLE_RATE // 10  # samples that end a silence; fewer add up
 LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one server bears.
-
-    Attributes:
-        sessions: At the same time.
-        seconds: Of audio a session; infinite: no limit.
-        backlog: Seconds of audio of a session that may wait for the model; infinite:
-            no limit.
-        duration: Seconds that a session may last, whatever is sent; infinite: no limit.
-        idle: Seconds that a client may send no audio, or not read what it is sent.
-        frames: A second that are read of a client, pings included.
-        bytes: A second that are read of a client.
-        lag: Seconds that the model may be late and sessions still be let in; at twice
-            as much sessions are ended. Infinite: never.
-        grace: Seconds that sessions have to finish in when the server stops.
-
-    Raises:
-        ValueError: One is not above 0, or the audio less than one sample.
-    """
-
-    sessions: int = 100
-    seconds: float = 3600.0
-    backlog: float = 5.0
-    duration: float = 7200.0
-    idle: float = 60.0
-    frames: float = 1000.0
-    bytes: float = 4e6
-    lag: float = 1.0
-    grace: float = 10.0
-
-    def __post_init__(self) -> None:
-        for limit in fields(self):
-            value = getattr(self, limit.name)
-            if not value > 0:
-                raise ValueError(f"--max-{limit.name} must be above 0, got {value}")
-        for name in ("seconds", "backlog"):
-            if getattr(self, name) * SAMPLE_RATE < 1:
-                raise ValueError(
-                    f"--max-{name} {getattr(self, name):g} is less than one sample; it "
-                    f"is in seconds: leave it out for {getattr(Limits, name):g}"
-                )
+OpenFeed = Callable[[str | None], AbstractContextManager[Feed]]
 
 
 class Session:
     """Talk with one client, whatever it does.
 
     Args:
-        connection: To the client.
+        socket: To the client, accepted.
         limits: What to bear.
+        dialect: How to speak.
+        name: Of the client, for the log.
     """
 
-    def __init__(self, connection: "ServerConnection", limits: Limits):
-        self.connection, self.limits = connection, limits
+    def __init__(self, socket: WebSocket, limits: Limits, dialect: Dialect, name: str):
+        self.socket, self.limits = socket, limits
+        self.dialect, self.name = dialect, name
 
-    async def run(self, batcher: Batcher) -> None:
-        """Serve the client until it or the server closes."""
-        async with asyncio.TaskGroup() as tasks:
-            with batcher.open(self.limits.backlog) as feed:
-                listening = tasks.create_task(self._listen(feed))
-                code, reason = await self._speak(feed)
-            LOG.info(
-                "%s: %.1f s of audio, %s",
-                *(self.connection.id, feed.received / SAMPLE_RATE, reason or "done"),
-            )
-            await self._close(code, reason)
-            listening.cancel()
-
-    async def refuse(self, reason: str) -> None:
-        """Tell the client that there is no place for it.
+    async def run(self, open_feed: OpenFeed) -> None:
+        """Serve the client until it or the server closes.
 
         Args:
-            reason: Why; it is told to try again later.
+            open_feed: Opens a stream of a model; raises a `SessionError` where there is
+                no place for another one, or no such model.
         """
-        reason = f"{reason}; try again later"
-        await self._farewell(SessionError(reason, FULL))
-        await self._close(FULL, reason)
+        code, reason = DONE, ""
+        try:
+            await self._send(self.dialect.greeting())
+            going = True
+            while going:
+                try:
+                    await self._wait_for_choice()
+                    with open_feed(self.dialect.model) as feed:
+                        await self._talk(feed)
+                        LOG.info(
+                            "%s: %.1f s of audio, done",
+                            *(self.name, feed.received / SAMPLE_RATE),
+                        )
+                except SessionError as error:
+                    await self._send(self.dialect.error(error))
+                    code, reason = error.code, str(error)
+                going = self.dialect.goes_on and code == DONE
+        except WebSocketDisconnect as gone:
+            LOG.info(
+                "%s: the client has gone: %s %s", self.name, gone.code, gone.reason
+            )
+            return
+        if reason:
+            LOG.info("%s: %s", self.name, reason)
+        await self._close(code, reason)
 
     # -- from the client ------------------------------------------------------------
 
+    async def _frame(self) -> str | bytes:
+        message = await self.socket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1005), message.get("reason"))
+        text = message.get("text")
+        return message["bytes"] if text is None else text
+
+    async def _wait_for_choice(self) -> None:
+        """Read until it is known which model shall listen."""
+        try:
+            async with asyncio.timeout(self.limits.idle):
+                while not self.dialect.chosen:
+                    self.dialect.read(await self._frame())
+                    await self._send(self.dialect.answers())
+        except TimeoutError:
+            raise SessionError("no model was asked for in time", LIMIT) from None
+
     async def _listen(self, feed: Feed) -> None:
         """Read until the connection is closed; what follows an error is dropped."""
-        from websockets.exceptions import ConnectionClosed
-
         try:
             await self._receive(feed)
-            while True:  # an unread frame would hide the client's answer to a close
-                await self.connection.recv()
-        except ConnectionClosed as error:
+            while not self.dialect.goes_on:  # unread frames would hide that it has gone
+                await self._frame()
+        except WebSocketDisconnect as error:
             feed.fail(error)
 
     async def _receive(self, feed: Feed) -> None:
-        incoming = Incoming()
         try:
             async with asyncio.timeout(self.limits.duration) as deadline:
-                await self._receive_frames(feed, incoming, deadline)
+                await self._receive_frames(feed, deadline)
         except SessionError as error:
             # after the client's 'end' all its audio is good: its finals come first
-            (feed.end if incoming.ended else feed.fail)(error)
+            (feed.end if self.dialect.ended else feed.fail)(error)
         except TimeoutError:
             reason = (
                 f"a session lasts {self.limits.duration:g} s at most; what came before "
@@ -128,30 +110,30 @@ class Session:
             )
             feed.end(SessionError(reason, LIMIT))
 
-    async def _receive_frames(
-        self, feed: Feed, incoming: Incoming, deadline: asyncio.Timeout
-    ) -> None:
+    async def _receive_frames(self, feed: Feed, deadline: asyncio.Timeout) -> None:
         """Read frames until the feed has ended, and any that comes after 'end'."""
         clock = asyncio.get_running_loop().time
+        dialect = self.dialect
         silent, received = 0.0, 0  # seconds without audio; samples since they began
-        while not feed.ended or incoming.ended:
+        while not feed.ended or (dialect.ended and not dialect.goes_on):
             asked = clock()
-            patience = None if incoming.ended else self.limits.idle - silent
+            patience = None if dialect.ended else self.limits.idle - silent
             try:
                 async with asyncio.timeout(patience):
-                    frame = await self.connection.recv()
+                    frame = await self._frame()
             except TimeoutError:
                 if deadline.expired():
                     raise
                 reason = f"no audio for {self.limits.idle:g} s; send 'end' to end"
                 raise SessionError(reason, LIMIT) from None
             silent += clock() - asked
-            samples = incoming.read(frame)
+            samples = dialect.read(frame)
+            await self._send(dialect.answers())
             received += len(samples)
             if received >= SIGN_OF_LIFE:
                 silent, received = 0.0, 0
             await self._put(feed, samples)
-            if incoming.ended:
+            if dialect.ended:
                 feed.end()
                 deadline.reschedule(None)
 
@@ -168,40 +150,33 @@ class Session:
 
     # -- to the client --------------------------------------------------------------
 
-    async def _speak(self, feed: Feed) -> tuple[int, str]:
-        """Send all events and how it ended.
+    async def _talk(self, feed: Feed) -> None:
+        """Listen, and send all events.
 
-        Returns:
-            Code and reason to close with.
+        Raises:
+            SessionError: Of the client, or of the server.
+            WebSocketDisconnect: The client has gone.
         """
-        from websockets.exceptions import ConnectionClosed
-
+        listening = asyncio.create_task(self._listen(feed))
+        # a mistake of ours there must not leave the client waiting
+        listening.add_done_callback(lambda task: _tell_fault(task, feed))
         try:
-            try:
-                async for event in feed.events():
-                    await self._send({"type": "event", **event.as_dict()})
-            except SessionError as error:
-                return await self._farewell(error)
-            await self._send({"type": "done"})
-        except ConnectionClosed as error:
-            return DONE, f"the client has gone: {error}"
-        except TimeoutError:
-            self.connection.transport.abort()
-            return LIMIT, "the client does not read"
-        return DONE, ""
+            async for event in feed.events():
+                await self._send(self.dialect.event(event))
+            await self._send(self.dialect.done())
+        finally:
+            listening.cancel()
+            await asyncio.wait([listening])
 
-    async def _farewell(self, error: SessionError) -> tuple[int, str]:
-        await self._send({"type": "error", "message": str(error)})
-        return error.code, str(error)
-
-    async def _send(self, message: dict) -> None:
-        async with asyncio.timeout(self.limits.idle):
-            await self.connection.send(json.dumps(message, ensure_ascii=False))
+    async def _send(self, messages: Sequence[str]) -> None:
+        for message in messages:
+            await self.socket.send_text(message)
 
     async def _close(self, code: int, reason: str) -> None:
         short = reason.encode()[:LONGEST_REASON].decode(errors="ignore")
-        try:
-            async with asyncio.timeout(2 * CLOSE_SECONDS):
-                await self.connection.close(code, short)
-        except TimeoutError:
-            self.connection.transport.abort()
+        await self.socket.close(code, short)
+
+
+def _tell_fault(task: asyncio.Task, feed: Feed) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        feed.fail(task.exception())

@@ -1,26 +1,13 @@
 """How much one client may send: frames and bytes a second, and so many at a time.
 
-A frame costs the server time, however empty it is, and the library parses all that a
-read has brought before anybody else has a turn. Here a client gets a few frames a turn,
-and one that is above its rate is not read for a while: TCP makes it wait. Connections
-beyond those that sessions need are cut off before they have asked for anything.
+What is read of a client while it is above its rate waits in its socket: TCP makes it
+wait, too.
 """
 
 import asyncio
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from websockets.asyncio.server import ServerConnection
-
-    from espnet_smoe.serve.session import Limits
-
-SLICE = 1024  # bytes parsed between two looks at the number of frames
-TURN_FRAMES = 64  # of a client before others have a turn
-TURN_BYTES = 2**16
 BURST = 1.0  # seconds of its rate that a client may send at once
-SPARE = 100  # connections besides sessions: that begin, end or are refused
-MOST_UNREAD = 2**21  # bytes of answers, as to pings, that a client may leave unread
 
 
 class Allowance:
@@ -89,64 +76,3 @@ class Gate:
         self._reasons.discard(reason)
         if not self._reasons and not self._transport.is_closing():
             self._transport.resume_reading()
-
-
-def fair_connection(server: ModuleType, limits: "Limits") -> type["ServerConnection"]:
-    """The library's connection, kept within the limits.
-
-    Args:
-        server: ``websockets.asyncio.server``.
-        limits: Frames and bytes a second; sessions.
-    """
-    connections = set()
-
-    class FairConnection(server.ServerConnection):
-        """Parses a slice a turn."""
-
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            self._gate = Gate(transport)
-            self._allowance = Allowance(limits.frames, limits.bytes)
-            self._unparsed = b""
-            self._frames = 0
-            super().connection_made(self._gate)
-            connections.add(self)
-            if len(connections) > limits.sessions + SPARE:
-                transport.abort()
-
-        def connection_lost(self, error: Exception | None) -> None:
-            connections.discard(self)
-            super().connection_lost(error)
-
-        def data_received(self, data: bytes) -> None:
-            self._unparsed += data
-            self._turn()
-
-        def process_event(self, event: object) -> None:
-            self._frames += 1
-            super().process_event(event)
-
-        def _turn(self) -> None:
-            if self._gate.is_closing():
-                self._unparsed = b""
-                return
-            size, self._frames = 0, 0
-            while (
-                size < min(TURN_BYTES, len(self._unparsed))
-                and self._frames < TURN_FRAMES
-            ):
-                part = self._unparsed[size : size + SLICE]
-                size += len(part)
-                super().data_received(part)
-            self._unparsed = self._unparsed[size:]
-            if self._gate.get_write_buffer_size() > MOST_UNREAD:
-                self._gate.abort()
-                return
-            now = self.loop.time()
-            pause = self._allowance.spend(self._frames, size, now)
-            if pause or self._unparsed:
-                self._gate.hold("turn")
-                self.loop.call_later(pause, self._turn)
-            else:
-                self._gate.free("turn")
-
-    return FairConnection

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from espnet_smoe.inference.streaming.options import StreamOptions
-from espnet_smoe.inference.streaming.recognizer import StreamingRecognizer
 from espnet_smoe.serve.client import talk
 from espnet_smoe.serve.misbehave import MISBEHAVIOURS
+from espnet_smoe.serve.limits import Limits
+from espnet_smoe.serve.models import load_models
 from espnet_smoe.serve.server import Server
-from espnet_smoe.serve.session import Limits
 from tests.tiny import save_experiment
 
 SESSIONS, BAD, WAVES = 50, 10, 8

@@ -1,18 +1,24 @@
-"""A recognizer without a model: it tells how much it heard, and how loud."""
+"""Recognizers without a model: they tell how much they heard, and how loud."""
 
 import asyncio
 import json
 import time
 import weakref
+from collections import Counter
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import numpy as np
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from espnet_smoe.inference.streaming.events import Event
+from espnet_smoe.data.task_table import task_table
+from espnet_smoe.inference.result import Result
+from espnet_smoe.inference.speech_to_text import SpeechToText
+from espnet_smoe.inference.streaming.events import Event, TimedToken
+from espnet_smoe.serve.limits import Limits
+from espnet_smoe.serve.models import Model
 from espnet_smoe.serve.server import Server
-from espnet_smoe.serve.session import Limits
 
 RATE = 16000
 CHUNK = 1600  # samples
@@ -74,6 +80,60 @@ class FakeRecognizer:
         return [Event(kind, f"{loudness:.3f}", 0.0, end)]
 
 
+class FakeSpeechToText:
+    """Writes a word of what it hears for each task: its loudness.
+
+    Args: what a batch takes in seconds; whether its words have times.
+    """
+
+    tasks = ("asr", "st")
+    bandwidths = ("wb", "nb")
+    batch_size = 4
+    longest_seconds = longest_utterance = 2.0
+    lead_seconds = tail_seconds = None
+    detect_speech = False
+    check_tasks = SpeechToText.check_tasks
+    check_bandwidth = SpeechToText.check_bandwidth
+    check_label = SpeechToText.check_label
+
+    def __init__(self, seconds=0.0, timed=True):
+        self.seconds, self.timed = seconds, timed
+        self.batches = []
+        self.encoded = Counter()
+        self.model = SimpleNamespace(token_list=["<blank>", *"0123456789. asrt"])
+
+    def join(self, tokens):
+        return "".join(tokens)
+
+    def recognize(self, waves, labels, tasks, names):
+        self.batches.append(list(names))
+        self.encoded.update(names)
+        time.sleep(self.seconds)
+        if any(np.abs(wave).max(initial=0) >= POISON for wave in waves):
+            raise RuntimeError("too loud")
+        return [{task: self._result(wave, task) for task in tasks} for wave in waves]
+
+    def _result(self, wave, task):
+        text = f"{task} {np.abs(wave).max(initial=0):.2f}"
+        step = len(wave) / RATE / len(text)
+        timed = tuple(
+            TimedToken(c, i * step, (i + 1) * step, 0.5) for i, c in enumerate(text)
+        )
+        timed = timed if self.timed and task == "asr" else ()
+        return Result(text, tuple(text), -1.0, ((text, -1.0),), timed, 0.5)
+
+
+def model(streams=None, recordings=None, name="fake"):
+    """Both kinds of recognizers as one model of a server."""
+    return Model(
+        name,
+        recordings or FakeSpeechToText(),
+        streams,
+        "" if streams else "it is no U2++ model",
+        rows=task_table(),
+    )
+
+
 def pcm(seconds, value=0.25, rate=RATE):
     """Audio as bytes, all samples the same."""
     return np.full(round(seconds * rate), value * 32768).astype("<i2").tobytes()
@@ -86,7 +146,8 @@ START, END = json.dumps({"type": "start"}), json.dumps({"type": "end"})
 async def running(recognizer=None, access=None, clock=time.monotonic, **limits):
     """A server and its address."""
     fake = recognizer or FakeRecognizer()
-    server = Server(fake, Limits(**limits), access, clock)
+    models = [fake] if isinstance(fake, Model) else [model(fake)]
+    server = Server(models, Limits(**limits), access, clock)
     port = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(server.run("127.0.0.1", 0, port.set_result))
     await asyncio.wait([task, port], return_when=asyncio.FIRST_COMPLETED)

@@ -81,7 +81,8 @@ def test_addresses_and_this_machine_are_names_of_the_server(host):
 )
 def test_a_name_that_another_gave_the_server_is_refused(headers):
     async def test(url):
-        assert await status_of(url, *headers) == 403
+        # the library refuses what no Host, or two, stand in
+        assert await status_of(url, *headers) in (400, 403)
 
     serve(test, [PAGE])
 

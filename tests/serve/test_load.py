@@ -129,9 +129,10 @@ def process(tmp_path):
     script = tmp_path / "serve.py"
     script.write_text(
         "import asyncio\n"
-        "from espnet_smoe.serve.server import Limits, serve\n"
-        "from tests.serve.fake import FakeRecognizer\n"
-        "asyncio.run(serve(FakeRecognizer(), Limits(), '127.0.0.1', 0))\n"
+        "from espnet_smoe.serve.command import serve\n"
+        "from espnet_smoe.serve.server import Server\n"
+        "from tests.serve.fake import FakeRecognizer, model\n"
+        "asyncio.run(serve(Server([model(FakeRecognizer())]), '127.0.0.1', 0))\n"
     )
     with subprocess.Popen(
         [sys.executable, str(script)],

@@ -16,14 +16,16 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from espnet_smoe.cli import main
-from espnet_smoe.serve import server as serving
-from espnet_smoe.serve.session import Limits
+from espnet_smoe.serve import command
+from espnet_smoe.serve.limits import Limits
+from espnet_smoe.serve.server import Server
 from tests.serve.fake import (
     END,
     RATE,
     START,
     FakeRecognizer,
     hear,
+    model,
     pcm,
     running,
     talk,
@@ -222,10 +224,10 @@ def test_a_client_that_sends_too_fast_is_made_to_wait():
             held = [0.0]
             while held[-1] < 0.5:  # the backlog fills up
                 await asyncio.sleep(0.001)
-                held += [unheard(feed) for feed in server.batcher.feeds]
+                held += [unheard(feed) for feed in server.feeds]
             for _ in range(20):
                 await asyncio.sleep(0.01)
-                held += [unheard(feed) for feed in server.batcher.feeds]
+                held += [unheard(feed) for feed in server.feeds]
             assert not sending.done()
             assert max(held) <= 0.5 + 2 * 0.1  # a frame more, and one in the stream
             sending.cancel()
@@ -246,9 +248,9 @@ def test_a_client_that_never_reads_is_cut_off():
     async def test(server, url):
         async with connect(url, max_queue=1) as deaf:
             sending = asyncio.create_task(flood(deaf))
-            while not server.batcher.feeds:
+            while not server.feeds:
                 await asyncio.sleep(0.01)
-            while server.batcher.feeds:
+            while server.feeds:
                 await asyncio.sleep(0.01)
             await asyncio.wait([sending])
             assert isinstance(sending.exception(), ConnectionClosed)
@@ -277,10 +279,10 @@ def test_a_disconnected_client_leaves_nothing_behind():
             async with connect(url) as client:
                 await client.send(pcm(2))
                 await client.recv()
-                assert len(server.batcher.feeds) == 1
+                assert len(server.feeds) == 1
                 if ending == "abort":
                     client.transport.abort()
-            while server.batcher.feeds:
+            while server.feeds:
                 await asyncio.sleep(0.01)
         while len(asyncio.all_tasks()) > 5:
             await asyncio.sleep(0.01)
@@ -404,11 +406,13 @@ def test_a_host_without_an_address_is_named(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", no_address)
     with pytest.raises(ValueError, match="--host nowhere: Name or service not known"):
-        asyncio.run(serving.serve(FakeRecognizer(), Limits(), "nowhere", 0))
+        asyncio.run(command.serve(Server([model()]), "nowhere", 0))
 
 
-def test_without_websockets_the_extra_to_install_is_told(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "websockets.asyncio", None)
+@pytest.mark.parametrize("package", command.NEEDED)
+def test_without_a_package_the_extra_to_install_is_told(package, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, package, None)
     assert main(["serve", "--model", "exp/none"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith("needs websockets: pip install 'espnet_smoe[serve]'")
+    name = package.replace("_", "-")
+    assert line.endswith(f"needs {name}: pip install 'espnet_smoe[serve]'")

@@ -5,12 +5,12 @@ import math
 
 import pytest
 from websockets.asyncio.client import connect
-from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from espnet_smoe.serve import traffic
+from espnet_smoe.serve import connections
+from espnet_smoe.serve.connections import FairSocket
 from espnet_smoe.serve.misbehave import FIRST, FLOODS, raw_frame
-from espnet_smoe.serve.traffic import Allowance, Gate
+from espnet_smoe.serve.traffic import BURST, Allowance, Gate
 from tests.serve.fake import END, RATE, FakeRecognizer, hear, pcm, running, talk
 
 MANY = 40_000  # frames, as many as a single read brings
@@ -34,13 +34,13 @@ class Turns:
 
     def __init__(self, monkeypatch):
         self.frames = [0]
-        process = ServerConnection.process_event
+        handle = FairSocket.handle_events
 
-        def counted(connection, event):
-            self.frames[-1] += 1
-            process(connection, event)
+        def counted(connection):
+            self.frames[-1] += len(connection.conn.events)
+            handle(connection)
 
-        monkeypatch.setattr(ServerConnection, "process_event", counted)
+        monkeypatch.setattr(FairSocket, "handle_events", counted)
 
     async def run(self):
         while True:
@@ -64,7 +64,7 @@ def test_a_turn_takes_few_frames_of_a_flood(how, monkeypatch):
             ticking.cancel()
 
     within_seconds(run())
-    most = traffic.TURN_FRAMES + traffic.SLICE // SMALLEST
+    most = connections.TURN_FRAMES + connections.SLICE // SMALLEST
     assert max(turns.frames[:-1]) <= 2 * most  # a turn may begin in the middle of ours
 
 
@@ -83,7 +83,7 @@ def test_a_flood_is_read_at_the_rate_of_the_limit(how, monkeypatch):
                 read = sum(turns.frames)
                 spent = loop.time() - begun
                 client.transport.abort()
-            assert 0 < read <= 200 * (spent + traffic.BURST) + 300
+            assert 0 < read <= 200 * (spent + BURST) + 300
 
     within_seconds(run())
 
@@ -127,7 +127,7 @@ def test_small_pieces_reach_the_stream_together():
 
 
 def test_who_reads_no_answers_to_pings_is_cut_off(monkeypatch):
-    monkeypatch.setattr(traffic, "MOST_UNREAD", 2**16)
+    monkeypatch.setattr(connections, "MOST_UNREAD", 2**16)
 
     async def run():
         async with running(frames=math.inf, bytes=math.inf) as (server, url):
@@ -135,7 +135,7 @@ def test_who_reads_no_answers_to_pings_is_cut_off(monkeypatch):
             await client.send(pcm(0.1))
             await client.recv()
             client.transport.pause_reading()
-            while server.batcher.feeds:
+            while server.feeds:
                 if client.transport.get_write_buffer_size() < 2**20:
                     client.transport.write(FLOODS["long pings"] * 1000)
                 await asyncio.sleep(0)
@@ -146,7 +146,7 @@ def test_who_reads_no_answers_to_pings_is_cut_off(monkeypatch):
 
 
 def test_connections_that_ask_for_nothing_are_bounded(monkeypatch):
-    monkeypatch.setattr(traffic, "SPARE", 2)
+    monkeypatch.setattr(connections, "SPARE", 2)
 
     async def run():
         async with running(sessions=1) as (_, url):

@@ -3,6 +3,7 @@
 Neither time more than a block or a piece of it is in memory, however long it is.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
@@ -20,25 +21,33 @@ from espnet_smoe.inference.streaming.sources import at_16khz
 BLOCK_SECONDS = 1.0
 
 
-def find_speech(path: str) -> tuple[SpeechActivity, str]:
+def find_speech(
+    path: str, most_seconds: float = math.inf, strict: bool = False
+) -> tuple[SpeechActivity, str]:
     """Find the speech of a recording, and its bandwidth.
 
     Args:
         path: See `espnet_smoe.data.speech.audio.read_audio`.
+        most_seconds: A longer one is not read to its end.
+        strict: A file that is cut off is an error, not a warning.
 
     Returns:
         Where speech is; the bandwidth, ``nb`` or ``wb``.
 
     Raises:
-        ValueError: The file is missing, unreadable, empty, too short, of another scale
-            or holds NaN; says which file, and what to do.
+        ValueError: The file is missing, unreadable, empty, too short, too long, of
+            another scale or holds NaN; says which file, and what to do.
     """
-    blocks, rate = audio_blocks(path)
+    blocks, rate = audio_blocks(path, strict)
     activity, bandwidth = SpeechActivity(), BandwidthMeter(rate)
     for block in blocks:
         block = as_waveform(block, path, whole=False)  # of full scale, and finite
         activity.accept(block)
         bandwidth.accept(block)
+        if activity.samples > most_seconds * SAMPLE_RATE:
+            raise ValueError(
+                f"{path}: more than {most_seconds:g} s of audio; send it in parts"
+            )
     seconds = activity.samples / SAMPLE_RATE
     if not seconds:
         raise ValueError(f"{path}: the audio is empty; leave it out or record it again")
@@ -50,12 +59,15 @@ def find_speech(path: str) -> tuple[SpeechActivity, str]:
     return activity, bandwidth.label
 
 
-def pieces(path: str, cuts: Sequence[Cut]) -> Iterator[tuple[Cut, np.ndarray]]:
+def pieces(
+    path: str, cuts: Sequence[Cut], strict: bool = False
+) -> Iterator[tuple[Cut, np.ndarray]]:
     """Read a recording again, and take pieces out of it.
 
     Args:
         path: As of `find_speech`.
         cuts: In their order; none overlaps another.
+        strict: As of `find_speech`.
 
     Yields:
         Each piece and its samples ``(n,)``, float32 at 16 kHz.
@@ -65,7 +77,7 @@ def pieces(path: str, cuts: Sequence[Cut]) -> Iterator[tuple[Cut, np.ndarray]]:
     """
     if not cuts:
         return
-    blocks = audio_blocks(path)[0]
+    blocks = audio_blocks(path, strict)[0]
     held, first = np.zeros(0, np.float32), 0  # samples from this one on
     for cut in cuts:
         parts = [held[max(0, cut.start - first) :]]
@@ -81,11 +93,12 @@ def pieces(path: str, cuts: Sequence[Cut]) -> Iterator[tuple[Cut, np.ndarray]]:
         yield cut, held[: cut.end - cut.start]
 
 
-def audio_blocks(path: str) -> tuple[Iterator[np.ndarray], int]:
+def audio_blocks(path: str, strict: bool = False) -> tuple[Iterator[np.ndarray], int]:
     """Read a recording block by block; faults of the file show at once.
 
     Args:
         path: As of `find_speech`.
+        strict: As of `find_speech`.
 
     Returns:
         Blocks ``(n,)`` float32 at 16 kHz, channels mixed; the rate of the file in Hz.
@@ -95,7 +108,7 @@ def audio_blocks(path: str) -> tuple[Iterator[np.ndarray], int]:
         wave, rate = read_audio(path)
         return iter([wave]), rate
     with ExitStack() as stack:
-        sound = stack.enter_context(opened(path, strict=False))
+        sound = stack.enter_context(opened(path, strict=strict))
         left = stack.pop_all()
 
     def blocks() -> Iterator[np.ndarray]:

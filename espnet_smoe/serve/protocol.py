@@ -135,7 +135,7 @@ class Incoming:
             )
 
     def _text(self, frame: str) -> np.ndarray:
-        message = _message(frame)
+        message = read_message(frame)
         match message.get("type"):
             case "start":
                 self._start(message)
@@ -181,8 +181,17 @@ def reject(message: dict, known: list[str]) -> None:
         raise SessionError(str(error)) from error
 
 
-def _message(frame: str) -> dict:
-    if len(frame) > LONGEST_TEXT:
+def read_message(frame: str, longest: int = LONGEST_TEXT) -> dict:
+    """The object that a text frame holds.
+
+    Args:
+        frame: JSON.
+        longest: Characters.
+
+    Raises:
+        SessionError: It is too long, or no object.
+    """
+    if len(frame) > longest:
         raise SessionError(
             f"a text frame of {len(frame)} characters; audio goes in binary frames",
             TOO_LARGE,

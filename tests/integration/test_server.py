@@ -9,8 +9,8 @@ import torch
 
 from espnet_smoe.inference.streaming.options import StreamOptions
 from espnet_smoe.serve.client import talk
-from espnet_smoe.serve.misbehave import MISBEHAVIOURS
 from espnet_smoe.serve.limits import Limits
+from espnet_smoe.serve.misbehave import MISBEHAVIOURS
 from espnet_smoe.serve.models import load_models
 from espnet_smoe.serve.server import Server
 from tests.tiny import save_experiment
@@ -46,13 +46,18 @@ def config():
 
 
 @pytest.fixture(scope="module")
-def recognizer(tmp_path_factory):
+def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exp")
     _, path = save_experiment(folder, config())
     weights = torch.load(path)
     weights["ctc.ctc_lo.weight"] *= SURE
     torch.save(weights, path)
-    return StreamingRecognizer.load(folder, OPTIONS)
+    return load_models([f"u2pp={folder}"], OPTIONS)[0]
+
+
+@pytest.fixture(scope="module")
+def recognizer(model):
+    return model.streams
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +92,9 @@ def rounded(events):
     ]
 
 
-async def serve(recognizer, talks, **limits):
+async def serve(model, talks, **limits):
     """Hold sessions with a server; return them and the server."""
-    server = Server(recognizer, Limits(**limits))
+    server = Server([model], Limits(**limits))
     port = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(server.run("127.0.0.1", 0, port.set_result))
     url = f"ws://127.0.0.1:{await port}"
@@ -100,7 +105,7 @@ async def serve(recognizer, talks, **limits):
         await task
 
 
-def test_forty_of_fifty_hear_what_they_hear_alone(recognizer, waves):
+def test_forty_of_fifty_hear_what_they_hear_alone(model, recognizer, waves):
     expected = [rounded(alone(recognizer, wave)) for wave in waves]
     kinds = Counter(event["kind"] for events in expected for event in events)
     assert kinds["final"] > WAVES and kinds["partial"] > 5 * WAVES  # worth comparing
@@ -108,17 +113,17 @@ def test_forty_of_fifty_hear_what_they_hear_alone(recognizer, waves):
         n * SESSIONS // BAD: MISBEHAVIOURS[n % len(MISBEHAVIOURS)] for n in range(BAD)
     }
     talks = [(waves[n % WAVES], False, bad.get(n)) for n in range(SESSIONS)]
-    results, server = asyncio.run(serve(recognizer, talks, backlog=1.0))
+    results, server = asyncio.run(serve(model, talks, backlog=1.0))
     for n, result in enumerate(results):
         if n in bad:
             assert not result.complete, bad[n]
         else:
             assert result.complete, result.error
             assert rounded(result.events) == expected[n % WAVES]
-    assert not server.batcher.feeds
+    assert not server.feeds
 
 
-def test_a_batch_that_fails_loses_nobody_a_word(recognizer, waves, monkeypatch):
+def test_a_batch_that_fails_loses_nobody_a_word(model, recognizer, waves, monkeypatch):
     expected = [rounded(alone(recognizer, wave)) for wave in waves[:3]]
     encoder = recognizer.model.encoder
     step, failures = encoder.forward_chunk, []
@@ -131,6 +136,6 @@ def test_a_batch_that_fails_loses_nobody_a_word(recognizer, waves, monkeypatch):
 
     monkeypatch.setattr(encoder, "forward_chunk", too_large)
     talks = [(wave, False) for wave in waves[:3]]
-    results, _ = asyncio.run(serve(recognizer, talks))
+    results, _ = asyncio.run(serve(model, talks))
     assert failures
     assert [rounded(result.events) for result in results] == expected

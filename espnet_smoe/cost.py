@@ -98,7 +98,10 @@ def chunk_line(encoder: U2PPConformerEncoder, rate: float) -> str:
     sizes = (4, 8, 16)
     seconds = ", ".join(f"{size * encoder.stride / rate:.2f}" for size in sizes)
     frames = ", ".join(map(str, sizes))
-    return f"chunks of {frames} frames: {seconds} s of speech; no look-ahead"
+    ahead = "no look-ahead"
+    if encoder.lookahead:
+        ahead = f"look-ahead {encoder.lookahead / rate:.2f} s"
+    return f"chunks of {frames} frames: {seconds} s of speech; {ahead}"
 
 
 def frame_rate(frontend: nn.Module) -> float:

@@ -23,13 +23,14 @@ def _classes() -> dict[str, dict[str, type]]:
     from espnet_smoe.encoder.stacking import StackedDeltas
     from espnet_smoe.encoder.transformer import SMoETransformerEncoder
     from espnet_smoe.encoder.whisper import SMoEOpenAIEncoder
+    from espnet_smoe.layers.kaldi_fbank import KaldiFbank
     from espnet_smoe.layers.whisper import WhisperFrontend
     from espnet_smoe.model.smoe import ESPnetSMoEModel
     from espnet_smoe.model.speech_moe import ESPnetSpeechMoEModel
     from espnet_smoe.model.u2pp import ESPnetU2PPModel
 
     return {
-        "frontend": {"smoe_whisper": WhisperFrontend},
+        "frontend": {"kaldi_fbank": KaldiFbank, "smoe_whisper": WhisperFrontend},
         "preencoder": {"stacked_deltas": StackedDeltas},
         "encoder": {
             "smoe_transformer": SMoETransformerEncoder,

@@ -9,8 +9,9 @@ from dataclasses import asdict
 from typing import Any
 
 from espnet_smoe.config.options import options_of
-from espnet_smoe.config.typed import Count, Natural, Rate
+from espnet_smoe.config.typed import Above0, Count, Natural, Rate
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
+from espnet_smoe.layers.norm_eps import set_norm_eps
 from espnet_smoe.moe import MoEOptions
 from espnet_smoe.moe.topk_gate import U2PP_DEFAULTS
 
@@ -29,6 +30,7 @@ class U2PPTransformerDecoder(SMoETransformerDecoder):
         positional_dropout_rate: Dropout after the positions are added.
         self_attention_dropout_rate: Dropout of the self-attention weights.
         src_attention_dropout_rate: Dropout of the cross-attention weights.
+        norm_eps: What layer norms add to a variance.
         moe: Mixture options (`MoEOptions`), by default 8 experts and ``top_k: 2`` by a
             router; None for dense decoders.
 
@@ -61,6 +63,7 @@ class U2PPTransformerDecoder(SMoETransformerDecoder):
         positional_dropout_rate: Rate = 0.1,
         self_attention_dropout_rate: Rate = 0.0,
         src_attention_dropout_rate: Rate = 0.0,
+        norm_eps: Above0 = 1e-12,
         moe: Mapping[str, Any] | None = None,
     ):
         options = MoEOptions.parse(moe, "decoder_conf.moe", **U2PP_DEFAULTS)
@@ -80,3 +83,4 @@ class U2PPTransformerDecoder(SMoETransformerDecoder):
             self.right = SMoETransformerDecoder(
                 *given, num_blocks=r_num_blocks, **sizes
             )
+        set_norm_eps(self, norm_eps)

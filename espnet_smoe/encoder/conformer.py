@@ -19,9 +19,9 @@ from torch.utils.checkpoint import checkpoint
 from espnet_smoe.compat import CTC, AbsEncoder, LayerNorm
 from espnet_smoe.config.ignored_options import warn_without_effect
 from espnet_smoe.config.options import options_of, require_multiple
-from espnet_smoe.config.typed import Count, Natural, OneOf, Range, Rate
+from espnet_smoe.config.typed import Above0, Count, Natural, OneOf, Range, Rate
 from espnet_smoe.layers.causal_subsampling import INPUT_LAYERS, CausalConv2dSubsampling
-from espnet_smoe.layers.chunk_attention import ATTENTIONS
+from espnet_smoe.layers.chunk_attention import ATTENTIONS, SCALED
 from espnet_smoe.layers.chunk_cache import (
     FRAMES_A_SECOND,
     EncoderCache,
@@ -34,9 +34,12 @@ from espnet_smoe.layers.conformer_layer import (
     ConformerLayer,
     ConvolutionModule,
 )
+from espnet_smoe.layers.norm_eps import set_norm_eps
 from espnet_smoe.moe import MoEOptions, Routing, build_feed_forward, build_router
 from espnet_smoe.moe.routing import own_routing
 from espnet_smoe.moe.topk_gate import U2PP_DEFAULTS
+
+Tables = list[torch.Tensor]
 
 
 class U2PPConformerEncoder(AbsEncoder):
@@ -54,12 +57,13 @@ class U2PPConformerEncoder(AbsEncoder):
         attention_dropout_rate: Dropout of the attention weights.
         input_layer: ``conv2d`` (a quarter of the frames), ``conv2d2``, ``conv2d6`` or
             ``conv2d8``.
-        pos_enc_layer_type: ``rel_pos`` (relative) or ``rope`` (rotary; unlike WeNet's,
-            the features are not multiplied by the square root of D).
+        pos_enc_layer_type: ``rel_pos`` (relative), ``rope`` (rotary), or of models of
+            WeNet ``wenet_rel_pos`` (of each key's own position) or ``wenet_rope``
+            (features are multiplied by the square root of D).
         activation_type: Of feed-forward blocks and convolutions.
         macaron_style: A feed-forward block before the attention as well.
         use_cnn_module: Convolutions.
-        cnn_module_kernel: Frames that a convolution sees; odd.
+        cnn_module_kernel: Frames that a convolution sees; odd without ``causal``.
         causal: Convolutions look back only; without it nothing can stream.
         qk_norm: Normalise queries and keys.
         use_dynamic_chunk: Train with chunks of random size, up to a second.
@@ -71,9 +75,14 @@ class U2PPConformerEncoder(AbsEncoder):
         moe: Mixture options (`MoEOptions`), by default 8 experts and ``top_k: 2`` by a
             router; None for a dense encoder.
         moe_every: Every so many layers have mixtures: 1 all, 2 the 2nd, 4th, ...
+        norm_eps: What layer norms add to a variance; 1e-5 in WeNet.
+        lookahead: The subsampling begins with frames instead of zeros, as in WeNet:
+            each encoder frame sees further ahead, by 30 ms with ``conv2d``.
+        gate_padding: Convolutions pad before their gate and not behind it, as in WeNet.
 
     Attributes:
         stride: Feature frames an encoder frame.
+        lookahead: Feature frames before those of the first chunk of a stream.
         labels: None; no gate reads labels here.
         loss_weights: Weights of the auxiliary losses in use, by name.
 
@@ -118,6 +127,9 @@ class U2PPConformerEncoder(AbsEncoder):
         gradient_checkpoint_layers: Sequence[Count] = (),
         moe: Mapping[str, Any] | None = None,
         moe_every: Count = 1,
+        norm_eps: Above0 = 1e-12,
+        lookahead: bool = False,
+        gate_padding: bool = False,
     ):
         super().__init__()
         require_multiple("encoder_conf", output_size, attention_heads)
@@ -140,11 +152,11 @@ class U2PPConformerEncoder(AbsEncoder):
         self.labels = None
         self.loss_weights = options.loss_weights if options else {}
         self.input_size = input_size
-        self.embed = CausalConv2dSubsampling(input_size, output_size, input_layer)
-        self.stride = self.embed.stride
+        sizes = input_size, output_size
+        self.embed = CausalConv2dSubsampling(*sizes, input_layer, lookahead)
+        self.stride, self.lookahead = self.embed.stride, self.embed.lookahead
         self.positional_dropout = nn.Dropout(positional_dropout_rate)
-        # relative positions want the features to outweigh their sinusoids
-        self.scale = output_size**0.5 if pos_enc_layer_type == "rel_pos" else 1.0
+        self.scale = output_size**0.5 if pos_enc_layer_type in SCALED else 1.0
         self.causal = causal
         self.use_dynamic_chunk = use_dynamic_chunk
         self.use_dynamic_left_chunk = use_dynamic_left_chunk
@@ -167,21 +179,20 @@ class U2PPConformerEncoder(AbsEncoder):
             )
 
         def layer(n: int) -> ConformerLayer:
+            heads = attention_heads, output_size, attention_dropout_rate, qk_norm
+            taps = output_size, cnn_module_kernel, activation(), causal, gate_padding
             return ConformerLayer(
                 output_size,
-                attention(
-                    attention_heads, output_size, attention_dropout_rate, qk_norm
-                ),
+                attention(*heads),
                 feed_forward(n, str(n)),
                 feed_forward(n, f"{n}.macaron") if macaron_style else None,
-                ConvolutionModule(output_size, cnn_module_kernel, activation(), causal)
-                if use_cnn_module
-                else None,
+                ConvolutionModule(*taps) if use_cnn_module else None,
                 dropout_rate,
             )
 
         self.encoders = nn.ModuleList(layer(n) for n in range(num_blocks))
         self.after_norm = LayerNorm(output_size)
+        set_norm_eps(self, norm_eps)
 
     def output_size(self) -> int:
         """Width of the encoded frames, D."""
@@ -211,15 +222,16 @@ class U2PPConformerEncoder(AbsEncoder):
                 for the encoder's own ``num_left_chunks``.
 
         Returns:
-            ``(B, T // stride, D)``, at least one frame, which then is padding; ``(B,)``
-            encoder frames; None.
+            ``(B, (T - lookahead) // stride, D)``, at least one frame, which then is
+            padding; ``(B,)`` encoder frames; None.
 
         Raises:
             ValueError: Chunks in an encoder that looks ahead, or of a negative size.
         """
-        if xs_pad.size(1) < self.stride:  # no utterance has a frame: one of padding
-            xs_pad = xs_pad.new_zeros(len(xs_pad), self.stride, self.input_size)
-        lengths = ilens // self.stride
+        least = self.lookahead + self.stride
+        if xs_pad.size(1) < least:  # no utterance has a frame: one of padding
+            xs_pad = xs_pad.new_zeros(len(xs_pad), least, self.input_size)
+        lengths = self.embed.output_lengths(ilens)
         x = self.positional_dropout(self.embed(xs_pad) * self.scale)  # (B, T', D)
         routing = routing or own_routing(self, Routing(lengths))
         routing.lengths = lengths
@@ -238,7 +250,11 @@ class U2PPConformerEncoder(AbsEncoder):
         return self.after_norm(x), lengths, None
 
     def new_cache(
-        self, batch: int = 1, chunk_size: int = 16, left_chunks: int = -1
+        self,
+        batch: int = 1,
+        chunk_size: int = 16,
+        left_chunks: int = -1,
+        features: torch.Tensor | None = None,
     ) -> EncoderCache:
         """The cache of streams that have not begun.
 
@@ -246,9 +262,11 @@ class U2PPConformerEncoder(AbsEncoder):
             batch: B streams.
             chunk_size: C, encoder frames a chunk.
             left_chunks: Chunks on the left that a frame attends to; -1 for all.
+            features: ``(B, lookahead, F)``, the first of each stream, which the chunks
+                then follow; None for zeros.
 
         Raises:
-            ValueError: The encoder looks ahead, or there are no chunks.
+            ValueError: The encoder looks ahead without end, or there are no chunks.
         """
         if not self.causal:
             raise ValueError(
@@ -260,11 +278,14 @@ class U2PPConformerEncoder(AbsEncoder):
         like = self.after_norm.weight
         num_keys = max(left_chunks, 0) * chunk_size
         attention = self.encoders[0].self_attn
-        empty = like.new_zeros(batch, attention.h, num_keys, attention.d_k)
+        keys = like.new_zeros(batch, attention.h, num_keys, attention.key_size)
+        values = keys[..., : attention.d_k]
         convolutions = [m.conv_module for m in self.encoders if m.conv_module]
+        if features is None or not self.lookahead:
+            features = like.new_zeros(batch, self.embed.overlap, self.input_size)
         return EncoderCache(
-            like.new_zeros(batch, self.embed.overlap, self.input_size),
-            [(empty, empty) for _ in self.encoders],
+            features,
+            [(keys, values) for _ in self.encoders],
             [like.new_zeros(batch, self.output_size(), c.left) for c in convolutions],
             torch.zeros(batch, dtype=torch.long, device=like.device),
             chunk_size,
@@ -307,23 +328,15 @@ class U2PPConformerEncoder(AbsEncoder):
         routing = routing or Routing(lengths)
         routing.lengths = lengths
         valid = routing.valid(x)  # (B, C)
-        keys = cache.length + cache.chunk_size
         bias = cache.bias(lengths)  # (B, 1, 1, L + C)
-        attention, projected = self.encoders[0].self_attn, cache.positions
-        # Where all left chunks are kept the cache grows: project for twice the keys, so
-        # that it is seldom done.
-        if keys > attention.max_keys(projected[0], cache.chunk_size):
-            projected = self._projected_positions(cache.chunk_size, 2 * keys)
+        projected, positions = self._chunk_positions(cache)
         keys_values, convolution = [], []
         conv_caches = cache.convolution or [None] * len(self.encoders)
-        for layer, positions, kv_cache, conv_cache in zip(
-            self.encoders, projected, cache.keys_values, conv_caches
+        for layer, of_layer, kv_cache, conv_cache in zip(
+            self.encoders, positions, cache.keys_values, conv_caches
         ):
-            positions = layer.self_attn.slice_positions(
-                positions, cache.chunk_size, keys
-            )
             x, kv, conv_cache = layer(
-                x, bias, valid, positions, routing, kv_cache, conv_cache
+                x, bias, valid, of_layer, routing, kv_cache, conv_cache
             )
             keys_values.append(cache.trim(kv))
             convolution.append(conv_cache)
@@ -361,15 +374,29 @@ class U2PPConformerEncoder(AbsEncoder):
         return chunk_size, left
 
     def _positions(self, queries: int, keys: int, like: torch.Tensor) -> torch.Tensor:
-        """The table of positions, ``(P, D)`` or ``(S,)``, which each layer projects.
+        """The table of positions that each layer projects, see its ``positions``.
 
         Layers project it inside their ``forward``: where they are sharded (FSDP2),
         their weights are whole only there.
         """
         table = self.encoders[0].self_attn.positions(queries, keys, like)
-        return self.positional_dropout(table) if table.dim() == 2 else table
+        return self.positional_dropout(table) if table.dim() > 1 else table
 
-    def _projected_positions(self, queries: int, keys: int) -> list[torch.Tensor]:
+    def _projected_positions(self, queries: int, keys: int) -> Tables:
         """Positions projected by every layer, once for many chunks of a stream."""
+        if self.encoders[0].self_attn.absolute:  # each chunk has its own
+            return []
         table = self._positions(queries, keys, self.after_norm.weight)
         return [layer.self_attn.project_positions(table) for layer in self.encoders]
+
+    def _chunk_positions(self, cache: EncoderCache) -> tuple[Tables, Tables]:
+        """What the next cache keeps of positions, and what each layer takes now."""
+        attention, projected = self.encoders[0].self_attn, cache.positions
+        size, keys = cache.chunk_size, cache.length + cache.chunk_size
+        if attention.absolute:
+            given = size, keys, self.after_norm.weight, cache.num_frames
+            return [], [attention.positions(*given)] * len(self.encoders)
+        # A cache that keeps all grows: project for twice the keys, thus seldom.
+        if keys > attention.max_keys(projected[0], size):
+            projected = self._projected_positions(size, 2 * keys)
+        return projected, [attention.slice_positions(p, size, keys) for p in projected]

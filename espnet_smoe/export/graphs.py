@@ -141,7 +141,8 @@ class EncoderChunk(nn.Module):
         Args:
             chunk: ``(B, C * stride, F)``.
             lengths: ``(B,)`` features that are not padding.
-            features: This and what follows: the cache, see `flat`.
+            features: This and what follows: the cache, see `flat`. An encoder that
+                looks ahead finds the first features of a stream here, not normalised.
             frames: Of the cache.
             keys: Of the cache.
             values: Of the cache.
@@ -150,8 +151,10 @@ class EncoderChunk(nn.Module):
         Returns:
             ``(B, C, D)``; ``(B,)`` encoder frames; the new cache.
         """
+        ahead = self.encoder.lookahead
+        before = self._normalize(features) if ahead else features
         cache = EncoderCache(
-            features,
+            before,
             list(zip(keys.unbind(1), values.unbind(1))),
             list(convolution.unbind(1)),
             frames,
@@ -162,6 +165,8 @@ class EncoderChunk(nn.Module):
         out, frames, cache = self.encoder.forward_chunk(
             self._normalize(chunk), cache, lengths
         )
+        if ahead:  # what comes is kept as it comes
+            cache.features = torch.cat((features, chunk), dim=1)[:, -ahead:]
         return out, frames, *self.flat(cache)
 
     def _normalize(self, x: torch.Tensor) -> torch.Tensor:

@@ -85,8 +85,14 @@ class OnnxModel:
         return out["encoded"], out["encoded_lengths"], after
 
     def encode(self, features: np.ndarray) -> np.ndarray:
-        """Encode an utterance ``(T, F)`` chunk by chunk: ``(T // stride, D)``."""
-        cache = self.new_cache()
+        """Encode an utterance ``(T, F)`` chunk by chunk: ``(T // stride, D)``.
+
+        The first frames of a model with ``lookahead`` go into the cache.
+        """
+        cache, ahead = self.new_cache(), self.config.get("lookahead", 0)
+        if ahead and len(features) > ahead:
+            cache["features"] = features[None, :ahead]
+        features = features[ahead:]
         encoded = [np.zeros((0, self.config["size"]), np.float32)]
         for start in range(0, len(features), self.width):
             piece = features[start : start + self.width]

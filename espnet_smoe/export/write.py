@@ -117,6 +117,7 @@ def _sizes(
         "chunk_size": chunk_size,
         "left_chunks": left_chunks,
         "stride": model.encoder.stride,
+        "lookahead": model.encoder.lookahead,
         "features": model.encoder.input_size,
         "size": model.encoder.output_size(),
         "vocabulary": len(model.token_list),

@@ -18,6 +18,7 @@ from espnet_smoe.command import run_command
 # Each module has `add_options(parser)` and `read(args) -> Experiment`, its docstring is
 # the description of the command; it loads torch in `read` alone.
 KINDS = {
+    "wenet": ("espnet_smoe.importers.wenet", "U2++ and unified Conformers"),
     "whisper": (
         "espnet_smoe.importers.whisper",
         "Hugging Face, OpenAI, CTranslate2",

@@ -22,14 +22,20 @@ class CausalConv2dSubsampling(nn.Module):
     as the first: a stream keeps the last `overlap` frames and no output waits for a
     frame of the next chunk. The parameters are ESPnet's.
 
+    With ``lookahead`` no zeros stand there, as in ESPnet and WeNet: the first `overlap`
+    frames are what stands before the others, so there is an output for each whole
+    stride of these.
+
     Args:
         input_size: Features a frame, F.
         output_size: D.
         input_layer: A key of `INPUT_LAYERS`.
+        lookahead: Begin with frames instead of zeros.
 
     Attributes:
         stride: Frames an output frame.
         overlap: Frames that two neighbouring outputs see both.
+        lookahead: Frames at the beginning that have no output: `overlap` or 0.
 
     Raises:
         ValueError: Unknown input layer, or too few features for its convolutions.
@@ -40,7 +46,13 @@ class CausalConv2dSubsampling(nn.Module):
         (4, 3, torch.Size([1, 2, 8]))
     """
 
-    def __init__(self, input_size: int, output_size: int, input_layer: str):
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        input_layer: str,
+        lookahead: bool = False,
+    ):
         super().__init__()
         if input_layer not in INPUT_LAYERS:
             raise ValueError(
@@ -61,6 +73,7 @@ class CausalConv2dSubsampling(nn.Module):
                 "features a frame; take more mel channels or a layer of smaller stride"
             )
         self.overlap = receptive_field - self.stride
+        self.lookahead = self.overlap if lookahead else 0
         self.conv = nn.Sequential(*layers)
         self.out = nn.Sequential(nn.Linear(output_size * width, output_size))
 
@@ -71,11 +84,16 @@ class CausalConv2dSubsampling(nn.Module):
 
         Args:
             x: ``(B, T, F)``, at least one stride long.
-            before: ``(B, overlap, F)`` the frames before; zeros at the start.
+            before: ``(B, overlap, F)`` the frames before; None at the start, where T is
+                less by `lookahead`.
         """
-        if before is None:
-            x = functional.pad(x, (0, 0, self.overlap, 0))
-        else:
+        if before is not None:
             x = torch.cat((before, x), dim=1)  # (B, overlap + T, F)
+        elif not self.lookahead:
+            x = functional.pad(x, (0, 0, self.overlap, 0))
         x = self.conv(x.unsqueeze(1))  # (B, D, T', F')
         return self.out(x.transpose(1, 2).flatten(2))  # (B, T', D)
+
+    def output_lengths(self, lengths: torch.Tensor) -> torch.Tensor:
+        """Output frames of ``(B,)`` frames from the start."""
+        return (lengths - self.lookahead).clamp(min=0) // self.stride

@@ -1,9 +1,9 @@
-"""Self-attention with relative or rotary positions over cached keys and values.
+"""Self-attention with positions over cached keys and values.
 
-Both depend only on how far two frames are from each other, so a stream need not count
-the frames that have left its cache. The mask tells which frames a frame attends to;
-with it the same code serves a whole utterance, an utterance in chunks, and one chunk of
-a stream.
+Relative and rotary ones depend only on how far two frames are from each other, so a
+stream need not count the frames that have left its cache. The mask tells which frames
+a frame attends to; with it the same code serves a whole utterance, an utterance in
+chunks, and one chunk of a stream.
 
 The method is not `forward`: there ESPnet would look for weights to plot, which a fused
 kernel does not give.
@@ -19,7 +19,20 @@ from espnet_smoe.layers.attention import CachedAttention, KeysValues, append_kv
 
 
 class ChunkAttention(CachedAttention):
-    """What the two share: keys and values are cached without their positions."""
+    """What they share.
+
+    Attributes:
+        absolute: Each key has its position in the cache, which so far counts from the
+            start of the utterance; else keys and values are cached without positions.
+        key_size: Width of a key in the cache.
+    """
+
+    absolute = False
+
+    @property
+    def key_size(self) -> int:
+        """d."""
+        return self.d_k
 
     def attend_chunk(
         self,
@@ -88,13 +101,8 @@ class RelativeAttention(ChunkAttention):
         Returns:
             P = S + T - 1 rows: distances S - 1 down to 1 - T.
         """
-        size = like.size(-1)
         far = torch.arange(keys - 1, -queries, -1, device=like.device)  # (P,)
-        pairs = torch.arange(0, size, 2, device=like.device)
-        rates = torch.exp(pairs * -(math.log(10000.0) / size))
-        angles = far[:, None] * rates  # (P, D / 2)
-        table = torch.stack((angles.sin(), angles.cos()), dim=2).flatten(1)
-        return table[:, :size].to(like.dtype)
+        return sinusoids(far, like)
 
     def project_positions(self, table: torch.Tensor) -> torch.Tensor:
         """Project ``(P, D)`` for this layer: ``(heads, P, d)``."""
@@ -123,6 +131,53 @@ class RelativeAttention(ChunkAttention):
         distances = (q + self.pos_bias_v[:, None]) @ positions.transpose(1, 2)
         bias = rel_shift(distances) / math.sqrt(self.d_k) + bias  # (B, heads, T, S)
         return q + self.pos_bias_u[:, None], keys_values, bias
+
+
+class AbsoluteAttention(RelativeAttention):
+    """The ``rel_pos`` of WeNet: a learned term of the key's own position.
+
+    It is the attention above without its shift, so row j of the table of sinusoids is
+    for key j: ``(q + u) k_j + (q + v) W sin(j)``. With the two factors side by side it
+    is one product, of keys twice as wide.
+    """
+
+    absolute = True
+
+    @property
+    def key_size(self) -> int:
+        """Twice d: the key and its position."""
+        return 2 * self.d_k
+
+    @staticmethod
+    def positions(
+        queries: int, keys: int, like: torch.Tensor, before: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Sinusoids of the queries' own positions: ``(B or 1, T, D)``.
+
+        Args:
+            queries: T.
+            keys: Unused.
+            like: ``(..., D)``, for size, type and device.
+            before: ``(B,)`` frames before them; None for none.
+        """
+        own = torch.arange(queries, device=like.device)[None]
+        return sinusoids(own if before is None else own + before[:, None], like)
+
+    def attend_chunk(
+        self,
+        x: torch.Tensor,
+        cache: KeysValues | None,
+        bias: torch.Tensor,
+        positions: torch.Tensor,
+    ) -> tuple[torch.Tensor, KeysValues]:
+        """Attend as above; ``positions`` are the T frames' own, not yet projected."""
+        q = self.q_norm(self._heads(self.linear_q(x)))  # (B, heads, T, d)
+        k, v = self.keys_values(x)
+        placed = self._heads(self.linear_pos(positions)).expand_as(k)
+        keys_values = append_kv(cache, (torch.cat((k, placed), dim=3), v))
+        u, v = self.pos_bias_u[:, None], self.pos_bias_v[:, None]
+        q = torch.cat((q + u, q + v), dim=3) * math.sqrt(2)  # divided by sqrt(2 d) next
+        return self.attention_output(q, keys_values, bias), keys_values
 
 
 class RotaryAttention(ChunkAttention):
@@ -181,7 +236,33 @@ class RotaryAttention(ChunkAttention):
         return q, (apply_rotary(k, positions), v), bias.to(q.dtype)
 
 
-ATTENTIONS = {"rel_pos": RelativeAttention, "rope": RotaryAttention}
+ATTENTIONS = {
+    "rel_pos": RelativeAttention,
+    "rope": RotaryAttention,
+    "wenet_rel_pos": AbsoluteAttention,
+    "wenet_rope": RotaryAttention,
+}
+# The features are multiplied by the square root of D, to outweigh positions that are
+# added to them; in WeNet also where none are.
+SCALED = {"rel_pos", "wenet_rel_pos", "wenet_rope"}
+
+
+def sinusoids(positions: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Sines and cosines in turn (Vaswani et al. 2017, Section 3.5).
+
+    Args:
+        positions: ``(...)``.
+        like: ``(..., D)``, for size, type and device.
+
+    Returns:
+        ``(..., D)``.
+    """
+    size = like.size(-1)
+    pairs = torch.arange(0, size, 2, device=like.device)
+    rates = torch.exp(pairs * -(math.log(10000.0) / size))
+    angles = positions[..., None] * rates  # (..., D / 2)
+    table = torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
+    return table[..., :size].to(like.dtype)
 
 
 def rel_shift(distances: torch.Tensor) -> torch.Tensor:

@@ -20,14 +20,16 @@ class EncoderCache:
 
     Attributes:
         features: Subsampling: ``(B, overlap, F)``, the last features.
-        keys_values: Attention, per layer: ``(B, heads, L, d)`` each, the newest last.
+        keys_values: Attention, per layer: ``(B, heads, L, d)`` each, the newest last;
+            keys are wider where they hold their positions.
         convolution: Per layer: ``(B, D, K - 1)``; empty without convolutions.
         num_frames: ``(B,)`` encoder frames so far; the last ``min(num_frames, L)``
             keys count.
         chunk_size: C, encoder frames a chunk.
         left_chunks: Chunks that are kept; -1 for all, and L grows with the stream.
         positions: Per layer: positions projected by its attention, for at least as
-            many keys as there will be in the next chunk. Shared, never changed.
+            many keys as there will be in the next chunk; empty where the keys hold
+            them. Shared, never changed.
     """
 
     features: torch.Tensor

@@ -29,19 +29,27 @@ class ConvolutionModule(nn.Module):
         kernel_size: K, frames a depthwise kernel sees.
         activation: After the normalisation.
         causal: It sees this frame and K - 1 before; else as many on each side.
+        gate_padding: Padding is zeros before the gate and not behind it, as in WeNet.
 
     Raises:
-        ValueError: An even kernel.
+        ValueError: An even kernel that sees both sides.
     """
 
     def __init__(
-        self, size: int, kernel_size: int, activation: nn.Module, causal: bool = True
+        self,
+        size: int,
+        kernel_size: int,
+        activation: nn.Module,
+        causal: bool = True,
+        gate_padding: bool = False,
     ):
         super().__init__()
-        if kernel_size % 2 == 0:
+        if kernel_size % 2 == 0 and not causal:
             raise ValueError(
-                f"encoder_conf.cnn_module_kernel must be odd, got {kernel_size}"
+                "encoder_conf.cnn_module_kernel must be odd where 'causal' is false, "
+                f"got {kernel_size}"
             )
+        self.gate_padding = gate_padding
         self.pointwise_conv1 = nn.Conv1d(size, 2 * size, 1)
         self.depthwise_conv = nn.Conv1d(size, size, kernel_size, groups=size)
         self.norm = LayerNorm(size)
@@ -57,19 +65,25 @@ class ConvolutionModule(nn.Module):
 
         Args:
             x: ``(B, T, D)``.
-            cache: ``(B, D, K - 1)`` gated frames before; zeros at the start.
-            valid: ``(B, T)``, false at padding, which counts as zeros.
+            cache: ``(B, D, K - 1)`` gated frames before, less what the gate makes of
+                padding; zeros at the start.
+            valid: ``(B, T)``, false at padding.
 
         Returns:
             ``(B, T, D)``; the last K - 1 gated frames, for the next chunk.
         """
         x = functional.glu(self.pointwise_conv1(x.transpose(1, 2)), dim=1)  # (B, D, T)
+        if self.gate_padding:  # then padding is zeros here, too
+            padding = functional.glu(self.pointwise_conv1.bias, dim=0)[:, None]
+            x = x - padding
         x = x.masked_fill(~valid.unsqueeze(1), 0.0)
         if cache is None:
             x = functional.pad(x, (self.left, self.right))
         else:
             x = torch.cat((cache, x), dim=2)
         last = x[:, :, x.size(2) - self.left :]
+        if self.gate_padding:
+            x = x + padding
         x = self.depthwise_conv(x).transpose(1, 2)  # (B, T, D)
         x = self.activation(self.norm(x))
         return self.pointwise_conv2(x.transpose(1, 2)).transpose(1, 2), last

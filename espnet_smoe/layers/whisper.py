@@ -9,6 +9,7 @@ from torch.nn import functional
 from espnet_smoe.compat import AbsFrontend
 from espnet_smoe.config.options import options_of
 from espnet_smoe.config.typed import Count, Finite
+from espnet_smoe.layers.norm_eps import set_norm_eps
 from espnet_smoe.moe import FeedForward
 
 SAMPLE_RATE, WINDOW, HOP = 16000, 400, 160
@@ -168,5 +169,4 @@ def compute_as_whisper(part: nn.Module) -> None:
     for module in part.modules():
         if isinstance(module, FeedForward):
             module.activation = nn.GELU()
-        elif isinstance(module, nn.LayerNorm):
-            module.eps = NORM_EPS
+    set_norm_eps(part, NORM_EPS)

@@ -331,7 +331,10 @@ def test_gradients_in_float64():
         ({"activation_type": "swash"}, "did you mean 'swish'"),
         ({"input_layer": "linear"}, "is not one of conv2d2, conv2d"),
         ({"causal": False}, "cannot stream"),
-        ({"cnn_module_kernel": 4}, "must be odd, got 4"),
+        (
+            {"cnn_module_kernel": 4, "causal": False, "use_dynamic_chunk": False},
+            "must be odd where 'causal' is false, got 4",
+        ),
         ({"moe_every": 0}, "moe_every: 0 is not a whole number of at least 1"),
         ({"moe": {"gate": "label"}}, "'gate: topk'"),
         ({"moe": {"top_k": 9}}, "top_k is 9; choose 1 to 8"),

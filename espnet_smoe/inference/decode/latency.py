@@ -89,10 +89,13 @@ def _of_stream(
     search: Search,
 ) -> float:
     conformer = encoder.model.encoder
-    cache = conformer.new_cache(1, options.chunk_size, options.left_chunks)
     features = StreamFeatures(frontend)
     features.accept(wave)
     features.finished = True
+    if features.available < conformer.lookahead + conformer.stride:
+        return 0.0  # shorter than a frame: nothing to say
+    before = features.take(conformer.lookahead)[None]
+    cache = conformer.new_cache(1, options.chunk_size, options.left_chunks, before)
     width = conformer.stride * options.chunk_size
     seconds = len(wave) / SAMPLE_RATE
     encoded, now = [], 0.0  # now: seconds of the stream
@@ -106,8 +109,6 @@ def _of_stream(
         last_sample = (features.taken - 1) * frontend.hop_length + frontend.reach
         spoken = min(seconds, last_sample / SAMPLE_RATE)
         now = max(now, spoken) + time.perf_counter() - begun
-    if not encoded:  # shorter than a frame: nothing to say
-        return now
     begun = time.perf_counter()
     whole = torch.cat(encoded, dim=1)  # (1, T, D)
     frames = torch.tensor([whole.size(1)], device=encoder.device)

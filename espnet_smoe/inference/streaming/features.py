@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from espnet_smoe.compat import DefaultFrontend
+from espnet_smoe.layers.kaldi_fbank import KaldiFbank
 
 PROBE_FRAMES = 8
 
@@ -15,15 +16,18 @@ class StreamFrontend:
     Frame i of a centred STFT sees ``n_fft`` samples around ``i * hop_length``; before
     the start and behind the end of what it is given the wave is reflected. So a slice
     gets as many samples more on both sides as no frame that is kept reaches beyond.
+    Frame i of Kaldi's features sees the samples from ``i * hop_length`` on, and needs
+    no more.
 
     Args:
-        frontend: ESPnet's ``default``, centred.
+        frontend: ESPnet's ``default``, centred, or `KaldiFbank`.
         normalize: One that treats each frame by itself, such as ``global_mvn``; or
             None.
         device: Where they are.
 
     Attributes:
         hop_length: Samples from frame to frame.
+        reach: Samples from the place of a frame to the end of what it sees.
         size: F, features of a frame.
 
     Raises:
@@ -43,19 +47,18 @@ class StreamFrontend:
         normalize: nn.Module | None = None,
         device: str | torch.device = "cpu",
     ):
-        stft = getattr(frontend, "stft", None)
-        if not isinstance(frontend, DefaultFrontend) or stft is None:
-            kind = "none" if frontend is None else type(frontend).__name__
-            raise ValueError(
-                f"front-end '{kind}' cannot stream; train with 'frontend: default'"
-            )
-        if not stft.center:
-            raise ValueError("frontend_conf: 'center: false' cannot stream; remove it")
         self.frontend, self.normalize, self.device = frontend, normalize, device
-        self.hop_length, self.reach = stft.hop_length, stft.n_fft // 2
-        # frames of context: one more than the reach asks for, since a reflection needs
-        # one sample more than it makes
-        self.context = self.reach // self.hop_length + 1
+        self.centered = not isinstance(frontend, KaldiFbank)
+        if self.centered:
+            stft = _centered_stft(frontend)
+            self.hop_length, self.reach = stft.hop_length, stft.n_fft // 2
+            # frames of context: one more than the reach asks for, since a reflection
+            # needs one sample more than it makes
+            self.context = self.reach // self.hop_length + 1
+            self.least = self.reach + 1
+        else:
+            self.hop_length, self.reach = frontend.hop_length, frontend.window
+            self.context, self.least = 0, frontend.window
         self.size = frontend.output_size()
         if normalize is not None and not self._treats_frames_alone():
             raise ValueError(
@@ -65,7 +68,7 @@ class StreamFrontend:
 
     @torch.inference_mode()
     def __call__(self, wave: np.ndarray) -> torch.Tensor:
-        """Features ``(len // hop_length + 1, F)`` of a wave ``(samples,)``."""
+        """Features ``(T, F)`` of a wave ``(samples,)``."""
         samples = torch.from_numpy(wave).to(self.device)[None]
         lengths = torch.tensor([len(wave)], device=self.device)
         feats, lengths = self.frontend(samples, lengths)
@@ -84,6 +87,23 @@ class StreamFrontend:
                 for x in (probe, probe[:, : PROBE_FRAMES // 2])
             )
         return torch.allclose(whole[:, : PROBE_FRAMES // 2], part, atol=1e-4)
+
+
+def _centered_stft(frontend: nn.Module | None) -> nn.Module:
+    """The STFT of a front-end whose frames can be made one by one.
+
+    Raises:
+        ValueError: It is of another kind.
+    """
+    stft = getattr(frontend, "stft", None)
+    if not isinstance(frontend, DefaultFrontend) or stft is None:
+        kind = "none" if frontend is None else type(frontend).__name__
+        raise ValueError(
+            f"front-end '{kind}' cannot stream; train with 'frontend: default'"
+        )
+    if not stft.center:
+        raise ValueError("frontend_conf: 'center: false' cannot stream; remove it")
+    return stft
 
 
 class StreamFeatures:
@@ -122,12 +142,12 @@ class StreamFeatures:
     @property
     def _known(self) -> int:
         """Frames, from the first on, that later samples do not change."""
-        hop, reach = self.frontend.hop_length, self.frontend.reach
-        if self.samples <= reach:  # too short for the reflection at the start
+        hop, frontend = self.frontend.hop_length, self.frontend
+        if self.samples < frontend.least:  # as for the reflection at the start
             return 0
-        if self.finished:
+        if self.finished and frontend.centered:
             return self.samples // hop + 1
-        return (self.samples - reach) // hop + 1
+        return (self.samples - frontend.reach) // hop + 1
 
     def take(self, count: int) -> torch.Tensor:
         """The next frames ``(n, F)``, n = `count` or what is available."""
@@ -138,7 +158,7 @@ class StreamFeatures:
         first = max(0, self.taken - frontend.context)  # frame the slice begins with
         last = self.taken + count - 1
         # the reflection at the start needs one sample more than a first frame sees
-        stop = max(last * hop + frontend.reach, frontend.reach + 1)
+        stop = max(last * hop + frontend.reach, frontend.least)
         wave = self._joined()
         feats = frontend(wave[first * hop - self._first : stop - self._first])
         kept = feats[self.taken - first : last + 1 - first]

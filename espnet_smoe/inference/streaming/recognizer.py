@@ -10,6 +10,7 @@ for samples in microphone:  # any number of samples at a time
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,7 @@ class StreamingRecognizer:
         self.device = next(model.parameters()).device
         self.frontend = StreamFrontend(model.frontend, model.normalize, self.device)
         self.stride = model.encoder.stride
+        self.lookahead = getattr(model.encoder, "lookahead", 0)
         self.frame_seconds = self.stride * self.frontend.hop_length / SAMPLE_RATE
         self.reverse_weight = _reverse_weight(model, options)
         with torch.inference_mode():  # never changed, so all utterances begin with it
@@ -106,8 +108,8 @@ class StreamingRecognizer:
         """A new stream."""
         features = StreamFeatures(self.frontend)
         gate = SpeechGate() if self.options.detect_speech else None
-        size = self.options.chunk_size
-        return Stream(features, self._begin(0), self.stride, size, gate)
+        size, first = self.options.chunk_size, self._begin(0)
+        return Stream(features, first, self.stride, size, gate, self.lookahead)
 
     @torch.inference_mode()
     def decode_streams(self, streams: Sequence[Stream]) -> list[list[Event]]:
@@ -146,7 +148,7 @@ class StreamingRecognizer:
                 finals[stream] if stream in finals else self._partial_event(stream)
             )
             if ending is not Ending.NOT_YET:
-                stream.begin(self._begin(stream.utterance.end))
+                stream.begin(self._begin(stream.utterance.end, stream.utterance.cache))
         found = (events.get(stream) for stream in streams)
         return [[] if event is None else [event] for event in found]
 
@@ -167,18 +169,20 @@ class StreamingRecognizer:
             )
         return utterance.has_speech
 
-    def _begin(self, frame: int) -> Utterance:
-        blank = self.model.blank_id
+    def _begin(self, frame: int, before: EncoderCache | None = None) -> Utterance:
+        blank, cache = self.model.blank_id, self.new_cache
+        if before is not None and self.lookahead:  # it has seen what comes next
+            cache = replace(cache, features=before.features)
         return Utterance(
             frame,
-            self.new_cache,
+            cache,
             PrefixBeam(blank, self.options.beam_size),
             Endpoint(self.options, self.frame_seconds, blank),
         )
 
     def _encode_chunks(self, streams: Sequence[Stream]) -> None:
         """One chunk of each through encoder and search."""
-        feats = [stream.features.take(stream.width) for stream in streams]
+        feats = [stream.next_chunk() for stream in streams]
         lengths = torch.tensor([len(f) for f in feats], device=self.device)
         width = self.stride * self.options.chunk_size
         chunk = feats[0].new_zeros(len(feats), width, feats[0].size(1))

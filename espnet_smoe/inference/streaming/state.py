@@ -96,6 +96,7 @@ class Stream:
         stride: Feature frames an encoder frame.
         chunk_size: Encoder frames a chunk.
         gate: Tells where somebody speaks; None where nobody asks.
+        lookahead: Feature frames before those of the first chunk.
     """
 
     def __init__(
@@ -105,10 +106,11 @@ class Stream:
         stride: int,
         chunk_size: int,
         gate: SpeechGate | None = None,
+        lookahead: int = 0,
     ):
         self.features, self.utterance = features, utterance
         self.stride, self.width = stride, stride * chunk_size
-        self.gate = gate
+        self.gate, self.lookahead = gate, lookahead
         self._done = False
 
     def accept_waveform(self, samples: np.ndarray) -> None:
@@ -147,7 +149,15 @@ class Stream:
     def has_chunk(self) -> bool:
         """Whether the encoder has something to compute: a chunk, or the last rest."""
         enough = self.stride if self.features.finished else self.width
-        return self.features.available >= enough
+        first = 0 if self.features.taken else self.lookahead
+        return self.features.available >= first + enough
+
+    def next_chunk(self) -> torch.Tensor:
+        """The features of the next chunk, ``(n, F)``."""
+        if self.lookahead and not self.features.taken:
+            before = self.features.take(self.lookahead)[None]
+            self.utterance.cache = replace(self.utterance.cache, features=before)
+        return self.features.take(self.width)
 
     @property
     def ready(self) -> bool:

@@ -57,6 +57,9 @@ OURS = {  # options that ESPnet's classes lack
         "static_chunk_size": 0,
         "num_left_chunks": -1,
         "moe_every": 1,
+        "norm_eps": 1e-12,  # what ESPnet's norms have
+        "lookahead": False,
+        "gate_padding": False,
     },
     "speech_moe encoder": {
         "moe": None,
@@ -71,7 +74,7 @@ OURS = {  # options that ESPnet's classes lack
         "layer_norm": True,
     },
     "smoe_transformer decoder": {"moe": None},
-    "u2pp_transformer": {"moe": None, "r_num_blocks": 3},
+    "u2pp_transformer": {"moe": None, "r_num_blocks": 3, "norm_eps": 1e-12},
     "smoe": {
         "tasks": None,
         "schedule": "joint",

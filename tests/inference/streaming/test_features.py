@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from espnet_smoe.compat import DefaultFrontend
 from espnet_smoe.inference.streaming.features import StreamFeatures, StreamFrontend
+from espnet_smoe.layers.kaldi_fbank import KaldiFbank
 from tests.tiny import noise
 
 MELS = 5
+KALDI = (400, 160, "whole windows alone")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,7 @@ def in_pieces(stream_frontend, wave, pieces, takes):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    geometry=st.sampled_from([(512, 160), (400, 160), (256, 128), (64, 100)]),
+    geometry=st.sampled_from([(512, 160), (400, 160), (256, 128), (64, 100), KALDI]),
     samples=st.integers(300, 6000),
     cuts=st.lists(
         st.tuples(st.integers(0, 1500), st.integers(0, 9)), min_size=1, max_size=12
@@ -56,12 +58,16 @@ def in_pieces(stream_frontend, wave, pieces, takes):
 def test_any_split_gives_the_frames_of_the_whole(
     normalize, geometry, samples, cuts, seed
 ):
-    n_fft, hop = geometry
     wave = noise(samples / 16000, seed)
-    model = frontend(n_fft=n_fft, hop_length=hop), normalize
+    if geometry is KALDI:
+        model = KaldiFbank(MELS).eval(), normalize
+    else:
+        n_fft, hop = geometry
+        model = frontend(n_fft=n_fft, hop_length=hop), normalize
     lengths = torch.tensor([len(wave)])
     with torch.inference_mode():
-        whole = normalize(*model[0](torch.from_numpy(wave)[None], lengths))[0][0]
+        feats, lengths = model[0](torch.from_numpy(wave)[None], lengths)
+        whole = normalize(feats, lengths)[0][0, : lengths[0]]
     found = in_pieces(StreamFrontend(*model), wave, *zip(*cuts))
     torch.testing.assert_close(found, whole, atol=1e-5, rtol=0)
 
@@ -76,6 +82,16 @@ def test_a_frame_is_available_as_soon_as_later_samples_cannot_change_it():
     assert features.available == 2
     features.finished = True
     assert features.available == 416 // 160 + 1
+
+
+def test_a_frame_of_kaldi_is_available_with_its_last_sample():
+    features = StreamFeatures(StreamFrontend(KaldiFbank(MELS)))
+    features.accept(noise(399 / 16000))
+    assert features.available == 0
+    features.accept(noise(1 / 16000))
+    assert features.available == 1
+    features.finished = True
+    assert features.available == 1
 
 
 def test_a_long_wave_that_came_at_once_is_let_go_as_it_is_taken():

@@ -6,6 +6,7 @@ is scored, ``score_wer/{hyp,ref}.trn``, which tell the references too where the 
 directory is no longer there.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,25 @@ class Decoded:
 
 def is_decoded(folder: Path) -> bool:
     """Whether a folder holds hypotheses."""
-    return bool(_decoded_tasks(folder) or _texts(folder) or _trn(folder))
+    return bool(_hypothesis_files(folder))
+
+
+def hypotheses_sum(folder: Path) -> str:
+    """The beginning of ``cat hyp.* | sha256sum``: which texts a score is of.
+
+    Args:
+        folder: Decoding folder; of ESPnet's its texts, in the order of their names.
+    """
+    content = hashlib.sha256()
+    for path in _hypothesis_files(folder):
+        content.update(path.read_bytes())
+    return content.hexdigest()[:16]
+
+
+def _hypothesis_files(folder: Path) -> list[Path]:
+    ours = [folder / f"hyp.{task}" for task in _decoded_tasks(folder)]
+    trn = _trn(folder)
+    return ours or _texts(folder) or ([trn / "hyp.trn"] if trn else [])
 
 
 def _decoded_tasks(folder: Path) -> list[str]:

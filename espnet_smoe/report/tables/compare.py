@@ -208,14 +208,26 @@ def _most_tests(rows: Sequence[Row]) -> int:
 def to_markdown(
     rows: Sequence[Row], systems: Sequence[System], title: str, explained: str
 ) -> str:
-    """The comparison as a Markdown document; ``explained`` goes below the table."""
+    """The comparison as a Markdown document.
+
+    ``explained`` goes below the table, then which hypotheses were scored.
+    """
     names = [s.name for s in systems]
     lines = [f"# {title}", "", "| | " + " | ".join(names) + " |"]
     lines.append("|---|" + "---:|" * len(names))
     for row in rows:
         label = row.label if row.section == "cost" else f"{row.section} {row.label}"
         lines.append(f"| {label} | " + " | ".join(map(_markdown, row.cells)) + " |")
-    return "\n".join([*lines, "", explained, ""])
+    return "\n".join([*lines, "", explained, "", *_sums(systems)])
+
+
+def _sums(systems: Sequence[System]) -> list[str]:
+    """Sums of the hypotheses, so that a table can be held against decodings."""
+    of_each = [f"{s.name} `{'`, `'.join(s.sums)}`" for s in systems if s.sums]
+    if not of_each:
+        return []
+    what = "The decodings, by the first 16 digits of `cat hyp.* | sha256sum`"
+    return [f"{what}, seed by seed: {'; '.join(of_each)}.", ""]
 
 
 def _markdown(cell: Cell) -> str:

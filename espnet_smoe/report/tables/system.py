@@ -8,7 +8,7 @@ from pathlib import Path
 from espnet_smoe.report.scoring.bootstrap import Score
 from espnet_smoe.report.scoring.clusters import resampled
 from espnet_smoe.report.scoring.counts import TaskCounts, count_tasks
-from espnet_smoe.report.scoring.decodings import is_decoded
+from espnet_smoe.report.scoring.decodings import hypotheses_sum, is_decoded
 from espnet_smoe.report.tables.experiment import (
     decode_info,
     mean,
@@ -33,6 +33,7 @@ class System:
         multiply_accumulates: Of the encoder for one second of speech.
         rtf: Real-time factor of decoding: seconds a second of audio.
         training: Seconds spent in training.
+        sums: Of the hypotheses of each seed (`hypotheses_sum`).
     """
 
     name: str
@@ -43,6 +44,7 @@ class System:
     multiply_accumulates: int | None = None
     rtf: float | None = None
     training: float | None = None
+    sums: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def load_system(
         multiply_accumulates=multiply_accumulates(experiments[0]),
         rtf=mean([decode_info(d).get("rtf") for d in decode_dirs]),
         training=mean([training_seconds(e) for e in experiments]),
+        sums=tuple(hypotheses_sum(d) for d in decode_dirs),
     )
 
 

@@ -1,3 +1,4 @@
+import hashlib
 import re
 from pathlib import Path
 
@@ -282,3 +283,17 @@ def test_the_data_directory_is_found_where_recipes_keep_it(tmp_path, monkeypatch
     (tmp_path / "data/test").mkdir(parents=True)
     assert find_data(None, "test") == Path("data/test")
     assert find_data(Path("x"), "test") == Path("x")
+
+
+def test_a_table_names_the_decodings_that_it_was_made_of(recipe):
+    for tag, error in (("base_seed1", 0.4), ("base_seed2", 0.3), ("moe_seed1", 0.1)):
+        recipe.experiment(tag, error)
+    run(recipe, "base_seed1", "base_seed2", "moe_seed1")
+    *_, line = (recipe.root / "c.md").read_text().splitlines()
+    texts = [
+        b"".join(path.read_bytes() for path in sorted(recipe.decode(tag).glob("hyp.*")))
+        for tag in ("base_seed1", "base_seed2", "moe_seed1")
+    ]
+    one, two, other = (hashlib.sha256(text).hexdigest()[:16] for text in texts)
+    assert line.startswith("The decodings, by the first 16 digits of `cat hyp.* | sha")
+    assert line.endswith(f": base `{one}`, `{two}`; moe `{other}`.")

@@ -1,6 +1,7 @@
 """ctc.sh and its run_all.sh: options reach the programs, systems run side by side."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -72,6 +73,20 @@ def test_every_system_is_made_once_a_seed(recipe, jobs):
         tag = value(call, "asr_tag")
         assert value(call, "asr_config") == f"conf/tuning/train_{tag[:-6]}.yaml"
         assert value(call, "seed") == tag[-1] and value(call, "nj") == "3"
+
+
+def test_tables_are_of_whole_trainings_where_run_sh_has_a_short_look(recipe):
+    _, calls = run(recipe, "./run_all.sh", "--systems", "b1")
+    assert all(" --asr_args  --" in c for c in calls if c.startswith("run.sh"))
+    shutil.rmtree(recipe / "exp")
+    _, calls = run(recipe, "./run_all.sh", "--systems", "b1", "--asr_args", "--seed 7")
+    *_, training = (c for c in calls if c.startswith("run.sh"))
+    assert training.rpartition(" --asr_args ")[2].startswith("--seed 7 ")
+    (recipe / "run.sh").write_bytes((RECIPES[0] / "run.sh").read_bytes())
+    shutil.copy(recipe / "python3", recipe / "ctc.sh")
+    for options, last in (((), "--max_epoch 8"), (("--asr_args", "-"), "-")):
+        _, calls = run(recipe, "./run.sh", *options)
+        assert calls[-1].rpartition(" --asr_args ")[2] == last
 
 
 def test_the_tables_stand_in_the_order_of_the_paper(recipe):

@@ -29,8 +29,8 @@ def import_local(*names: str) -> list:
         sys.modules.update(others)
 
 
-grammar, lexicon, make_corpus, audio_cmn = import_local(
-    "sentences", "lexicon", "make_corpus", "audio_cmn"
+grammar, lexicon, make_corpus, audio_cmn, voices = import_local(
+    "sentences", "lexicon", "make_corpus", "audio_cmn", "voices"
 )
 WRITTEN = re.compile(r"[\u4e00-\u9fff]*([a-z]+)?[\u4e00-\u9fff]*")
 
@@ -351,3 +351,74 @@ def test_too_few_words_for_the_split_name_the_options(tmp_path, word_files):
     tar = write_tar(tmp_path / "words.tar", word_files)
     with pytest.raises(ValueError, match="8 different words.* lower them"):
         prepare(tar, tmp_path / "out", "--num-test", "6")
+
+
+@pytest.fixture
+def voices_table(tmp_path, word_files):
+    """Six speakers say two words; beside it the data of the one of `WORDS`."""
+    prepare(write_tar(tmp_path / "words.tar", word_files), tmp_path / "data")
+    held_back, trained = (
+        next(iter(read_words(tmp_path / "data")[name].values()))
+        for name in ("words_test", "words_train")
+    )
+    lines = ["id\tspeaker\tset\tfile\ttranscript"]
+    for speaker in range(6):
+        for number, word in enumerate((held_back, trained, "")):
+            file = f"s{speaker}/{number}.flac"
+            lines.append(f"u{speaker}{number}\ts{speaker}\tx\t{file}\t{word}")
+    table = tmp_path / "utterances.tsv"
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return table
+
+
+def add_voices(table: Path, *more: str) -> Path:
+    data = table.parent / "data"
+    counts = ["--num-dev", "1", "--num-test", "2"]
+    voices.main(["--table", str(table), "--data", str(data), *counts, *more])
+    return data
+
+
+def test_no_speaker_is_in_two_sets(voices_table):
+    data = add_voices(voices_table)
+    speakers = [
+        set(read(data / f"voices_{name}" / "utt2spk").values())
+        for name in ("train", "dev", "test")
+    ]
+    assert [len(s) for s in speakers] == [3, 1, 2]
+    assert len(set.union(*speakers)) == 6
+    assert len(read(data / "voices_test/text")) == 4  # those without a word are none
+
+
+def test_other_speakers_say_no_word_that_is_tested(voices_table):
+    data = add_voices(voices_table)
+    words = read_words(data)
+    joined = read(data / "real_train/text")
+    assert set(joined.values()) == set(words["words_train"].values())
+    assert len(joined) == len(words["words_train"]) + 3
+    for name in ("wav.scp", "utt2spk"):
+        assert list(read(data / "real_train" / name)) == list(joined) == sorted(joined)
+    assert len(read(data / "real_dev/text")) == len(words["words_dev"]) + 1
+
+
+@pytest.mark.parametrize(
+    "spoil, cause",
+    [
+        (lambda text: text.replace("speaker", "who", 1), "has no column speaker"),
+        (lambda text: text.partition("\n")[0], "no line has a transcript"),
+    ],
+)
+def test_a_table_that_is_none_of_utterances_is_refused(voices_table, spoil, cause):
+    voices_table.write_text(spoil(voices_table.read_text()))
+    with pytest.raises(ValueError, match=f"utterances.tsv.* {cause}"):
+        add_voices(voices_table)
+
+
+def test_other_speakers_come_after_the_words_of_the_one(voices_table):
+    (voices_table.parent / "data/words_dev/utt2spk").unlink()
+    with pytest.raises(ValueError, match="utt2spk does not exist; run local/audio_cmn"):
+        add_voices(voices_table)
+    with pytest.raises(ValueError, match="--num-test 6: .* fewer than the 6 speakers"):
+        add_voices(voices_table, "--num-test", "6")
+    voices_table.unlink()
+    with pytest.raises(ValueError, match="utterances.tsv does not exist"):
+        add_voices(voices_table)

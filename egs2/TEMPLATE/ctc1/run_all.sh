@@ -11,6 +11,7 @@ cd "$(dirname "$0")"
 
 systems='8e 4e emb 2e b1 b2 moe_l1' # the longest first, so that no core waits at the end
 . "$(dirname "$(readlink -f run_all.sh)")/../systems.sh"
+options=(--asr_args '' "${options[@]}") # as long as the configuration says, unlike a run.sh
 
 prepare b1
 make_all "$systems"

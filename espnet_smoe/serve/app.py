@@ -16,6 +16,8 @@ from starlette.websockets import WebSocket
 from espnet_smoe.serve.dialects import Dialect, OwnDialect
 from espnet_smoe.serve.errors import Body, ErrorResponse, RequestError, tell
 from espnet_smoe.serve.models import find_model
+from espnet_smoe.serve.others import SherpaDialect, WenetDialect
+from espnet_smoe.serve.realtime import RealtimeDialect
 from espnet_smoe.serve.services import Services
 from espnet_smoe.serve.session import Session
 from espnet_smoe.serve.transcriptions import Transcriptions
@@ -23,10 +25,27 @@ from espnet_smoe.serve.transcriptions import Transcriptions
 OPEN_PATHS = ("/health",)  # need no token
 REALTIME = "realtime"  # subprotocol of OpenAI's clients
 MakeDialect = Callable[[str | None], Dialect]
+OWN = "espnet-smoe"
+DIALECTS: dict[str, MakeDialect] = {
+    OWN: OwnDialect,
+    "realtime": RealtimeDialect,
+    "sherpa-onnx": SherpaDialect,
+    "wenet": WenetDialect,
+}
+DIALECT_PATHS = {
+    "/v1/realtime": RealtimeDialect,
+    "/sherpa-onnx": SherpaDialect,
+    "/wenet": WenetDialect,
+}
 
 
-def build_app(server: Services) -> ASGIApp:
-    """The application of a server."""
+def build_app(server: Services, protocol: str = OWN) -> ASGIApp:
+    """The application of a server.
+
+    Args:
+        server: With its models.
+        protocol: Of websockets at paths that are not named here, of `DIALECTS`.
+    """
 
     async def health(request: Request) -> Response:
         stopping = server.admission.stopping
@@ -60,8 +79,12 @@ def build_app(server: Services) -> ASGIApp:
             )
             for name, translate in (("transcriptions", False), ("translations", True))
         ),
-        # last: clients of the server's own protocol may come by any other path
-        WebSocketRoute("/{path:path}", _sessions(server, OwnDialect)),
+        *(
+            WebSocketRoute(path, _sessions(server, dialect))
+            for path, dialect in DIALECT_PATHS.items()
+        ),
+        # last: clients of the chosen protocol may come by any other path
+        WebSocketRoute("/{path:path}", _sessions(server, DIALECTS[protocol])),
     ]
     faults = (RequestError, HTTPException, ClientDisconnect, Exception)
     paths = [route.path for route in routes]

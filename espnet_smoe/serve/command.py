@@ -8,7 +8,8 @@ Recordings, of any model, as OpenAI's clients send them:
     POST /v1/audio/translations     the same, into English
     GET /v1/models, /health, /metrics
 
-Streams, of U2++ models, by a websocket at any other path:
+Streams, of U2++ models, by a websocket at /v1/realtime (vLLM's events), /sherpa-onnx
+and /wenet (their servers' protocols), or at any other path:
 
     -> {"type": "start", "rate": 16000}
     -> signed 16-bit little-endian mono audio, in binary frames
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from espnet_smoe.serve.server import Server
 
 PORT = 8765
+# of `app.DIALECTS`, which cannot be imported before the packages are known to be there
+PROTOCOLS = ("espnet-smoe", "realtime", "sherpa-onnx", "wenet")
 LARGEST_PORT = 65535
 LISTENING = "listening at"
 NEEDED = ("uvicorn", "starlette", "python_multipart", "prometheus_client", "websockets")
@@ -106,6 +109,13 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add("--host", default="127.0.0.1", help="0.0.0.0 for all (default: %(default)s)")
     add("--port", type=_port, default=PORT, help="0: any free (default: %(default)s)")
+    add(
+        "--protocol",
+        choices=PROTOCOLS,
+        default=PROTOCOLS[0],
+        help="of websockets at paths other than /v1/realtime, /sherpa-onnx and /wenet "
+        "(default: %(default)s)",
+    )
     add("--device", default="cpu", help="such as cuda (default: %(default)s)")
     add("--threads", type=_threads, default=1, help="of PyTorch (default: %(default)s)")
     add("--quiet", action="store_true", help="log faults, not each session")
@@ -215,7 +225,9 @@ def main(argv: list[str] | None = None) -> int:
 
     torch.set_num_threads(args.threads)
     models = load_models(args.model, options, args.device, args.config)
-    server = Server(models, limits, access, certificate=certificate)
+    server = Server(
+        models, limits, access, certificate=certificate, protocol=args.protocol
+    )
     asyncio.run(serve(server, args.host, args.port, "s" if certificate else ""))
     return 0
 

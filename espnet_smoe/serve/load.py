@@ -5,25 +5,30 @@
     python3 -m espnet_smoe.serve.load --url ws://host:8765 --misbehave 10 talk.wav
 
 With ``--model`` it starts a server on this machine and measures its processor time too.
-Sessions take the files in turn and speak at the pace of real time. ``--misbehave K``:
-K of them are cut off in the middle, send garbage, or flood the server with frames that
-carry nothing (``--how`` names one way for all); the others must not notice. The exit
-status is 1 where a session that behaved well did not get its finals.
+Sessions take the files in turn and speak at the pace of real time. ``--recordings K``:
+K of them send their file by HTTP instead, ``--spread`` seconds long one after another.
+``--misbehave K``: K of all are cut off in the middle, send garbage, or flood the server
+with frames that carry nothing (``--how`` names one way for all); the others must not
+notice. The exit status is 1 where a session that behaved well did not get its finals.
+
+At half, once and twice what a server bears (N sessions, as ``--search`` tells):
+
+    for n in $((N / 2)) $N $((2 * N)); do
+      python3 -m espnet_smoe.serve.load --model exp/u2pp --sessions $n talk.wav
+    done
 
 First partial: from the first audio sent to the first event. Final: from ``end`` sent to
-``done``, thus all that the server was behind.
+``done``, thus all that the server was behind. Answer: from the last byte of a recording
+to the end of its answer.
 """
 
 import argparse
 import asyncio
 import json
-import os
 import shlex
-import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,10 +37,10 @@ import numpy as np
 from espnet_smoe.command import run_command
 from espnet_smoe.inference.audio import SAMPLE_RATE, read_audio
 from espnet_smoe.serve.client import Talk, talk
-from espnet_smoe.serve.command import LISTENING
 from espnet_smoe.serve.misbehave import MISBEHAVIOURS
+from espnet_smoe.serve.own_server import CpuClock, own_server
+from espnet_smoe.serve.upload import UPLOAD_MISBEHAVIOURS, upload
 
-MANY = 10_000  # sessions that a server started here lets in
 FINE = 0.1  # of the number of sessions: how finely it is searched
 LATE = 0.2  # seconds of a sender that is itself too busy
 
@@ -78,6 +83,7 @@ class Load:
         wall_seconds: From the first beginning to the last end.
         first_partial: Of the sessions that got an event.
         final: Of the complete ones.
+        answer: Of the complete recordings.
         late: How late frames were sent, at most, a session.
         cpu_seconds: Of the server, where it is known.
         errors: Of sessions that behaved well, each once.
@@ -94,6 +100,7 @@ class Load:
     wall_seconds: float
     first_partial: Spread | None
     final: Spread | None
+    answer: Spread | None
     late: Spread | None
     cpu_seconds: float | None
     errors: list[str]
@@ -107,8 +114,8 @@ class Load:
 
     def keeps_up(self, bound: float) -> bool:
         """Whether all were served, 95 % of the finals within ``bound`` seconds."""
-        served = self.complete == self.sessions
-        return served and self.final is not None and self.final.p95 <= bound
+        told = [spread.p95 for spread in (self.final, self.answer) if spread]
+        return self.complete == self.sessions and bool(told) and max(told) <= bound
 
 
 async def run_load(
@@ -118,8 +125,9 @@ async def run_load(
     misbehaving: int = 0,
     realtime: bool = True,
     spread: float = 1.0,
-    clock: "CpuClock | None" = None,
-    ways: Sequence[str] = MISBEHAVIOURS,
+    clock: CpuClock | None = None,
+    ways: Sequence[str] = (),
+    recordings: int = 0,
 ) -> Load:
     """Hold sessions at the same time.
 
@@ -131,20 +139,30 @@ async def run_load(
         realtime: Pace; else as quick as the server takes it.
         spread: Seconds over which they begin, so that chunks do not fall together.
         clock: Of the server's processor time, if it runs here.
-        ways: To misbehave, taken in turn.
+        ways: To misbehave, taken in turn; all there are when empty.
+        recordings: So many send a recording by HTTP.
 
     Raises:
-        ValueError: More misbehave than there are sessions.
+        ValueError: More misbehave, or send recordings, than there are sessions.
     """
     if not 0 <= misbehaving <= sessions:
         raise ValueError(f"{misbehaving} of {sessions} sessions cannot misbehave")
+    if not 0 <= recordings <= sessions:
+        raise ValueError(f"{recordings} of {sessions} sessions cannot be recordings")
     begun, used = time.perf_counter(), clock() if clock else 0.0
+    # the same of each kind, and the files in turn among both
+    sent = {sessions - 1 - n * sessions // recordings for n in range(recordings)}
     bad = [n * sessions // misbehaving for n in range(misbehaving)]
-    how = {n: ways[i % len(ways)] for i, n in enumerate(bad)}
+    how = {
+        n: _way(ways, UPLOAD_MISBEHAVIOURS if n in sent else MISBEHAVIOURS, i)
+        for i, n in enumerate(bad)
+    }
 
     async def one(number: int) -> Talk:
         await asyncio.sleep(number * spread / sessions)
         wave = waves[number % len(waves)]
+        if number in sent:
+            return await upload(url, wave, how.get(number))
         return await talk(url, wave, realtime, how.get(number))
 
     talks = await asyncio.gather(*map(one, range(sessions)))
@@ -152,24 +170,33 @@ async def run_load(
     cpu = round(clock() - used, 2) if clock else None
     good = {n: t for n, t in enumerate(talks) if n not in how}
     complete = {n: t for n, t in good.items() if t.complete}
-    told = [t for t in good.values() if t.first]
+    told = [t for n, t in good.items() if t.first and n not in sent]
+    streamed = {n: t for n, t in complete.items() if n not in sent}
+    answered = {n: t for n, t in complete.items() if n in sent}
     bad_ones = [talks[n] for n in bad]
     return Load(
         sessions=len(good),
         complete=len(complete),
         wordless=sum(not t.finals for t in complete.values()),
-        same=_same(complete, len(waves)),
+        same=_same(streamed, len(waves)) and _same(answered, len(waves)),
         misbehaving=misbehaving,
         closed=sum(t.done is None and t.begun is not None for t in bad_ones),
         realtime=realtime,
         audio_seconds=round(sum(t.seconds for t in talks), 2),
         wall_seconds=round(wall, 2),
         first_partial=Spread.of([t.first - t.begun for t in told]),
-        final=Spread.of([t.done - t.ended for t in complete.values()]),
-        late=Spread.of([t.late for t in good.values()]) if realtime else None,
+        final=Spread.of([t.done - t.ended for t in streamed.values()]),
+        answer=Spread.of([t.done - t.ended for t in answered.values()]),
+        late=Spread.of([t.late for t in streamed.values()]) if realtime else None,
         cpu_seconds=cpu,
         errors=sorted({t.error for t in good.values() if t.error}),
     )
+
+
+def _way(ways: Sequence[str], known: Sequence[str], number: int) -> str:
+    """How the next one misbehaves: as it was asked for, where its kind can."""
+    chosen = [way for way in ways if way in known] or known
+    return chosen[number % len(chosen)]
 
 
 def _same(talks: dict[int, Talk], files: int) -> bool:
@@ -209,54 +236,6 @@ async def search(
     return tried
 
 
-# -- a server of one's own ----------------------------------------------------------
-
-
-class CpuClock:
-    """Processor time of a process, as Linux counts it.
-
-    Args:
-        pid: Of the process.
-    """
-
-    def __init__(self, pid: int):
-        self.path = Path(f"/proc/{pid}/stat")
-
-    def __call__(self) -> float:
-        """Seconds so far."""
-        after_name = self.path.read_text().rpartition(")")[2].split()
-        ticks = int(after_name[11]) + int(after_name[12])  # user and system
-        return ticks / os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def own_server(
-    model: str, options: Sequence[str]
-) -> Iterator[tuple[str, CpuClock | None]]:
-    """Start a server on a free port and stop it at the end of the block.
-
-    Args:
-        model: Folder or zip.
-        options: More for ``espnet-smoe serve``.
-
-    Raises:
-        ValueError: It did not start.
-    """
-    command = [sys.executable, "-m", "espnet_smoe.serve.command", "--model", model]
-    command += ["--port", "0", "--quiet", "--max-sessions", str(MANY), *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            line = process.stdout.readline()
-            if not line.startswith(LISTENING):
-                raise ValueError(
-                    f"the server did not start; try it alone: {shlex.join(command)}"
-                )
-            linux = Path("/proc/self/stat").exists()
-            yield line.split()[-1], CpuClock(process.pid) if linux else None
-        finally:
-            process.terminate()
-
-
 # -- the command --------------------------------------------------------------------
 
 
@@ -281,7 +260,15 @@ def get_parser() -> argparse.ArgumentParser:
         metavar="K",
         help="so many of them; a search leaves one at least that behaves well",
     )
-    add("--how", choices=MISBEHAVIOURS, help="they misbehave (default: in all ways)")
+    add(
+        "--recordings",
+        type=int,
+        default=0,
+        metavar="K",
+        help="so many send their file by HTTP",
+    )
+    ways = sorted({*MISBEHAVIOURS, *UPLOAD_MISBEHAVIOURS})
+    add("--how", choices=ways, help="they misbehave (default: in all ways)")
     add("--fast", action="store_true", help="not at the pace of real time")
     add("--seconds", type=float, help="use so much of each file")
     add(
@@ -334,14 +321,15 @@ async def _run(
     waves: list[np.ndarray],
     clock: CpuClock | None,
 ) -> list[Load]:
-    ways = MISBEHAVIOURS if args.how is None else [args.how]
+    ways = [] if args.how is None else [args.how]
 
     async def run(sessions: int) -> Load:
         bad = args.misbehave
         if args.search:  # few sessions: one must be left to measure
             bad = min(bad, sessions - 1)
+        sent = min(args.recordings, sessions)
         load = await run_load(
-            url, waves, sessions, bad, not args.fast, args.spread, clock, ways
+            url, waves, sessions, bad, not args.fast, args.spread, clock, ways, sent
         )
         _print(load, args.bound)
         return load
@@ -363,6 +351,7 @@ def _print(load: Load, bound: float) -> None:
     for name, spread in (
         ("first partial", load.first_partial),
         ("final after end", load.final),
+        ("answer", load.answer),
         ("sender late", load.late),
     ):
         if spread:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from espnet_smoe.serve.app import build_app
+from espnet_smoe.serve.app import OWN, build_app
 from espnet_smoe.serve.listener import Listener, listen
 from espnet_smoe.serve.models import Model
 from espnet_smoe.serve.services import Services
@@ -18,6 +18,7 @@ class Server(Services):
         models: See `Services`.
         *options: See `Services`.
         certificate: Files of a certificate and its key; nothing for plain HTTP.
+        protocol: Of websockets, see `build_app`.
         **more: See `Services`.
     """
 
@@ -26,10 +27,11 @@ class Server(Services):
         models: Sequence[Model],
         *options: Any,
         certificate: Sequence[str] = (),
+        protocol: str = OWN,
         **more: Any,
     ):
         super().__init__(models, *options, **more)
-        self._certificate = certificate
+        self._certificate, self._protocol = certificate, protocol
         self._stops = 0
         self._listener: Listener | None = None
 
@@ -56,7 +58,7 @@ class Server(Services):
         sockets = listen(host, port)
         port = sockets[0].getsockname()[1]
         self._listener = listener = Listener(
-            build_app(self),
+            build_app(self, self._protocol),
             self.limits,
             self._certificate,
             lambda: started(port),

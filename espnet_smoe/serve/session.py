@@ -13,7 +13,7 @@ from espnet_smoe.data.speech.audio import SAMPLE_RATE
 from espnet_smoe.serve.batcher import Feed
 from espnet_smoe.serve.dialects import Dialect
 from espnet_smoe.serve.limits import Limits
-from espnet_smoe.serve.protocol import DONE, LIMIT, SessionError
+from espnet_smoe.serve.protocol import BROKEN, DONE, LIMIT, SessionError
 
 LONGEST_REASON = 120  # bytes in a close frame
 SIGN_OF_LIFE = SAMPLE_RATE // 10  # samples that end a silence; fewer add up
@@ -178,5 +178,7 @@ class Session:
 
 
 def _tell_fault(task: asyncio.Task, feed: Feed) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        feed.fail(task.exception())
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        LOG.error("a session failed", exc_info=error)
+        feed.fail(SessionError("a fault of the server; its log has more", BROKEN))

@@ -143,11 +143,17 @@ START, END = json.dumps({"type": "start"}), json.dumps({"type": "end"})
 
 
 @asynccontextmanager
-async def running(recognizer=None, access=None, clock=time.monotonic, **limits):
+async def running(
+    recognizer=None,
+    access=None,
+    clock=time.monotonic,
+    protocol="espnet-smoe",
+    **limits,
+):
     """A server and its address."""
     fake = recognizer or FakeRecognizer()
     models = [fake] if isinstance(fake, Model) else [model(fake)]
-    server = Server(models, Limits(**limits), access, clock)
+    server = Server(models, Limits(**limits), access, clock, protocol=protocol)
     port = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(server.run("127.0.0.1", 0, port.set_result))
     await asyncio.wait([task, port], return_when=asyncio.FIRST_COMPLETED)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import os
 import signal
 import subprocess
@@ -15,16 +16,16 @@ import soundfile
 
 from espnet_smoe.serve.client import talk
 from espnet_smoe.serve.load import (
-    CpuClock,
     Load,
     Spread,
     get_parser,
     main,
-    own_server,
     run_load,
     search,
 )
 from espnet_smoe.serve.misbehave import GARBAGE, MISBEHAVIOURS
+from espnet_smoe.serve.own_server import CpuClock, own_server
+from espnet_smoe.serve.upload import CUT, UPLOAD_MISBEHAVIOURS, upload
 from tests.serve.fake import FakeRecognizer, running
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +62,35 @@ def test_a_run_tells_latencies_and_that_all_are_served():
     assert load.cpu_seconds is None and load.per_core is None
 
 
+def test_recordings_and_streams_share_a_server_that_some_misuse():
+    ways = [*MISBEHAVIOURS, *UPLOAD_MISBEHAVIOURS]
+    load = measure(
+        sessions=50,
+        misbehaving=10,
+        recordings=25,
+        realtime=False,
+        ways=ways,
+        limits={"frames": math.inf, "requests": 50},
+    )
+    assert (load.sessions, load.complete, load.same) == (40, 40, True)
+    assert (load.misbehaving, load.closed) == (10, 10)
+    assert load.final and load.answer
+
+
+@pytest.mark.parametrize("how", UPLOAD_MISBEHAVIOURS)
+def test_a_wrong_upload_gets_no_text_and_a_reason(how):
+    async def run():
+        async with running(frames=math.inf) as (server, url):
+            result = await upload(url, WAVES[0], how)
+            good = await upload(url, WAVES[0])
+            return result, good
+
+    result, good = asyncio.run(run())
+    assert good.complete and good.finals[0]["text"] == "asr 0.25"
+    assert not result.complete
+    assert bool(result.error) == (how != CUT)
+
+
 def test_misbehaving_sessions_do_not_count_as_served():
     count = len(MISBEHAVIOURS)
     load = measure(sessions=count + 4, misbehaving=count, realtime=False)
@@ -94,7 +124,8 @@ def test_no_server_is_an_error_and_no_crash():
 
 @pytest.mark.parametrize("most", [0, 1, 7, 37, 64])
 def test_the_search_ends_near_the_limit(most):
-    fine = Load(1, 1, 0, True, 0, 0, True, 1, 1, None, Spread(1, 1, 1), None, None, [])
+    spread = Spread(1, 1, 1)
+    fine = Load(*(1, 1, 0, True, 0, 0, True, 1, 1, None, spread, None, None, None, []))
 
     async def run(sessions):
         final = Spread(0.1, 0.1 if sessions <= most else 9.0, 9.0)

@@ -1,16 +1,13 @@
 """What ``GET /metrics`` tells, in the words of Prometheus."""
 
-import threading
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from torch import nn
 
-from espnet_smoe.moe import MoEFeedForward
+if TYPE_CHECKING:
+    from espnet_smoe.serve.expert_loads import ExpertLoads
 
 PREFIX = "espnet_smoe_"
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -52,7 +49,7 @@ class Metrics:
         self._rows = self._gauge(
             "expert_rows", "Frames or tokens of an expert", "model", "layer", "expert"
         )
-        self._experts: dict[str, ExpertLoads] = {}
+        self._experts: dict[str, "ExpertLoads"] = {}
         self._totals: dict[tuple[str, str], list[float]] = {}
 
     def refused(self, kind: str) -> None:
@@ -93,7 +90,10 @@ class Metrics:
         self._queue.labels(model).set_function(wait)
         if lag is not None:
             self._lag.labels(model).set_function(lag)
-        if isinstance(network, nn.Module):
+        if hasattr(network, "named_modules"):
+            # torch takes its time, and is there with such a model only
+            from espnet_smoe.serve.expert_loads import ExpertLoads
+
             self._experts[model] = ExpertLoads(network)
 
     def page(self) -> tuple[bytes, str]:
@@ -116,38 +116,3 @@ class Metrics:
         return Histogram(
             PREFIX + name, told, labels, buckets=buckets, registry=self.registry
         )
-
-
-class ExpertLoads:
-    """Rows that each expert of a model was given since the beginning.
-
-    Args:
-        model: With mixtures, or none.
-    """
-
-    def __init__(self, model: nn.Module):
-        self._sums: dict[str, torch.Tensor] = {}
-        self._lock = (
-            threading.Lock()
-        )  # streams and recordings have threads of their own
-        for name, module in model.named_modules():
-            if isinstance(module, MoEFeedForward):
-                count = partial(self._add, name)
-                module.register_forward_hook(count, with_kwargs=True)
-
-    def loads(self) -> dict[str, list[float]]:
-        """Rows of each expert, by layer."""
-        with self._lock:
-            return {name: loads.tolist() for name, loads in self._sums.items()}
-
-    def _add(
-        self, name: str, module: MoEFeedForward, args: Any, kwargs: Any, _: Any
-    ) -> None:
-        routing = kwargs.get("routing", args[1] if len(args) > 1 else None)
-        loads = None if routing is None else routing.loads.get(module.name)
-        if loads is None:
-            return
-        with self._lock:  # on the device of the model: nothing waits for it
-            before = self._sums.get(name)
-            loads = loads.detach().double()
-            self._sums[name] = loads if before is None else before + loads

@@ -14,7 +14,6 @@ from websockets.exceptions import ConnectionClosed
 
 from espnet_smoe.data.task_table import task_table
 from espnet_smoe.inference.result import Result
-from espnet_smoe.inference.speech_to_text import SpeechToText
 from espnet_smoe.inference.streaming.events import Event, TimedToken
 from espnet_smoe.serve.limits import Limits
 from espnet_smoe.serve.models import Model
@@ -92,9 +91,6 @@ class FakeSpeechToText:
     longest_seconds = longest_utterance = 2.0
     lead_seconds = tail_seconds = None
     detect_speech = False
-    check_tasks = SpeechToText.check_tasks
-    check_bandwidth = SpeechToText.check_bandwidth
-    check_label = SpeechToText.check_label
 
     def __init__(self, seconds=0.0, timed=True):
         self.seconds, self.timed = seconds, timed
@@ -104,6 +100,19 @@ class FakeSpeechToText:
 
     def join(self, tokens):
         return "".join(tokens)
+
+    def check_tasks(self, tasks):
+        for task in tasks:
+            if task not in self.tasks:
+                raise ValueError(f"unknown task '{task}'")
+        return tuple(tasks)
+
+    def check_bandwidth(self, bandwidth):
+        if bandwidth not in ("auto", *self.bandwidths):
+            raise ValueError(f"unknown bandwidth '{bandwidth}'")
+
+    def check_label(self, label, name):
+        assert label in self.bandwidths
 
     def recognize(self, waves, labels, tasks, names):
         self.batches.append(list(names))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from espnet_smoe.data.data_dir import NO_TRANSLATION
+from espnet_smoe.data.data_dir import LANGUAGES, NO_TRANSLATION
 from espnet_smoe.data.problems import Problem
 from espnet_smoe.data.task_table import targets_of, task_table
 from espnet_smoe.data.text.unicode_text import (
@@ -33,6 +33,7 @@ class Utterance:
         speaker: Its speaker.
         condition: Where the audio went through, such as ``amr_nb``; empty if unknown.
         speed: Factor of speed perturbation.
+        language: That is spoken, such as ``es``; empty without ``utt2lang``.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Utterance:
     speaker: str
     condition: str
     speed: float = 1.0
+    language: str = ""
 
 
 def check_tables(
@@ -91,6 +93,7 @@ def check_tables(
                 speaker=tables.get("utt2spk", {}).get(utt) or utt,
                 condition=tables.get("utt2condition", {}).get(utt, ""),
                 speed=checker.speed(utt),
+                language=checker.language(utt),
             )
         )
     return utterances
@@ -165,6 +168,15 @@ class _Checker:
             fix = f"Write one of {' '.join(labels)}, or run with --bandwidth auto"
             self.report("utt2bandwidth", utt, "no bandwidth", fix)
         return label
+
+    def language(self, utt: str) -> str:
+        if LANGUAGES not in self.tables:
+            return ""
+        language = self.tables[LANGUAGES].get(utt, "")
+        if len(language.split()) != 1:
+            cause = f"'{language}' is no language" if language else "no language"
+            self.report(LANGUAGES, utt, cause, "Write a code such as es")
+        return language
 
     def speed(self, utt: str) -> float:
         value = self.tables.get("utt2speed", {}).get(utt, "1.0")

@@ -21,12 +21,14 @@ from espnet_smoe.data.task_table import find_targets
 NO_TRANSLATION = "<na>"
 WAV_SCP = "wav.scp"
 SEGMENTS = "segments"
+LANGUAGES = "utt2lang"  # the language that is spoken, as a code such as "es"
 REQUIRED_TABLES = (WAV_SCP, "text")
 OPTIONAL_TABLES = (
     "utt2bandwidth",
     "utt2spk",
     "utt2condition",
     "utt2speed",
+    LANGUAGES,
 )
 
 

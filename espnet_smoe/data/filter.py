@@ -14,13 +14,14 @@ from pathlib import Path
 
 from espnet_smoe.command import run_command
 from espnet_smoe.data.data_dir import (
+    LANGUAGES,
     NO_TRANSLATION,
     read_table,
     write_lines,
     write_table,
 )
 from espnet_smoe.data.speech.audio import SAMPLE_RATE
-from espnet_smoe.data.task_table import find_targets
+from espnet_smoe.data.task_table import TARGET, find_targets
 
 # Of every prepared directory, beside the texts of other tasks, text_<name>.
 TABLES = (
@@ -31,6 +32,7 @@ TABLES = (
     "utt2condition",
     "utt2num_samples",
 )
+OPTIONAL = (LANGUAGES,)  # where the directory that was prepared had them
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def reasons_to_drop(
         from espnet_smoe.data.text.tokenizer import load_tokenizer
 
         tokenizer = load_tokenizer(bpemodel)
-        for name in [name for name in tables if name == "text" or name not in TABLES]:
+        for name in [name for name in tables if TARGET.fullmatch(name)]:
             for utt, text in tables[name].items():
                 if utt in dropped or text == NO_TRANSLATION:
                     continue
@@ -135,6 +137,9 @@ def write_kept(out: Path, tables: dict[str, dict], dropped: dict[str, str]) -> N
             f"{out}: no utterance is left; dropped: {describe(dropped)}. "
             "Loosen --max-seconds, --min-seconds, --max-tokens or mend the data."
         )
+    for name in OPTIONAL:
+        if name not in tables:  # an earlier run's
+            (out / name).unlink(missing_ok=True)
     for name, table in tables.items():
         write_table(out / name, {utt: table[utt] for utt in kept})
     lines = (f"{utt}\t{reason}" for utt, reason in dropped.items())
@@ -159,7 +164,8 @@ def filter_directory(
         ValueError: ``source`` is not a prepared directory, or nothing is left.
     """
     tables = {}
-    for name in dict.fromkeys([*TABLES, *find_targets(source)]):
+    there = [name for name in OPTIONAL if (source / name).is_file()]
+    for name in dict.fromkeys([*TABLES, *find_targets(source), *there]):
         if not (source / name).is_file():
             raise ValueError(
                 f"{source / name} does not exist. Stage 3 "

@@ -24,6 +24,7 @@ from espnet_smoe.command import run_command
 from espnet_smoe.data import filter as length_filter
 from espnet_smoe.data.check import AUTO, Utterance, check_tables
 from espnet_smoe.data.data_dir import (
+    LANGUAGES,
     NO_TRANSLATION,
     read_tables,
     write_lines,
@@ -204,6 +205,8 @@ def _tables_of(
             "utt2condition": utt.condition or bandwidth,
             "utt2num_samples": result.samples,
         }
+        if utt.language:
+            row[LANGUAGES] = utt.language
         for name, value in row.items():
             tables.setdefault(name, {})[utt.id] = value
     return tables

@@ -8,11 +8,12 @@ import numpy as np
 from espnet_smoe.compat import CommonPreprocessor, TextCleaner
 from espnet_smoe.data.data_dir import NO_TRANSLATION
 from espnet_smoe.data.speech.random_channel import RandomChannel
+from espnet_smoe.data.task_table import token_of
 from espnet_smoe.data.text.tokenizer import load_tokenizer
 from espnet_smoe.data.text.tokens import read_token_list
 from espnet_smoe.data.text.unicode_text import normalize_unicode
 
-BANDWIDTH = "bandwidth"
+BANDWIDTH, LANGUAGE = "bandwidth", "lang"
 PROMPT = "_prompt"
 
 
@@ -26,7 +27,8 @@ class SMoEPreprocessor(CommonPreprocessor):
       the single id -1, which means that there is none;
     - ``text_prompt``, ``text_st_prompt``, ... (optional): special tokens that take
       the place of the task's own prompt for this utterance;
-    - ``bandwidth``: the label ``nb`` becomes the id of the token ``<nb>``.
+    - ``bandwidth``: the label ``nb`` becomes the id of the token ``<nb>``;
+    - ``lang``: the language ``es`` becomes that of ``<es>`` or ``<|es|>``.
 
     Args:
         train: Training rather than inference; needed for noise and reverberation.
@@ -34,7 +36,7 @@ class SMoEPreprocessor(CommonPreprocessor):
         bpemodel: Tokenizer, see `load_tokenizer`.
         text_names: Targets; None for every field that holds a text and is no label or
             prompt, whatever the tasks are.
-        label_names: Fields that hold a label.
+        label_names: Fields that hold a label, beside ``lang``.
         text_cleaner: ESPnet's ``--cleaner``, applied to every target.
         token_type: Not read; the tokenizer's file tells its kind.
         channel: Options of `RandomChannel`. In training, a random share of the
@@ -73,7 +75,7 @@ class SMoEPreprocessor(CommonPreprocessor):
             token_list = read_token_list(token_list)
         self.token_ids = {token: i for i, token in enumerate(token_list)}
         self.text_names = None if text_names is None else tuple(text_names)
-        self.label_names = tuple(label_names)
+        self.label_names = (*label_names, LANGUAGE)
         self.tokenizer = load_tokenizer(bpemodel)
         self.text_cleaner = TextCleaner(text_cleaner)
         self.channel = None
@@ -93,7 +95,8 @@ class SMoEPreprocessor(CommonPreprocessor):
             self._transmit(uid, self.channel, data)
         for name in [name for name, value in data.items() if isinstance(value, str)]:
             if name in self.label_names:
-                data[name] = self._specials(uid, name, [f"<{data[name].strip()}>"])
+                token = token_of(data[name].strip(), self.token_ids)
+                data[name] = self._specials(uid, name, [token])
             elif self._is_target(name):
                 data[name] = self._text(uid, name, data[name])
             elif name.endswith(PROMPT) and self._is_target(name.removesuffix(PROMPT)):

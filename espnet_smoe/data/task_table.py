@@ -26,7 +26,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -67,12 +67,27 @@ class TaskRow:
             translations by default.
         language: Code of what is written, such as ``en``; by default that of the
             prompt, ``<en>``.
+        spoken: Code of the spoken language, where the prompt names it: ``es`` for
+            ``<es>`` or ``<|es|>``. The token of another one takes its place for an
+            utterance that has a line in ``utt2lang``.
     """
 
     target: str = ""
     prompt: Sequence[str] = ()
     metrics: Sequence[Annotated[str, OneOf(METRICS)]] = ()
     language: str = ""
+    spoken: str = ""
+
+    @property
+    def spoken_at(self) -> int | None:
+        """Where the prompt names the spoken language; None where it does not.
+
+        Example:
+            >>> TaskRow("text", ("<|transcribe|>", "<|es|>"), spoken="es").spoken_at
+            1
+        """
+        names = [token.strip("<|>") for token in self.prompt]
+        return names.index(self.spoken) if self.spoken in names else None
 
     @property
     def title(self) -> str:
@@ -124,6 +139,11 @@ def task_table(
             raise ValueError(f"{place}: needs a target and a prompt")
         if not NAME.fullmatch(row.target):
             raise ValueError(f"{place}.target: '{row.target}' is no name of a file")
+        if row.spoken and row.spoken_at is None:
+            raise ValueError(
+                f"{place}.spoken: no token of the prompt {' '.join(row.prompt)} names "
+                f"'{row.spoken}'; write <{row.spoken}> there, or leave spoken out"
+            )
         table[name] = _complete(row)
     return table
 
@@ -170,6 +190,17 @@ def load_task_table(source: str | Path | None) -> dict[str, TaskRow]:
     return task_table(conf.get("tasks"), f"{path}: {WHERE}")
 
 
+def token_of(name: str, known: Container[str]) -> str:
+    """The special token of a label or language, as a vocabulary writes it.
+
+    Example:
+        >>> token_of("es", ["<|es|>"]), token_of("nb", ["<nb>"])
+        ('<|es|>', '<nb>')
+    """
+    whisper = f"<|{name}|>"
+    return whisper if whisper in known else f"<{name}>"
+
+
 def as_plain(table: Mapping[str, TaskRow]) -> dict[str, dict[str, Any]]:
     """The table as YAML and JSON hold it."""
     rows = {name: asdict(row) for name, row in table.items()}
@@ -209,6 +240,11 @@ def tokens_of(table: Mapping[str, TaskRow]) -> list[str]:
     return list(dict.fromkeys(t for row in table.values() for t in row.prompt))
 
 
+def spoken_of(table: Mapping[str, TaskRow]) -> list[str]:
+    """The spoken languages that its prompts name, each once; others may be spoken."""
+    return list(dict.fromkeys(row.spoken for row in table.values() if row.spoken))
+
+
 def find_targets(directory: Path | str) -> list[str]:
     """Files of texts in a data directory: ``text`` and each ``text_<name>``."""
     paths = Path(directory).glob("text_*")
@@ -230,7 +266,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--show",
-        choices=("table", "names", "targets", "tokens"),
+        choices=("table", "names", "targets", "tokens", "spoken"),
         default="table",
         help="what to print (default: %(default)s)",
     )
@@ -245,7 +281,12 @@ def main(argv: list[str] | None = None) -> None:
         for name, row in table.items():
             print(f"{name}: {json.dumps(as_plain({name: row})[name])}")
     else:
-        shown = {"names": list, "targets": targets_of, "tokens": tokens_of}
+        shown = {
+            "names": list,
+            "targets": targets_of,
+            "tokens": tokens_of,
+            "spoken": spoken_of,
+        }
         print(*shown[args.show](table))
 
 

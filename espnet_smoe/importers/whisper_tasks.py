@@ -37,6 +37,7 @@ def tasks_of(vocabulary: Vocabulary, language: str) -> dict[str, Any]:
             "target": "text",
             "prompt": [START, spoken, TRANSCRIBE],
             "language": language,
+            "spoken": language,
         }
     }
     if language != ENGLISH:
@@ -44,6 +45,7 @@ def tasks_of(vocabulary: Vocabulary, language: str) -> dict[str, Any]:
             "target": "text_st",
             "prompt": [START, spoken, TRANSLATE],
             "language": ENGLISH,
+            "spoken": language,
         }
     return {
         "model": "smoe",

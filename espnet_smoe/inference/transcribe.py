@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # torch takes its time, and --help has none
 
 OPTIONS = (  # those of decoding YAMLs
     *("search", "beam_size", "ctc_weight", "batch_size", "nbest", "longest_seconds"),
-    *("detect_speech", "chunk_size", "left_chunks", "int8", "graph"),
+    *("detect_speech", "chunk_size", "left_chunks", "int8", "graph", "language"),
 )
 BATCHES = 4  # held at once: enough to find pieces of like length
 
@@ -194,6 +194,10 @@ def get_parser() -> argparse.ArgumentParser:
     add("--model-file", help="checkpoint, in place of --model")
     add("--tasks", help="such as asr,st (default: all that the model knows)")
     add("--bandwidth", help="auto, nb or wb (default: auto)")
+    add(
+        "--language",
+        help="that is spoken, such as es, for S-MoE models whose prompts name it",
+    )
     add("--format", default="text", choices=list(FORMATS), help="default: %(default)s")
     add("--out", help="file to write; subtitles of several files: a folder")
     add("--nbest", type=int, help="hypotheses of each piece, in json (default: 1)")

@@ -179,7 +179,8 @@ class ESPnetSMoEModel(LabeledASRModel):
             speech_lengths: ``(B,)``.
             **fields: For each task its target ``(B, L)`` and ``<target>_lengths``, -1
                 where padded or missing; optionally ``<target>_prompt``; the label
-                ``(B, 1)``; ``utt_id``.
+                ``(B, 1)``; optionally ``lang`` ``(B, 1)``, ids of the languages that
+                are spoken; ``utt_id``.
 
         Returns:
             Loss, the mean over all targets of the batch; statistics, the same keys

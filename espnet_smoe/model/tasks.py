@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from espnet_smoe.data.preprocessor import LANGUAGE
 from espnet_smoe.data.task_table import WHERE, TaskRow
 from espnet_smoe.data.text.tokens import BEGIN
 from espnet_smoe.moe import Labels, Routing
@@ -19,11 +20,24 @@ class Task:
         name: Such as ``asr``.
         target: The field with its text.
         prompt: Ids of the prompt, the token that ends it included.
+        spoken_at: Where the prompt names the spoken language; None where it does not.
     """
 
     name: str
     target: str
     prompt: tuple[int, ...]
+    spoken_at: int | None = None
+
+    def prompt_for(self, language: int | None) -> tuple[int, ...]:
+        """The prompt for speech of another language than its own.
+
+        Args:
+            language: Id of the language's token; None for the prompt's own.
+        """
+        prompt = list(self.prompt)
+        if language is not None and self.spoken_at is not None:
+            prompt[self.spoken_at] = language
+        return tuple(prompt)
 
     def present_in(self, fields: Mapping[str, Any]) -> torch.Tensor:
         """``(B,)``, true where an utterance of the batch has the target."""
@@ -35,14 +49,18 @@ class Task:
     def prompts(self, fields: Mapping[str, Any], rows: torch.Tensor) -> torch.Tensor:
         """The prompts of the utterances ``rows`` ``(b,)``: ``(b, P)``.
 
-        It is the task's own, unless the batch brings ``<target>_prompt``.
+        It is the task's own, in the language of the batch's ``lang`` ``(B, 1)`` where
+        it names one, unless the batch brings ``<target>_prompt``.
 
         Raises:
             ValueError: Prompts of different lengths in one batch.
         """
         own = fields.get(f"{self.target}_prompt")
         if own is None:
-            return rows.new_tensor(self.prompt).expand(len(rows), -1)
+            prompts = rows.new_tensor(self.prompt).repeat(len(rows), 1)
+            if self.spoken_at is not None and LANGUAGE in fields:
+                prompts[:, self.spoken_at] = fields[LANGUAGE][rows, 0]
+            return prompts
         own = own[rows]
         if bool((own < 0).any()):
             raise ValueError(
@@ -107,5 +125,5 @@ def read_tasks(
                 "of its tokens in decoder_conf.moe.labels"
             )
         ids = tuple(token_list.index(token) for token in prompt)
-        read[name] = Task(name, row.target, ids)
+        read[name] = Task(name, row.target, ids, row.spoken_at)
     return read

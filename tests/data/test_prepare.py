@@ -555,3 +555,33 @@ def test_a_target_whose_name_later_stages_would_not_find_is_refused(source, tmp_
     config.write_text("model_conf: {tasks: {ja: {target: ja, prompt: [<ja>]}}}")
     with pytest.raises(ValueError, match="target 'ja'.*Call it text_ja"):
         run(source, "--tasks", str(config))
+
+
+def test_the_spoken_language_comes_along(source):
+    assert not (run(source) / "utt2lang").exists()
+    spoken = {"a": "es", "b": "fr", "c": "es"}
+    write_table(source / "utt2lang", spoken)
+    out = run(source)
+    assert read_table(out / "utt2lang", []) == spoken
+    filtered = out.parent / "filtered"
+    length_filter.main(["--in", str(out), "--out", str(filtered)])
+    assert read_table(filtered / "utt2lang", []) == spoken
+    perturbed = out.parent / "perturbed"
+    speed_perturb.perturb(source, perturbed, [0.9])
+    assert set(read_table(perturbed / "utt2lang", []).values()) == {"es", "fr"}
+    change(source, "utt2lang", b=None)
+    assert problems_of_lang(source) == [["b", "no language"]]
+
+
+def problems_of_lang(source):
+    out = source.parent / "again"
+    assert prepare.main(["--in", str(source), "--out", str(out), "--nj", "1"]) == 1
+    lines = (out / "problems.tsv").read_text(encoding="utf-8").splitlines()
+    return [line.split("\t")[1:3] for line in lines]
+
+
+def test_a_language_of_before_goes_with_its_table(source):
+    write_table(source / "utt2lang", dict.fromkeys(GOOD, "es"))
+    run(source)
+    (source / "utt2lang").unlink()
+    assert not (run(source) / "utt2lang").exists()

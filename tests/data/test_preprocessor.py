@@ -65,6 +65,18 @@ def test_the_bandwidth_becomes_its_token(preprocessor):
     assert data["bandwidth"].tolist() == [preprocessor.token_ids["<nb>"]]
 
 
+@pytest.mark.parametrize("token", ["<en>", "<|en|>"])
+def test_the_spoken_language_becomes_its_token(tokens, token):
+    listed = (tokens / "tokens.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    listed[listed.index("<en>")] = token
+    bpe = str(tokens / "bpe.json")
+    preprocessor = SMoEPreprocessor(False, token_list=listed, bpemodel=bpe)
+    data = preprocessor("utt", fields(lang="en"))
+    assert data["lang"].tolist() == [listed.index(token)]
+    with pytest.raises(ValueError, match="utterance utt: lang <xy> is not in the tok"):
+        preprocessor("utt", fields(lang="xy"))
+
+
 def test_a_missing_translation_is_minus_one(preprocessor):
     assert preprocessor("utt", fields(text_st="<na>"))["text_st"].tolist() == [-1]
 

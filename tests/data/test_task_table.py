@@ -51,6 +51,10 @@ def test_names_alone_are_a_table():
         ({"ja": {"target": "text_ja", "metrics": ["blue"]}}, "metrics.*'bleu'"),
         ({"ja": {"target": "../text"}}, "'../text' is no name of a file"),
         ({"../ja": {"target": "text_ja"}}, "'../ja' cannot be part"),
+        (
+            {"ja": {"target": "text", "prompt": ["<ja>"], "spoken": "ko"}},
+            "tasks.ja.spoken: no token of the prompt <ja> names 'ko'",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_table_is_told(tasks, message):
@@ -103,3 +107,15 @@ def test_shell_scripts_read_files_and_tokens(tmp_path, capsys):
         "text text_st text_ja",
         "asr st",
     ]
+
+
+@pytest.mark.parametrize("spoken", ["<es>", "<|es|>"])
+def test_a_prompt_may_name_the_spoken_language(tmp_path, capsys, spoken):
+    row = {"target": "text", "prompt": ["<transcribe>", spoken], "spoken": "es"}
+    assert task_table({"asr": row})["asr"].spoken_at == 1
+    assert task_table()["asr"].spoken_at is None
+    text = json.dumps({"model_conf": {"tasks": {"asr": row, "en": {**row}}}})
+    (tmp_path / "train.yaml").write_text(text)
+    main([str(tmp_path / "train.yaml"), "--show", "spoken"])
+    main(["--show", "spoken"])
+    assert capsys.readouterr().out == "es\n\n"

@@ -30,10 +30,14 @@ SIZES = {
 
 
 def make(
-    moe: bool | dict = True, encoder: dict | None = None, **options
+    moe: bool | dict = True,
+    encoder: dict | None = None,
+    decoder_moe: dict | None = None,
+    **options,
 ) -> ESPnetSMoEModel:
     torch.manual_seed(0)
     extra = {"moe": {} if moe is True else moe} if moe else {}
+    of_decoder = {"moe": decoder_moe} if decoder_moe else extra
     return ESPnetSMoEModel(
         vocab_size=len(TOKENS),
         token_list=TOKENS,
@@ -45,7 +49,7 @@ def make(
             6, output_size=8, input_layer="linear", **SIZES, **extra, **(encoder or {})
         ),
         postencoder=None,
-        decoder=SMoETransformerDecoder(len(TOKENS), 8, **SIZES, **extra),
+        decoder=SMoETransformerDecoder(len(TOKENS), 8, **SIZES, **of_decoder),
         ctc=CTC(len(TOKENS), 8),
         joint_network=None,
         **{"length_normalized_loss": True, **options},
@@ -91,6 +95,32 @@ def test_an_utterance_may_bring_its_own_prompt():
         *own[0].tolist(),
         ID["<beginning_of_sentence>"],
     ]
+
+
+def test_the_language_of_an_utterance_takes_its_place_in_the_prompt():
+    tasks = {
+        "asr": {"target": "text", "prompt": ["<transcribe>", "<ko>"], "spoken": "ko"},
+        "st": {"target": "text_st", "prompt": ["<translate>", "<en>"]},
+    }
+    spoken = torch.tensor([[ID["<ja>"]], [ID["<ko>"]]])
+    asr, st = decoder_inputs(make(tasks=tasks), batch(lang=spoken))
+    assert asr[:, 1].tolist() == [ID["<ja>"], ID["<ko>"]]
+    assert st[:, 1].tolist() == [ID["<en>"]] * 2
+    untold, _ = decoder_inputs(make(tasks=tasks), batch())
+    assert untold[:, 1].tolist() == [ID["<ko>"]] * 2
+
+
+def test_experts_may_follow_the_spoken_language():
+    row = {"prompt": ["<transcribe>", "<ko>"], "spoken": "ko"}
+    tasks = {"asr": {"target": "text", **row}}
+    moe = {"gate": "label", "labels": ["<ko>", "<ja>"]}
+    model = make(False, tasks=tasks, ctc_weight=0.0, decoder_moe=moe)
+    spoken = torch.tensor([[ID["<ja>"]], [ID["<ko>"]]])
+    one = batch(lang=spoken, text_st=None, text_st_lengths=None)
+    loss = model(**one)[0]
+    loss.backward()
+    experts = model.decoder.decoders[0].feed_forward.experts
+    assert all(p.grad.abs().sum() > 0 for e in experts for p in e.parameters())
 
 
 def test_the_loss_is_on_the_text_and_its_end_alone():

@@ -48,6 +48,9 @@ read_tasks() { # the files of the tasks' texts, for stages 5 to 11
     targets=$($single -m espnet_smoe.data.task_table "$tasks" --show targets)
     for file in $targets; do data_files+=("$file,$file,text"); done
     data_files+=(utt2bandwidth,bandwidth,text)
+    [ ! -f "$train_dir/utt2lang" ] ||
+        [ -z "$($single -m espnet_smoe.data.task_table "$tasks" --show spoken)" ] ||
+        data_files+=(utt2lang,lang,text)
 }
 
 # A share of training and all of validation, each utterance in one of five channel

@@ -31,6 +31,8 @@ class Entry:
         label: File that the transcript comes from.
         seconds: Length, once it is measured.
         bandwidth: ``nb`` or ``wb``, once it is measured.
+        language: That is spoken, such as ``es``; it becomes ``utt2lang``.
+        condition: Where the audio went through; it becomes ``utt2condition``.
     """
 
     id: str
@@ -50,6 +52,8 @@ class Entry:
     label: str = ""
     seconds: float = 0.0
     bandwidth: str = ""
+    language: str = ""
+    condition: str = ""
 
     @property
     def reference(self) -> str:

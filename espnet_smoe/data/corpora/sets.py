@@ -9,12 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_smoe.data.corpora.base import TRAIN, VALIDATION, Entry
-from espnet_smoe.data.data_dir import NO_TRANSLATION, write_lines, write_table
+from espnet_smoe.data.data_dir import (
+    LANGUAGES,
+    NO_TRANSLATION,
+    write_lines,
+    write_table,
+)
 from espnet_smoe.data.problems import ProblemLog
 from espnet_smoe.data.task_table import find_targets
 
 DEV, TEST = "dev", "test"
 TABLES = ("wav.scp", "utt2bandwidth", "utt2spk")  # beside the texts
+WHERE_TOLD = {LANGUAGES: "language", "utt2condition": "condition"}  # by all entries
 MADE = ".sets"  # names of the sets that the last run made
 
 
@@ -139,7 +145,7 @@ def write_sets(out: Path, sets: dict[str, list[Entry]]) -> None:
     made = out / MADE
     earlier = made.read_text(encoding="utf-8").split() if made.is_file() else []
     for name in set(earlier) - set(sets):
-        for table in (*TABLES, *find_targets(out / name)):
+        for table in (*TABLES, *WHERE_TOLD, *find_targets(out / name)):
             (out / name / table).unlink(missing_ok=True)
         if (out / name).is_dir() and not os.listdir(out / name):
             (out / name).rmdir()
@@ -155,6 +161,12 @@ def write_sets(out: Path, sets: dict[str, list[Entry]]) -> None:
         }
         for target in others:
             columns[target] = [e.texts.get(target) or NO_TRANSLATION for e in entries]
+        for table, attribute in WHERE_TOLD.items():
+            values = [getattr(entry, attribute) for entry in entries]
+            if all(values):
+                columns[table] = values
+            else:
+                (out / name / table).unlink(missing_ok=True)
         ids = [entry.id for entry in entries]
         for table, values in columns.items():
             write_table(out / name / table, dict(zip(ids, values)))

@@ -28,7 +28,7 @@ from urllib.parse import quote
 
 from espnet_smoe.command import run_command
 from espnet_smoe.data.check import Utterance, check_tables
-from espnet_smoe.data.data_dir import read_tables, write_lines, write_table
+from espnet_smoe.data.data_dir import LANGUAGES, read_tables, write_lines, write_table
 from espnet_smoe.data.parallel import map_in_processes
 from espnet_smoe.data.problems import Problem, print_problems, split_message
 from espnet_smoe.data.speech.audio import (
@@ -221,6 +221,8 @@ def _write_tables(out: Path, jobs: list[Job]) -> None:
             "utt2condition": condition.name,
             "utt2channel": json.dumps(condition.to_dict()),
         }
+        if utt.language:
+            rows[job.conditioned.id][LANGUAGES] = utt.language
     for name in next(iter(rows.values())):
         write_table(out / name, {utt: row[name] for utt, row in rows.items()})
 

@@ -40,9 +40,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from espnet_smoe.data.task_table import as_plain, load_task_table
+from espnet_smoe.data.task_table import as_plain, load_task_table, spoken_of
 from espnet_smoe.fingerprints import fingerprint_file
-from espnet_smoe.inference.decode.journal import Journal, by_size
+from espnet_smoe.inference.decode.journal import Journal, Utterance, by_size
 from espnet_smoe.inference.decode.latency import (
     UTTERANCES,
     latencies,
@@ -50,6 +50,7 @@ from espnet_smoe.inference.decode.latency import (
 )
 from espnet_smoe.inference.decode.parallel import (
     DecodedPart,
+    languages_of,
     read_utterance,
     run_jobs,
     summary_line,
@@ -77,7 +78,8 @@ class _Decoding:
 class _Job:
     """The utterances of one process: (name, audio file, bandwidth).
 
-    Of `measured` of them it measures the latency, where the model can stream.
+    `languages` has the spoken language of those that name it. Of `measured` of them the
+    latency is measured, where the model can stream.
     """
 
     train_config: str
@@ -85,7 +87,8 @@ class _Job:
     device: str
     task: str | None
     decodings: Mapping[str, _Decoding]
-    utterances: list[tuple[str, str, str]]
+    utterances: list[Utterance]
+    languages: Mapping[str, str]
     measured: int
 
 
@@ -123,6 +126,9 @@ def decode(args: argparse.Namespace) -> dict[Path, dict[str, Any]]:
     utterances = utterances_of(Path(args.data), bandwidth)
     made_of = decoding_inputs(args.model_file, args.data)
     how = {**made_of, "config": fingerprint_file(args.train_config), "task": args.task}
+    table = load_task_table(args.train_config) if kind.Options.model == "smoe" else {}
+    languages = languages_of(Path(args.data)) if spoken_of(table) else {}
+    how |= {"languages": languages} if languages else {}
     decodings = {
         name: _Decoding(options, Journal.of(folders[name], options.as_dict() | how))
         for name, options in chosen.items()
@@ -130,13 +136,16 @@ def decode(args: argparse.Namespace) -> dict[Path, dict[str, Any]]:
     nj = max(1, min(args.nj, len(utterances)))
     model = args.train_config, args.model_file, args.device, args.task
     measured = -(-UTTERANCES // nj)
-    jobs = [_Job(*model, decodings, utterances[i::nj], measured) for i in range(nj)]
+    jobs = [
+        _Job(*model, decodings, utterances[i::nj], languages, measured)
+        for i in range(nj)
+    ]
     done = list(run_jobs(_decode_part, jobs))
     more: dict[str, Any] = {"nj": nj}
     if len(decodings) == 1:
         more["wall_seconds"] = round(time.perf_counter() - begun, 3)
-    if kind.Options.model == "smoe":
-        more["task_table"] = as_plain(load_task_table(args.train_config))
+    if table:
+        more["task_table"] = as_plain(table)
     names = [name for name, _, _ in utterances]
     summaries = {}
     for name, decoding in decodings.items():
@@ -233,7 +242,10 @@ def _decode_part(job: _Job) -> _Done:
             files = job.train_config, job.model_file, job.device
             loaded[key] = kind(*files, options=options)
         recognizer = loaded[key].with_options(options)
-        _decode_all(recognizer, decoding.journal, utterances, job.task)
+        spoken = _by_language(decoding.journal.to_do(utterances), job.languages)
+        for language, of_one in spoken.items():
+            speaking = recognizer.in_language(language) if language else recognizer
+            _decode_all(speaking, decoding.journal, of_one, job.task)
         if hasattr(options, "chunk_size"):
             done.latencies[name] = _measured(recognizer, utterances, job.measured)
             frame_seconds = recognizer.encoder.frame_seconds
@@ -241,19 +253,28 @@ def _decode_part(job: _Job) -> _Done:
     return done
 
 
+def _by_language(
+    utterances: Sequence[Utterance], languages: Mapping[str, str]
+) -> dict[str, list[Utterance]]:
+    """Utterances by the language that is spoken; '' where it is not told."""
+    spoken: dict[str, list[Utterance]] = {}
+    for utterance in utterances:
+        spoken.setdefault(languages.get(utterance[0], ""), []).append(utterance)
+    return spoken
+
+
 def _decode_all(
     recognizer: SpeechToText,
     journal: Journal,
-    utterances: Sequence[tuple[str, str, str]],
+    to_do: Sequence[Utterance],
     task: str | None,
 ) -> None:
-    """What is not done yet, group by group."""
+    """Decode group by group."""
     from tqdm import tqdm
 
     options = recognizer.options
     tasks = recognizer.check_tasks(getattr(options, "tasks", None))
     written = {t: task if task and len(tasks) == 1 else t for t in tasks}
-    to_do = journal.to_do(utterances)
     group_size = GROUP * options.batch_size
     for start in tqdm(range(0, len(to_do), group_size), unit="group", mininterval=10):
         group = to_do[start : start + group_size]
@@ -277,7 +298,7 @@ def _decode_all(
 
 
 def _measured(
-    recognizer: SpeechToText, utterances: Sequence[tuple[str, str, str]], most: int
+    recognizer: SpeechToText, utterances: Sequence[Utterance], most: int
 ) -> list[float]:
     """Latencies of some utterances of all lengths; none where it cannot stream."""
     places = np.linspace(0, len(utterances) - 1, min(most, len(utterances)))

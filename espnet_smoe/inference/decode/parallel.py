@@ -13,6 +13,7 @@ import numpy as np
 
 from espnet_smoe.command import quiet_worker
 from espnet_smoe.data.data_dir import (
+    LANGUAGES,
     read_recordings,
     read_table,
     write_lines,
@@ -80,6 +81,21 @@ def utterances_of(data: Path, default: str = "") -> list[tuple[str, str, str]]:
     if not waves:
         raise ValueError(f"{data / 'wav.scp'} is empty; there is nothing to decode")
     return [(u, path, bandwidths.get(u, default)) for u, path in waves.items()]
+
+
+def languages_of(data: Path) -> dict[str, str]:
+    """The spoken language of each utterance in ``utt2lang``; none without the file.
+
+    Raises:
+        ValueError: It is faulty.
+    """
+    if not (data / LANGUAGES).is_file():
+        return {}
+    problems: list = []
+    languages = read_table(data / LANGUAGES, problems)
+    if problems:
+        raise ValueError("\n".join(map(str, problems)))
+    return languages
 
 
 def read_utterance(name: str, path: str) -> tuple[np.ndarray, int]:

@@ -1,15 +1,16 @@
 """S-MoE: every task of an utterance from one encoder pass and one beam search."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import nn
 
-from espnet_smoe.config.options import options_of
+from espnet_smoe.config.options import nearest, options_of
+from espnet_smoe.data.task_table import spoken_of, token_of
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.inference.detokenizer import detokenizer
 from espnet_smoe.inference.runtime.mkldnn_linear import convert_to_mkldnn
@@ -30,10 +31,13 @@ class SMoEDecodeOptions(DecodeOptions, SearchOptions):
     Attributes:
         tasks: Names that a data directory is decoded for; None for all.
         bandwidth: For utterances without a line in ``utt2bandwidth``.
+        language: That is spoken, such as ``es``, in utterances without a line in
+            ``utt2lang``; None for that of the tasks' prompts.
     """
 
     tasks: list[str] | None = None
     bandwidth: str = AUTO
+    language: str | None = None
 
     model: ClassVar[str] = "smoe"
 
@@ -60,12 +64,13 @@ class PromptedSearch:
 
     def __call__(self, batch: EncodedBatch) -> list[list[Hypothesis]]:
         """The hypotheses of each utterance, of the batch's own task."""
-        return self.search_tasks(batch, [batch.task])[batch.task]
+        prompts = {batch.task: self.model.tasks[batch.task].prompt}
+        return self.search_tasks(batch, prompts)[batch.task]
 
     def search_tasks(
-        self, batch: EncodedBatch, tasks: Sequence[str]
+        self, batch: EncodedBatch, prompts: Mapping[str, tuple[int, ...]]
     ) -> dict[str, list[list[Hypothesis]]]:
-        """The hypotheses of each task, of each utterance."""
+        """The hypotheses of each task, of each utterance; prompts are by task."""
         model, found = self.model, {}
         ctc = batch.ctc if self.options.ctc_weight > 0 else None
         given = model.decoder, model.eos, self.options
@@ -73,21 +78,22 @@ class PromptedSearch:
             search: Any = PromptBeamSearch(*given, ctc)
         else:
             search = ESPnetBeamSearch(*given, model.vocab_size, ctc)
-        for together in self._of_one_prompt_length(tasks):
-            prompts = [model.tasks[task].prompt for task in together]
+        for together in _of_one_length(prompts):
+            asked = [prompts[task] for task in together]
             scored = (
                 together.index(model.ctc_task) if model.ctc_task in together else None
             )
-            nbests = search(batch.encoder_out, batch.lengths, prompts, scored)
+            nbests = search(batch.encoder_out, batch.lengths, asked, scored)
             found |= dict(zip(together, nbests))
         return found
 
-    def _of_one_prompt_length(self, tasks: Sequence[str]) -> list[list[str]]:
-        """Tasks that one search can decode: all its rows advance in step."""
-        by_length: dict[int, list[str]] = {}
-        for task in tasks:
-            by_length.setdefault(len(self.model.tasks[task].prompt), []).append(task)
-        return list(by_length.values())
+
+def _of_one_length(prompts: Mapping[str, Sequence[int]]) -> list[list[str]]:
+    """Tasks that one search can decode: all its rows advance in step."""
+    by_length: dict[int, list[str]] = {}
+    for task, prompt in prompts.items():
+        by_length.setdefault(len(prompt), []).append(task)
+    return list(by_length.values())
 
 
 class SMoESpeechToText(SpeechToText):
@@ -125,6 +131,34 @@ class SMoESpeechToText(SpeechToText):
             convert_to_mkldnn(model.decoder)
         return model
 
+    def in_language(self, language: str | None) -> Self:
+        """The same model for speech of a language; None for that of its options."""
+        if not language:
+            return self
+        return self.with_options(replace(self.options, language=language))
+
+    def _set_options(self, options: DecodeOptions) -> None:
+        super()._set_options(options)
+        self._language = self._language_id(getattr(options, "language", None))
+
+    def _language_id(self, language: str | None) -> int | None:
+        if language is None:
+            return None
+        tokens = self.model.token_list
+        if not spoken_of(self.model.task_table):
+            raise ValueError(
+                f"language {language}: no prompt of this model names the spoken "
+                "language; leave the option out"
+            )
+        token = token_of(language, tokens)
+        if token not in tokens:
+            known = [t.strip("<|>") for t in tokens if t[:1] == "<" and t[-1:] == ">"]
+            raise ValueError(
+                f"language {language}: the model has no token {token}"
+                f"{nearest(language, known)}; give a language of its training"
+            )
+        return tokens.index(token)
+
     def _build_search(self) -> Search | PromptedSearch:
         if self.options.search == "attention":
             return PromptedSearch(self.model, self.options)
@@ -143,9 +177,10 @@ class SMoESpeechToText(SpeechToText):
     def _find(
         self, batch: EncodedBatch, tasks: Sequence[str]
     ) -> dict[str, list[list[Hypothesis]]]:
+        known = self.model.tasks
+        prompts = {task: known[task].prompt_for(self._language) for task in tasks}
         if isinstance(self._search, PromptedSearch):
-            return self._search.search_tasks(batch, tasks)
-        prompts = {task: self.model.tasks[task].prompt for task in tasks}
+            return self._search.search_tasks(batch, prompts)
         return {
             task: self._search(batch.for_task(task, prompt))
             for task, prompt in prompts.items()

@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from espnet_smoe.data.data_dir import read_table, read_tables
-from espnet_smoe.data.preprocessor import SMoEPreprocessor
+from espnet_smoe.data.data_dir import LANGUAGES, read_table, read_tables
+from espnet_smoe.data.preprocessor import LANGUAGE, SMoEPreprocessor
+from espnet_smoe.data.task_table import spoken_of
 from espnet_smoe.report.scoring.pairing import look_up
 
 SEED = 1
@@ -25,6 +26,8 @@ class Recording:
         label: What the encoder is routed by, such as ``nb``; None where the encoder
             has no experts.
         label_id: Token id of the label; None without one.
+        language: That is spoken; None where no prompt or no ``utt2lang`` names it.
+        language_id: Token id of the language; None without one.
         targets: Target -> ids of its text; missing ones are left out.
         texts: Target -> text.
     """
@@ -33,6 +36,8 @@ class Recording:
     path: str
     label: str | None
     label_id: int | None
+    language: str | None
+    language_id: int | None
     targets: dict[str, list[int]]
     texts: dict[str, str]
 
@@ -78,6 +83,8 @@ def read_recordings(
                 "(stages 1 to 4)"
             )
         columns[field] = _column(path, names)
+    if spoken_of(model.task_table) and LANGUAGES in tables:
+        columns[LANGUAGE] = _column(data / LANGUAGES, names)
     preprocess = SMoEPreprocessor(
         False,
         config["token_list"],
@@ -90,6 +97,7 @@ def read_recordings(
         texts = {column: values[name] for column, values in columns.items()}
         ids = preprocess(name, dict(texts))
         label = texts.pop(field, None)
+        language = texts.pop(LANGUAGE, None)
         present = {t: ids[t].tolist() for t in texts if ids[t][0] >= 0}
         recordings.append(
             Recording(
@@ -97,6 +105,8 @@ def read_recordings(
                 tables["wav.scp"][name],
                 label,
                 None if label is None else int(ids[field][0]),
+                language,
+                None if language is None else int(ids[LANGUAGE][0]),
                 present,
                 {t: texts[t] for t in present},
             )

@@ -117,7 +117,10 @@ def collect_traces(
             rows = [i for i, r in enumerate(batch) if task.target in r.targets]
             if not rows:
                 continue
-            texts = [[*task.prompt, *batch[i].targets[task.target]] for i in rows]
+            texts = [
+                [*task.prompt_for(r.language_id), *r.targets[task.target]]
+                for r in (batch[i] for i in rows)
+            ]
             ys = [torch.tensor(text, device=device) for text in texts]
             sizes = torch.tensor([len(y) for y in ys], device=device)
             of_task = -(-samples // len(model.tasks))

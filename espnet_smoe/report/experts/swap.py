@@ -85,22 +85,32 @@ def decode_swapped(
         raise ValueError(f"{data} has no {targets} to score against")
     texts = {way: {task: {} for task in tasks} for way in ways}
     reads_label = model.encoder_labels is not None
-    for start in tqdm(
-        range(0, len(recordings), GROUP_SIZE), unit="group", mininterval=10
-    ):
-        group = recordings[start : start + GROUP_SIZE]
+    for group in tqdm(_groups(recordings), unit="group", mininterval=10):
         waves = [read_audio(r.path)[0] for r in group]
         labels = [r.label if reads_label else AUTO for r in group]
         names = [r.name for r in group]
         for way, swap in ways.items():
             with swap():
-                found = speech_to_text.recognize_long(waves, labels, tasks, names, True)
+                speaking = speech_to_text.in_language(group[0].language)
+                found = speaking.recognize_long(waves, labels, tasks, names, True)
             for name, results in zip(names, found):
                 for task in tasks:
                     texts[way][task][name] = results[task].text
     return [
         _system(way, {t: _count(recordings, table[t], of[t], data) for t in tasks})
         for way, of in texts.items()
+    ]
+
+
+def _groups(recordings: Sequence[Recording]) -> list[Sequence[Recording]]:
+    """Recordings of one language, a few together."""
+    spoken: dict[str, list[Recording]] = {}
+    for recording in recordings:
+        spoken.setdefault(recording.language or "", []).append(recording)
+    return [
+        of_one[start : start + GROUP_SIZE]
+        for of_one in spoken.values()
+        for start in range(0, len(of_one), GROUP_SIZE)
     ]
 
 

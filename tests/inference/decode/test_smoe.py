@@ -150,3 +150,70 @@ def test_an_utterance_without_speech_has_an_empty_text(experiment, data):
     (data / "decode.yaml").write_text("detect_speech: false\nmaxlenratio: -5\n")
     out = decode(experiment, data, "kept")
     assert "utt1 \n" not in (out / "hyp.asr").read_text()
+
+
+SPOKEN = {
+    "asr": {"target": "text", "prompt": ["<transcribe>", "<ko>"], "spoken": "ko"},
+    "st": {"target": "text_st", "prompt": ["<translate>", "<en>"]},
+}
+
+
+@pytest.fixture(scope="module")
+def speaking(tmp_path_factory):
+    """An experiment whose prompt names the spoken language."""
+    folder = tmp_path_factory.mktemp("speaking")
+    config = tiny_config(folder)
+    config["model_conf"] = {**config["model_conf"], "tasks": SPOKEN}
+    return save_experiment(folder, config)
+
+
+IN_LANGUAGE = "beam_size: 2\nmaxlenratio: -5\nnbest: 2\n"
+
+
+def scores_in(out):
+    """Score of each transcript."""
+    lines = map(json.loads, (out / "details.asr.jsonl").read_text().splitlines())
+    return {r["utterance"]: r["nbest"][0]["score"] for r in lines}
+
+
+def test_each_utterance_is_decoded_in_its_language(speaking, data):
+    (data / "decode.yaml").write_text(IN_LANGUAGE)
+    (data / "data/utt2lang").write_text("utt1 en\nutt3 en\nutt4 ko\n")
+    mixed = scores_in(decode(speaking, data, "mixed", "--nj", "2"))
+    (data / "data/utt2lang").unlink()
+    own = scores_in(decode(speaking, data, "own"))
+    (data / "decode.yaml").write_text(IN_LANGUAGE + "language: en\n")
+    english = scores_in(decode(speaking, data, "english"))
+    assert all(abs(own[utt] - english[utt]) > 0.01 for utt in UTTERANCES)
+    for utt in UTTERANCES:
+        expected = english if utt in ("utt1", "utt3") else own
+        assert mixed[utt] == pytest.approx(expected[utt], abs=1e-3)
+
+
+def test_texts_in_another_language_do_not_count_as_done(speaking, data, monkeypatch):
+    (data / "decode.yaml").write_text(IN_LANGUAGE)
+    whole = scores_in(decode(speaking, data, "whole"))
+    (data / "data/utt2lang").write_text("".join(f"{u} en\n" for u in UTTERANCES))
+    with monkeypatch.context() as patch:  # ended before its results are written
+        patch.setattr("espnet_smoe.inference.decode.driver.write_results", None)
+        with pytest.raises(TypeError):
+            decode(speaking, data, "out")
+    (data / "data/utt2lang").unlink()
+    assert scores_in(decode(speaking, data, "out")) == whole
+
+
+@pytest.mark.parametrize(
+    "kind, message",
+    [
+        ("speaking", "language xy: the model has no token <xy>"),
+        (
+            "experiment",
+            "language xy: no prompt of this model names the spoken language",
+        ),
+    ],
+)
+def test_a_language_that_nobody_knows_is_named(request, data, kind, message):
+    options = "beam_size: 2\nmaxlenratio: -5\nlanguage: xy\n"
+    (data / "decode.yaml").write_text(options)
+    with pytest.raises(ValueError, match=message):
+        decode(request.getfixturevalue(kind), data, "out")

@@ -1,0 +1,1 @@
+../../TEMPLATE/smoe1/path.sh

@@ -2,7 +2,7 @@
 # recipe's run.sh, and tables of them. A run_all.sh sets the defaults of $systems and of
 # the other options that it reads itself, these named in $own; then it sources this file.
 
-. "$(dirname "$(readlink -f run_all.sh)")/../supervise.sh"
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/supervise.sh"
 
 command=$(printf '%q ' "${0/#"$PWD"\//./}" "$@")
 seeds=1

@@ -28,7 +28,9 @@ ENCDECSMOE = MINI / "tuning" / "train_encdecsmoe.yaml"
 BASE = (
     107_087_936  # S-MoE, Section 3.2: 107M, with what the paper leaves open filled in
 )
-TOKENS = [BLANK, UNKNOWN, *LABELS, BEGIN, *"abcd", SOS_EOS]
+SPOKEN = [f"<{language}>" for language in ("en", "es", "fr", "it", "ru")]
+SPECIALS = dict.fromkeys([*LABELS, *SPOKEN, BEGIN])
+TOKENS = [BLANK, UNKNOWN, *SPECIALS, *"abcd", SOS_EOS]
 ID = {token: i for i, token in enumerate(TOKENS)}
 OPTIONS = {  # of stage 12
     "smoe1": SMoEDecodeOptions,
@@ -84,6 +86,14 @@ def batch(of_smoe: bool) -> dict[str, torch.Tensor]:
     return fields
 
 
+def batches(args) -> list[dict[str, torch.Tensor]]:
+    """As many as give every part its turn: a task each, or a spoken language each."""
+    one = batch(of_smoe=args.model == "smoe")
+    if any("spoken" in row for row in (args.model_conf.get("tasks") or {}).values()):
+        return [one | {"lang": torch.tensor([[ID[token]]] * 2)} for token in SPOKEN]
+    return [one] * (2 if args.model_conf.get("schedule") == "alternate" else 1)
+
+
 def may_be_idle(key: str, options: dict) -> bool:
     """An expert that a learned router sends none of the few frames of a test."""
     moe = options.get(f"{key.split('.')[0]}_conf", {}).get("moe") or {}
@@ -94,7 +104,7 @@ def may_be_idle(key: str, options: dict) -> bool:
 def test_the_recipes_have_configurations():
     assert len(TRAIN) >= 12
     assert {path.parts[len(EGS2.parts)] for path in TRAIN} >= {
-        *("aihub_koen", "aishell", "mini_an4", "mini_koen")
+        *("aihub_koen", "aishell", "asterisk", "mini_an4", "mini_koen")
     }
 
 
@@ -108,9 +118,8 @@ def test_one_training_step_moves_every_parameter(path):
     (optimizer,) = ASRTask.build_optimizers(args, model)
     scheduler_classes[args.scheduler](optimizer, **args.scheduler_conf)
     before = {key: p.detach().clone() for key, p in model.named_parameters()}
-    turns = 2 if args.model_conf.get("schedule") == "alternate" else 1
-    for _ in range(turns):
-        loss, _, _ = model(**batch(of_smoe=args.model == "smoe"))
+    for fields in batches(args):
+        loss, _, _ = model(**fields)
         assert loss.isfinite()
         loss.sum().backward()
     idle = {key for key, p in model.named_parameters() if p.grad is None}

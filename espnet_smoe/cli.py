@@ -37,6 +37,7 @@ COMMANDS = {
         "a model trained elsewhere as an experiment",
     ),
     "upcycle": ("espnet_smoe.upcycle", "a dense checkpoint as a mixture's beginning"),
+    "slice": ("espnet_smoe.slice.command", "one task's dense model out of a mixture"),
     "experts": (
         "espnet_smoe.report.experts.command",
         "what the experts do, how they differ",

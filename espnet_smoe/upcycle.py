@@ -4,17 +4,33 @@
         --out exp/encdecsmoe_init.pth
 
 Train from the result with ``--init_param exp/encdecsmoe_init.pth`` (the recipe's
-``--pretrained_model``).
+``--pretrained_model``). The mixture writes at first what the trained model writes; a
+configuration with more ``linear_units`` is made wider and does, too.
 """
 
 import argparse
 import errno
+import math
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
 
 from espnet_smoe.check_config import build_model, parameter_table
 from espnet_smoe.command import check_out, run_command
+from espnet_smoe.config.yaml_file import read_yaml
+from espnet_smoe.data.data_dir import write_lines
+
+if TYPE_CHECKING:  # torch takes its time, and --help has none
+    import torch
+    from torch import nn
+
+    from espnet_smoe.moe.upcycle import Upcycled
+
+COUNTER = "minibatches"  # of `model: smoe`; a training begins with none
+FREEZE = "freeze_param"
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -29,7 +45,32 @@ def get_parser() -> argparse.ArgumentParser:
     add("--config", required=True, help="training configuration of the mixture")
     add("--model", help="checkpoint (default: the averaged one)")
     add("--out", type=Path, required=True, help="checkpoint to write")
+    add(
+        "--noise",
+        type=_share,
+        default=0.0,
+        metavar="SHARE",
+        help="add noise to the copies' matrices, its standard deviation this share of "
+        "theirs; the outputs then differ (default: 0)",
+    )
+    add("--seed", type=int, default=0, help="of noise and routers (default: 0)")
+    add(
+        "--freeze",
+        action="store_true",
+        help="write beside OUT, as .yaml, the configuration with ESPnet's "
+        "freeze_param: training changes experts, routers and widened blocks alone",
+    )
     return parser
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of 0 or more")
+    return value
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -40,42 +81,109 @@ def main(argv: list[str] | None = None) -> None:
     """
     args = get_parser().parse_args(argv)
     check_out(args.out)
-    import torch  # it takes its time, and --help has none
+    if args.freeze:
+        check_out(args.out.with_suffix(".yaml"))
+    import torch
 
     from espnet_smoe.data.text.tokens import read_token_list
     from espnet_smoe.inference.checkpoint import CURE, find_checkpoint, read_config
     from espnet_smoe.input_files import read_checkpoint
-    from espnet_smoe.moe.upcycle import upcycle
 
     checkpoint = (
         args.exp / args.model if args.model else find_checkpoint(args.exp, "--model")
     )
-    tokens = read_config(args.exp / "config.yaml")["token_list"]
+    trained = read_config(args.exp / "config.yaml")
+    tokens = trained["token_list"]
     if isinstance(tokens, str):
         tokens = read_token_list(tokens)
     model = build_model(args.config, tokens=tokens)
     state = read_checkpoint(checkpoint, CURE)
     # The statistics of the features are no part of the configuration.
     aside = {name: state.pop(name) for name in list(state) if _is_statistics(name)}
+    state.pop(COUNTER, None)
     try:
-        result = upcycle(state, model.state_dict())
+        result = _upcycle(state, trained, model, args)
     except ValueError as error:
         raise ValueError(f"{checkpoint} and {args.config}: {error}") from error
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    partial = args.out.with_name(args.out.name + ".part")
-    try:
-        torch.save(result.state | aside, partial)
-        os.replace(partial, args.out)
-    except RuntimeError as error:  # PyTorch's for a disk that takes no more
-        full = errno.ENOSPC
-        raise OSError(full, os.strerror(full), str(args.out)) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    if hasattr(model, COUNTER):
+        aside[COUNTER] = torch.zeros((), dtype=torch.long)
+    config = _frozen(args, model, result) if args.freeze else None
+    _save(result.state | aside, args.out)
     print(f"{checkpoint} -> {args.out}")
     print(result.describe())
-    if aside:
-        print(f"feature statistics of the trained model: {', '.join(aside)}")
+    statistics = [name for name in aside if _is_statistics(name)]
+    if statistics:
+        print(f"feature statistics of the trained model: {', '.join(statistics)}")
+    if config is not None:
+        place = args.out.with_suffix(".yaml")
+        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        write_lines(place, text.splitlines())
+        print(f"{place}: frozen are {' '.join(config[FREEZE])}")
     print(parameter_table(model))
+
+
+def _upcycle(
+    state: "dict[str, torch.Tensor]",
+    trained: dict,
+    model: "nn.Module",
+    args: argparse.Namespace,
+) -> "Upcycled":
+    """`upcycle` with the gates of both models."""
+    from espnet_smoe.inference.checkpoint import skeleton
+    from espnet_smoe.moe.upcycle import gates_of, upcycle
+
+    parts = [trained.get(f"{part}_conf") or {} for part in ("encoder", "decoder")]
+    is_mixture = any(part.get("moe") is not None for part in parts)
+    gates = gates_of(model)
+    new = ("encoder.embedding.", "embedding_ctc.")
+    fresh = new if any(g.reads_embedding for g in gates.values()) else ()
+    return upcycle(
+        state,
+        {name: t for name, t in model.state_dict().items() if name != COUNTER},
+        gates,
+        gates_of(skeleton(trained)) if is_mixture else {},
+        args.noise,
+        args.seed,
+        fresh,
+    )
+
+
+def _frozen(args: argparse.Namespace, model: "nn.Module", result: "Upcycled") -> dict:
+    """The configuration with what is shared frozen."""
+    from espnet_smoe.moe.upcycle import shared_parameters
+
+    config = read_yaml(args.config)
+    given = config.get(FREEZE) or []
+    given = given.split() if isinstance(given, str) else list(given)
+    shared = shared_parameters(model, result)
+    config[FREEZE] = list(dict.fromkeys([*given, *shared]))
+    trained = [
+        name
+        for name, _ in model.named_parameters()
+        if not any(name == f or name.startswith(f"{f}.") for f in config[FREEZE])
+    ]
+    if not trained:
+        raise ValueError(
+            f"{args.config}: --freeze would leave nothing to train; add experts "
+            "('moe') or linear_units, or leave --freeze out"
+        )
+    return config
+
+
+def _save(state: "dict[str, torch.Tensor]", out: Path) -> None:
+    """Write a checkpoint whole, or not at all."""
+    import torch
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(out.name + ".part")
+    try:
+        torch.save(state, partial)
+        os.replace(partial, out)
+    except RuntimeError as error:  # PyTorch's for a disk that takes no more
+        full = errno.ENOSPC
+        raise OSError(full, os.strerror(full), str(out)) from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _is_statistics(name: str) -> bool:

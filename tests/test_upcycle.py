@@ -1,13 +1,14 @@
 """`espnet-smoe upcycle`: from an experiment to a checkpoint to train from."""
 
 import argparse
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
 from espnet_smoe.upcycle import main
-from tests.tiny import save_experiment, tiny_config
+from tests.tiny import save_experiment, talk, tiny_config, tiny_ctc_config
 
 NOT_OF_A_YAML = ("token_list", "bpemodel", "token_type", "normalize", "normalize_conf")
 
@@ -64,12 +65,12 @@ def test_the_mixture_computes_at_first_what_the_dense_model_did(
     )
 
 
-def test_a_model_of_another_width_is_refused_and_nothing_is_written(dense, tmp_path):
+def test_a_narrower_model_is_refused_and_nothing_is_written(dense, tmp_path):
     folder, config = dense
     out = tmp_path / "mixture.pth"
-    wide = yaml_of(config, tmp_path, linear_units=64)
-    with pytest.raises(ValueError, match=r"valid.acc.ave.pth and (.|\n)*\(64, 16\)"):
-        main([str(folder), "--config", wide, "--out", str(out)])
+    narrow = yaml_of(config, tmp_path, linear_units=24)
+    with pytest.raises(ValueError, match=r"valid.acc.ave.pth and (.|\n)*\(24, 16\)"):
+        main([str(folder), "--config", narrow, "--out", str(out)])
     assert not out.exists()
 
 
@@ -92,3 +93,180 @@ def test_a_disk_that_takes_no_more_is_told_and_nothing_is_left(
 def test_an_untrained_experiment_names_the_stage(tmp_path):
     with pytest.raises(ValueError, match="stage 11"):
         main([str(tmp_path), "--config", "c.yaml", "--out", "x.pth"])
+
+
+# -- whole models: the output before training is that of the trained model -----------
+
+LABEL = {"gate": "label"}
+TOP_1 = {"gate": "topk", "num_experts": 3}
+TOP_2 = {"gate": "topk", "num_experts": 4, "top_k": 2}
+GROUPS = {"gate": "label_topk", "num_experts": 4}
+MIXTURES = {
+    "by label": (LABEL, LABEL),
+    "learned, top 1": (TOP_1, TOP_1),
+    "learned, top 2": (TOP_2, TOP_2),
+    "groups": (
+        GROUPS | {"labels": ["<wb>", "<nb>"]},
+        GROUPS | {"labels": ["<translate>", "<transcribe>"], "top_k": 2},
+    ),
+    "encoder alone": (LABEL, None),
+    "decoder alone": (None, TOP_1),
+}
+
+
+def config_of(source: str, folder: Path) -> dict:
+    """Configuration of a trained dense model, ours or ESPnet's own."""
+    config = tiny_config(folder, moe=False)
+    config["encoder_conf"]["input_layer"] = "conv2d"
+    config["encoder_conf"].pop("subsampling_channels")
+    if source == "ESPnet":
+        config |= {"model": "espnet", "encoder": "transformer"}
+        config |= {"decoder": "transformer", "preprocessor": "default"}
+        config["model_conf"] = {"ctc_weight": 0.3, "report_wer": False}
+    return config
+
+
+def build(config: dict, state: dict | None = None):
+    from espnet2.tasks.asr import ASRTask
+
+    model = ASRTask.build_model(argparse.Namespace(**config)).eval()
+    if state is not None:
+        model.load_state_dict(state)
+    return model
+
+
+def logits_of(model, config: dict) -> torch.Tensor:
+    """What the decoder says to two prompts about two recordings, ``(2, L, V)``."""
+    torch.manual_seed(4)
+    ids = config["token_list"].index
+    speech = torch.stack([torch.from_numpy(talk(2.0, seed)) for seed in range(2)])
+    lengths = torch.tensor([32000, 20000])
+    labels = torch.tensor([ids("<nb>"), ids("<wb>")])
+    given = (labels,) if hasattr(model, "tasks") else ()
+    encoded, frames = model.encode(speech, lengths, *given)
+    prompts = torch.tensor([[ids("<translate>")], [ids("<transcribe>")]])
+    tokens = torch.cat([prompts, torch.randint(20, 200, (2, 30))], 1)
+    return model.decoder(encoded, frames, tokens, torch.tensor([31, 31]))[0]
+
+
+def mixture_yaml(config: dict, folder: Path, encoder, decoder, **more: int) -> Path:
+    """The training configuration of a mixture of a dense model's sizes."""
+    chosen = {k: config[k] for k in ("frontend_conf", "normalize")}
+    chosen |= {"model": "smoe", "model_conf": {"ctc_weight": 0.3}}
+    for part, moe in (("encoder", encoder), ("decoder", decoder)):
+        section = config[f"{part}_conf"] | more
+        chosen[part] = "smoe_transformer"
+        chosen[f"{part}_conf"] = section | ({"moe": moe} if moe else {})
+    path = folder / "mixture.yaml"
+    path.write_text(yaml.safe_dump(chosen))
+    return path
+
+
+@pytest.fixture(scope="module", params=["ours", "ESPnet"])
+def trained(request, tmp_path_factory):
+    """A trained dense model: folder, configuration, its output."""
+    folder = tmp_path_factory.mktemp("trained")
+    config = config_of(request.param, folder)
+    _, checkpoint = save_experiment(folder, config)
+    with torch.inference_mode():
+        output = logits_of(build(config, torch.load(checkpoint)), config)
+    return folder, config, output
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_every_mixture_begins_with_the_output_of_the_trained_model(
+    trained, tmp_path, name
+):
+    folder, config, output = trained
+    path = mixture_yaml(config, tmp_path, *MIXTURES[name])
+    out = tmp_path / "init.pth"
+    main([str(folder), "--config", str(path), "--out", str(out)])
+    mixture = build(config | yaml.safe_load(path.read_text()))
+    missing, foreign = mixture.load_state_dict(torch.load(out), strict=False)
+    assert not foreign and all(".gate." in name for name in missing)
+    logits = logits_of(mixture, config)
+    torch.testing.assert_close(logits, output, atol=1e-4, rtol=1e-4)
+    logits.logsumexp(-1).sum().backward()
+    experts = [p.grad for n, p in mixture.named_parameters() if ".experts." in n]
+    reached = [grad is not None and bool(grad.any()) for grad in experts]
+    # routers may send the few frames of a random model to some experts alone
+    assert all(reached) if MIXTURES[name][0] == LABEL else any(reached)
+
+
+def test_a_wider_model_begins_with_the_same_output(trained, tmp_path, capsys):
+    folder, config, output = trained
+    path = mixture_yaml(config, tmp_path, None, LABEL, linear_units=64)
+    out = tmp_path / "init.pth"
+    main([str(folder), "--config", str(path), "--out", str(out)])
+    assert "made wider: encoder.encoders.0.feed_forward" in capsys.readouterr().out
+    mixture = build(config | yaml.safe_load(path.read_text()), torch.load(out))
+    logits = logits_of(mixture, config)
+    torch.testing.assert_close(logits, output, atol=1e-4, rtol=1e-4)
+
+
+def test_speechmoe_begins_with_the_output_of_its_static_model(tmp_path):
+    config = tiny_ctc_config(["<blank>", "a", "b", "<sos/eos>"])
+    mixture_conf = config["encoder_conf"]
+    static = {k: v for k, v in mixture_conf.items() if k not in ("moe", "embedding")}
+    dense = config | {"encoder_conf": static}
+    _, checkpoint = save_experiment(tmp_path, dense)
+    keys = ("model", "frontend_conf", "normalize", "preencoder", "preencoder_conf")
+    chosen = {k: config[k] for k in (*keys, "encoder", "encoder_conf")}
+    (tmp_path / "mixture.yaml").write_text(yaml.safe_dump(chosen))
+    words = ["--config", str(tmp_path / "mixture.yaml"), "--out"]
+    main([str(tmp_path), *words, str(tmp_path / "init.pth")])
+    mixture = build(config)
+    missing, _ = mixture.load_state_dict(
+        torch.load(tmp_path / "init.pth"), strict=False
+    )
+    assert all(n.startswith(("encoder.embedding.", "embedding_ctc.")) for n in missing)
+    speech, lengths = torch.randn(2, 16000) / 10, torch.tensor([16000, 9000])
+    with torch.inference_mode():
+        wanted = build(dense, torch.load(checkpoint)).encode(speech, lengths)
+        found = mixture.encode(speech, lengths)
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_what_is_shared_is_frozen_by_espnets_own_option(dense, tmp_path, capsys):
+    from espnet2.tasks.asr import ASRTask
+
+    from espnet_smoe.training.options import check_training
+
+    folder, config = dense
+    out, path = tmp_path / "exp" / "init.pth", Path(yaml_of(config, tmp_path))
+    given = yaml.safe_load(path.read_text()) | {"freeze_param": ["frontend"]}
+    path.write_text(yaml.safe_dump(given))
+    main([str(folder), "--config", str(path), "--out", str(out), "--freeze"])
+    said = f"{out.with_suffix('.yaml')}: frozen are frontend "
+    assert said in capsys.readouterr().out
+    written = yaml.safe_load(out.with_suffix(".yaml").read_text())
+    assert {k: v for k, v in written.items() if k != "freeze_param"} == {
+        k: v for k, v in given.items() if k != "freeze_param"
+    }
+    frozen = check_training(ASRTask, written)["freeze_param"]
+    mixture = build(config | given)
+    learning = {
+        name
+        for name, _ in mixture.named_parameters()
+        if not any(name == f or name.startswith(f"{f}.") for f in frozen)
+    }
+    assert learning == {n for n, _ in mixture.named_parameters() if ".experts." in n}
+
+
+def test_to_freeze_all_is_refused(dense, tmp_path):
+    folder, config = dense
+    chosen = {k: config[k] for k in ("model", "frontend_conf", "preprocessor")}
+    for part in ("encoder", "decoder"):
+        chosen |= {part: config[part], f"{part}_conf": config[f"{part}_conf"]}
+    (tmp_path / "same.yaml").write_text(yaml.safe_dump(chosen))
+    words = ["--config", str(tmp_path / "same.yaml"), "--out", str(tmp_path / "x.pth")]
+    with pytest.raises(ValueError, match="--freeze would leave nothing to train"):
+        main([str(folder), *words, "--freeze"])
+    assert not (tmp_path / "x.pth").exists()
+
+
+@pytest.mark.parametrize("noise", ["-1", "x", "nan", "inf"])
+def test_noise_that_is_no_share_is_refused(noise, capsys):
+    with pytest.raises(SystemExit):
+        main(["exp", "--config", "c", "--out", "o", "--noise", noise])
+    assert f"'{noise}' is no number of 0 or more" in capsys.readouterr().err

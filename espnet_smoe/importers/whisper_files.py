@@ -187,6 +187,29 @@ def read_safetensors(path: Path, cure: str) -> dict[str, torch.Tensor]:
         ) from error
 
 
+def write_safetensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write what `read_safetensors` reads.
+
+    Args:
+        path: File.
+        tensors: By name, in float32.
+    """
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, tensor in tensors.items():
+        begin, end = end, end + tensor.numel() * 4
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape)}
+        header[name]["data_offsets"] = [begin, end]
+    head = json.dumps(header).encode()
+    head += b" " * (-len(head) % 8)  # the numbers begin where a processor likes it
+    with open(path, "wb") as file:
+        file.write(len(head).to_bytes(8, "little") + head)
+        for tensor in tensors.values():
+            file.write(
+                tensor.detach().float().contiguous().numpy().astype("<f4").tobytes()
+            )
+
+
 def _read_openai(path: Path) -> WhisperModel:
     given = read_checkpoint(path, f"{CURE}, or take a .pt that OpenAI's whisper loads")
     dims, weights = given.get("dims"), given.get("model_state_dict")

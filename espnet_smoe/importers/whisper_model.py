@@ -22,6 +22,7 @@ LAYER["decoder"] |= {"encoder_attn": "src_attn", "encoder_attn_layer_norm": "nor
 LAYER["decoder"] |= {"final_layer_norm": "norm3"} | BLOCK
 TOLERANCE = 1e-2  # of positions in half precision
 LISTED = 5
+POSITIONS_A_SECOND = 50  # of the encoder
 CURE = "fetch it again"
 OTHER_FILE = "take an unchanged Whisper model"
 
@@ -85,7 +86,7 @@ class WhisperModel:
         """
         sizes = self.sizes()
         self._check_positions()
-        names = dict(_names(sizes))
+        names = dict(names_of(sizes))
         output = self.weights.get("proj_out.weight")
         if output is not None and not torch.equal(
             output, self._get("decoder.embed_tokens.weight")
@@ -163,7 +164,61 @@ def configuration(model: WhisperModel, pad_seconds: float) -> dict[str, Any]:
     }
 
 
-def _names(sizes: Mapping[str, int]) -> list[tuple[str, str]]:
+def sizes_of(config: Mapping[str, Any], vocab_size: int) -> dict[str, int]:
+    """The sizes by the names of Hugging Face: the way back from `configuration`.
+
+    Args:
+        config: Training configuration of a model that began as Whisper.
+        vocab_size: V.
+    """
+    encoder, decoder = ({**config[f"{part}_conf"]} for part in LAYER)
+    front_end = config["frontend_conf"]
+    sizes = {
+        "d_model": encoder.get("output_size", 512),
+        "num_mel_bins": front_end.get("n_mels", 80),
+        "vocab_size": vocab_size,
+        "max_source_positions": int(front_end["pad_seconds"] * POSITIONS_A_SECOND),
+        "max_target_positions": decoder.get("max_length", 448),
+    }
+    for part, conf in (("encoder", encoder), ("decoder", decoder)):
+        sizes[f"{part}_attention_heads"] = conf.get("attention_heads", 8)
+        sizes[f"{part}_ffn_dim"] = conf.get("linear_units", 2048)
+        sizes[f"{part}_layers"] = conf.get("num_blocks", 6)
+    return sizes
+
+
+def hugging_face_weights(
+    state: Mapping[str, torch.Tensor], sizes: Mapping[str, int]
+) -> dict[str, torch.Tensor]:
+    """The weights by the names of Hugging Face: the way back from `WhisperModel.state`.
+
+    Args:
+        state: By our names.
+        sizes: From `sizes_of`.
+
+    Raises:
+        ValueError: Names what Whisper has no place for.
+    """
+    names = dict(names_of(sizes))
+    output, embedding = "decoder.output_layer.weight", "decoder.embed.0.weight"
+    foreign = [name for name in state if name not in {*names.values(), output}]
+    if foreign:
+        raise ValueError(f"Whisper has no place for {_list(foreign)}")
+    if output in state and not torch.equal(state[output], state[embedding]):
+        raise ValueError(
+            f"{output} is not the embedding of the tokens, as Whisper has it"
+        )
+    weights = {
+        f"model.{theirs}": state[ours]
+        for theirs, ours in names.items()
+        # attention does not depend on it: the softmax cancels it
+        if not theirs.endswith("k_proj.bias")
+    }
+    positions = sinusoids(sizes["max_source_positions"], sizes["d_model"])
+    return {**weights, "model.encoder.embed_positions.weight": positions}
+
+
+def names_of(sizes: Mapping[str, int]) -> list[tuple[str, str]]:
     """Every weight that is carried: its name at Hugging Face and ours."""
     stems = [
         ("encoder.conv1", "encoder.embed.convs.0"),

@@ -30,6 +30,7 @@ __all__ = [
     "load_model",
     "model_files",
     "read_config",
+    "skeleton",
 ]
 
 CHECKPOINTS = (
@@ -45,12 +46,15 @@ CURE = "take another checkpoint of the experiment, or train it again (stage 11)"
 
 
 @contextmanager
-def model_files(path: str | Path) -> Iterator[tuple[Path, Path]]:
+def model_files(
+    path: str | Path, checkpoint: str | None = None
+) -> Iterator[tuple[Path, Path]]:
     """Find configuration and checkpoint.
 
     Args:
         path: A zip file of the recipe's stage 14, or an experiment's folder. A zip
             file's content lives as long as the context.
+        checkpoint: Name of the file in the folder; None for the best of `CHECKPOINTS`.
 
     Yields:
         Training configuration, checkpoint.
@@ -60,7 +64,8 @@ def model_files(path: str | Path) -> Iterator[tuple[Path, Path]]:
     """
     path = Path(path)
     if path.is_dir():
-        yield path / "config.yaml", find_checkpoint(path)
+        found = path / checkpoint if checkpoint else find_checkpoint(path)
+        yield path / "config.yaml", found
     elif path.is_file():
         with tempfile.TemporaryDirectory() as folder:
             found = _unpacked(path, Path(folder))
@@ -155,6 +160,19 @@ def load_model(
     load_checkpoint(model, model_file)
     model = model.to(place).eval()
     return quantize(model) if int8 else model
+
+
+def skeleton(config: Mapping[str, Any]) -> nn.Module:
+    """The model of a configuration without its weights, on the meta device.
+
+    Args:
+        config: From `read_config`.
+    """
+    register()
+    from espnet_smoe.compat import ASRTask
+
+    with torch.device("meta"):
+        return ASRTask.build_model(argparse.Namespace(**{**config, "init": None}))
 
 
 def load_checkpoint(model: nn.Module, path: str | Path) -> None:

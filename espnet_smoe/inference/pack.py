@@ -61,7 +61,7 @@ def pack(experiment: Path, model: str, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".pack", dir=out.parent) as name:
         folder = Path(name)
-        extra = _copy_files(config, folder)
+        extra = copy_files(config, folder)
         lengths = asdict(trained_lengths(experiment / "config.yaml", config))
         (folder / LENGTHS).write_text(json.dumps(lengths), encoding="utf-8")
         text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
@@ -79,7 +79,7 @@ def pack(experiment: Path, model: str, out: Path) -> None:
         os.replace(folder / "packed.zip", out)
 
 
-def _copy_files(config: dict, folder: Path) -> list[str]:
+def copy_files(config: dict, folder: Path) -> list[str]:
     """Copy the files that a configuration names, and name the copies instead."""
     copied = []
     for section, key, _ in named_files(config):

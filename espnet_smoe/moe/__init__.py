@@ -16,7 +16,8 @@ Torch only: nothing here imports ESPnet. Ten minutes, in this order:
 5. ``experts.py`` - one expert, a two-matrix feed-forward block.
 6. ``labels.py`` - `Labels`, which turn token ids into `BatchLabels`.
 7. ``loss.py`` - auxiliary losses of learned gates, also over several processes.
-8. ``upcycle.py`` - a dense model's weights as a mixture's beginning.
+8. ``upcycle.py`` - a dense model's weights as a mixture's beginning, ``widen.py`` as a
+   wider model's. ``slice.py``: the way back, one expert as a dense model.
 """
 
 from espnet_smoe.moe.assignment import Assignment

@@ -163,6 +163,19 @@ class Gate(nn.Module):
         """The router that all layers share; None where each gate has its own."""
         return None
 
+    @property
+    def scale_of_copies(self) -> float:
+        """What equal experts are multiplied by, so that the mixture is one of them.
+
+        1, unless the gate scales what comes of them even where it decides nothing yet.
+        """
+        return 1.0
+
+    @property
+    def experts_per_label(self) -> int | None:
+        """Experts that a label has for itself; None where no label owns experts."""
+        return None
+
     def forward(self, x: torch.Tensor, routing: Routing) -> Assignment:
         """Decide where the rows of ``x`` ``(N, ..., D)`` go."""
         raise NotImplementedError

@@ -41,6 +41,7 @@ class LabelGate(Gate):
     """
 
     Options = LabelOptions
+    experts_per_label = 1
 
     def forward(self, x: torch.Tensor, routing: Routing) -> Assignment:
         """The experts of the labels; the content of ``x`` plays no part."""

@@ -119,6 +119,11 @@ class TopKGate(Gate):
             return None
         return cls.new_router(options, size, embedding_size)
 
+    @property
+    def scale_of_copies(self) -> float:
+        """With k = 1 the number of experts: at first a probability is 1 / E."""
+        return float(self.experts_per_label or self.num_experts) ** (self.top_k == 1)
+
     def forward(self, x: torch.Tensor, routing: Routing) -> Assignment:
         """Decide about the frames ``x`` ``(N, D)``."""
         logits = self.logits(x, routing)  # (N, E)
@@ -231,10 +236,15 @@ class LabelTopKGate(TopKGate):
 
     Options = LabelTopKOptions
 
+    @property
+    def experts_per_label(self) -> int:
+        """The size of a group, E / L."""
+        return self.num_experts // len(self.labels)
+
     def logits(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
         """``(N, E)``; minus infinity for the experts of other labels."""
         labels = self.frame_labels(x, routing)  # (N,)
-        group_size = self.num_experts // len(self.labels)
-        group = torch.arange(self.num_experts, device=x.device) // group_size  # (E,)
+        numbers = torch.arange(self.num_experts, device=x.device)
+        group = numbers // self.experts_per_label  # (E,)
         foreign = group != labels[:, None]  # (N, E)
         return super().logits(x, routing).masked_fill(foreign, -torch.inf)

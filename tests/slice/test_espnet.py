@@ -1,0 +1,138 @@
+"""`espnet-smoe slice --format espnet`: what ESPnet loads without this package."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+
+from espnet_smoe.inference.speech_to_text import SpeechToText
+from espnet_smoe.slice.command import main
+from tests.slice.stock import run_without_us, texts_by_readme
+from tests.tiny import save_experiment, talk, tiny_config
+
+SECONDS = (0.7, 1.1)
+
+
+def experiment(
+    folder: Path, encoder: dict | None, decoder: dict | None, **more
+) -> Path:
+    """A random model of experts whose parts ESPnet has."""
+    config = tiny_config(folder, moe=False)
+    config["encoder_conf"] |= {"input_layer": "conv2d", **more}
+    config["encoder_conf"].pop("subsampling_channels")
+    for part, moe in (("encoder", encoder), ("decoder", decoder)):
+        if moe is not None:
+            config[f"{part}_conf"] = config[f"{part}_conf"] | {"moe": moe}
+    path, weights = save_experiment(folder / "exp", config)
+    state = torch.load(weights)  # experts of one size differ, and the texts with them
+    for name in [n for n in state if ".w_2.weight" in n]:
+        state[name] *= 6
+    torch.save(state, weights)
+    return path.parent
+
+
+@pytest.fixture(scope="module")
+def mixture(tmp_path_factory):
+    """S-MoE with experts by bandwidth and by task."""
+    label = {"gate": "label"}
+    return experiment(tmp_path_factory.mktemp("espnet"), label, label)
+
+
+@pytest.fixture(scope="module")
+def waves(tmp_path_factory):
+    """Recordings."""
+    folder, paths = tmp_path_factory.mktemp("waves"), []
+    for number, seconds in enumerate(SECONDS):
+        paths.append(folder / f"{number}.wav")
+        soundfile.write(paths[-1], talk(seconds, number), 16000, subtype="FLOAT")
+    return paths
+
+
+def our_texts(exp: Path, waves: list[Path], task: str, bandwidth: str) -> list[str]:
+    """The texts that the whole model writes."""
+    options = {"beam_size": 10, "ctc_weight": 0.0, "detect_speech": False}
+    model = SpeechToText.load(exp, **options)
+    speech = [np.float32(soundfile.read(path)[0]) for path in waves]
+    return [r[task].text for r in model(speech, task, bandwidth)]
+
+
+def told(texts: list[str]) -> list[str]:
+    """Texts without bytes that are no character: marked there, left out here."""
+    return [text.replace("\ufffd", "").strip() for text in texts]
+
+
+@pytest.mark.parametrize(
+    "task, label", [("asr", "<transcribe>"), ("st", "<translate>")]
+)
+def test_without_this_package_espnet_writes_the_same_text(
+    mixture, waves, tmp_path, task, label, capsys
+):
+    out = tmp_path / "slice"
+    main(["--model", str(mixture), "--label", label, "<nb>", "--out", str(out)])
+    ours = our_texts(mixture, waves, task, "nb")
+    assert len(set(ours)) > 1
+    if task == "asr":  # its CTC head came along; here the decoder alone is compared
+        page = (out / "README.md").read_text()
+        assert "ctc_weight=0.3" in page
+        page = page.replace("ctc_weight=0.3", "ctc_weight=0.0")
+        (out / "README.md").write_text(page)
+    else:
+        assert "CTC head is left out: it spells task asr" in capsys.readouterr().out
+    assert told(texts_by_readme(out, waves)) == told(ours)
+
+
+def test_nothing_in_the_configuration_is_ours(mixture, tmp_path):
+    out = tmp_path / "slice"
+    main(["--model", str(mixture), "--label", "<translate>", "<wb>", "--out", str(out)])
+    config = yaml.safe_load((out / "config.yaml").read_text())
+    assert config["encoder"] == config["decoder"] == "transformer"
+    assert config["model"] == "espnet" and config["preprocessor"] == "default"
+    code = f"""
+import argparse, json, torch, yaml
+from espnet2.tasks.asr import ASRTask
+config = yaml.safe_load(open({str(out / "config.yaml")!r}))
+model, _ = ASRTask.build_model_from_file({str(out / "config.yaml")!r})
+state = torch.load({str(out / "model.pth")!r})
+foreign = sorted(set(config) - set(ASRTask.get_default_config()))
+print(json.dumps([foreign, sorted(set(state) ^ set(model.state_dict()))]))
+"""
+    assert json.loads(run_without_us(code).splitlines()[-1]) == [[], []]
+
+
+def test_a_bandwidth_alone_leaves_all_tasks(tmp_path, waves, capsys):
+    exp = experiment(tmp_path, {"gate": "label"}, None)
+    out = tmp_path / "slice"
+    main(["--model", str(exp), "--label", "<nb>", "--out", str(out)])
+    assert "# task st: [" in (out / "README.md").read_text()
+    ours = our_texts(exp, waves, "asr", "nb")
+    assert told(texts_by_readme(out, waves)) == told(ours)
+
+
+FAULTS = {
+    "encoder_conf.input_layer: ESPnet has no 'conv1d_glu'": {
+        "input_layer": "conv1d_glu"
+    },
+}
+
+
+@pytest.mark.parametrize("message", FAULTS)
+def test_what_espnet_lacks_is_named(tmp_path, message):
+    label = {"gate": "label"}
+    exp = experiment(tmp_path, None, label, **FAULTS[message])
+    out = tmp_path / "slice"
+    with pytest.raises(ValueError, match=message) as caught:
+        main(["--model", str(exp), "--label", "<translate>", "--out", str(out)])
+    assert "\n" not in str(caught.value) and not out.exists()
+
+
+def test_a_front_end_of_ours_is_named(tmp_path):
+    config = tiny_config(tmp_path) | {"frontend": "smoe_whisper"}
+    config["frontend_conf"] = {"n_mels": 80}
+    exp = save_experiment(tmp_path / "exp", config)[0].parent
+    words = ["--model", str(exp), "--label", "<translate>", "<wb>", "--out"]
+    with pytest.raises(ValueError, match="frontend: ESPnet has nothing like 'smoe_wh"):
+        main([*words, str(tmp_path / "slice")])

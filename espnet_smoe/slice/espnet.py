@@ -130,7 +130,7 @@ def stock_config(made: SubModel) -> dict[str, Any]:
         config[where] = options
     # its calculators of error rates do not know byte-level pieces
     config["model_conf"] |= {"report_cer": False, "report_wer": False}
-    return config | {"token_list": made.tokens, "init": None, "config": None}
+    return config | {"token_list": made.tokens, "init": None}
 
 
 def _options(

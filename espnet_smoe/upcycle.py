@@ -9,9 +9,7 @@ configuration with more ``linear_units`` is made wider and does, too.
 """
 
 import argparse
-import errno
 import math
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,7 +84,12 @@ def main(argv: list[str] | None = None) -> None:
     import torch
 
     from espnet_smoe.data.text.tokens import read_token_list
-    from espnet_smoe.inference.checkpoint import CURE, find_checkpoint, read_config
+    from espnet_smoe.inference.checkpoint import (
+        CURE,
+        find_checkpoint,
+        read_config,
+        save_weights,
+    )
     from espnet_smoe.input_files import read_checkpoint
 
     checkpoint = (
@@ -108,7 +111,7 @@ def main(argv: list[str] | None = None) -> None:
     if hasattr(model, COUNTER):
         aside[COUNTER] = torch.zeros((), dtype=torch.long)
     config = _frozen(args, model, result) if args.freeze else None
-    _save(result.state | aside, args.out)
+    save_weights(result.state | aside, args.out)
     print(f"{checkpoint} -> {args.out}")
     print(result.describe())
     statistics = [name for name in aside if _is_statistics(name)]
@@ -168,22 +171,6 @@ def _frozen(args: argparse.Namespace, model: "nn.Module", result: "Upcycled") ->
             "('moe') or linear_units, or leave --freeze out"
         )
     return config
-
-
-def _save(state: "dict[str, torch.Tensor]", out: Path) -> None:
-    """Write a checkpoint whole, or not at all."""
-    import torch
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".part")
-    try:
-        torch.save(state, partial)
-        os.replace(partial, out)
-    except RuntimeError as error:  # PyTorch's for a disk that takes no more
-        full = errno.ENOSPC
-        raise OSError(full, os.strerror(full), str(out)) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _is_statistics(name: str) -> bool:

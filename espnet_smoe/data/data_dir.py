@@ -10,7 +10,9 @@ from __future__ import annotations
 import codecs
 import math
 import os
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from espnet_smoe.command import check_out
@@ -181,6 +183,25 @@ def write_table(path: Path | str, table: Mapping[str, object]) -> None:
                 "the file or take the newline out."
             )
     write_lines(path, (f"{utt} {value}" for utt, value in table.items()))
+
+
+@contextmanager
+def new_folder(path: Path | str) -> Iterator[Path]:
+    """Make a folder that appears when all of it is there.
+
+    Args:
+        path: Where it shall be: nothing, or an empty folder.
+
+    Yields:
+        Where its files are to be written, a folder of the same name.
+    """
+    path = Path(path).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part") as scratch:
+        partial = Path(scratch) / path.name
+        partial.mkdir()
+        yield partial
+        os.replace(partial, path)
 
 
 def write_lines(path: Path | str, lines: Iterable[str]) -> None:

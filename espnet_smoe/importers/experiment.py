@@ -1,10 +1,6 @@
 """The folder of an experiment, as if it had been trained here."""
 
-import argparse
-import errno
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +9,10 @@ from typing import Any
 import torch
 import yaml
 
-from espnet_smoe.data.data_dir import write_lines
-from espnet_smoe.inference.checkpoint import check_weights
+from espnet_smoe.data.data_dir import new_folder, write_lines
+from espnet_smoe.inference.checkpoint import check_weights, save_weights, skeleton
 from espnet_smoe.inference.config_files import LENGTHS, read_config
 from espnet_smoe.input_files import check_finite
-from espnet_smoe.registry import register
 
 CONFIG, TOKENS, WEIGHTS = "config.yaml", "tokens.txt", "model.pth"
 
@@ -54,20 +49,11 @@ def write_experiment(folder: Path, experiment: Experiment) -> None:
     Raises:
         ValueError: The weights do not fit the configuration, or are no numbers.
     """
-    folder = folder.resolve()
-    folder.parent.mkdir(parents=True, exist_ok=True)
     check_finite(experiment.state, "the model", "fetch it again")
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".import") as scratch:
-        partial = Path(scratch) / folder.name
-        partial.mkdir()
+    with new_folder(folder) as partial:
         _write_files(partial, experiment)
         _check_fit(partial, experiment)
-        try:
-            torch.save(dict(experiment.state), partial / WEIGHTS)
-        except RuntimeError as error:  # PyTorch's for a disk that takes no more
-            full = errno.ENOSPC
-            raise OSError(full, os.strerror(full), str(folder)) from error
-        os.replace(partial, folder)
+        save_weights(experiment.state, partial / WEIGHTS)
 
 
 def _write_files(folder: Path, experiment: Experiment) -> None:
@@ -86,10 +72,5 @@ def _write_files(folder: Path, experiment: Experiment) -> None:
 
 def _check_fit(folder: Path, experiment: Experiment) -> None:
     """Hold the weights against the model that the folder's configuration makes."""
-    from espnet_smoe.compat import ASRTask
-
-    register()
-    config = read_config(folder / CONFIG)
-    with torch.device("meta"):
-        model = ASRTask.build_model(argparse.Namespace(**config))
+    model = skeleton(read_config(folder / CONFIG))
     check_weights(model, experiment.state, "the model")

@@ -1,6 +1,7 @@
 """A trained model from its files: found, built, loaded, and every key checked."""
 
 import argparse
+import errno
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,7 @@ __all__ = [
     "load_model",
     "model_files",
     "read_config",
+    "save_weights",
     "skeleton",
 ]
 
@@ -160,6 +162,24 @@ def load_model(
     load_checkpoint(model, model_file)
     model = model.to(place).eval()
     return quantize(model) if int8 else model
+
+
+def save_weights(state: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write a checkpoint whole, or not at all.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    try:
+        torch.save(dict(state), partial)
+        os.replace(partial, path)
+    except RuntimeError as error:  # PyTorch's for a disk that takes no more
+        full = errno.ENOSPC
+        raise OSError(full, os.strerror(full), str(path)) from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def skeleton(config: Mapping[str, Any]) -> nn.Module:

@@ -58,11 +58,11 @@ def main(argv: list[str] | None = None) -> None:
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
         raise ValueError(f"{args.out} is there already; name a new folder with --out")
     # torch is slow to load, and --help needs none
+    from espnet_smoe.data.data_dir import new_folder
     from espnet_smoe.inference.checkpoint import CURE, model_files
     from espnet_smoe.inference.config_files import read_config, trained_lengths
     from espnet_smoe.input_files import read_checkpoint
     from espnet_smoe.slice import espnet, smoe, transformers
-    from espnet_smoe.slice.folder import new_folder
     from espnet_smoe.slice.sub_model import sub_model
 
     writers = {"espnet": espnet, "transformers": transformers, "smoe": smoe}

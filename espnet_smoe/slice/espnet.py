@@ -13,9 +13,8 @@ import yaml
 
 from espnet_smoe.config.options import option_names
 from espnet_smoe.data.data_dir import write_lines
-from espnet_smoe.inference.checkpoint import check_weights
+from espnet_smoe.inference.checkpoint import check_weights, save_weights
 from espnet_smoe.inference.config_files import Lengths, named_files, sample_rate
-from espnet_smoe.slice.folder import save_weights
 from espnet_smoe.slice.sub_model import COUNTER, SubModel
 from espnet_smoe.slice.tokenizer import hugging_face_tokenizer
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import yaml
 
 from espnet_smoe.data.data_dir import write_lines
+from espnet_smoe.inference.checkpoint import save_weights
 from espnet_smoe.inference.config_files import LENGTHS, Lengths
 from espnet_smoe.inference.pack import copy_files
-from espnet_smoe.slice.folder import save_weights
 from espnet_smoe.slice.sub_model import SubModel
 
 

@@ -36,7 +36,11 @@ One part of a mixture of experts, as a Whisper model of `transformers`.
 import soundfile
 from transformers import pipeline
 
-recognize = pipeline("automatic-speech-recognition", model="{folder}")
+recognize = pipeline(
+    "automatic-speech-recognition",
+    model="{folder}",
+    generate_kwargs={{"num_beams": 1}},
+)
 speech, rate = soundfile.read("a.wav", dtype="float32")  # at most {seconds} s
 print(recognize({{"raw": speech, "sampling_rate": rate}})["text"])
 ```

@@ -1,13 +1,14 @@
 """The sub-model of a label: its experts, and what is left of the configuration."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from espnet_smoe.config.options import nearest
+from espnet_smoe.data.task_table import TaskRow, as_plain
 from espnet_smoe.inference.checkpoint import check_weights, skeleton
 from espnet_smoe.input_files import check_finite
 from espnet_smoe.moe import Gate, Labels
@@ -137,7 +138,7 @@ class _Part:
         Raises:
             ValueError: Another expert is taken already, or the label has several.
         """
-        number = self._number(label)
+        number = self.number_of(label)
         if number is None:
             return False
         for gate in self.gates.values():
@@ -162,12 +163,8 @@ class _Part:
             return {}
         return dict.fromkeys(self.gates, self.number)
 
-    def reads(self, token: int) -> bool:
-        """Whether a token is the label that was chosen."""
-        table = self.labels.number_of_token
-        return token < len(table) and int(table[token]) == self.number
-
-    def _number(self, label: str) -> int | None:
+    def number_of(self, label: str) -> int | None:
+        """The number of a label or of a token that is one; None for any other."""
         if label in self.names:
             return self.names.index(label)
         if self.labels is None or label not in self.tokens:
@@ -196,26 +193,40 @@ def _refuse(label: str, parts: Mapping[str, _Part]) -> None:
 
 def _keep_tasks(made: SubModel, model: nn.Module, decoder: _Part | None) -> None:
     """Leave the tasks that the decoder can still do, and CTC with its task."""
-    tasks = model.tasks
+    table = dict(model.task_table)
     if decoder is not None and decoder.label is not None:
-        tasks = {n: t for n, t in tasks.items() if any(map(decoder.reads, t.prompt))}
-        if not tasks:
+        rows = {n: _of_label(row, decoder) for n, row in table.items()}
+        table = {name: row for name, row in rows.items() if row is not None}
+        if not table:
             raise ValueError(
                 f"--label {decoder.label}: no prompt in model_conf.tasks has it, so "
                 "there is no task that its expert does"
             )
-    made.prompts = {n: [made.tokens[i] for i in t.prompt] for n, t in tasks.items()}
-    conf = {**(made.config.get("model_conf") or {})}
-    conf["tasks"] = {name: _row(model.task_table[name]) for name in tasks}
-    if model.ctc is not None and model.ctc_task not in tasks:
+    end = {name: made.tokens[task.prompt[-1]] for name, task in model.tasks.items()}
+    made.prompts = {name: [*row.prompt, end[name]] for name, row in table.items()}
+    conf = {**(made.config.get("model_conf") or {}), "tasks": as_plain(table)}
+    if model.ctc is not None and model.ctc_task not in table:
         conf["ctc_weight"] = 0.0
         made.state = {k: v for k, v in made.state.items() if not k.startswith(CTC_HEAD)}
         made.notes.append(f"the CTC head is left out: it spells task {model.ctc_task}")
     made.config["model_conf"] = conf
 
 
-def _row(row: Any) -> dict[str, Any]:
-    """A task as a YAML file has it."""
-    options = {"target": row.target, "prompt": list(row.prompt)}
-    options |= {"metrics": list(row.metrics), "language": row.language}
-    return {key: value for key, value in options.items() if value}
+def _of_label(row: TaskRow, decoder: _Part) -> TaskRow | None:
+    """A task as the chosen expert does it; None where it does not.
+
+    Of a label that is the spoken language, the prompt names that language for good.
+    """
+    prompt, slot = list(row.prompt), row.spoken_at
+    label = decoder.label
+    if slot is not None and decoder.number_of(prompt[slot]) is not None:
+        if label not in decoder.tokens:
+            return None
+        spoken = label.strip("<|>")
+        language = spoken if row.language == row.spoken else row.language
+        prompt[slot] = label
+        row = replace(row, prompt=prompt, spoken="", language=language)
+    numbers = [decoder.number_of(token) for token in prompt]
+    # the first label of a prompt is the one that counts
+    first = next((number for number in numbers if number is not None), None)
+    return row if first == decoder.number else None

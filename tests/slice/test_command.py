@@ -162,3 +162,18 @@ def test_a_disk_that_takes_no_more_leaves_nothing(mixture, tmp_path, monkeypatch
     with pytest.raises(OSError, match="No space left on device"):
         main([*words, str(tmp_path / "out")])
     assert not list(tmp_path.iterdir())
+
+
+def test_of_a_spoken_language_the_prompt_names_that_language(tmp_path):
+    config = tiny_config(tmp_path, moe=False)
+    prompt = ["<transcribe>", "<ko>"]
+    row = {"target": "text", "prompt": prompt, "language": "ko", "spoken": "ko"}
+    config["model_conf"]["tasks"] = {"asr": row}
+    moe = {"gate": "label", "labels": ["<ko>", "<en>"]}
+    config["decoder_conf"] = config["decoder_conf"] | {"moe": moe}
+    exp = save_experiment(tmp_path / "exp", config)[0].parent
+    words = ["--model", str(exp), "--format", "smoe", "--label", "<en>"]
+    main([*words, "--out", str(tmp_path / "out")])
+    task = SpeechToText.load(tmp_path / "out").model.task_table["asr"]
+    assert [*task.prompt] == ["<transcribe>", "<en>"] and task.language == "en"
+    assert not task.spoken

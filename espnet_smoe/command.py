@@ -1,5 +1,6 @@
-"""How every command ends: with its work done, or with one line that says why not."""
+"""How every command begins and ends: with its options, and with one line on failure."""
 
+import argparse
 import errno
 import os
 import signal
@@ -28,6 +29,22 @@ CAUSED_BY_USERS = {
 PACKAGE = Path(__file__).parent
 
 Main = Callable[[list[str] | None], int | None]
+
+
+def new_parser(prog: str, description: str) -> argparse.ArgumentParser:
+    """A parser whose description keeps its lines, as those of a docstring."""
+    return argparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def positive(text: str) -> int:
+    """An integer of at least 1, as the ``type`` of an option."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of at least 1")
+    return int(text)
 
 
 def run_command(
@@ -110,11 +127,11 @@ def reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         files = [str(f) for f in (error.filename, error.filename2) if f is not None]
         return one_line(": ".join([*files, error.strerror]))
-    said = " ".join(str(error).split("\n"))
+    message = " ".join(str(error).split("\n"))
     for kind in type(error).__mro__:
         known = CAUSED_BY_USERS.get(f"{kind.__module__}.{kind.__qualname__}")
         if known:
-            return one_line(f"{known}: {said}" if said else known)
+            return one_line(f"{known}: {message}" if message else known)
     return one_line(str(error)) or type(error).__name__
 
 

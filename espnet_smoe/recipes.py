@@ -142,11 +142,9 @@ def copy_clean(root: Path, target: Path) -> None:
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="espnet-smoe recipes",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    from espnet_smoe.command import new_parser
+
+    parser = new_parser("espnet-smoe recipes", __doc__)
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("list", help="the recipes and their titles")
     copy = actions.add_parser("copy", help="copy a recipe to a folder")

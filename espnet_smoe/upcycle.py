@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from espnet_smoe.check_config import build_model, parameter_table
-from espnet_smoe.command import check_out, run_command
+from espnet_smoe.command import check_out, new_parser, run_command
 from espnet_smoe.config.yaml_file import read_yaml
 from espnet_smoe.data.data_dir import write_lines
 
@@ -33,11 +33,7 @@ FREEZE = "freeze_param"
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="espnet-smoe upcycle",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("espnet-smoe upcycle", __doc__)
     add = parser.add_argument
     add("exp", type=Path, help="experiment of the trained model")
     add("--config", required=True, help="training configuration of the mixture")

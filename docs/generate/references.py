@@ -23,7 +23,7 @@ import espnet_smoe
 from espnet_smoe import inference
 from espnet_smoe.cli import COMMANDS
 from espnet_smoe.config.options import hints_of, option_names
-from espnet_smoe.config.typed import described
+from espnet_smoe.config.typed import describe_hint
 from espnet_smoe.data.corpora import registry
 from espnet_smoe.data.corpora.registry import parser_of
 from espnet_smoe.data.speech.random_channel import RandomChannel
@@ -36,7 +36,7 @@ from espnet_smoe.layers.memory_network import MemoryNetworkOptions
 from espnet_smoe.moe import GATES
 
 ROOT = Path(__file__).resolve().parents[2]
-NOT_IN_YAML = described(object)  # a class, a function
+NOT_IN_YAML = describe_hint(object)  # a class, a function
 FILLED_IN = {"search_options"}  # by the code
 NO_DEFAULT = inspect.Parameter.empty
 
@@ -149,7 +149,7 @@ def corpora() -> str:
 
 def drivers() -> str:
     """What the drivers say of their options."""
-    said = []
+    blocks = []
     for path in sorted(ROOT.glob("egs2/TEMPLATE/*/*.sh")):
         if "# options begin" in path.read_text(encoding="utf-8"):
             name = path.relative_to(ROOT)
@@ -160,8 +160,8 @@ def drivers() -> str:
                 text=True,
                 check=True,
             ).stdout
-            said.append(f"## `{path.name}`\n\n```text\n{text.rstrip()}\n```")
-    return "\n\n".join(said)
+            blocks.append(f"## `{path.name}`\n\n```text\n{text.rstrip()}\n```")
+    return "\n\n".join(blocks)
 
 
 @cache
@@ -195,7 +195,7 @@ def _options(init: Callable, where: str = "") -> str:
     undocumented = []
     for name in option_names(init, where):
         hint, default = hints[name], defaults.get(name, NO_DEFAULT)
-        kind = described(hint) if hint is not Any else ""
+        kind = describe_hint(hint) if hint is not Any else ""
         if kind == NOT_IN_YAML or name in FILLED_IN:
             continue
         if name not in docs:
@@ -234,8 +234,8 @@ def _documented(init: Callable) -> dict[str, str]:
             text = inspect.cleandoc(holder.__doc__ or "")
             for part in griffe.Docstring(text).parse("google", warnings=False):
                 if part.kind.value in ("parameters", "attributes"):
-                    said = {p.name: p.description for p in part.value}
-                    found = said | found
+                    described = {p.name: p.description for p in part.value}
+                    found = described | found
     return {
         name: re.sub(r"\bNone\b", "null", text.replace("``", "`"))
         for name, text in found.items()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import new_parser, run_command
 from espnet_smoe.data.speech.audio import SAMPLE_RATE
 from espnet_smoe.inference.audio import read_audio
 from espnet_smoe.inference.decode.parallel import read_utterance, utterances_of
@@ -78,11 +78,7 @@ def measure(
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m espnet_smoe.benchmark.confidence",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("python3 -m espnet_smoe.benchmark.confidence", __doc__)
     add = parser.add_argument
     add("--model", required=True, help="zip file or folder of an experiment")
     add("--data", type=Path, required=True, help="data directory that the model knows")

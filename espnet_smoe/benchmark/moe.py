@@ -30,7 +30,7 @@ from espnet_smoe.moe.grouped import grouped
 ROUNDS = 21
 DENSE = "ESPnet's dense block"
 ONE_LABEL = "one label in the batch"
-MIXED = "labels mixed, sorted at the door"
+MIXED = "labels mixed, sorted in the encoder"
 UNSORTED = "labels mixed, sorted in the block"
 MASKED = "every expert computed, masked"
 LEARNED = "learned mixture"
@@ -94,7 +94,7 @@ def beside_dense(sizes: Sizes) -> list[Comparison]:
     ]
     return [
         Comparison(
-            described(experts, shape, backward),
+            name_of(experts, shape, backward),
             partial(learned, sizes, experts, shape, backward, (DENSE, LEARNED)),
             DENSE,
             {LEARNED: goal},
@@ -114,7 +114,7 @@ def beside_loop(sizes: Sizes) -> list[Comparison]:
     ]
     return [
         Comparison(
-            f"{described(experts, shape, backward)}, beside the loop",
+            f"{name_of(experts, shape, backward)}, beside the loop",
             partial(learned, sizes, experts, shape, backward, (LOOP, LEARNED)),
             LOOP,
             {LEARNED: goal},
@@ -125,7 +125,7 @@ def beside_loop(sizes: Sizes) -> list[Comparison]:
     ]
 
 
-def described(experts: int, shape: tuple[int, int], backward: bool) -> str:
+def name_of(experts: int, shape: tuple[int, int], backward: bool) -> str:
     """The name of a comparison of learned mixtures."""
     what = "forward and backward" if backward else "forward"
     return f"{what}, learned, {experts} experts, {shape[0] * shape[1]:,} frames"

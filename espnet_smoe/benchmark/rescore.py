@@ -117,7 +117,7 @@ def sides_of(sizes: Sizes, moe: Mapping[str, int] | None) -> Sides:
 def posteriors(sizes: Sizes) -> list[np.ndarray]:
     """Log probabilities ``(T, V)`` of each utterance.
 
-    A token has one frame; every fourth has a rival.
+    A token has one frame; every fourth has a second token nearly as likely.
     """
     random = np.random.default_rng(0)
     frames = sizes.seconds * FRAMES_A_SECOND
@@ -128,8 +128,8 @@ def posteriors(sizes: Sizes) -> list[np.ndarray]:
         labels = np.zeros(frames, dtype=np.int64)
         labels[peaks] = random.integers(1, sizes.vocabulary - 1, sizes.tokens)
         logits[np.arange(frames), labels] += SURE
-        rivals = random.integers(1, sizes.vocabulary - 1, len(peaks[::4]))
-        logits[peaks[::4], rivals] += SURE - random.uniform(0, UNSURE, len(rivals))
+        seconds = random.integers(1, sizes.vocabulary - 1, len(peaks[::4]))
+        logits[peaks[::4], seconds] += SURE - random.uniform(0, UNSURE, len(seconds))
         made.append(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
     return made
 

@@ -34,7 +34,7 @@ INT8 = f"{MOE}, int8 experts"
 MORE_THAN_ACTIVE = 1.15  # of the time that the active parameters would take
 TIMES_AS_FAST = 2.0
 FRAMES_A_SECOND, MEL = 100, 80
-KEPT = 3  # models in memory
+MODELS_IN_MEMORY = 3  # models in memory
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Model(nn.Module):
         self.ctc = nn.Linear(self.size, sizes.vocabulary)
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=MODELS_IN_MEMORY)
 def model_of(sizes: Sizes, kind: str) -> Model:
     """A model with seeded random weights."""
     torch.manual_seed(0)
@@ -144,7 +144,7 @@ def comparisons(sizes: Sizes) -> list[Comparison]:
             baseline,
             goals={MOE: round(goal, 3)},
             faster=faster,
-            check=partial(described, sizes),
+            check=partial(description_of, sizes),
             items=seconds,
             unit="s of speech",
             memory=False,
@@ -232,22 +232,24 @@ def rescored(sizes: Sizes, model: Model) -> Callable[[], None]:
     return run
 
 
-def share_read(routings: Sequence[Routing]) -> float:
+def fraction_of_experts(routings: Sequence[Routing]) -> float:
     """How many of the experts had a frame, over all layers; 1 of a dense model."""
     loads = [of_layer for r in routings for of_layer in r.loads.values()]
     used = [int((of_layer > 0).sum()) for of_layer in loads]
     return sum(used) / sum(map(len, loads)) if used else 1.0
 
 
-def described(sizes: Sizes, results: Mapping[str, Sequence[Routing] | None]) -> str:
+def description_of(
+    sizes: Sizes, results: Mapping[str, Sequence[Routing] | None]
+) -> str:
     """The models' parameters, and how many of the experts a pass reads."""
-    said = []
+    parts = []
     for kind, read in results.items():
         count = parameters(sizes, kind)
         text = f"{kind} {count['total'] / 1e6:,.1f}M parameters"
         if kind in (MOE, INT8):
             text += f", {count['active'] / 1e6:,.1f}M active"
             if read is not None:
-                text += f", a pass reads {share_read(read):.0%} of the experts"
-        said.append(text)
-    return "; ".join(said)
+                text += f", a pass reads {fraction_of_experts(read):.0%} of the experts"
+        parts.append(text)
+    return "; ".join(parts)

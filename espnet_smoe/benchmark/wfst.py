@@ -131,8 +131,8 @@ def say_searches(sizes: Sizes, results: Mapping[str, Timed]) -> str:
     seconds = sum(len(log_probs) for _, log_probs in spoken) / FRAME_RATE
     factors = ", ".join(f"{n} {took / seconds:.4f}" for n, (took, _) in results.items())
     right = sum(
-        bool(best) and best[0].words == said
-        for best, (said, _) in zip(results[WORDS][1], spoken)
+        bool(best) and best[0].words == words
+        for best, (words, _) in zip(results[WORDS][1], spoken)
     )
     same = sum(
         [h.words for h in one[:1]] == [h.words for h in ten[:1]]

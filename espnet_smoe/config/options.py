@@ -68,15 +68,15 @@ def reject_unknown(given: Iterable[str], known: Iterable[str], where: str) -> No
     known = list(known)
     unknown = [key for key in given if key not in known]
     if unknown:
-        told = [
+        problems = [
             f"unknown key '{k}'{why_not(k) or nearest(k, known)}"
             for k in unknown[:MANY]
         ]
-        told += [f"{len(unknown) - MANY} more"] if len(unknown) > MANY else []
+        problems += [f"{len(unknown) - MANY} more"] if len(unknown) > MANY else []
         names = f"known keys: {', '.join(sorted(known))}"
         if len(known) > MOST_KNOWN:
             names = f"{len(known)} keys are known"
-        raise ValueError(f"{where}: {'; '.join(told)} ({names})")
+        raise ValueError(f"{where}: {'; '.join(problems)} ({names})")
 
 
 def section(value: Any, where: str) -> Mapping[str, Any]:

@@ -134,7 +134,7 @@ def convert(value: Any, hint: Any, where: str) -> Any:
         names = names_of(hint) if isinstance(value, str) else ()
         reason = why_not(f"{where.rpartition('.')[2]}: {value}")
         raise ValueError(
-            f"{where}: {shown} is not {described(hint)}"
+            f"{where}: {shown} is not {describe_hint(hint)}"
             f"{reason or nearest(value, names)}"
         )
     return found
@@ -166,21 +166,21 @@ def fit(value: Any, hint: Any) -> Any:
     return _fit_class(value, kind, args)
 
 
-def described(hint: Any) -> str:
+def describe_hint(hint: Any) -> str:
     """What fits a hint, in words.
 
     Example:
-        >>> described(Annotated[float, Range(0, 1)] | None)
+        >>> describe_hint(Annotated[float, Range(0, 1)] | None)
         'a number from 0 to 1, or null'
     """
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         limits = [a for a in args[1:] if isinstance(a, (Range, OneOf))]
         names = [str(a) for a in limits if isinstance(a, OneOf)]
-        said = names[0] if names else described(args[0])
-        return " ".join([said, *(str(a) for a in limits if isinstance(a, Range))])
+        name = names[0] if names else describe_hint(args[0])
+        return " ".join([name, *(str(a) for a in limits if isinstance(a, Range))])
     if origin in (typing.Union, types.UnionType):
-        some = [described(a) for a in args if a is not type(None) and _is_plain(a)]
+        some = [describe_hint(a) for a in args if a is not type(None) and _is_plain(a)]
         text = " or ".join(dict.fromkeys(some))
         return f"{text}, or null" if type(None) in args else text
     if origin is Literal:
@@ -194,7 +194,7 @@ def described(hint: Any) -> str:
         return "a section of 'key: value' lines"
     if _is_general(kind) and issubclass(kind, collections.abc.Iterable):
         inner = [a for a in args if a is not ...]
-        items = " and ".join(dict.fromkeys(described(a) for a in inner))
+        items = " and ".join(dict.fromkeys(describe_hint(a) for a in inner))
         few = f" of {len(inner)}" if kind is tuple and inner and ... not in args else ""
         return f"a list{few}{f', each {items}' if items else ''}"
     return "something that can be written in YAML"

@@ -52,7 +52,7 @@ def read_yaml(path: str | Path, empty: bool = False) -> dict[str, Any]:
     except OSError as error:
         raise ValueError(reason(error)) from error
     except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not YAML: {_told(error)}") from error
+        raise ValueError(f"{path}: not YAML: {_one_line(error)}") from error
     except RecursionError as error:
         raise ValueError(f"{path}: not YAML that can be read: too deep") from error
     except ValueError as error:
@@ -100,7 +100,7 @@ def check_size(raw: bytes) -> None:
             raise ValueError("aliases ('*name') of aliases make too much of it")
 
 
-def _told(error: yaml.YAMLError) -> str:
+def _one_line(error: yaml.YAMLError) -> str:
     """Where it is and what is wrong there, in one line."""
     mark = getattr(error, "problem_mark", None)
     if mark is None:

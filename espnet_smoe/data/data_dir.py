@@ -81,7 +81,7 @@ def _path_in(line: bytes) -> str:
 
 
 def read_recordings(directory: Path | str, problems: list[Problem]) -> dict[str, str]:
-    """Read where each utterance is to be heard, as ``segments`` cuts it.
+    """Read where the audio of each utterance is, as ``segments`` cuts it.
 
     Args:
         directory: With ``wav.scp``; and with Kaldi's ``segments`` where its lines are

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import new_parser, positive, run_command
 from espnet_smoe.data import filter as length_filter
 from espnet_smoe.data.check import AUTO, Utterance, check_tables
 from espnet_smoe.data.data_dir import (
@@ -77,7 +77,7 @@ class AudioResult:
     Attributes:
         wav: Path of the 16 kHz mono 16-bit file.
         samples: Its length at 16 kHz.
-        bandwidth: The label heard in the audio, where it was asked for.
+        bandwidth: The label estimated from the audio, where it was asked for.
         stamp: Of the file, where it was made here, see
             :func:`~espnet_smoe.data.speech.audio.stamp_of`.
         problem: Cause and fix, where the audio is bad.
@@ -153,8 +153,8 @@ def prepare(args: argparse.Namespace) -> int:
     if "utt2bandwidth" not in tables and args.bandwidth == "file":
         raise ValueError(
             f"{args.source / 'utt2bandwidth'} does not exist. Write a line 'utterance "
-            "label' for each utterance, or run with --bandwidth auto (hear it in the "
-            f"audio) or --bandwidth {args.labels[0]} (the same for all)."
+            "label' for each utterance, or run with --bandwidth auto (from the audio) "
+            f"or --bandwidth {args.labels[0]} (the same for all)."
         )
     changes: Counter[str] = Counter()  # of texts, by class of Unicode characters
     utterances = check_tables(
@@ -272,20 +272,16 @@ def _print_summary(
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="espnet-smoe prepare",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("espnet-smoe prepare", __doc__)
     add = parser.add_argument
     add("--in", dest="source", type=Path, required=True, help="data directory to read")
     add("--out", type=Path, required=True, help="data directory to write")
-    add("--nj", type=int, default=os.cpu_count() or 1, help="processes")
+    add("--nj", type=positive, default=os.cpu_count() or 1, help="processes")
     add(
         "--bandwidth",
         default="file",
         help="where utt2bandwidth has no line for an utterance: 'file' calls that an "
-        "error, 'auto' hears it in the audio, a label takes that label",
+        "error, 'auto' estimates it from the audio, a label takes that label",
     )
     add(
         "--labels",
@@ -321,8 +317,6 @@ def main(argv: list[str] | None = None) -> int:
     """
     parser = get_parser()
     args = parser.parse_args(argv)
-    if args.nj < 1:
-        parser.error(f"--nj {args.nj}: at least one process is needed")
     known = ["file", AUTO, *args.labels]
     if args.bandwidth not in known:
         parser.error(f"--bandwidth {args.bandwidth}: use one of {' '.join(known)}")

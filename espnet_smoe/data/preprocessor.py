@@ -40,10 +40,10 @@ class SMoEPreprocessor(CommonPreprocessor):
         text_cleaner: ESPnet's ``--cleaner``, applied to every target.
         token_type: Not read; the tokenizer's file tells its kind.
         channel: Options of `RandomChannel`. In training, a random share of the
-            utterances is heard through one of the conditions, anew in each epoch,
+            utterances passes one of the conditions, anew in each epoch,
             and ``bandwidth`` becomes its label; needs the field ``bandwidth``. It
             comes after noise and reverberation, as in a telephone. Validation and
-            inference, where ``train`` is false, hear what is in the files.
+            inference, where ``train`` is false, take what is in the files.
         **kwargs: Options of ESPnet's ``CommonPreprocessor``.
 
     Raises:

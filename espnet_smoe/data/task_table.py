@@ -31,7 +31,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import new_parser, run_command
 from espnet_smoe.config.options import make, section
 from espnet_smoe.config.typed import OneOf, convert
 from espnet_smoe.config.yaml_file import read_yaml
@@ -254,11 +254,7 @@ def find_targets(directory: Path | str) -> list[str]:
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m espnet_smoe.data.task_table",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("python3 -m espnet_smoe.data.task_table", __doc__)
     parser.add_argument(
         "tasks",
         nargs="?",

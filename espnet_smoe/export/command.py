@@ -14,18 +14,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import new_parser, run_command
 
 FORMATS = ("onnx", "torchscript")  # those of `export.write.WRITERS`
 
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="espnet-smoe export",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("espnet-smoe export", __doc__)
     parser.add_argument(
         "--model",
         required=True,

@@ -60,7 +60,7 @@ def export_model(
         "tokens": TOKENS,
         "frontend": dict(frontend or {}),
         "cache": {name: f"new_{name}" for name in CACHE},
-        "graphs": {g.name: _described(g, p) for g, p in zip(graphs, paths)},
+        "graphs": {g.name: _describe(g, p) for g, p in zip(graphs, paths)},
     }
     text = json.dumps(description, indent=1, ensure_ascii=False)
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
@@ -128,7 +128,7 @@ def _sizes(
     }
 
 
-def _described(graph: Graph, path: Path) -> dict[str, Any]:
+def _describe(graph: Graph, path: Path) -> dict[str, Any]:
     """File, inputs with their types and shapes, outputs."""
     inputs = {}
     for (name, axes), tensor in zip(graph.inputs.items(), graph.example):

@@ -74,8 +74,8 @@ def model_files(
             try:
                 yield found
             except ValueError as error:  # nobody finds the scratch file any more
-                said = str(error).replace(f"{folder}{os.sep}", f"{path}!")
-                raise ValueError(said) from error
+                message = str(error).replace(f"{folder}{os.sep}", f"{path}!")
+                raise ValueError(message) from error
     else:
         raise ValueError(
             f"{path} does not exist; give the folder of an experiment, or the zip file "
@@ -102,8 +102,10 @@ def _unpacked(path: Path, folder: Path) -> tuple[Path, Path]:
             f"{error}; {OTHER_ZIP}"
         ) from error
     except Exception as error:  # the archive's reader raises many types
-        said = one_line(" ".join(str(error).split()))
-        raise ValueError(f"{path}: not a packed model ({said}); {OTHER_ZIP}") from error
+        message = one_line(" ".join(str(error).split()))
+        raise ValueError(
+            f"{path}: not a packed model ({message}); {OTHER_ZIP}"
+        ) from error
     for place in found:
         if not place.resolve().is_relative_to(folder.resolve()) or not place.is_file():
             raise ValueError(f"{path}: its meta.yaml names {place}, which is not in it")
@@ -226,11 +228,11 @@ def check_weights(
             if key in given and given[key].shape != known[key].shape
         ],
     }
-    told = [f"{what}: {_list(keys)}" for what, keys in faults.items() if keys]
-    if told:
+    problems = [f"{what}: {_list(keys)}" for what, keys in faults.items() if keys]
+    if problems:
         raise ValueError(
             f"{path} does not fit the model of the training configuration; "
-            f"{'; '.join(told)}. Give the config.yaml it was trained with"
+            f"{'; '.join(problems)}. Give the config.yaml it was trained with"
         )
 
 

@@ -146,9 +146,11 @@ def write_lengths(experiment: str | Path) -> None:
     config = read_yaml(path)
     (path.parent / LENGTHS).unlink(missing_ok=True)  # of an earlier training
     found = asdict(trained_lengths(path, config))
-    told = {key: round(value, 4) for key, value in found.items() if value is not None}
-    if told:
-        write_lines(path.parent / LENGTHS, [json.dumps(told)])
+    lengths = {
+        key: round(value, 4) for key, value in found.items() if value is not None
+    }
+    if lengths:
+        write_lines(path.parent / LENGTHS, [json.dumps(lengths)])
 
 
 def _margins(wav_scp: str, config: Path) -> tuple[float | None, float | None]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import yaml
 
-from espnet_smoe.command import check_out, run_command
+from espnet_smoe.command import check_out, new_parser, run_command
 from espnet_smoe.compat import pack_funcs
 from espnet_smoe.inference.checkpoint import CURE
 from espnet_smoe.inference.config_files import (
@@ -92,11 +92,7 @@ def copy_files(config: dict, folder: Path) -> list[str]:
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m espnet_smoe.inference.pack",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("python3 -m espnet_smoe.inference.pack", __doc__)
     parser.add_argument("--exp", type=Path, required=True, help="experiment folder")
     parser.add_argument("--model", default="valid.acc.ave.pth", help="checkpoint in it")
     parser.add_argument("--out", type=Path, required=True, help="zip file to write")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
-from espnet_smoe.command import reason, run_command
+from espnet_smoe.command import new_parser, reason, run_command
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.long_form.long_audio import Piece, cuts_of
 from espnet_smoe.inference.long_form.segmentation import Cut
@@ -72,7 +72,7 @@ class Transcriber:
         speech_to_text: The model.
         tasks: Names.
         bandwidth: ``auto`` or a label.
-        progress: Is told of each piece how many seconds of its file are done.
+        progress: Called after each piece with how many seconds of its file are done.
     """
 
     def __init__(
@@ -182,11 +182,7 @@ class Transcriber:
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="espnet-smoe transcribe",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("espnet-smoe transcribe", __doc__)
     add = parser.add_argument
     add("files", nargs="+", help="recordings of any kind and rate, or .pcm")
     add("--model", help="zip file of the recipe's stage 14, or an experiment's folder")

@@ -57,8 +57,8 @@ class ChunkAttention(CachedAttention):
             positions = self.project_positions(positions)
         q = self.q_norm(self._heads(self.linear_q(x)))  # (B, heads, T, d)
         keys_values = append_kv(cache, self.keys_values(x))
-        placed = self.apply_positions(q, keys_values, bias, positions)
-        return self.attention_output(*placed), keys_values
+        positioned = self.apply_positions(q, keys_values, bias, positions)
+        return self.attention_output(*positioned), keys_values
 
     def project_positions(self, table: torch.Tensor) -> torch.Tensor:
         """Positions as this layer uses them, three dimensions."""

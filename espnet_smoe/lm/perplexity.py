@@ -12,18 +12,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import new_parser, run_command
 from espnet_smoe.lm.arpa import read_arpa
 from espnet_smoe.lm.text import read_sentences
 
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m espnet_smoe.lm.perplexity",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("python3 -m espnet_smoe.lm.perplexity", __doc__)
     add = parser.add_argument
     add("--arpa", type=Path, required=True, help="the model (or .gz)")
     add("--text", type=Path, required=True, help="a sentence a line (or .gz)")

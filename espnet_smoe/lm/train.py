@@ -14,7 +14,7 @@ import logging
 import sys
 from pathlib import Path
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import new_parser, run_command
 from espnet_smoe.lm.arpa import write_arpa
 from espnet_smoe.lm.ngram import NGram
 from espnet_smoe.lm.text import read_sentences, read_words
@@ -22,11 +22,7 @@ from espnet_smoe.lm.text import read_sentences, read_words
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m espnet_smoe.lm.train",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("python3 -m espnet_smoe.lm.train", __doc__)
     add = parser.add_argument
     add("--text", type=Path, required=True, help="sentences to learn from (or .gz)")
     add("--order", type=int, default=5, help="of the longest n-grams (default: 5)")

@@ -139,22 +139,22 @@ def _fused(
         **tile,
     )
     # one expert's output goes where its row stands; k are put beside each other first
-    placed = index is not None and top_k == 1
-    make = torch.zeros if placed else torch.empty
-    shape = len(x) if placed else choices, out_size
+    in_place = index is not None and top_k == 1
+    make = torch.zeros if in_place else torch.empty
+    shape = len(x) if in_place else choices, out_size
     out = make(*shape, dtype=x.dtype, device=x.device)
     grid, tile = _tiles(choices, num_experts, hidden_size, out_size)
     kernels.second[grid](
-        *(hidden, index if placed else work, work if weights is None else weights),
+        *(hidden, index if in_place else work, work if weights is None else weights),
         *(table, work, out, hidden_size, out_size, num_experts),
-        INDEXED=placed,
+        INDEXED=in_place,
         WEIGHTED=weights is not None,
         WIDTH=width,
         **tile,
     )
     if top_k > 1:
         out = out.view(n, top_k, out_size).sum(dim=1)
-    if index is not None and not placed:
+    if index is not None and not in_place:
         out = out.new_zeros(len(x), out_size).index_copy_(0, index, out)
     return out, loads
 

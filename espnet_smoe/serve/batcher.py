@@ -127,7 +127,7 @@ class Feed:
 
         Args:
             error: What `events` shall raise after the last event, unless an
-                earlier end has told why.
+                earlier end has the reason.
         """
         self._error = self._error or error
         if not self._ended:

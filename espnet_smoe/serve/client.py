@@ -51,7 +51,7 @@ class Talk:
 
     @property
     def complete(self) -> bool:
-        """Whether the server has said all it had to say."""
+        """Whether the server has sent its last event."""
         return self.done is not None and self.code == DONE
 
 
@@ -64,7 +64,7 @@ async def talk(
         url: Of the server, ``ws://...``.
         wave: ``(samples,)`` float at 16 kHz within [-1, 1].
         realtime: Send each frame when it would have been spoken; else at once.
-        misbehaviour: One of `MISBEHAVIOURS`, to happen in the middle of the wave.
+        misbehaviour: One of `MISBEHAVIORS`, to happen in the middle of the wave.
 
     Returns:
         What happened; errors of the network too.

@@ -37,7 +37,7 @@ import numpy as np
 from espnet_smoe.command import run_command
 from espnet_smoe.inference.audio import SAMPLE_RATE, read_audio
 from espnet_smoe.serve.client import Talk, talk
-from espnet_smoe.serve.misbehave import MISBEHAVIOURS
+from espnet_smoe.serve.misbehave import MISBEHAVIORS
 from espnet_smoe.serve.own_server import CpuClock, own_server
 from espnet_smoe.serve.upload import UPLOAD_MISBEHAVIOURS, upload
 
@@ -154,7 +154,7 @@ async def run_load(
     sent = {sessions - 1 - n * sessions // recordings for n in range(recordings)}
     bad = [n * sessions // misbehaving for n in range(misbehaving)]
     how = {
-        n: _way(ways, UPLOAD_MISBEHAVIOURS if n in sent else MISBEHAVIOURS, i)
+        n: _way(ways, UPLOAD_MISBEHAVIOURS if n in sent else MISBEHAVIORS, i)
         for i, n in enumerate(bad)
     }
 
@@ -267,7 +267,7 @@ def get_parser() -> argparse.ArgumentParser:
         metavar="K",
         help="so many send their file by HTTP",
     )
-    ways = sorted({*MISBEHAVIOURS, *UPLOAD_MISBEHAVIOURS})
+    ways = sorted({*MISBEHAVIORS, *UPLOAD_MISBEHAVIOURS})
     add("--how", choices=ways, help="they misbehave (default: in all ways)")
     add("--fast", action="store_true", help="not at the pace of real time")
     add("--seconds", type=float, help="use so much of each file")

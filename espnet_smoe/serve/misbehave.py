@@ -47,7 +47,7 @@ FLOODS: dict[str, bytes] = {
     "fragments": raw_frame(CONTINUATION),
 }
 FIRST = {"fragments": raw_frame(BINARY)}  # of a message that is never whole
-MISBEHAVIOURS = ("cut off", *GARBAGE, "no frames", *FLOODS)
+MISBEHAVIORS = ("cut off", *GARBAGE, "no frames", *FLOODS)
 AT_ONCE = 1000  # frames of a flood in a write
 MOST_WAITING = 2**16  # bytes that the network has not taken yet
 FLOOD_FRAMES = 20_000  # of a flood that does not last for a time
@@ -60,7 +60,7 @@ async def misbehave(
 
     Args:
         client: In the middle of a session.
-        how: One of `MISBEHAVIOURS`.
+        how: One of `MISBEHAVIORS`.
         seconds: That a flood lasts, before it is cut off; None for a short one.
     """
     if how == "cut off":

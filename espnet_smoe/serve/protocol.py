@@ -9,11 +9,11 @@ A client sends, in this order:
 
 It gets the events of its stream as text frames of JSON, then ``{"type": "done"}`` and
 the close of the connection; or ``{"type": "error", "message": ...}`` and a close code.
-A frame after ``end`` is such an error too, but told after the last event. The codes:
+A frame after ``end`` is such an error too, but sent after the last event. The codes:
 
 | code | why |
 |---|---|
-| 1000 | all has been said |
+| 1000 | all events were sent |
 | 1001 | the server stops |
 | 1003 | a frame that the protocol does not know |
 | 1008 | too much audio, no audio for too long, or a session that lasts too long |
@@ -72,7 +72,7 @@ class Incoming:
     """Turn the frames of one client into samples.
 
     Attributes:
-        ended: The client has said that no more audio follows.
+        ended: The client has announced that no more audio follows.
 
     Example:
         >>> incoming = Incoming()

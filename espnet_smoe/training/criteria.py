@@ -54,10 +54,10 @@ def check_criteria(
             timed = phase == "train" and OF_TRAINER.fullmatch(name)
             if name in known or routed or timed or (phase, name, *mode) in usual:
                 continue
-            told = ", ".join(dict.fromkeys(known))
+            names = ", ".join(dict.fromkeys(known))
             raise ValueError(
                 f"{option}: the model reports no '{name}' in {phase}"
-                f"{nearest(name, known)} (it reports {told})"
+                f"{nearest(name, known)} (it reports {names})"
             )
 
 

@@ -42,7 +42,7 @@ OF_OPTION: dict[str, Any] = {
     "val_scheduler_criterion": tuple[Phase, str],
     "keep_nbest_models": Annotated[int, Range(1)] | list[Annotated[int, Range(1)]],
 }
-N_FFT = 512  # where a front-end is not told
+N_FFT = 512  # where a front-end names none
 AT_LEAST_0 = Range(0)
 AT_LEAST_1 = Range(1)
 POSITIVE = Range(above=0)
@@ -270,9 +270,9 @@ def _check_together(options: Mapping[str, Any]) -> None:
 
 def _refusal(error: BaseException) -> str:
     """What an error says; for an assertion without words, what it asserts."""
-    said = one_line(" ".join(str(error).split()))
-    if said and not isinstance(error, (KeyError, AssertionError)):
-        return said
+    message = one_line(" ".join(str(error).split()))
+    if message and not isinstance(error, (KeyError, AssertionError)):
+        return message
     frame = traceback.extract_tb(error.__traceback__)[-1]
     line = linecache.getline(frame.filename, frame.lineno).strip()
-    return one_line(f"{type(error).__name__} {said} at: {line}")
+    return one_line(f"{type(error).__name__} {message} at: {line}")

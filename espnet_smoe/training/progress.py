@@ -8,7 +8,6 @@ log's own time stamps tell the time left, so a training that was resumed, or one
 another machine, is judged by its own pace. Needs nothing but Python.
 """
 
-import argparse
 import os
 import re
 import shutil
@@ -21,6 +20,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
+
+from espnet_smoe.command import new_parser
 
 POLL_SECONDS = 1.0
 QUIET_SECONDS = 300.0  # between two lines about the same epoch, away from a terminal
@@ -131,7 +132,7 @@ class Progress:
         return "  ".join([*parts, *self._left(1.0)])
 
     def _left(self, part: float) -> list[str]:
-        """Time left at the pace so far, where it can be told.
+        """Time left at the pace so far, where it is known.
 
         Args:
             part: Of the epoch that is done.
@@ -194,7 +195,7 @@ class Display:
 
     def __init__(self, stream: TextIO):
         self._stream, self._terminal = stream, stream.isatty()
-        self._status, self._said = "", time.monotonic()
+        self._status, self._shown_at = "", time.monotonic()
 
     def keep(self, text: str) -> None:
         """Show a line for good."""
@@ -209,7 +210,7 @@ class Display:
             width = shutil.get_terminal_size().columns - 1
             self._write("\r" + f"  {text}"[:width] + "\x1b[K")
             self._status = text
-        elif time.monotonic() - self._said >= QUIET_SECONDS:
+        elif time.monotonic() - self._shown_at >= QUIET_SECONDS:
             self._write(f"  {text}\n")
             self._status = text
 
@@ -225,7 +226,7 @@ class Display:
             self._stream.flush()
         except OSError:  # the terminal is closed
             pass
-        self._said = time.monotonic()
+        self._shown_at = time.monotonic()
 
 
 class Watch:
@@ -252,8 +253,8 @@ class Watch:
         """Show what has come since the last look."""
         for log, progress in self.progress.items():
             for line in self._new_lines(log):
-                if said := progress.read(line):
-                    self._display.keep(said)
+                if message := progress.read(line):
+                    self._display.keep(message)
         self._display.change(self._status())
 
     def _new_lines(self, log: Path) -> list[str]:
@@ -280,7 +281,7 @@ class Watch:
         return f"{ended} of {len(self.progress)} processes done"
 
     def run(self, stop: threading.Event) -> None:
-        """Look again and again until told to stop, and once more."""
+        """Look again and again until stopped, and once more."""
         while not stop.wait(POLL_SECONDS):
             self.look()
         self.look()
@@ -316,11 +317,7 @@ def shown(logs: Sequence[Path], stream: TextIO | None = None) -> Iterator[None]:
 
 def main(argv: list[str] | None = None) -> None:
     """Follow a log that is there until its job has ended, or Ctrl-C."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m espnet_smoe.training.progress",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("python3 -m espnet_smoe.training.progress", __doc__)
     parser.add_argument("log", type=Path, help="such as exp/<asr_tag>/train.log")
     args = parser.parse_args(argv)
     if not args.log.is_file():

@@ -168,8 +168,8 @@ def check(
     _tell_how_far(folder, args.max_epoch)
     history = list(old.get("history", []))
     if changes or newer or old["data"] is None:
-        told = [str(difference) for difference in [*changes, *newer]]
-        history.append({"date": record["date"], "changes": told})
+        changed = [str(difference) for difference in [*changes, *newer]]
+        history.append({"date": record["date"], "changes": changed})
     return history if len(history) > len(old.get("history", [])) else []
 
 

@@ -73,7 +73,7 @@ def test_every_system_has_its_pair():
         ("encdecsmoe_bandwidth_embedding", 144_882_752, 12 * (512 * 2 + 2 * 2)),
     ],
 )
-def test_a_learned_rival_adds_routers_to_the_papers_experts(system, total, routers):
+def test_a_learned_router_adds_routers_to_the_papers_experts(system, total, routers):
     model = build_model(TUNING / f"train_{system}.yaml", vocab_size=40000)
     assert count_parameters(model)["total"] == total + routers
 

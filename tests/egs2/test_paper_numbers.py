@@ -190,15 +190,15 @@ def test_the_gates_point_there_by_default():
     assert list(BANDWIDTH_LABELS) == ENCODER_EXPERTS
 
 
-def test_every_system_of_smoe_that_is_not_the_papers_is_a_named_rival():
+def test_every_system_of_smoe_that_is_not_the_papers_is_named_here():
     files = {p.stem.removeprefix("train_") for p in AIHUB.glob("conf/tuning/*.yaml")}
     assert files - set(EXPERTS) == {
         *("decsmoe_dlg", "decsmoe_joint", "decsmoe_topk"),
         "encdecsmoe_bandwidth_embedding",
     }
-    for rival in files - set(EXPERTS):  # the same sizes and training
-        numbers = SMOE | ({"model_conf.schedule": "joint"} if "joint" in rival else {})
-        held_against(AIHUB, system(AIHUB, rival), numbers)
+    for other in files - set(EXPERTS):  # the same sizes and training
+        numbers = SMOE | ({"model_conf.schedule": "joint"} if "joint" in other else {})
+        held_against(AIHUB, system(AIHUB, other), numbers)
 
 
 def test_the_driver_filters_as_the_paper_does():

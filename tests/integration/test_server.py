@@ -10,7 +10,7 @@ import torch
 from espnet_smoe.inference.streaming.options import StreamOptions
 from espnet_smoe.serve.client import talk
 from espnet_smoe.serve.limits import Limits
-from espnet_smoe.serve.misbehave import MISBEHAVIOURS
+from espnet_smoe.serve.misbehave import MISBEHAVIORS
 from espnet_smoe.serve.models import load_models
 from espnet_smoe.serve.server import Server
 from tests.tiny import save_experiment
@@ -110,7 +110,7 @@ def test_forty_of_fifty_hear_what_they_hear_alone(model, recognizer, waves):
     kinds = Counter(event["kind"] for events in expected for event in events)
     assert kinds["final"] > WAVES and kinds["partial"] > 5 * WAVES  # worth comparing
     bad = {
-        n * SESSIONS // BAD: MISBEHAVIOURS[n % len(MISBEHAVIOURS)] for n in range(BAD)
+        n * SESSIONS // BAD: MISBEHAVIORS[n % len(MISBEHAVIORS)] for n in range(BAD)
     }
     talks = [(waves[n % WAVES], False, bad.get(n)) for n in range(SESSIONS)]
     results, server = asyncio.run(serve(model, talks, backlog=1.0))

@@ -23,7 +23,7 @@ from espnet_smoe.serve.load import (
     run_load,
     search,
 )
-from espnet_smoe.serve.misbehave import GARBAGE, MISBEHAVIOURS
+from espnet_smoe.serve.misbehave import GARBAGE, MISBEHAVIORS
 from espnet_smoe.serve.own_server import CpuClock, own_server
 from espnet_smoe.serve.upload import CUT, UPLOAD_MISBEHAVIOURS, upload
 from tests.serve.fake import FakeRecognizer, running
@@ -63,7 +63,7 @@ def test_a_run_tells_latencies_and_that_all_are_served():
 
 
 def test_recordings_and_streams_share_a_server_that_some_misuse():
-    ways = [*MISBEHAVIOURS, *UPLOAD_MISBEHAVIOURS]
+    ways = [*MISBEHAVIORS, *UPLOAD_MISBEHAVIOURS]
     load = measure(
         sessions=50,
         misbehaving=10,
@@ -92,7 +92,7 @@ def test_a_wrong_upload_gets_no_text_and_a_reason(how):
 
 
 def test_misbehaving_sessions_do_not_count_as_served():
-    count = len(MISBEHAVIOURS)
+    count = len(MISBEHAVIORS)
     load = measure(sessions=count + 4, misbehaving=count, realtime=False)
     assert (load.sessions, load.complete, load.same) == (4, 4, True)
     assert (load.misbehaving, load.closed) == (count, count)

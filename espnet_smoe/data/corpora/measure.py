@@ -106,7 +106,7 @@ def check(
     narrow: defaultdict[str, float] = defaultdict(float)
     for entry, found in zip(entries, measures):
         narrow[entry.audio] += found.seconds * (1 if found.bandwidth == "nb" else -1)
-    good, told = [], set()
+    good, reported = [], set()
     for entry, found in zip(entries, measures):
         cause, fix = found.cause, found.fix
         raw = entry.audio.lower().endswith(RAW_SUFFIX)
@@ -119,9 +119,9 @@ def check(
             continue
         entry.seconds = found.seconds
         entry.bandwidth = "nb" if narrow[entry.audio] > 0 else "wb"
-        if entry.audio not in told:
+        if entry.audio not in reported:
             _compare(entry, found.rate, log)
-            told.add(entry.audio)
+            reported.add(entry.audio)
         good.append(entry)
     return good
 
@@ -131,9 +131,9 @@ def _compare(entry: Entry, rate: int, log: ProblemLog) -> None:
     claimed, label = entry.rate or rate, entry.bandwidth
     if label == "nb" and claimed > NARROW_RATE:
         reason = "8 kHz recording labelled 16 kHz"
-        said = "the label says" if entry.rate else "its header says"
-        heard = "its header says" if rate <= NARROW_RATE else "its sound ends at"
-        cause = f"{said} {claimed:.0f} Hz, but {heard} "
+        claim = "the label says" if entry.rate else "its header says"
+        finding = "its header says" if rate <= NARROW_RATE else "its sound ends at"
+        cause = f"{claim} {claimed:.0f} Hz, but {finding} "
         cause += f"{rate} Hz" if rate <= NARROW_RATE else "4 kHz"
         fix = "Nothing to do: its bandwidth is set to nb"
     elif label == "wb" and claimed <= NARROW_RATE:

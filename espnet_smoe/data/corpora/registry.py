@@ -121,9 +121,9 @@ def parser_of(prepare: Prepare, name: str) -> argparse.ArgumentParser:
                     f"--{_dashed(field.name)}", **_kind(own), **_default(field.default)
                 )
         else:
-            told = _documented(inspect.getdoc(prepare) or "").get(name, "")
+            text = _documented(inspect.getdoc(prepare) or "").get(name, "")
             parser.add_argument(
-                f"--{_dashed(name)}", **_kind(hint), **_default(default, told)
+                f"--{_dashed(name)}", **_kind(hint), **_default(default, text)
             )
     return parser
 
@@ -149,13 +149,13 @@ def _dashed(name: str) -> str:
     return name.replace("_", "-")
 
 
-def _default(default: Any, told: str = "") -> dict[str, Any]:
+def _default(default: Any, text: str = "") -> dict[str, Any]:
     if default not in (None, (), inspect.Parameter.empty):
-        told = f"{told} (default: {default})".strip()
-    told = told.replace("%", "%%")
+        text = f"{text} (default: {default})".strip()
+    text = text.replace("%", "%%")
     if default is inspect.Parameter.empty:
-        return {"required": True, "help": told}
-    return {"default": default, "help": told}
+        return {"required": True, "help": text}
+    return {"default": default, "help": text}
 
 
 def _kind(hint: Any) -> dict[str, Any]:

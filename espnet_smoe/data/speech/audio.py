@@ -280,7 +280,7 @@ def stamp_of(path: Path | str) -> list[int]:
 
 
 def is_as_stamped(path: str, stamp: list[int] | None) -> bool:
-    """Whether a file is there, and what :func:`stamp_of` told; None: any will do."""
+    """Whether a file is there, and what :func:`stamp_of` gave; None: any will do."""
     try:
         stat = os.stat(path)
     except OSError:

@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import new_parser, positive, run_command
 from espnet_smoe.data.check import Utterance, check_tables
 from espnet_smoe.data.data_dir import LANGUAGES, read_tables, write_lines, write_table
 from espnet_smoe.data.parallel import map_in_processes
@@ -66,7 +66,7 @@ class ConditionedUtterance:
         depends = [source, self.utterance.speed, self.condition.to_dict()]
         try:
             depends += version_of(source)
-        except OSError:  # no such file: said when it is read
+        except OSError:  # no such file: an error when it is read
             pass
         key = hashlib.blake2b(json.dumps(depends).encode(), digest_size=6).hexdigest()
         # Spread over folders: file systems slow down at millions of files in one.
@@ -83,7 +83,7 @@ class Job:
     table: str  # where the utterance is listed
 
 
-def draw_share(
+def draw_conditions(
     utterances: list[Utterance], channel: RandomChannel, seed: int
 ) -> list[ConditionedUtterance]:
     """Draw a share of the utterances and a condition for each of them.
@@ -165,7 +165,7 @@ def make_conditions(args: argparse.Namespace) -> int:
     channel = RandomChannel(args.share, tuple(args.conditions), modes)
     channel.require_codecs()
     utterances, problems = _read(args.source)
-    draw = every_condition if args.every else draw_share
+    draw = every_condition if args.every else draw_conditions
     conditioned = draw(utterances, channel, args.seed)
     conditioned.sort(key=lambda one: one.id)
 
@@ -247,11 +247,7 @@ def _print_summary(
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m espnet_smoe.data.speech.channel",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("python3 -m espnet_smoe.data.speech.channel", __doc__)
     add = parser.add_argument
     add("--in", dest="source", type=Path, required=True, help="data directory to read")
     add("--out", type=Path, required=True, help="data directory to write")
@@ -279,7 +275,7 @@ def get_parser() -> argparse.ArgumentParser:
         "(default: default with --every, random without)",
     )
     add("--seed", type=int, default=0, help="default: %(default)s")
-    add("--nj", type=int, default=os.cpu_count() or 1, help="processes")
+    add("--nj", type=positive, default=os.cpu_count() or 1, help="processes")
     add(
         "--skip-bad",
         action="store_true",
@@ -294,10 +290,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0, or 1 where utterances have problems.
     """
-    parser = get_parser()
-    args = parser.parse_args(argv)
-    if args.nj < 1:
-        parser.error(f"--nj {args.nj}: at least one process is needed")
+    args = get_parser().parse_args(argv)
     return 1 if make_conditions(args) else 0
 
 

@@ -16,13 +16,13 @@ Example:
 
 import subprocess
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import soxr
 
-from espnet_smoe.config.options import nearest, reject_unknown
+from espnet_smoe.config.options import nearest
 from espnet_smoe.data.speech.waveform import as_waveform
 
 WIDE_RATE = 16000  # Hz, of every waveform that goes in and comes out
@@ -80,20 +80,6 @@ class Condition:
     def to_dict(self) -> dict[str, Any]:
         """Return the condition as plain values, for YAML or JSON."""
         return {"condition": self.name, **asdict(self)}
-
-    @staticmethod
-    def from_dict(values: dict[str, Any]) -> "Condition":
-        """Build a condition from what `to_dict` gave.
-
-        Raises:
-            ValueError: Unknown condition or option; the nearest known is named.
-        """
-        options = dict(values)
-        name = options.pop("condition", None)
-        _reject_other("condition", name, CONDITIONS)
-        known = [field.name for field in fields(CONDITIONS[name])]
-        reject_unknown(options, known, f"condition {name!r}")
-        return CONDITIONS[name](**options)
 
     def _transmit(self, wave: np.ndarray) -> np.ndarray:
         raise NotImplementedError
@@ -246,7 +232,7 @@ def _decode(coded: bytes, source: list[str], rate: int) -> np.ndarray:
 
 
 def _ffmpeg(arguments: list[str], data: bytes) -> bytes:
-    # One process an utterance: a codec remembers what it has heard, so utterances
+    # One process an utterance: a codec has a state, so utterances
     # sharing a stream would depend on their neighbors. A start costs 2-4 ms, an
     # AMR utterance of 5 s 30-55 ms in all (`espnet-smoe benchmark codec`).
     command = [ffmpeg_path(), "-hide_banner", "-loglevel", "error", *arguments]

@@ -298,17 +298,17 @@ def _tell_surplus(name: str, strict: bool) -> None:
     message = f"{name} goes on behind the length that its header tells of"
     if strict:
         raise ValueError(
-            f"{message}. Make it again, or keep what FFmpeg hears: "
+            f"{message}. Make it again, or keep what FFmpeg decodes: "
             "ffmpeg -i FILE NEW.wav."
         )
-    logging.warning("%s; all of it is heard", message)
+    logging.warning("%s; all of it is decoded", message)
 
 
 def _cut(name: str, what: str, strict: bool) -> None:
     message = f"{name} is cut off or damaged: {what}"
     if strict:
         raise ValueError(f"{message}. {AGAIN}.")
-    logging.warning("%s; only the rest is heard", message)
+    logging.warning("%s; only the rest is decoded", message)
 
 
 def _ogg_ends(file: BinaryIO) -> bool:

@@ -84,7 +84,7 @@ class _Decoded:
         status: Of the process.
         errors: What it says of faults.
         codec: Of the sound.
-        told: Seconds that the container tells of; None where it does not.
+        claimed: Seconds that the container claims; None where it does not.
         alone: There is nothing but the sound in it.
     """
 
@@ -92,7 +92,7 @@ class _Decoded:
     status: int
     errors: list[str]
     codec: str
-    told: float | None
+    claimed: float | None
     alone: bool
 
     @property
@@ -120,18 +120,18 @@ def _decode(ffmpeg: str, path: bytes, *decoder: str) -> _Decoded:
         stderr=subprocess.PIPE,
         check=False,
     )
-    said = done.stderr.decode(errors="replace")
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    stderr = done.stderr.decode(errors="replace")
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [ERROR.sub("", line) for line in lines if not CHAT.search(line)]
-    codec = CODEC.search(said)
-    found = None if ESTIMATED in said else DURATION.search(said)
-    told = None
+    codec = CODEC.search(stderr)
+    found = None if ESTIMATED in stderr else DURATION.search(stderr)
+    claimed = None
     if found:
         hours, minutes, seconds = map(float, found.groups())
-        told = 3600 * hours + 60 * minutes + seconds or None
-    alone = len(INPUT_STREAM.findall(said.partition("Stream mapping")[0])) == 1
+        claimed = 3600 * hours + 60 * minutes + seconds or None
+    alone = len(INPUT_STREAM.findall(stderr.partition("Stream mapping")[0])) == 1
     return _Decoded(
-        wav, done.returncode, errors, codec[1] if codec else "", told, alone
+        wav, done.returncode, errors, codec[1] if codec else "", claimed, alone
     )
 
 
@@ -171,7 +171,9 @@ def _run(
         )
     more = _differs(done) if trust_length else 0.0
     if not fault and more:
-        fault = f"FFmpeg hears {done.seconds:.1f} s, its header tells of {done.told} s"
+        fault = (
+            f"FFmpeg decodes {done.seconds:.1f} s, its header claims {done.claimed} s"
+        )
     if fault and strict:
         raise ValueError(
             f"{name} is cut off or damaged ({fault}). Copy or download it again; to "
@@ -179,19 +181,21 @@ def _run(
         )
     if fault:
         rest = "all of it" if more > 0 else "only the rest"
-        logging.warning("%s is cut off or damaged (%s); %s is heard", name, fault, rest)
+        logging.warning(
+            "%s is cut off or damaged (%s); %s is decoded", name, fault, rest
+        )
     elif last:
         logging.warning("%s may be damaged: FFmpeg says '%s'", name, last)
     return wav
 
 
 def _differs(done: _Decoded) -> float:
-    """Seconds that are heard more than told of, or less; 0 where about as many."""
-    if done.status or done.told is None:
+    """Seconds that are decoded beyond those claimed, or less; 0 where about equal."""
+    if done.status or done.claimed is None:
         return 0.0
-    more = done.seconds - done.told
+    more = done.seconds - done.claimed
     # a film may go on when its sound has ended
-    if abs(more) <= max(MOST_SECONDS, MOST * done.told) or (
+    if abs(more) <= max(MOST_SECONDS, MOST * done.claimed) or (
         more < 0 and not done.alone
     ):
         return 0.0

@@ -64,10 +64,11 @@ def run_command(command: str) -> BinaryIO:
         check=False,
     )
     if done.returncode or not os.fstat(printed.fileno()).st_size:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
+        stderr = done.stderr.decode(errors="replace").strip().splitlines()
         how = f"exit status {done.returncode}" if done.returncode else "no output"
+        last = f": {stderr[-1]}" if stderr else ""
         raise ValueError(
-            f"the command '{line} |' failed: {how}{': ' + said[-1] if said else ''}. "
+            f"the command '{line} |' failed: {how}{last}. "
             "Try it in a shell, and install what it needs."
         )
     return printed

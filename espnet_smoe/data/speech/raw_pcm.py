@@ -1,8 +1,8 @@
-"""Headerless audio: its formats, and whether bytes are what they are said to be.
+"""Headerless audio: its formats, and whether bytes are of the format that is named.
 
 Nothing tells the format of raw samples, but read in the wrong one they become loud
 noise. So signed 16-bit samples that are such noise, and smooth in another format, are
-named instead of heard.
+named instead of decoded.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from typing import BinaryIO
 # 0xffffffff there, arecord 0x7fffff00, sox 0x7ffff000
 UNKNOWN_LENGTH = 0x7FFF0000
 SLACK = 1024  # bytes by which writers miscount
-# what begins with these is told by its name alone, though its length may be wrong
+# what begins with these is known by its name alone, though its length may be wrong
 TAGS = (
     *(b"LIST", b"id3 ", b"ID3", b"bext", b"cue ", b"smpl", b"inst", b"iXML", b"axml"),
     *(b"afsp", b"PEAK", b"JUNK", b"junk", b"PAD ", b"FLLR", b"cart", b"_PMX", b"fact"),

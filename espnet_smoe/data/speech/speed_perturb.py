@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import new_parser, run_command
 from espnet_smoe.data.data_dir import read_tables, write_table
 
 
@@ -50,11 +50,7 @@ def perturb(source: Path, out: Path, factors: list[float]) -> None:
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m espnet_smoe.data.speech.speed_perturb",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("python3 -m espnet_smoe.data.speech.speed_perturb", __doc__)
     parser.add_argument("--in", dest="source", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--factors", type=float, nargs="+", default=[0.9, 1.0, 1.1])

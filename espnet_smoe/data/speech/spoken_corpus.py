@@ -20,7 +20,7 @@ import numpy as np
 import soxr
 from tqdm import tqdm
 
-from espnet_smoe.command import quiet_worker
+from espnet_smoe.command import positive, quiet_worker
 from espnet_smoe.data.speech.audio import SAMPLE_RATE, wav_of
 from espnet_smoe.data.speech.espeak import speak
 
@@ -209,5 +209,5 @@ def corpus_parser(corpus: str, num_train: int) -> argparse.ArgumentParser:
     parser.add_argument("--num-dev", type=int, default=150, help="utterances")
     parser.add_argument("--num-test", type=int, default=200, help="utterances")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--nj", type=int, default=os.cpu_count(), help="processes")
+    parser.add_argument("--nj", type=positive, default=os.cpu_count(), help="processes")
     return parser

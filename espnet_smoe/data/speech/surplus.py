@@ -1,6 +1,6 @@
 """Sound behind the end that a header tells of, in FLAC, MP3 and Ogg files.
 
-Readers stop at the end that they are told: what follows would be lost without a word.
+Readers stop at the end that the header claims: what follows would be lost silently.
 It is there in files joined with ``cat``, and where a program has gone on writing.
 """
 
@@ -119,8 +119,11 @@ def _mp3(file: BinaryIO) -> bool:
     tag = max(data.find(b"Xing", at, at + size), data.find(b"Info", at, at + size))
     if tag < 0 or len(data) < tag + 12 or not data[tag + 7] & 1:
         return False
-    told = struct.unpack_from(">I", data, tag + 8)[0]
-    return told > 0 and sum(1 for _ in _mpeg_frames(data, at + size)) > LEAST * told + 2
+    claimed = struct.unpack_from(">I", data, tag + 8)[0]
+    return (
+        claimed > 0
+        and sum(1 for _ in _mpeg_frames(data, at + size)) > LEAST * claimed + 2
+    )
 
 
 def _mpeg_frames(data: bytes, at: int) -> Iterator[int]:

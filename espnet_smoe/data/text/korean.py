@@ -188,7 +188,7 @@ def _marked_words(text: str, options: KoreanOptions) -> str:
 # Characters
 
 SPOKEN_SYMBOLS = "%‰℃℉°" + CURRENCY_SIGNS  # read aloud
-PUNCTUATION_KEPT = ".,?!…:;'\"‘’“”-~·" + SPOKEN_SYMBOLS
+WRITTEN_PUNCTUATION = ".,?!…:;'\"‘’“”-~·" + SPOKEN_SYMBOLS
 
 
 def _punctuation(text: str, keep: bool) -> str:
@@ -204,7 +204,7 @@ def _punctuation(text: str, keep: bool) -> str:
 def _stays(before: str, here: str, after: str, keep: bool) -> bool:
     if unicodedata.category(here)[0] not in "PS":
         return True
-    if keep and here in PUNCTUATION_KEPT:
+    if keep and here in WRITTEN_PUNCTUATION:
         return True
     if here in ".,":
         return _is_digit(before) and _is_digit(after)

@@ -76,7 +76,7 @@ ROMAN_SIGN = re.compile("[Ⅰ-ⅿ]")  # numbers a chapter, counts nothing: Ⅲ�
 ENGLISH_ORDINALS = {"1st": "퍼스트", "2nd": "세컨드", "3rd": "서드"}
 QUARTER = re.compile(r"(?<![0-9])([1-4])[/·]4\s?분기")  # 일사분기
 NUMERO = re.compile(r"(?<![A-Za-z])[Nn]o\.\s?(?=[0-9])")
-SAID_TWICE = re.compile(r"([시초분]속)\s*\1")  # 시속 60km/h
+REPEATED_UNIT = re.compile(r"([시초분]속)\s*\1")  # 시속 60km/h
 PER_TIME = {"h": "시", "hr": "시", "s": "초", "sec": "초", "min": "분"}
 LENGTHS = frozenset({"km", "m", "cm", "mm", "mile", "ft"})
 SINGLE_SIGNS = {"%p": " 퍼센트포인트", "%": " 퍼센트", "‰": " 퍼밀"}
@@ -219,7 +219,7 @@ def read_signs(text: str, spell: bool, doubts: Doubts | None = None) -> str:
         typed_powers(text), lambda *rate: _rate(*rate, gap=" " if spell else "")
     )
     text = read_forms(text, Korean(spell), doubts)
-    text = SAID_TWICE.sub(r"\1", text)
+    text = REPEATED_UNIT.sub(r"\1", text)
     return re.sub(
         r"([0-9])은/는",
         lambda m: m[1] + ("은" if _ends_in_consonant(m[1]) else "는"),
@@ -228,11 +228,11 @@ def read_signs(text: str, spell: bool, doubts: Doubts | None = None) -> str:
 
 
 def _rate(amount: str, unit: str, number: str, over: str, gap: str) -> str:
-    said = f"{amount}{gap}{UNITS[unit][KOREAN]}"
+    quantity = f"{amount}{gap}{UNITS[unit][KOREAN]}"
     if unit in LENGTHS and over in PER_TIME and not number:
-        return f"{PER_TIME[over]}속 {said}"
+        return f"{PER_TIME[over]}속 {quantity}"
     below = f"{number}{gap}" if number else ""
-    return f"{below}{UNITS[over][KOREAN]}당 {said}"
+    return f"{below}{UNITS[over][KOREAN]}당 {quantity}"
 
 
 def spell_numbers(text: str, doubts: Doubts | None = None) -> str:

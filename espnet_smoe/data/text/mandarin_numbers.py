@@ -133,10 +133,10 @@ class Mandarin(Speech):
 
     def time(self, hour: str, minute: str, second: str | None, half: str) -> str:
         """``12点30``; with seconds 分 and 秒 are said."""
-        said = {"a": "上午", "p": "下午"}.get(half, "") + f"{hour}点"
+        words = {"a": "上午", "p": "下午"}.get(half, "") + f"{hour}点"
         if second:
-            return f"{said}{int(minute)}分{int(second)}秒"
-        return said + ("" if minute == "00" else minute)
+            return f"{words}{int(minute)}分{int(second)}秒"
+        return words + ("" if minute == "00" else minute)
 
     def angle(self, minutes: str, seconds: str | None) -> str:
         """``30分15秒``."""

@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import new_parser, run_command
 from espnet_smoe.data.data_dir import read_table, write_lines, write_table
 from espnet_smoe.data.text.mandarin import normalize
 from espnet_smoe.data.text.number_forms import is_unread
@@ -52,11 +52,7 @@ def write_plain(directory: Path) -> int:
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m espnet_smoe.data.text.plain_text",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("python3 -m espnet_smoe.data.text.plain_text", __doc__)
     parser.add_argument("directories", type=Path, nargs="+", help="data directories")
     return parser
 

@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import new_parser, run_command
 from espnet_smoe.data.data_dir import write_lines
 from espnet_smoe.data.problems import ProblemLog
 from espnet_smoe.data.text.lexicon import (
@@ -72,8 +72,8 @@ def lm_sentences(
         log: Receives lines that are not UTF-8.
     """
     # Said three times, each n-gram would have counts that Kneser-Ney cannot discount.
-    said = {SPEED.sub("", utt): words for utt, words in train.sentences.items()}
-    for words in said.values():
+    sentences = {SPEED.sub("", utt): words for utt, words in train.sentences.items()}
+    for words in sentences.values():
         counts.update(words)
         if words:
             yield " ".join(words)
@@ -108,8 +108,8 @@ def _name_lost_words(
 
 
 def _unknown_words(data: TextSet, lexicon: Lexicon) -> Counter[str]:
-    said = (word for words in data.sentences.values() for word in words)
-    return Counter(word for word in said if word not in lexicon)
+    words = (word for words in data.sentences.values() for word in words)
+    return Counter(word for word in words if word not in lexicon)
 
 
 # The command
@@ -238,11 +238,7 @@ def _describe_problems(log: ProblemLog) -> list[str]:
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m espnet_smoe.data.text.syllables",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("python3 -m espnet_smoe.data.text.syllables", __doc__)
     add = parser.add_argument
     add("--train", type=Path, help="data directory of the training set")
     add("--sets", type=Path, nargs="+", default=[], help="further data directories")

@@ -116,19 +116,6 @@ def piece_joiner(token_list: Iterable[str]) -> Callable[[Sequence[str]], str]:
     return join_bytes if _byte_of_character().keys() <= tokens else join_marked
 
 
-def join_pieces(pieces: Sequence[str]) -> str:
-    """Join pieces of either kind; their kind is guessed from the pieces.
-
-    Example:
-        >>> join_pieces(["▁good", "▁mor", "ning"])
-        'good morning'
-        >>> join_pieces(["ê", "°", "Ģ"])
-        '가'
-    """
-    marked = any(WORD_START in p or BYTE_PIECE.fullmatch(p) for p in pieces)
-    return (join_marked if marked else join_bytes)(pieces)
-
-
 def join_bytes(pieces: Sequence[str]) -> str:
     """Join byte-level pieces to a text in the one Unicode form.
 

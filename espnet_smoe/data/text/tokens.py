@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import new_parser, run_command
 from espnet_smoe.data.data_dir import NO_TRANSLATION, read_table, write_lines
 from espnet_smoe.data.task_table import load_task_table, tokens_of
 from espnet_smoe.data.text.unicode_text import normalize_unicode
@@ -183,11 +183,7 @@ def _save(path: Path, content: bytes) -> None:
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m espnet_smoe.data.text.tokens",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("python3 -m espnet_smoe.data.text.tokens", __doc__)
     add = parser.add_argument
     add("--text", type=Path, nargs="+", required=True, help="tables to learn from")
     add(

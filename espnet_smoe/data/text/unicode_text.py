@@ -49,8 +49,10 @@ LIGATURES_AND_RADICALS = (
     *range(0x2F00, 0x2FE0),
 )
 # Format characters that are seen: they stand about numbers and names.
-SEEN_FORMATS = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891")
-SEEN_FORMATS |= frozenset("\u08e2\U000110bd\U000110cd")
+SHOWN_FORMATS = frozenset(
+    "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891"
+)
+SHOWN_FORMATS |= frozenset("\u08e2\U000110bd\U000110cd")
 BLANKS = "\u3164\uffa0\u2800\u2028\u2029"
 LINE_CONTROLS = "\t\n\v\f\r\x1c\x1d\x1e\x1f\x85"
 HYPHENS = "\u2010\u2011"
@@ -156,7 +158,7 @@ def _table() -> dict[int, str]:
 
 def _became(char: str) -> str:
     category = unicodedata.category(char)
-    if char in JOINERS or char in SEEN_FORMATS:
+    if char in JOINERS or char in SHOWN_FORMATS:
         return char
     if category == "Zs":
         return " "

@@ -42,7 +42,7 @@ class DecodedPart:
     details: dict[str, dict[str, dict]] = field(default_factory=dict)
 
     def add_details(self, task: str, name: str, found: Result, nbest: int) -> None:
-        """Keep the confidence of a text, and its rivals where they are asked for."""
+        """Keep the confidence of a text, and alternatives where asked for."""
         sure = found.confidence
         record: dict = {"confidence": None if sure is None else round(sure, 4)}
         if nbest > 1:

@@ -94,7 +94,7 @@ class BaseRecognizer:
         return detokenizer(config)
 
     def _set_options(self, options: DecodeOptions) -> None:
-        """Decode as told from now on."""
+        """Decode with these options from now on."""
         self.options = options
         self.nbest, self.batch_size = options.nbest, options.batch_size
         self.detect_speech = options.detect_speech

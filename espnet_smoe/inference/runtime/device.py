@@ -25,9 +25,9 @@ def check_device(name: str) -> torch.device:
     try:
         torch.zeros(1, device=device).cpu()
     except Exception as error:  # each kind of device has errors of its own
-        said = str(error).split("\n")[0].split(". ")[0].rstrip(".")
+        message = str(error).split("\n")[0].split(". ")[0].rstrip(".")
         raise ValueError(
-            f"--device {name}: this machine cannot use it ({said}); write cpu, or a "
+            f"--device {name}: this machine cannot use it ({message}); write cpu, or a "
             "device that is there"
         ) from error
     return device

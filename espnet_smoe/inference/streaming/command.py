@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import new_parser, run_command
 from espnet_smoe.data.speech.raw_pcm import DEFAULT_FORMAT, RAW_FORMATS
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.streaming.display import Show, display
@@ -95,11 +95,7 @@ def until_interrupted(pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="espnet-smoe stream",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("espnet-smoe stream", __doc__)
     add = parser.add_argument
     add("file", nargs="?", help="audio of any kind and rate, .pcm, or - for a pipe")
     add("--mic", action="store_true", help="listen to the microphone")

@@ -25,10 +25,10 @@ def display(out: TextIO, as_json: bool = False) -> Show:
         return lambda event: _line(out, json.dumps(event.as_dict(), ensure_ascii=False))
     if out.isatty():
         return lambda event: _in_place(out, event)
-    return lambda event: _line(out, event.text) if _is_told(event) else None
+    return lambda event: _line(out, event.text) if _is_shown(event) else None
 
 
-def _is_told(event: Event) -> bool:
+def _is_shown(event: Event) -> bool:
     return event.kind == "final" and bool(event.text)
 
 

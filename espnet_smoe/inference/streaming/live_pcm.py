@@ -63,24 +63,24 @@ class Peeked:
 
     def __init__(self, head: bytes, pipe: BinaryIO):
         self._head, self._pipe = head, pipe
-        self._seen: bytes | None = b""
+        self._read_so_far: bytes | None = b""
 
     def read(self, size: int) -> bytes:
         """At most ``size`` bytes, fewer only at the end."""
         head, self._head = self._head[:size], self._head[size:]
         data = head if len(head) == size else head + self._pipe.read(size - len(head))
-        if self._seen is not None:
-            self._seen += data
+        if self._read_so_far is not None:
+            self._read_so_far += data
         return data
 
     def rewind(self) -> None:
         """Read from the beginning again."""
-        assert self._seen is not None, "the beginning is forgotten"
-        self._head, self._seen = self._seen + self._head, b""
+        assert self._read_so_far is not None, "the beginning is forgotten"
+        self._head, self._read_so_far = self._read_so_far + self._head, b""
 
     def forget(self) -> None:
         """Keep no more for `rewind`."""
-        self._seen = None
+        self._read_so_far = None
 
 
 def read_wav_header(pipe: Peeked) -> WavHeader | None:
@@ -151,7 +151,7 @@ def blocks_of_pcm(
         channels: How many.
         rate: Hz.
         seconds: Of a block.
-        length: Bytes in all; fewer where the pipe ends before, which is told.
+        length: Bytes in all; fewer where the pipe ends before, with a warning.
     """
     frame = channels * form.width
     size = max(1, int(seconds * rate)) * frame

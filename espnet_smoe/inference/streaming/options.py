@@ -66,12 +66,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("recognition")
     for option in fields(StreamOptions):
         if option.name in HELP:
-            default, told = option.default, HELP[option.name]
+            default, text = option.default, HELP[option.name]
             group.add_argument(
                 f"--{option.name.replace('_', '-')}",
                 type=int if isinstance(default, int) else float,
                 default=default,
-                help=told if default is None else f"{told} (default: {default})",
+                help=text if default is None else f"{text} (default: {default})",
             )
     group.add_argument(
         "--no-rescore",

@@ -5,7 +5,7 @@ import numpy as np
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.long_form.speech_activity import SpeechActivity
 
-KEPT_SECONDS = 30  # of the past: enough to know the noise floor by
+HISTORY_SECONDS = 30  # of the past: enough to know the noise floor by
 
 
 class SpeechGate:
@@ -36,7 +36,7 @@ class SpeechGate:
             if not len(self._pieces[0]):
                 del self._pieces[0]
             activity.accept(piece)
-            activity.forget(activity.samples - KEPT_SECONDS * SAMPLE_RATE)
+            activity.forget(activity.samples - HISTORY_SECONDS * SAMPLE_RATE)
 
     def spoken_between(self, first: int, last: int) -> bool:
         """Whether there is speech between two samples, as far as is known by now."""

@@ -31,8 +31,7 @@ def detach_rows(cache: EncoderCache) -> list[EncoderCache]:
             row,
             features=row.features.clone(),
             keys_values=[
-                (_copy_of_newest(k, n), _copy_of_newest(v, n))
-                for k, v in row.keys_values
+                (_copy_of_last(k, n), _copy_of_last(v, n)) for k, v in row.keys_values
             ],
             convolution=[x.clone() for x in row.convolution],
             num_frames=row.num_frames.clone(),
@@ -41,7 +40,7 @@ def detach_rows(cache: EncoderCache) -> list[EncoderCache]:
     ]
 
 
-def _copy_of_newest(keys: torch.Tensor, count: int) -> torch.Tensor:
+def _copy_of_last(keys: torch.Tensor, count: int) -> torch.Tensor:
     """A copy of the last of ``(1, heads, L, d)``."""
     return keys[:, :, keys.size(2) - count :].clone()
 
@@ -166,7 +165,7 @@ class Stream:
 
     @property
     def done(self) -> bool:
-        """Whether the stream is finished and all its events have been told."""
+        """Whether the stream is finished and all its events are out."""
         return self._done
 
     @property

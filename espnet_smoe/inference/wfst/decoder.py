@@ -129,8 +129,8 @@ class WfstDecoder:
             kaldifst.shortest_path(words_only, n=nbest)
         ):
             _, words, _, _ = kaldifst.get_linear_symbol_sequence(path)
-            said = kaldifst.make_linear_acceptor(words)
-            one = kaldifst.shortest_path(kaldifst.compose(both, said))
+            acceptor = kaldifst.make_linear_acceptor(words)
+            one = kaldifst.shortest_path(kaldifst.compose(both, acceptor))
             yield self._hypothesis(one, complete)
 
     def _hypothesis(self, path: Any, complete: bool) -> WordHypothesis:

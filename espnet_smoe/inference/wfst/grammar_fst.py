@@ -97,21 +97,21 @@ def grammar_fst(model: NGram, labels: np.ndarray, backoff: int) -> Any:
     flat = _Flat.of(model.trie)
     begin, end = (model.words.index(mark) for mark in MARKS)
     start = 1 + begin  # the unigrams follow the empty n-gram
-    said, last = _arcs_and_ends(flat, labels, begin, end, model.order)
+    is_word, last = _arcs_and_ends(flat, labels, begin, end, model.order)
     is_state = np.zeros(len(flat.word), dtype=bool)
     is_state[[ROOT, start]] = True
-    is_state[flat.history[said | last]] = True
+    is_state[flat.history[is_word | last]] = True
     entered, price = _nearest_states(flat, is_state)
     back = is_state.copy()
     back[ROOT] = False
     number = np.cumsum(is_state) - 1  # of the states
-    label = labels[flat.word[said]]
+    label = labels[flat.word[is_word]]
     words = Arcs(
-        source=number[flat.history[said]],
-        target=number[entered[said]],
+        source=number[flat.history[is_word]],
+        target=number[entered[is_word]],
         ilabel=label,
         olabel=label,
-        cost=(flat.cost + price)[said],
+        cost=(flat.cost + price)[is_word],
     )
     shorter = Arcs(
         source=number[back],

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import new_parser, run_command
 from espnet_smoe.data.data_dir import write_lines
 from espnet_smoe.data.text.tokens import BLANK
 from espnet_smoe.data.text.unicode_text import normalize_unicode
@@ -270,11 +270,7 @@ def _write(
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m espnet_smoe.inference.wfst.graph",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("python3 -m espnet_smoe.inference.wfst.graph", __doc__)
     add = parser.add_argument
     add("--tokens", type=Path, required=True, help="units of the model, one a line")
     add("--lexicon", type=Path, required=True, help="'word unit unit ...' a line")

@@ -111,13 +111,13 @@ def topology(blank: int, units: Sequence[int], symbols: Sequence[int]) -> Any:
     state = np.arange(1, len(unit) + 1)
     every = np.arange(len(unit) + 1)  # 0 is the state after the blank
     source, target = np.meshgrid(every, state, indexing="ij")  # (U + 1, U) each
-    said = np.where(source == target, EPSILON, unit)
+    labels = np.where(source == target, EPSILON, unit)
     free = np.zeros(source.size)
     say = Arcs(
         source.ravel(),
         target.ravel(),
         np.broadcast_to(unit, source.shape).ravel(),
-        said.ravel(),
+        labels.ravel(),
         free,
     )
     rest = Arcs.of(

@@ -15,18 +15,14 @@ import os
 import sys
 from pathlib import Path
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import new_parser, positive, run_command
 
 BY_LABEL = "smoe"  # the model that is asked for labels; others choose frame by frame
 
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="espnet-smoe experts",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("espnet-smoe experts", __doc__)
     add = parser.add_argument
     add("exp", type=Path, help="experiment of the trained model")
     add("--model", help="checkpoint (default: the averaged or best one that is there)")
@@ -36,7 +32,7 @@ def get_parser() -> argparse.ArgumentParser:
         default=Path("dump/raw/test"),
         help="data directory (default: %(default)s)",
     )
-    add("--limit", type=_positive, help="utterances, drawn by chance (default: all)")
+    add("--limit", type=positive, help="utterances, drawn by chance (default: all)")
     add("--device", default="cpu", help="such as cuda (default: %(default)s)")
     add("--beam-size", type=int, default=5, help="of smoe (default: %(default)s)")
     add("--ctc-weight", type=float, default=0.0, help="of smoe (default: %(default)s)")
@@ -47,12 +43,6 @@ def get_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, help="Markdown file (default: EXP/experts.md)")
     add("--png", type=Path, help="picture (default: EXP/experts.png)")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of utterances")
-    return int(text)
 
 
 def main(argv: list[str] | None = None) -> None:

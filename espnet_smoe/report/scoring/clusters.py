@@ -1,7 +1,7 @@
 """Clusters of utterances with correlated errors: the units of the bootstrap.
 
 All utterances of a speaker, where ``utt2spk`` tells speakers apart; else all versions
-of an utterance that was heard through several conditions; else each utterance alone.
+of an utterance that passed several conditions; else each utterance alone.
 """
 
 from collections.abc import Sequence
@@ -92,7 +92,7 @@ def speakers_of(data: Path, utts: Sequence[str]) -> list[str] | None:
 def sources_of(data: Path, utts: Sequence[str]) -> np.ndarray | None:
     """(N,) number of each utterance's source, where ids are ``<source>-<condition>``.
 
-    None where they are not, as in a set that heard each utterance once.
+    None where they are not, as in a set with one condition for each utterance.
     """
     path = data / "utt2condition"
     if not path.is_file():

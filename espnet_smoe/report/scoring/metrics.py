@@ -75,9 +75,9 @@ class Metric:
         """
         check_parallel(references, hypotheses)
         if self.name == "bleu" and language in UNSPACED:
-            apart = TokenizerZh() if language in ("zh", "yue") else TokenizerChar()
-            references = [apart(text) for text in references]
-            hypotheses = [apart(text) for text in hypotheses]
+            tokenizer = TokenizerZh() if language in ("zh", "yue") else TokenizerChar()
+            references = [tokenizer(text) for text in references]
+            hypotheses = [tokenizer(text) for text in hypotheses]
         return np.asarray(self.count(references, hypotheses), dtype=np.float64)
 
     def score(self, references: Sequence[str], hypotheses: Sequence[str]) -> float:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import new_parser, run_command
 from espnet_smoe.report.tables.curves_figure import draw_curves
 from espnet_smoe.report.tables.experiment import training_log
 from espnet_smoe.report.tables.system import by_system
@@ -79,11 +79,7 @@ def mean_curve(curves: Sequence[Curve]) -> Curve:
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="espnet-smoe curves",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("espnet-smoe curves", __doc__)
     parser.add_argument(
         "experiments",
         nargs="+",

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import new_parser, run_command
 from espnet_smoe.report.scoring.metrics import EDITS, METRICS
 from espnet_smoe.report.tables.experiment import (
     decode_info,
@@ -147,7 +147,7 @@ def to_markdown(
         legend += (
             "; milliseconds from the end of an utterance to its text, median / 95th "
             "percentile of up to 50 utterances, each alone. In chunks the utterance is "
-            "heard while it is spoken, and CTC can show words at the end of a chunk"
+            "encoded while it is spoken, and CTC can show words at the end of a chunk"
         )
     parts = [f"# {title}", f"{legend}."]
     for name, decodings in systems.items():
@@ -202,11 +202,7 @@ def fact(trainings: Sequence[Path]) -> str:
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m espnet_smoe.report.tables.decoding_table",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("python3 -m espnet_smoe.report.tables.decoding_table", __doc__)
     parser.add_argument(
         "exp",
         type=Path,

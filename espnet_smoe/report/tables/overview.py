@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import new_parser, run_command
 from espnet_smoe.report.scoring.decodings import read_decoded
 from espnet_smoe.report.scoring.metrics import METRICS
 from espnet_smoe.report.scoring.pairing import read_text
@@ -100,10 +100,10 @@ def examples(data: Path, decoded: Path, most: int = EXAMPLES) -> list[str]:
     cure = "run stages 12 and 13 (decode, score) again"
     pairs = {}
     for task, of_task in read_decoded(decoded, data).items():
-        truth = data / of_task.row.target
+        target = data / of_task.row.target
         title = of_task.row.title
         title = f"{title} {task}" if title in pairs else title
-        references = read_text(truth, cure) if truth.is_file() else {}
+        references = read_text(target, cure) if target.is_file() else {}
         pairs[title] = of_task.hypotheses, references
     paragraphs = []
     for name, wave in waves.items():
@@ -140,8 +140,8 @@ def commands(args: argparse.Namespace, has_experts: bool) -> list[str]:
             f"{_quoted(args.data / last)} --ctc-weight {info.get('ctc_weight', 0)} "
             "--limit 50"
         )
-    if args.rival:
-        found += ["# another system, trained in the same way, beside it", *args.rival]
+    if args.next:
+        found += ["# another system, trained in the same way, beside it", *args.next]
     return found
 
 
@@ -198,11 +198,7 @@ def overview(args: argparse.Namespace) -> str:
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m espnet_smoe.report.tables.overview",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("python3 -m espnet_smoe.report.tables.overview", __doc__)
     add = parser.add_argument
     add("--exp", type=Path, required=True, help="folder of the experiment")
     add("--decode", required=True, help="NAME of its decode_NAME")
@@ -211,7 +207,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--results", type=Path, help="the tables that stage 13 has written")
     add("--zip", type=Path, help="the model that stage 14 has packed")
     add(
-        "--rival",
+        *("--next", "--rival"),  # the second: its name until 0.1
         action="append",
         default=[],
         help="a command that trains another system, or compares the two",

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from espnet_smoe.data.check import Utterance
 from espnet_smoe.data.data_dir import read_table, write_table
 from espnet_smoe.data.speech import channel
-from espnet_smoe.data.speech.channel import draw_share, every_condition
-from espnet_smoe.data.speech.codec import BANDWIDTH_OF, CONDITIONS, Condition
+from espnet_smoe.data.speech.channel import draw_conditions, every_condition
+from espnet_smoe.data.speech.codec import BANDWIDTH_OF, CONDITIONS
 from espnet_smoe.data.speech.random_channel import RandomChannel
 
 NAMES = list(CONDITIONS)
@@ -27,7 +27,7 @@ def utterances(ids, bandwidth="wb"):
 
 def drawn(ids, share=0.5, names=NAMES, modes="random", seed=0, bandwidth="wb"):
     channel = RandomChannel(share, tuple(names), modes)
-    passages = draw_share(utterances(ids, bandwidth), channel, seed)
+    passages = draw_conditions(utterances(ids, bandwidth), channel, seed)
     return {passage.id: passage.condition for passage in passages}
 
 
@@ -129,7 +129,7 @@ def test_every_writes_each_condition_that_fits(source, capsys):
         assert table(out, "utt2condition")[utt] == name
         assert table(out, "utt2bandwidth")[utt] == BANDWIDTH_OF[name]
         described = json.loads(table(out, "utt2channel")[utt])
-        assert Condition.from_dict(described) == CONDITIONS[name]()
+        assert described == CONDITIONS[name]().to_dict()
     lengths = {utt: soundfile.info(path).frames for utt, path in wavs.items()}
     assert {lengths[f"a-{name}"] for name in NAMES} == {16007}
     assert table(out, "text")["a-wb"] == "안녕 하세요"

@@ -262,16 +262,16 @@ def told_by_ffmpeg(tmp_path, monkeypatch, duration, streams=1):
 
 
 @pytest.mark.parametrize(
-    "duration, heard", [("00:00:01.25", "all of it"), ("00:01:02.50", "only the rest")]
+    "duration, rest", [("00:00:01.25", "all of it"), ("00:01:02.50", "only the rest")]
 )
 def test_a_length_that_is_not_the_container_s_is_said(
-    tmp_path, monkeypatch, caplog, duration, heard
+    tmp_path, monkeypatch, caplog, duration, rest
 ):
     path = told_by_ffmpeg(tmp_path, monkeypatch, duration)
-    with pytest.raises(ValueError, match="a.webm is cut off or .*FFmpeg hears 2.5 s"):
+    with pytest.raises(ValueError, match="a.webm is cut off or .*FFmpeg decodes 2.5 s"):
         read_audio(path)
     np.testing.assert_array_equal(read_audio(path, strict=False)[0], WAVE)
-    assert f"{heard} is heard" in caplog.text
+    assert f"{rest} is decoded" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def test_what_other_options_have_decoded_does_not_count(experiment, data):
     assert "wrong" not in (out / "hyp.asr").read_text()
 
 
-def test_details_have_confidences_and_rivals(experiment, data):
+def test_details_have_confidences_and_alternatives(experiment, data):
     (data / "decode.yaml").write_text("beam_size: 3\nmaxlenratio: -5\nnbest: 3\n")
     out = decode(experiment, data, "out")
     lines = (out / "details.asr.jsonl").read_text().splitlines()

@@ -256,7 +256,7 @@ def test_a_limit_is_one_utterance_at_least(capsys):
     for wrong in ("0", "-1", "1.5"):
         with pytest.raises(SystemExit):
             parser.parse_args(["exp", "--data", "d", "--limit", wrong])
-    assert "'1.5' is not a number of utterances" in capsys.readouterr().err
+    assert "'1.5' is not a number of at least 1" in capsys.readouterr().err
 
 
 def test_report_has_every_table_and_the_picture(exp, data, capsys):

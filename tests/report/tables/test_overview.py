@@ -93,7 +93,7 @@ def test_a_small_test_set_is_shown_whole(capsys, scored, recipe):
 def test_commands_name_files_that_are_there_by_absolute_paths(capsys, scored, recipe):
     packed = scored / "moe.zip"
     packed.touch()
-    text = shown(capsys, scored, "--zip", "exp/moe/moe.zip", "--rival", "./run.sh -x")
+    text = shown(capsys, scored, "--zip", "exp/moe/moe.zip", "--next", "./run.sh -x")
     lines = text[text.index("Try next:") :].splitlines()
     transcribe = shlex.split(next(line for line in lines if "smoe transcribe" in line))
     assert transcribe[:4] == ["espnet-smoe", "transcribe", "--model", str(packed)]

@@ -40,17 +40,17 @@ class CommandTranslator:
             self.name, shell=True, input=text.encode(), capture_output=True
         )
         tail = done.stderr.decode(errors="replace").splitlines()[-STDERR_LINES:]
-        said = "\n".join(["", *tail]) if tail else " It wrote nothing to stderr."
+        stderr = "\n".join(["", *tail]) if tail else " It wrote nothing to stderr."
         if done.returncode:
             raise ValueError(
                 f"--command {self.name!r}: exit status {done.returncode}. Mend it and "
-                f"run again; finished batches are kept.{said}"
+                f"run again; finished batches are kept.{stderr}"
             )
         lines = done.stdout.decode(errors="replace").removesuffix("\n").split("\n")
         if len(lines) != len(sentences):
             raise ValueError(
                 f"--command {self.name!r}: {len(lines)} lines for {len(sentences)} "
-                f"sentences. It must write one line for each, in order.{said}"
+                f"sentences. It must write one line for each, in order.{stderr}"
             )
         return lines
 
@@ -187,7 +187,7 @@ class ModelTranslator:
             raise ValueError(
                 f"--model {self.name}: cannot be loaded as a sequence-to-sequence "
                 "model. Give a name on the Hugging Face hub, or a directory made by "
-                f"save_pretrained. transformers said: {error}"
+                f"save_pretrained. transformers: {error}"
             ) from error
 
 

@@ -1,6 +1,6 @@
 # `make demo` and `make test` are all that a fresh clone needs.
 # PYTHON=/path/to/python3.13 chooses the interpreter of .venv;
-# ARGS="..." goes to the demo's run.sh, to pytest, to tests/mutants.py or to the check
+# ARGS="..." goes to the demo's run.sh, to pytest, to tests/mutants.py or to the times
 # of a GPU; make demo, mutants and gpu-check with ARGS=--help list their own.
 
 BIN := $(CURDIR)/.venv/bin
@@ -13,7 +13,7 @@ help:
 	@echo "make test     lint, format check and every test"
 	@echo "make docs     the documentation as a site, in site/"
 	@echo "make mutants  change the code on purpose: do the tests notice?"
-	@echo "make gpu-check  every path on the GPU: is it right, how fast? (6 min)"
+	@echo "make gpu-check  every path on the GPU: is it right, how fast? (10 min)"
 	@echo "make venv     .venv with the package and its extras"
 	@echo "make lint     ruff check and ruff format --check"
 	@echo "make format   rewrite the code as ruff wants it"
@@ -47,9 +47,11 @@ mutants: venv
 	@PATH="$(BIN):$$PATH" OMP_NUM_THREADS=1 python -W ignore::DeprecationWarning \
 	tests/mutants.py $(ARGS)
 
-# On one GPU and without a network; into gpu.md where ARGS name no other file.
+# On one GPU and without a network; times into gpu.md where ARGS name no other file.
 gpu-check: venv
-	@"$(BIN)/python" -m espnet_smoe.benchmark gpu --markdown gpu.md $(ARGS)
+	@"$(BIN)/python" -m pytest tests/gpu --device cuda; checked=$$?; \
+	"$(BIN)/python" -m espnet_smoe.benchmark gpu --markdown gpu.md $(ARGS) \
+	&& exit $$checked
 
 venv:
 	@.ci/venv

@@ -60,7 +60,7 @@ from espnet2.main_funcs import average_nbest_models, pack_funcs
 from espnet2.tasks import abs_task
 from espnet2.tasks.abs_task import AbsTask
 from espnet2.text.cleaner import TextCleaner
-from espnet2.torch_utils.device_funcs import force_gatherable
+from espnet2.torch_utils.device_funcs import force_gatherable, to_device
 from espnet2.torch_utils.safe_torch_load import UnsafeLoadRefusedError
 from espnet2.train import trainer
 from espnet2.train.preprocessor import CommonPreprocessor
@@ -126,5 +126,6 @@ __all__ = [
     "repeat",
     "str_or_none",
     "th_accuracy",
+    "to_device",
     "trainer",
 ]

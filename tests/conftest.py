@@ -16,3 +16,8 @@ def pytest_configure() -> None:
     # ESPnet's tasks read the command line when they are asked for their defaults, and
     # take pytest's --ignore for one of their own options.
     del sys.argv[1:]
+
+
+def pytest_addoption(parser) -> None:
+    """The device that ``tests/gpu`` compares with the CPU."""
+    parser.addoption("--device", default="cpu", help="device for tests/gpu")

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import positive, run_command
 
 BENCHMARKS = {
     "moe": "mixtures, by label and learned, over the dense feed-forward block",
@@ -16,7 +16,7 @@ BENCHMARKS = {
     "rescore": "attention rescoring in one batch beside loops over hypotheses",
     "rtf": "a mixture beside dense models of its active and of all its parameters",
     "train": "joint beside alternate training",
-    "gpu": "every path on a GPU, which is checked against the CPU first",
+    "gpu": "every path on a GPU",
     "codec": "the channel conditions beside the starts of FFmpeg",
     "wfst": "building a decoding graph, and searching in it",
 }
@@ -65,35 +65,30 @@ def main(argv: list[str] | None = None) -> int:
     args = get_parser(argv).parse_args(argv)
     import torch
 
-    from espnet_smoe.benchmark.comparison import Row, run_comparison
+    from espnet_smoe.benchmark.comparison import run_comparison
     from espnet_smoe.benchmark.table import Report, command_line
 
     torch.set_num_threads(args.threads)
     benchmark = _module(args.benchmark)
-    rows: list[Row] = []
-    notes = []
+    report = Report(command_line(argv))
     for comparison in benchmark.comparisons(_sizes(benchmark, args)):
         if args.quick:  # so small that what a call costs decides
             comparison = replace(comparison, goals={})
-        measured, said = run_comparison(comparison, args.rounds)
-        rows += measured
-        notes += [said] if said else []
-    report = Report(command_line(argv), rows, notes)
+        rows, notes = run_comparison(comparison, args.rounds)
+        report.rows += rows
+        report.notes += notes
     report.print()
-    if args.json:
-        report.write_json(args.json)
-    if args.markdown:
-        report.write_markdown(args.markdown)
+    report.write(args.markdown, args.json)
     return 0
 
 
 def _add_common(command: argparse.ArgumentParser, rounds: int) -> None:
     command.add_argument(
-        "--threads", type=_positive, default=2, help="threads (default: %(default)s)"
+        "--threads", type=positive, default=2, help="threads (default: %(default)s)"
     )
     command.add_argument(
         "--rounds",
-        type=_positive,
+        type=positive,
         default=rounds,
         help="measurements of each side (default: %(default)s)",
     )
@@ -115,13 +110,6 @@ def _sizes(benchmark: Any, args: argparse.Namespace) -> Any:
 
 def _module(name: str) -> Any:
     return importlib.import_module(f"espnet_smoe.benchmark.{name}")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return number
 
 
 if __name__ == "__main__":

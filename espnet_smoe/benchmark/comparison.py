@@ -72,7 +72,7 @@ class Row:
     faster: bool
 
 
-def run_comparison(comparison: Comparison, rounds: int) -> tuple[list[Row], str]:
+def run_comparison(comparison: Comparison, rounds: int) -> tuple[list[Row], list[str]]:
     """Measure every side of a comparison.
 
     Args:
@@ -80,18 +80,20 @@ def run_comparison(comparison: Comparison, rounds: int) -> tuple[list[Row], str]
         rounds: Measurements of each side.
 
     Returns:
-        A row a side; what the check says, empty without a check.
+        A row a side; what the check says, if there is one.
     """
     sides = comparison.build()
     seconds, results = take_turns(sides, rounds, title=comparison.name)
-    said = f"{comparison.name}: {comparison.check(results)}" if comparison.check else ""
+    notes = []
+    if comparison.check:
+        notes = [f"{comparison.name}: {comparison.check(results)}"]
     names = list(sides)
     del sides, results  # their memory is needed below
     memory: dict[str, int | None] = dict.fromkeys(names)
     if comparison.memory:
         threads = torch.get_num_threads()
         memory = {name: peak_memory(comparison.build, name, threads) for name in names}
-    return [row_of(comparison, name, seconds, memory[name]) for name in names], said
+    return [row_of(comparison, name, seconds, memory[name]) for name in names], notes
 
 
 def row_of(

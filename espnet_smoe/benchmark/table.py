@@ -5,7 +5,7 @@ import os
 import platform
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,31 +25,27 @@ EXPLANATION = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Report:
-    """The results of one run of the command.
+    """The results of one run of the command, complete up to what was measured.
 
     Attributes:
         command: As it can be typed again.
+        title: Of the page.
+        about: What the columns mean.
+        versions: What the figures depend on, beside what all runs have.
         rows: All sides of all comparisons.
-        notes: What the checks say.
+        notes: What the checks say, what failed, what was left out.
+        sections: Lines by the title of a section of their own.
     """
 
     command: str
-    rows: Sequence[Row]
-    notes: Sequence[str]
-
-    def circumstances(self) -> dict[str, str]:
-        """What the figures depend on."""
-        return {
-            "command": self.command,
-            "espnet": version("espnet"),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "processor": _processor(),
-            "cores": str(len(os.sched_getaffinity(0))),
-            "threads": str(torch.get_num_threads()),
-        }
+    title: str = "Benchmark"
+    about: str = EXPLANATION
+    versions: dict[str, str] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    sections: dict[str, list[str]] = field(default_factory=dict)
 
     def print(self) -> None:
         """Print the table."""
@@ -66,36 +62,47 @@ class Report:
         if not console.is_terminal:
             console.width = FILE_WIDTH
         console.print(table)
-        for line in (*self.notes, EXPLANATION):
+        for line in (*self.notes, self.about):
             console.print(line)
 
-    def write_markdown(self, path: Path) -> None:
-        """Write the table, and what it depends on, to a Markdown file."""
-        lines = ["# Benchmark", "", f"    {self.command}", ""]
-        lines += [", ".join(f"{k} {v}" for k, v in self._versions()) + ".", ""]
-        lines += [
-            *markdown_table(self.rows),
-            "",
-            *(f"- {note}" for note in self.notes),
-            "",
-            EXPLANATION,
-            "",
-        ]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join(lines), encoding="utf-8")
+    def write(self, markdown: Path | None, json_file: Path | None) -> None:
+        """Write the files that are asked for."""
+        for path, make in ((markdown, self._page), (json_file, self._figures)):
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(make(), encoding="utf-8")
 
-    def write_json(self, path: Path) -> None:
-        """Write the figures: seconds, ratios, bytes."""
+    def _page(self) -> str:
+        """The table and what it depends on, in Markdown."""
+        versions = ", ".join(f"{k} {v}" for k, v in self._versions().items())
+        lines = [f"# {self.title}", "", f"    {self.command}", "", f"{versions}.", ""]
+        lines += [*markdown_table(self.rows), ""]
+        for note in self.notes:
+            first, *rest = note.split("\n")
+            lines += [f"- {first}", *(f"      {line}" for line in rest)]
+        lines += ["", self.about, ""]
+        for title, section in self.sections.items():
+            lines += [f"## {title.capitalize()}", "", *section, ""]
+        return "\n".join(lines)
+
+    def _figures(self) -> str:
+        """Seconds, ratios, bytes, as JSON."""
         content = {
-            "circumstances": self.circumstances(),
+            "circumstances": {"command": self.command, **self._versions()},
             "rows": [asdict(row) for row in self.rows],
-            "notes": list(self.notes),
+            "notes": self.notes,
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        return json.dumps(content, indent=1) + "\n"
 
-    def _versions(self) -> list[tuple[str, str]]:
-        return [(k, v) for k, v in self.circumstances().items() if k != "command"]
+    def _versions(self) -> dict[str, str]:
+        return self.versions | {
+            "espnet": version("espnet"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "processor": _processor(),
+            "cores": str(len(os.sched_getaffinity(0))),
+            "threads": str(torch.get_num_threads()),
+        }
 
 
 def markdown_table(rows: Sequence[Row]) -> list[str]:

@@ -4,7 +4,6 @@ A step trains on both targets of every utterance of a minibatch: ``joint`` with 
 minibatch, ``alternate`` with two, each followed by the optimizer.
 """
 
-import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +20,7 @@ from espnet_smoe.registry import register
 ROUNDS = 5
 JOINT, ALTERNATE = "joint", "alternate"
 SAMPLE_RATE = 16000
+FRONTEND = {"fs": SAMPLE_RATE, "hop_length": 160, "win_length": 400}
 SPECIAL = (BLANK, UNKNOWN, *LABELS, BEGIN)
 
 
@@ -105,21 +105,17 @@ def build_model(
         schedule: Joint or alternate.
         moe: Mixtures of encoder and decoder; None for a dense model.
     """
-    register()
-    from espnet_smoe.compat import ASRTask
-
     common = {
         "attention_heads": sizes.heads,
         "linear_units": sizes.hidden,
         "moe": None if moe is None else dict(moe),
     }
     pieces = [str(i) for i in range(sizes.vocabulary - len(SPECIAL) - 1)]
-    parser = ASRTask.get_parser()
-    parser.set_defaults(
+    return build_from(
         token_list=[*SPECIAL, *pieces, SOS_EOS],
         model="smoe",
         model_conf={"schedule": schedule, "ctc_weight": 0.3, "lsm_weight": 0.1},
-        frontend_conf={"fs": SAMPLE_RATE, "hop_length": 160, "win_length": 400},
+        frontend_conf=FRONTEND,
         normalize="utterance_mvn",
         encoder="smoe_transformer",
         encoder_conf={
@@ -132,8 +128,20 @@ def build_model(
         decoder="smoe_transformer",
         decoder_conf={"num_blocks": sizes.decoder_layers, **common},
     )
-    args: argparse.Namespace = parser.parse_args(["--output_dir", "unused"])
-    return ASRTask.build_model(args)
+
+
+def build_from(**config: Any) -> torch.nn.Module:
+    """The model that ESPnet's training makes of a YAML file.
+
+    Args:
+        **config: What the file says; the rest is ESPnet's default.
+    """
+    register()
+    from espnet_smoe.compat import ASRTask
+
+    parser = ASRTask.get_parser()
+    parser.set_defaults(**config)
+    return ASRTask.build_model(parser.parse_args(["--output_dir", "unused"]))
 
 
 def minibatch(sizes: Sizes) -> dict[str, Any]:

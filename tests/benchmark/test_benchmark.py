@@ -56,7 +56,7 @@ def test_a_rate_counts_the_items_of_a_run(measured):
 
 def test_a_check_sees_the_results_of_all_sides(measured):
     _, said = measured({"a": 2.0, "b": 3.0}, check=lambda found: str(sorted(found)))
-    assert said == "r: ['a', 'b']"
+    assert said == ["r: ['a', 'b']"]
 
 
 @pytest.mark.parametrize("backward", [False, True])

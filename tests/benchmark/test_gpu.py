@@ -1,4 +1,4 @@
-"""The check of a GPU: it runs everywhere, goes on after failures and tells them."""
+"""The times of a GPU: they are taken everywhere, and go on after failures."""
 
 import json
 
@@ -7,10 +7,9 @@ import torch
 
 from espnet_smoe.benchmark.__main__ import main
 from espnet_smoe.benchmark.comparison import Comparison
-from espnet_smoe.benchmark.gpu import checks_moe, run, tables, timing
-from espnet_smoe.benchmark.gpu.guard import Compared, Site, run_check
+from espnet_smoe.benchmark.gpu import run, tables, timing
 
-SITE = Site(torch.device("cpu"), quick=True)
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -30,51 +29,38 @@ def command(tmp_path, capsys):
 def test_everything_runs_at_toy_size_and_is_written(command):
     status, printed, page, figures = command()
     assert status == 0, printed
-    assert len(figures["checks"]) > 90 and all(c["passed"] for c in figures["checks"])
-    comparisons = [
-        comparison.name for comparison in tables.comparisons(SITE, tables.QUICK)
-    ]
-    assert (
-        list(dict.fromkeys(row["comparison"] for row in figures["rows"])) == comparisons
-    )
-    assert len(comparisons) > 25 and not any(row["goal"] for row in figures["rows"])
-    for name in (*comparisons, *(check["name"] for check in figures["checks"])):
+    names = [c.name for c in tables.comparisons(CPU, tables.QUICK)]
+    assert list(dict.fromkeys(row["comparison"] for row in figures["rows"])) == names
+    assert len(names) > 25 and not any(row["goal"] for row in figures["rows"])
+    for name in names:
         assert name in page and name in printed
     assert f"torch {torch.__version__}" in page and "kernels" in page
     assert not any(note.startswith("FAIL") for note in figures["notes"])
 
 
-def broken(site: Site, compared: Compared) -> None:
-    raise ValueError("this check is broken")
+def test_a_failure_is_reported_and_the_next_comparison_runs(command, monkeypatch):
+    def breaks() -> dict:
+        raise ValueError("this one is broken")
 
-
-def wrong(site: Site, compared: Compared) -> None:
-    compared.close("output", torch.tensor([1.0, 2.5]), torch.tensor([1.0, 2.0]), 1e-3)
-
-
-def nothing(site: Site, compared: Compared) -> None:
-    compared.close("output", torch.tensor([float("nan")]), torch.ones(1), 1e9)
-
-
-def test_a_failure_is_told_and_the_next_check_runs(command, monkeypatch):
-    checks = {"broken": broken, "wrong": wrong, "NaN": nothing, "fine": lambda *_: None}
-    monkeypatch.setattr(checks_moe, "CHECKS", checks)
-    for module in (run.checks_model, run.checks_search, run.checks_compile):
-        monkeypatch.setattr(module, "CHECKS", {})
-    status, printed, page, figures = command("--no-tables")
+    both = [Comparison("broken", breaks, ""), Comparison("fine", failing_sides, "runs")]
+    monkeypatch.setattr(run, "comparisons", lambda *_: both)
+    monkeypatch.setattr(
+        run, "CASES", {"profile: no such side": ("x", False, None, None)}
+    )
+    status, printed, page, figures = command()
     assert status == 1
-    assert [c["passed"] for c in figures["checks"]] == [False, False, False, True]
-    assert "ValueError: this check is broken" in printed
-    assert "this check is broken" in page
-    assert figures["checks"][1]["absolute"] == 0.5
-    assert "failed: wrong" in printed
+    assert "ValueError: this one is broken" in printed
+    assert "this one is broken" in page and "KeyError: 'x'" in page
+    assert "failed: broken" in printed
+    assert [row["side"] for row in figures["rows"]] == ["baseline", "runs"]
 
 
 def test_what_comes_after_the_budget_is_left_out_and_named(command):
-    status, printed, page, figures = command("--budget", "0", "--only", "topk of 2")
-    assert status == 0 and not figures["checks"]
-    assert "left out after 0 s: float32: topk of 2" in page
-    assert "0 of 0 checks passed" in printed
+    status, printed, page, figures = command(
+        "--budget", "0", "--only", "autocast, forward"
+    )
+    assert status == 0 and not figures["rows"]
+    assert "left out after 0 s: bf16 autocast, forward and backward" in page
 
 
 def failing_sides() -> dict:
@@ -84,42 +70,26 @@ def failing_sides() -> dict:
     return {"baseline": lambda: 1, "fails": fails, "runs": lambda: 2}
 
 
-def test_a_side_that_fails_leaves_the_others_in_the_race():
+def test_a_side_that_fails_leaves_the_others_in_the_table():
     comparison = Comparison(
         "comparison", failing_sides, "baseline", {"runs": 100.0, "fails": 1.0}
     )
-    rows, said = timing.run_on(SITE, comparison, rounds=3)
+    rows, notes = timing.run_on(CPU, comparison, rounds=3, measured_seconds=0.0)
     assert [row.side for row in rows] == ["baseline", "runs"]
     assert rows[1].ratio is not None and rows[1].reached is not None
-    assert said[0].startswith("FAIL comparison: fails") and "out of memory" in said[0]
+    assert notes[0].startswith("FAIL comparison: fails") and "out of memory" in notes[0]
 
 
-def test_without_its_rival_a_side_is_timed_alone():
+def test_without_its_baseline_a_side_is_timed_alone():
     comparison = Comparison("comparison", failing_sides, "fails", {"runs": 1.0})
-    rows, _ = timing.run_on(SITE, comparison, rounds=2)
+    rows, _ = timing.run_on(CPU, comparison, rounds=2, measured_seconds=0.0)
     assert [(row.ratio, row.goal, row.reached) for row in rows] == [(None,) * 3] * 2
-
-
-def test_a_mixture_that_forgets_an_expert_fails_the_check(monkeypatch):
-    name = "float32: topk of 2"
-    check = checks_moe.CHECKS[name]
-    assert run_check(name, check, SITE).passed
-    forward = checks_moe.FeedForward.forward
-    calls = iter(range(10**9))
-
-    def forgetful(self, x):
-        y = forward(self, x)
-        return y * 0 if len(x) > 1 and next(calls) == 2 else y
-
-    monkeypatch.setattr(checks_moe.FeedForward, "forward", forgetful)
-    outcome = run_check(name, check, SITE)
-    assert not outcome.passed and "output: off by" in outcome.fault
 
 
 def test_all_sides_of_a_mixture_compute_the_same():
     comparison = next(
         comparison
-        for comparison in tables.comparisons(SITE, tables.QUICK)
+        for comparison in tables.comparisons(CPU, tables.QUICK)
         if comparison.name.startswith("float32, forward and backward: 1 of 3")
     )
     results = {name: side() for name, side in comparison.build().items()}
@@ -134,7 +104,7 @@ def test_all_sides_of_a_mixture_compute_the_same():
 def test_the_goals_are_those_of_the_large_batch_in_bf16():
     found = {
         comparison.name: comparison.goals
-        for comparison in tables.comparisons(SITE, tables.FULL)
+        for comparison in tables.comparisons(CPU, tables.FULL)
         if comparison.goals and "beam search" not in comparison.name
     }
     wanted = {

@@ -31,15 +31,15 @@ def test_the_mixture_may_take_so_much_longer_as_it_has_active_parameters():
 def test_experts_without_frames_are_not_read():
     routing = Routing(torch.tensor([3]))
     routing.loads = {"0": torch.tensor([3, 0, 0, 3]), "1": torch.tensor([1, 1, 1, 3])}
-    assert rtf.share_read([routing]) == 6 / 8
-    assert rtf.share_read([Routing(torch.tensor([3]))]) == 1
+    assert rtf.fraction_of_experts([routing]) == 6 / 8
+    assert rtf.fraction_of_experts([Routing(torch.tensor([3]))]) == 1
 
 
 def test_a_batch_of_streams_reads_more_experts_than_a_frame_does():
     sizes = rtf.Sizes(**vars(rtf.QUICK) | {"experts": 16, "chunk": 1, "chunks": 1})
     model = rtf.model_of(sizes, rtf.MOE)
     one, many = (rtf.streamed(sizes, model, streams=n)() for n in (1, 8))
-    assert rtf.share_read(one) == 2 / 16 < rtf.share_read(many)
+    assert rtf.fraction_of_experts(one) == 2 / 16 < rtf.fraction_of_experts(many)
 
 
 def test_the_command_times_every_model_in_every_way(tmp_path, capsys):

@@ -1,8 +1,8 @@
-"""``espnet-smoe benchmark gpu``: is it right on a GPU, and how fast is it there?
+"""``espnet-smoe benchmark gpu``: how fast is it on a GPU?
 
-1. ``guard.py`` - a check runs guarded: what it compared, what went wrong.
-2. ``checks_*.py`` - the checks: each path on the device beside the CPU or a plain loop.
-3. ``timing.py`` - a comparison measured on a device; what fails is left out of it.
-4. ``tables.py`` - comparisons: the mixture, search, real-time factor, training.
-5. ``page.py`` - the Markdown file.
+1. ``timing.py`` - a comparison measured on a device; what fails is left out of it.
+2. ``tables.py`` - comparisons: the mixture, search, real-time factor, training.
+3. ``profile.py`` - the kernels of a mixture.
+
+Whether it is right there is shown by ``tests/gpu``.
 """

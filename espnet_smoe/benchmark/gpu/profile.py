@@ -9,11 +9,11 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from espnet_smoe.benchmark import moe
-from espnet_smoe.benchmark.gpu.guard import Site
-from espnet_smoe.benchmark.gpu.tables import BF16, F32, FULL, QUICK, cast_sides
+from espnet_smoe.benchmark.gpu.tables import BF16, F32, Sizes, cast_sides
+from espnet_smoe.benchmark.gpu.timing import synchronize
 
 RUNS = 10
-KERNELS, CALLS = 14, 8  # rows told
+KERNELS, CALLS = 14, 8  # rows at most
 LONGEST_NAME = 90
 WAIT = "Synchronize"
 
@@ -28,7 +28,8 @@ CASES: dict[str, tuple[str, bool, torch.dtype, torch.dtype | None]] = {
 
 
 def profiled(
-    site: Site,
+    device: torch.device,
+    sizes: Sizes,
     side: str,
     backward: bool,
     dtype: torch.dtype,
@@ -37,7 +38,8 @@ def profiled(
     """Profile one expert a frame, or the dense block, on a large batch.
 
     Args:
-        site: Where.
+        device: Where.
+        sizes: Of the mixture.
         side: Of `moe.learned`.
         backward: The backward pass too.
         dtype: Of the weights.
@@ -46,22 +48,22 @@ def profiled(
     Returns:
         Lines of Markdown.
     """
-    sizes = QUICK.moe if site.quick else FULL.moe
-    shape = sizes.more_utterances, sizes.frames
-    build = partial(moe.learned, sizes, sizes.few_experts, shape, backward, (side,))
-    return _lines(site, cast_sides(site, autocast, build, dtype)[side])
+    block = sizes.moe
+    shape = block.more_utterances, block.frames
+    build = partial(moe.learned, block, block.few_experts, shape, backward, (side,))
+    return _lines(device, cast_sides(device, autocast, build, dtype)[side])
 
 
-def _lines(site: Site, run: Callable[[], Any]) -> list[str]:
-    cuda = site.device.type == "cuda"
+def _lines(device: torch.device, run: Callable[[], Any]) -> list[str]:
+    cuda = device.type == "cuda"
     for _ in range(3):
         run()
-    site.synchronize()
+    synchronize(device)
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * cuda
     with profile(activities=activities) as recorded:
         for _ in range(RUNS):
             run()
-        site.synchronize()
+        synchronize(device)
     events = recorded.key_averages()
     kernels = [e for e in events if e.device_type == DeviceType.CUDA]
     host = [e for e in events if e.device_type == DeviceType.CPU]

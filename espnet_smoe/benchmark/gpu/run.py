@@ -1,125 +1,81 @@
-"""Runs checks, tables and profiles, each told and written when it is done."""
+"""What is run on a GPU, one after the other, each adding to the report."""
 
-import time
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
+
+import torch
 
 from espnet_smoe.benchmark.comparison import Comparison
-from espnet_smoe.benchmark.gpu import (
-    checks_compile,
-    checks_model,
-    checks_moe,
-    checks_search,
-)
-from espnet_smoe.benchmark.gpu.guard import Check, Site, last_lines, run_check
-from espnet_smoe.benchmark.gpu.page import Page, device_name
 from espnet_smoe.benchmark.gpu.profile import CASES, profiled
 from espnet_smoe.benchmark.gpu.tables import FULL, QUICK, Sizes, comparisons
-from espnet_smoe.benchmark.gpu.timing import run_on
-from espnet_smoe.benchmark.table import markdown_table
+from espnet_smoe.benchmark.gpu.timing import last_lines, release_memory, run_on
+from espnet_smoe.benchmark.table import Report, markdown_table
+
+EXPLANATION = (
+    "Time: of one run, median of the rounds; in each every side runs several times, "
+    "from an idle device to an idle one. Ratio: of times, or with '×' of speeds, to "
+    "the side without one. Peak memory: above weights and inputs, where the table does "
+    "not say otherwise."
+)
+Run = Callable[[Report], list[str]]  # adds to a report; lines to be printed
 
 
-class Run:
-    """One run of the command.
+def make_report(command: str, device: torch.device) -> Report:
+    """A report that has nothing yet but what its figures depend on."""
+    name = device.type
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    versions = {
+        "device": name,
+        "driver": _driver(),
+        "CUDA": str(torch.version.cuda),
+        "cuDNN": str(torch.backends.cudnn.version()),
+    }
+    return Report(command, title=f"GPU: {name}", about=EXPLANATION, versions=versions)
 
-    Args:
-        site: Where.
-        page: Receives what is found.
-        start: When it began, by `time.perf_counter`.
-        budget: Seconds after which nothing further is begun.
-        only: What is run has it in its name.
-    """
 
-    def __init__(self, site: Site, page: Page, start: float, budget: float, only: str):
-        self.site, self.page = site, page
-        self.start, self.budget, self.only = start, budget, only
-        self.say(device_name(site.device))
+def run_all(device: torch.device, quick: bool) -> Iterator[tuple[str, Run]]:
+    """Name by name: profiles, then comparisons."""
+    sizes = QUICK if quick else FULL
+    for name, case in CASES.items():
+        yield name, partial(_profile, device, sizes, name, case)
+    for comparison in comparisons(device, sizes):
+        if quick:  # so small that what a call costs decides
+            comparison = replace(comparison, goals={})
+        yield comparison.name, partial(_measure, device, sizes, comparison)
 
-    def all(self, checks: bool, tables: bool) -> None:
-        """First what is quick, then what must be measured, then what is compiled."""
-        if checks:
-            for module in (checks_moe, checks_model, checks_search):
-                self.checks(module.CHECKS)
-        if tables:
-            self.profiles()
-            self.tables()
-        if checks:
-            self.checks(checks_compile.CHECKS)
-        self.page.finished = self.gone
-        self.page.write()
 
-    @property
-    def gone(self) -> float:
-        """Seconds since the start."""
-        return time.perf_counter() - self.start
+def _profile(
+    device: torch.device, sizes: Sizes, name: str, case: tuple, report: Report
+) -> list[str]:
+    try:
+        report.sections[name] = lines = profiled(device, sizes, *case)
+    except Exception:  # the tables are to run
+        lines = [f"FAIL {name}:\n{last_lines()}"]
+        report.notes += lines
+    return [name, *lines]
 
-    def say(self, text: str) -> None:
-        """Print at once, with the time that has gone by."""
-        print(f"[{self.gone:6.1f} s] {text}", flush=True)
 
-    def due(self, name: str) -> bool:
-        """Whether to run something; what is left out for want of time is noted."""
-        if self.only not in name:
-            return False
-        if self.gone > self.budget:
-            self.note(f"left out after {self.budget:g} s: {name}")
-            return False
-        return True
+def _measure(
+    device: torch.device, sizes: Sizes, comparison: Comparison, report: Report
+) -> list[str]:
+    try:
+        rows, notes = run_on(device, comparison, sizes.rounds, sizes.measured_seconds)
+    except Exception:  # the other comparisons are to run
+        rows, notes = [], [f"FAIL {comparison.name}:\n{last_lines()}"]
+    release_memory(device)
+    report.rows += rows
+    report.notes += notes
+    return [*markdown_table(rows)[2:], *notes]
 
-    def note(self, text: str) -> None:
-        """Print and keep."""
-        self.say(text)
-        self.page.notes.append(text)
 
-    def checks(self, checks: Mapping[str, Check]) -> None:
-        """Run the checks of a file."""
-        for name, check in checks.items():
-            if self.due(name):
-                outcome = run_check(name, check, self.site)
-                self.page.outcomes.append(outcome)
-                self.say(outcome.line())
-        self.page.write()
-
-    def profiles(self) -> None:
-        """Tell where the time of a mixture goes."""
-        for name, case in CASES.items():
-            if self.due(name):
-                try:
-                    lines = profiled(self.site, *case)
-                    self.page.profiles[name] = lines
-                    self.say("\n".join((name, *lines)))
-                except Exception:  # the tables are to run
-                    self.note(f"FAIL {name}:\n{last_lines()}")
-                self.page.write()
-
-    def tables(self) -> None:
-        """Measure the comparisons."""
-        sizes = QUICK if self.site.quick else FULL
-        for comparison in comparisons(self.site, sizes):
-            if self.due(comparison.name):
-                self.compare(
-                    replace(comparison, goals={}) if self.site.quick else comparison,
-                    sizes,
-                )
-                self.site.forget()
-                self.page.write()
-
-    def compare(self, comparison: Comparison, sizes: Sizes) -> None:
-        """Measure one, and tell what was found."""
-        try:
-            rows, notes = run_on(self.site, comparison, sizes.rounds)
-        except Exception:  # the other comparisons are to run
-            rows, notes = [], [f"FAIL {comparison.name}:\n{last_lines()}"]
-        self.page.rows += rows
-        self.say("\n".join(markdown_table(rows)[2:]))
-        for note in notes:
-            self.note(note)
-
-    def conclude(self) -> None:
-        """Say what failed and which goals were missed."""
-        passed = sum(outcome.passed for outcome in self.page.outcomes)
-        self.say(f"{passed} of {len(self.page.outcomes)} checks passed")
-        for name in self.page.failures:
-            self.say(f"failed: {name.removeprefix('FAIL ')}")
-        for goal in self.page.missed():
-            self.say(f"missed: {goal}")
+def _driver() -> str:
+    """Of the first card, where there is one."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return "none"
+    return (done.stdout.strip().splitlines() or ["none"])[0]

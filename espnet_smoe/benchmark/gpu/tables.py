@@ -10,9 +10,9 @@ from torch import nn
 
 from espnet_smoe.benchmark import decode, moe, rtf, train
 from espnet_smoe.benchmark.comparison import Comparison
-from espnet_smoe.benchmark.gpu import models
-from espnet_smoe.benchmark.gpu.guard import Site, moved
 from espnet_smoe.benchmark.measure import Sides
+from espnet_smoe.compat import to_device
+from espnet_smoe.data.text.tokens import BLANK, SOS_EOS, UNKNOWN
 
 BF16, F32 = torch.bfloat16, torch.float32
 SIDES = (moe.DENSE, moe.LEARNED, moe.SLICES, moe.GROUPED, moe.LOOP)
@@ -30,7 +30,7 @@ PASSES = {  # name -> backward, type of weights, autocast
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of all that is timed."""
+    """Of all that is timed; how often, and how long a measurement is to be."""
 
     moe: moe.Sizes
     decode: decode.Sizes
@@ -39,6 +39,7 @@ class Sizes:
     u2pp_utterances: int
     u2pp_seconds: int
     rounds: int
+    measured_seconds: float
 
 
 # the paper's model and utterances of 5 s; models of `rtf` and utterances of 10 s
@@ -57,6 +58,7 @@ FULL = Sizes(
     u2pp_utterances=32,
     u2pp_seconds=10,
     rounds=7,
+    measured_seconds=0.02,
 )
 QUICK = Sizes(
     replace(moe.QUICK, size=16, hidden=32),
@@ -66,20 +68,23 @@ QUICK = Sizes(
     u2pp_utterances=2,
     u2pp_seconds=1,
     rounds=1,
+    measured_seconds=0.0,
 )
 
 
-def comparisons(site: Site, sizes: Sizes) -> Iterator[Comparison]:
+def comparisons(device: torch.device, sizes: Sizes) -> Iterator[Comparison]:
     """The comparisons, those first that matter most."""
-    yield from mixtures(site, sizes.moe, large=True)
-    yield from whole_utterances(site, sizes)
-    yield from training(site, sizes)
-    yield from searches(site, sizes.decode)
-    yield from mixtures(site, sizes.moe, large=False)
-    yield from chunks(site, sizes)
+    yield from mixtures(device, sizes.moe, large=True)
+    yield from whole_utterances(device, sizes)
+    yield from training(device, sizes)
+    yield from searches(device, sizes.decode)
+    yield from mixtures(device, sizes.moe, large=False)
+    yield from chunks(device, sizes)
 
 
-def mixtures(site: Site, sizes: moe.Sizes, large: bool) -> Iterator[Comparison]:
+def mixtures(
+    device: torch.device, sizes: moe.Sizes, large: bool
+) -> Iterator[Comparison]:
     """One expert a frame beside the dense block and beside other ways to compute it."""
     utterances = sizes.more_utterances if large else sizes.utterances
     shape = utterances, sizes.frames
@@ -91,42 +96,47 @@ def mixtures(site: Site, sizes: moe.Sizes, large: bool) -> Iterator[Comparison]:
             build = partial(moe.learned, sizes, experts, shape, backward)
             yield Comparison(
                 title,
-                partial(cast_sides, site, autocast, partial(build, sides), dtype),
+                partial(cast_sides, device, autocast, partial(build, sides), dtype),
                 moe.DENSE,
                 {moe.LEARNED: MOST_OF_DENSE} if goal else {},
-                check=partial(said_of_mixtures, dtype),
+                check=partial(largest_difference, dtype),
             )
             if not goal:
                 continue
             sides = moe.LOOP, moe.LEARNED
             yield Comparison(
                 f"{title}, beside the loop",
-                partial(cast_sides, site, autocast, partial(build, sides), dtype),
+                partial(cast_sides, device, autocast, partial(build, sides), dtype),
                 moe.LOOP,
                 {moe.LEARNED: TIMES_THE_LOOP},
                 faster=True,
-                check=partial(said_of_mixtures, dtype),
+                check=partial(largest_difference, dtype),
             )
 
 
 def cast_sides(
-    site: Site, autocast: torch.dtype | None, build: Callable, dtype: torch.dtype
+    device: torch.device,
+    autocast: torch.dtype | None,
+    build: Callable,
+    dtype: torch.dtype,
 ) -> Sides:
     """Sides on the device, run under autocast where it is asked for."""
-    sides = build(device=site.device, dtype=dtype)
+    sides = build(device=device, dtype=dtype)
     if autocast is None:
         return sides
-    cast = partial(under_autocast, site, autocast)
+    cast = partial(under_autocast, device, autocast)
     return {name: partial(cast, run) for name, run in sides.items()}
 
 
-def under_autocast(site: Site, dtype: torch.dtype, run: Callable[[], Any]) -> Any:
+def under_autocast(
+    device: torch.device, dtype: torch.dtype, run: Callable[[], Any]
+) -> Any:
     """One run under autocast."""
-    with torch.autocast(site.device.type, dtype):
+    with torch.autocast(device.type, dtype):
         return run()
 
 
-def said_of_mixtures(dtype: torch.dtype, results: Mapping[str, torch.Tensor]) -> str:
+def largest_difference(dtype: torch.dtype, results: Mapping[str, torch.Tensor]) -> str:
     """How far the mixtures are from the loop; a frame whose choice is near may differ.
 
     Args:
@@ -140,13 +150,13 @@ def said_of_mixtures(dtype: torch.dtype, results: Mapping[str, torch.Tensor]) ->
     return f"the outputs differ by {off[worst]:.1e} at most ({worst})"
 
 
-def whole_utterances(site: Site, sizes: Sizes) -> Iterator[Comparison]:
+def whole_utterances(device: torch.device, sizes: Sizes) -> Iterator[Comparison]:
     """Encoder and CTC head of whole utterances, in bf16."""
     given = sizes.rtf
     for count in (SMALL_BATCH, BATCH):
         task = partial(rtf.whole, given, utterances=count)
         yield _compare_models(
-            site,
+            device,
             given,
             f"bf16, {count} utterance{'s' * (count > 1)} of {given.seconds} s at once",
             task,
@@ -155,13 +165,13 @@ def whole_utterances(site: Site, sizes: Sizes) -> Iterator[Comparison]:
         )
 
 
-def chunks(site: Site, sizes: Sizes) -> Iterator[Comparison]:
+def chunks(device: torch.device, sizes: Sizes) -> Iterator[Comparison]:
     """Chunks of streams, in bf16."""
     given = sizes.rtf
     of_chunks = given.chunks * given.chunk * 4 / rtf.FRAMES_A_SECOND
     for count in (1, given.streams):
         yield _compare_models(
-            site,
+            device,
             given,
             f"bf16, chunks of {given.chunk} frames, {count} streams",
             partial(rtf.streamed, given, streams=count),
@@ -171,7 +181,7 @@ def chunks(site: Site, sizes: Sizes) -> Iterator[Comparison]:
 
 
 def _compare_models(
-    site: Site,
+    device: torch.device,
     sizes: rtf.Sizes,
     name: str,
     task: Callable,
@@ -180,27 +190,27 @@ def _compare_models(
 ) -> Comparison:
     return Comparison(
         name,
-        partial(model_sides, site, sizes, task),
+        partial(model_sides, device, sizes, task),
         rtf.DENSE,
         goals,
-        check=partial(rtf.described, sizes),
+        check=partial(rtf.description_of, sizes),
         items=seconds,
         unit="s of speech",
     )
 
 
-def model_sides(site: Site, sizes: rtf.Sizes, task: Callable) -> Sides:
+def model_sides(device: torch.device, sizes: rtf.Sizes, task: Callable) -> Sides:
     """A task for the small dense model, the mixture and the large dense one."""
     sides = {}
     for kind in (rtf.DENSE, rtf.MOE, rtf.LARGE):
         torch.manual_seed(0)
-        with torch.device(site.device):
+        with torch.device(device):
             model = rtf.Model(sizes, kind).eval().requires_grad_(False)
-        sides[kind] = task(model.to(site.device, BF16))
+        sides[kind] = task(model.to(device, BF16))
     return sides
 
 
-def training(site: Site, sizes: Sizes) -> Iterator[Comparison]:
+def training(device: torch.device, sizes: Sizes) -> Iterator[Comparison]:
     """A step of AdamW under bf16 autocast, from the waveforms on."""
     of_smoe, given = sizes.smoe, sizes.rtf
     smoe = {
@@ -208,7 +218,7 @@ def training(site: Site, sizes: Sizes) -> Iterator[Comparison]:
         "S-MoE": partial(train.build_model, of_smoe, train.JOINT),
     }
     yield _compare_training(
-        site,
+        device,
         f"bf16 autocast: training step of the paper's S-MoE, both tasks of "
         f"{of_smoe.utterances} utterances of {of_smoe.seconds} s; all its memory",
         smoe,
@@ -218,7 +228,7 @@ def training(site: Site, sizes: Sizes) -> Iterator[Comparison]:
     )
     mixture = {"num_experts": given.experts, "top_k": given.top_k}
     u2pp = {
-        name: partial(_large_model, given, kind, moe_options)
+        name: partial(large_u2pp, given, kind, moe_options)
         for name, kind, moe_options in (
             (rtf.DENSE, "small", None),
             (rtf.MOE, "small", mixture),
@@ -232,7 +242,7 @@ def training(site: Site, sizes: Sizes) -> Iterator[Comparison]:
         seconds=sizes.u2pp_seconds,
     )
     yield _compare_training(
-        site,
+        device,
         f"bf16 autocast: training step of U2++, {of_u2pp.utterances} utterances of "
         f"{of_u2pp.seconds} s; all its memory",
         u2pp,
@@ -242,8 +252,36 @@ def training(site: Site, sizes: Sizes) -> Iterator[Comparison]:
     )
 
 
-def _large_model(sizes: rtf.Sizes, kind: str, options: dict | None) -> nn.Module:
-    return models.build(models.large_u2pp(sizes, kind, options))
+def large_u2pp(sizes: rtf.Sizes, kind: str, moe: dict | None) -> nn.Module:
+    """One of the models of ``espnet-smoe benchmark rtf``, to be trained.
+
+    Args:
+        sizes: Of that benchmark.
+        kind: ``large`` for the large dense model's sizes, else the others'.
+        moe: Its mixtures; None for a dense model.
+    """
+    prefix = "large_" if kind == "large" else ""
+    common = {
+        "attention_heads": getattr(sizes, f"{prefix}heads"),
+        "linear_units": getattr(sizes, f"{prefix}hidden"),
+        "moe": moe,
+    }
+    layers = sizes.decoder_layers
+    torch.manual_seed(0)
+    return train.build_from(
+        token_list=[BLANK, UNKNOWN, *map(str, range(sizes.vocabulary - 3)), SOS_EOS],
+        model="u2pp",
+        frontend_conf=train.FRONTEND | {"n_mels": 80},
+        normalize=None,
+        encoder="u2pp_conformer",
+        encoder_conf={
+            **common,
+            "output_size": getattr(sizes, f"{prefix}size"),
+            "num_blocks": getattr(sizes, f"{prefix}layers"),
+        },
+        decoder="u2pp_transformer",
+        decoder_conf={**common, "num_blocks": layers, "r_num_blocks": layers},
+    )
 
 
 def speech_and_text(sizes: train.Sizes) -> dict[str, Any]:
@@ -254,7 +292,7 @@ def speech_and_text(sizes: train.Sizes) -> dict[str, Any]:
 
 
 def _compare_training(
-    site: Site,
+    device: torch.device,
     name: str,
     makers: Mapping[str, Callable[[], nn.Module]],
     make_batch: Callable[[], dict[str, Any]],
@@ -263,7 +301,7 @@ def _compare_training(
 ) -> Comparison:
     return Comparison(
         name,
-        partial(training_sides, site, makers, make_batch),
+        partial(training_sides, device, makers, make_batch),
         baseline,
         check=parameters_of,
         items=seconds,
@@ -275,27 +313,27 @@ class TrainingStep:
     """A step of training; the model is made when it is first run.
 
     Args:
-        site: Where.
+        device: Where.
         make: The model.
         batch: On the device.
     """
 
     def __init__(
-        self, site: Site, make: Callable[[], nn.Module], batch: dict[str, Any]
+        self, device: torch.device, make: Callable[[], nn.Module], batch: dict[str, Any]
     ):
-        self.site, self.make, self.batch = site, make, batch
+        self.device, self.make, self.batch = device, make, batch
         self.model: nn.Module | None = None
 
     def __call__(self) -> dict[str, float]:
         """Forward, backward, optimizer; the parameters in millions."""
         if self.model is None:
-            with torch.device(self.site.device):
+            with torch.device(self.device):
                 self.model = self.make()
-            self.model.to(self.site.device).train()
+            self.model.to(self.device).train()
             self.optimizer = torch.optim.AdamW(self.model.parameters(), 1e-5)
         self.optimizer.zero_grad()
         torch.manual_seed(1)  # chunks of one size for all
-        with torch.autocast(self.site.device.type, BF16):
+        with torch.autocast(self.device.type, BF16):
             loss, _, _ = self.model(**self.batch)
         loss.backward()
         self.optimizer.step()
@@ -303,13 +341,13 @@ class TrainingStep:
 
 
 def training_sides(
-    site: Site,
+    device: torch.device,
     makers: Mapping[str, Callable[[], nn.Module]],
     make_batch: Callable[[], dict[str, Any]],
 ) -> Sides:
     """A training step of each model on the same minibatch."""
-    batch = moved(make_batch(), site.device)
-    return {name: TrainingStep(site, make, batch) for name, make in makers.items()}
+    batch = to_device(make_batch(), device)
+    return {name: TrainingStep(device, make, batch) for name, make in makers.items()}
 
 
 def parameters_of(results: Mapping[str, Mapping[str, float]]) -> str:
@@ -320,7 +358,7 @@ def parameters_of(results: Mapping[str, Mapping[str, float]]) -> str:
     )
 
 
-def searches(site: Site, sizes: decode.Sizes) -> Iterator[Comparison]:
+def searches(device: torch.device, sizes: decode.Sizes) -> Iterator[Comparison]:
     """Beam search beside ESPnet's, frames of the encoder's output a second."""
     frames = sizes.seconds * decode.FRAMES_A_SECOND // 4
     for word, dtype in (("float32", F32), ("bf16", BF16)):
@@ -328,7 +366,7 @@ def searches(site: Site, sizes: decode.Sizes) -> Iterator[Comparison]:
         yield Comparison(
             f"{word}: beam search, {count} utterances of {sizes.seconds} s, "
             f"{sizes.tokens} tokens each",
-            partial(decode.searches_of, sizes, count, site.device, dtype),
+            partial(decode.searches_of, sizes, count, device, dtype),
             decode.ESPNET,
             {decode.OURS: 3.0},
             faster=True,
@@ -339,7 +377,7 @@ def searches(site: Site, sizes: decode.Sizes) -> Iterator[Comparison]:
     for count in (sizes.utterances, 4 * sizes.utterances):
         yield Comparison(
             f"bf16: both tasks of {count} utterances of {sizes.seconds} s, S-MoE",
-            partial(both_tasks, site, sizes, count),
+            partial(both_tasks, device, sizes, count),
             ENCODED_AND_SEARCHED,
             items=count * sizes.seconds,
             unit="s of speech",
@@ -349,17 +387,17 @@ def searches(site: Site, sizes: decode.Sizes) -> Iterator[Comparison]:
 ENCODED_AND_SEARCHED = "encoder and beam search, ASR and ST together"
 
 
-def both_tasks(site: Site, sizes: decode.Sizes, utterances: int) -> Sides:
+def both_tasks(device: torch.device, sizes: decode.Sizes, utterances: int) -> Sides:
     """From the features on, with experts in encoder and decoder."""
     parts = decode.model(sizes, {"gate": "label"})
-    encoder, decoder = (part.to(site.device, BF16) for part in parts)
+    encoder, decoder = (part.to(device, BF16) for part in parts)
     search = decode.search_of(sizes, decoder)
     feats, lengths = decode.features(sizes, utterances)
-    given = feats.to(site.device, BF16), lengths.to(site.device)
+    given = feats.to(device, BF16), lengths.to(device)
 
     def run() -> list[list[int]]:
-        heard = decode.encode(encoder, *given)
-        found = search(*heard, (decode.ASR, decode.ST))
+        encoded = decode.encode(encoder, *given)
+        found = search(*encoded, (decode.ASR, decode.ST))
         return [tokens for of_prompt in found for tokens in decode.best(of_prompt)]
 
     return {ENCODED_AND_SEARCHED: run}

@@ -1,6 +1,5 @@
 """Preparing data: every fault is named, audio is converted, nothing is lost."""
 
-import re
 import unicodedata
 from pathlib import Path
 
@@ -12,61 +11,7 @@ from espnet_smoe.data import filter as length_filter
 from espnet_smoe.data import prepare
 from espnet_smoe.data.data_dir import read_table, write_table
 from espnet_smoe.data.speech import speed_perturb
-
-GOOD = ("a", "b", "c")
-
-
-def tone(seconds=1.0, rate=16000, channels=1):
-    wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange(int(seconds * rate)) / rate)
-    return np.repeat(wave[:, None], channels, axis=1) if channels > 1 else wave
-
-
-@pytest.fixture
-def source(tmp_path):
-    """A data directory of three good utterances."""
-    folder = tmp_path / "data"
-    (tmp_path / "wavs").mkdir()
-    for utt in GOOD:
-        soundfile.write(tmp_path / "wavs" / f"{utt}.wav", tone(), 16000)
-    rows = {
-        "wav.scp": lambda utt: tmp_path / "wavs" / f"{utt}.wav",
-        "text": lambda utt: "안녕 하세요",
-        "text_st": lambda utt: "hello",
-        "utt2bandwidth": lambda utt: "wb",
-        "utt2spk": lambda utt: "s1",
-    }
-    for name, value in rows.items():
-        write_table(folder / name, {utt: value(utt) for utt in GOOD})
-    return folder
-
-
-def change(source, name, **values):
-    """Set lines of a table; None removes the line."""
-    table = read_table(source / name, []) | values
-    kept = {utt: v for utt, v in table.items() if v is not None}
-    write_table(source / name, kept)
-
-
-def run(source, *options):
-    out = source.parent / "dump"
-    prepare.main(["--in", str(source), "--out", str(out), "--nj", "1", *options])
-    return out
-
-
-def problems_of(source, *options):
-    """Run on bad data; the rows of the report."""
-    out = source.parent / "dump"
-    words = ["--in", str(source), "--out", str(out), "--nj", "1", *options]
-    assert prepare.main(words) == 1
-    assert not (out / "wav.scp").exists()
-    lines = (out / "problems.tsv").read_text(encoding="utf-8").splitlines()
-    return [line.split("\t") for line in lines]
-
-
-def wav(source, name, wave, rate=16000, **kwargs):
-    path = source.parent / "wavs" / name
-    soundfile.write(path, wave, rate, **kwargs)
-    return str(path)
+from tests.data.prepared import GOOD, change, problems_of, run, tone, wav
 
 
 def test_good_directory_is_written_with_all_tables(source):
@@ -289,191 +234,9 @@ def test_processes_give_the_result_of_one(source):
     assert read_table(out / "utt2num_samples", []) == one
 
 
-def test_long_and_short_audio_is_filtered_with_counts(source, capsys):
-    change(source, "wav.scp", a=wav(source, "long.wav", tone(2.0)))
-    change(source, "wav.scp", b=wav(source, "short.wav", tone(0.05)))
-    out = run(source, "--max-seconds", "1.5")
-    assert list(read_table(out / "wav.scp", [])) == ["c"]
-    said = capsys.readouterr().out
-    assert "1 longer than 1.5 s, 1 shorter than 0.1 s" in said
-    dropped = (out / "filtered.tsv").read_text().splitlines()
-    assert dropped == ["a\tlonger than 1.5 s", "b\tshorter than 0.1 s"]
-
-
-def test_long_texts_are_filtered_by_tokens(source, tmp_path):
-    from espnet_smoe.data.text.tokens import train_tokens
-
-    out = run(source)
-    train_tokens(["hello"], 300, tmp_path / "tokens")
-    long = {utt: "hello" for utt in GOOD} | {"b": "hello x" * 3}
-    write_table(out / "text_st", long)
-    limits = length_filter.Limits(max_tokens=10)
-    write_table(out / "text", {utt: "hello" for utt in GOOD})
-    bpemodel = tmp_path / "tokens" / "bpe.json"
-    kept = tmp_path / "kept"
-    dropped = length_filter.filter_directory(out, kept, limits, bpemodel)
-    assert dropped == {"b": "text_st longer than 10 tokens"}
-    assert list(read_table(kept / "text", [])) == ["a", "c"]
-
-
-def test_filter_that_leaves_nothing_is_an_error(source):
-    with pytest.raises(ValueError, match="no utterance is left"):
-        run(source, "--max-seconds", "0.5")
-
-
-def test_filter_names_the_stage_that_makes_its_input(tmp_path):
-    with pytest.raises(ValueError, match="Stage 3"):
-        length_filter.main(["--in", str(tmp_path), "--out", str(tmp_path / "out")])
-
-
 def test_directory_without_wav_scp_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="wav.scp does not exist"):
         run(tmp_path / "data")
-
-
-def test_speed_perturbation_changes_length_and_keeps_text(source):
-    fast = source.parent / "data_sp"
-    options = ["--in", str(source), "--out", str(fast), "--factors", "0.8", "1.0"]
-    speed_perturb.main(options)
-    out = run(fast)
-    samples = read_table(out / "utt2num_samples", [])
-    assert samples["a"] == "16000"
-    assert samples["sp0.8-a"] == "20000"
-    for name in ("text", "text_st", "utt2bandwidth"):
-        table = read_table(out / name, [])
-        assert table["sp0.8-a"] == table["a"]
-    assert read_table(out / "utt2spk", [])["sp0.8-a"] == "sp0.8-s1"
-    assert Path(read_table(out / "wav.scp", [])["sp0.8-a"]).is_file()
-
-
-def test_speed_factor_out_of_range_is_an_error(source):
-    options = ["--in", str(source), "--out", "unused", "--factors", "90"]
-    with pytest.raises(ValueError, match="0.25 to 4"):
-        speed_perturb.main(options)
-
-
-@pytest.mark.parametrize("command", ["cat {}", "cat < '{}' | cat", "tail -c +1 {} "])
-def test_a_command_in_wav_scp_is_run_as_kaldi_does(source, command):
-    path = source.parent / "wavs" / "a.wav"
-    change(source, "wav.scp", a=command.format(path) + " |")
-    made = read_table(run(source) / "wav.scp", [])["a"]
-    np.testing.assert_array_equal(soundfile.read(made)[0], soundfile.read(path)[0])
-
-
-def test_a_command_is_run_again_when_its_file_has_changed(source):
-    path = source.parent / "wavs" / "a.wav"
-    change(source, "wav.scp", a=f"cat {path} |")
-    run(source)
-    soundfile.write(path, tone(0.5), 16000)
-    assert read_table(run(source) / "utt2num_samples", [])["a"] == "8000"
-
-
-def test_an_entry_of_a_kaldi_archive_is_read(source):
-    first, second = (source.parent / "wavs" / f"{u}.wav" for u in "ab")
-    soundfile.write(second, tone(0.5), 16000)
-    archive = source.parent / "wavs.ark"
-    archive.write_bytes(b"a " + first.read_bytes() + b"b " + second.read_bytes())
-    offset = 2 + first.stat().st_size + 2
-    change(source, "wav.scp", a=f"{archive}:3", b=f"{archive}:{offset}")
-    ((_, utterance, cause, _),) = problems_of(source)
-    assert utterance == "a" and "wavs.ark:3 is no WAV" in cause
-    change(source, "wav.scp", a=f"{archive}:2")
-    samples = read_table(run(source) / "utt2num_samples", [])
-    assert (samples["a"], samples["b"]) == ("16000", "8000")
-
-
-def segmented(source, *lines):
-    """One recording of three seconds, each a tone of its own, cut by segments."""
-    times = np.arange(48000) / 16000
-    wave = 0.3 * np.sin(2 * np.pi * 300 * (1 + np.floor(times)) * times)
-    path = wav(source, "talk.wav", wave)
-    (source / "wav.scp").write_text(f"talk {path}\n")
-    (source / "segments").write_text("".join(f"{line}\n" for line in lines))
-    return soundfile.read(path, dtype="float32")[0]
-
-
-def test_segments_cut_recordings_into_utterances(source):
-    wave = segmented(source, "a talk 0 1.0", "b talk 1.0000625 1.5", "c talk 1.75 -1")
-    out = run(source)
-    spans = {"a": (0, 16000), "b": (16001, 24000), "c": (28000, 48000)}
-    for utt, (start, stop) in spans.items():
-        made = soundfile.read(read_table(out / "wav.scp", [])[utt], dtype="float32")[0]
-        np.testing.assert_array_equal(made, wave[start:stop])
-    assert list(read_table(out / "text", [])) == list(GOOD)
-
-
-def test_a_segment_may_end_a_little_beyond_its_recording(source):
-    segmented(source, "a talk 0 1", "b talk 1 2", "c talk 2 3.4")
-    assert read_table(run(source) / "utt2num_samples", [])["c"] == "16000"
-
-
-@pytest.mark.parametrize(
-    "line, cause",
-    [
-        ("a talk 0", "3 fields *Write: utterance recording start end"),
-        ("a talk 0 1 1", "5 fields"),
-        ("a other 0 1", "recording 'other' is not in wav.scp"),
-        ("a talk 2 1", "it ends at 1 s, not behind its start at 2 s"),
-        ("a talk 1 1", "not behind its start"),
-        ("a talk -1 1", "Give seconds from 0 on"),
-        ("a talk x 1", "times x 1"),
-        ("a talk 0 nan", "times 0 nan"),
-        ("a talk 3.5 4", "is no part of the recording, which lasts 3.000 s"),
-        ("a talk 2 4", "ends beyond the recording, which lasts 3.000 s"),
-    ],
-)
-def test_a_segment_that_is_none_is_reported_once_and_can_be_skipped(
-    source, line, cause
-):
-    segmented(source, line, "b talk 1 2", "c talk 2 3")
-    (row,) = problems_of(source)
-    assert row[1] == "a"
-    assert re.search(cause, " ".join(row[2:]))
-    out = run(source, "--skip-bad")
-    assert list(read_table(out / "wav.scp", [])) == ["b", "c"]
-
-
-def test_segments_of_what_a_command_prints(source):
-    wave = segmented(source, "a talk 0 1", "b talk 1 2", "c talk 2 3")
-    path = source.parent / "wavs" / "talk.wav"
-    (source / "wav.scp").write_text(f"talk cat {path} |\n")
-    made = read_table(run(source) / "wav.scp", [])["b"]
-    np.testing.assert_array_equal(
-        soundfile.read(made, dtype="float32")[0], wave[16000:32000]
-    )
-
-
-ODD_NAMES = [
-    "two  spaces.wav",
-    "a#1-2",
-    "b#1-2.wav",
-    "c.zip!d.wav",
-    "nbsp\u00a0here.wav",
-    "e.wav |",
-    "tab\there.wav",
-    "f.wav:12",
-    "-g.wav",
-    "한국어 (1).wav",
-    "quote'\".wav",
-    "ends in a space ",
-    b"\xbe\xc8.wav".decode("utf-8", "surrogateescape"),
-]
-
-
-@pytest.mark.parametrize("name", ODD_NAMES)
-def test_a_file_of_any_name_is_prepared(source, name):
-    path = source.parent / "wavs" / name
-    with open(path, "wb") as file:
-        soundfile.write(file, tone(0.5, 8000), 8000, format="WAV")
-    change(source, "wav.scp", a=str(path))
-    out = run(source)
-    assert read_table(out / "utt2num_samples", [])["a"] == "8000"
-    assert run(source) == out  # the second time, from what it noted
-
-
-def test_a_name_with_a_newline_is_refused_in_a_table(source):
-    with pytest.raises(ValueError, match="wav.scp: the value of a holds a newline"):
-        write_table(source / "wav.scp", {"a": "x\ny.wav"})
 
 
 @pytest.mark.parametrize("spoil", ["emptied", "half", "other", "gone"])
@@ -486,38 +249,6 @@ def test_a_converted_file_that_was_spoilt_is_made_again(source, spoil):
     made.unlink() if spoil == "gone" else made.write_bytes(spoilt[spoil])
     run(source, "--copy")
     assert made.read_bytes() == whole
-
-
-def test_limits_keep_what_is_exactly_as_long(source):
-    change(source, "wav.scp", a=wav(source, "long.wav", tone(30)))
-    change(source, "wav.scp", b=wav(source, "over.wav", np.append(tone(30), 0.1)))
-    change(source, "wav.scp", c=wav(source, "short.wav", tone(0.1)))
-    assert list(read_table(run(source) / "wav.scp", [])) == ["a", "c"]
-    change(source, "wav.scp", c=wav(source, "shorter.wav", tone(0.1)[1:]))
-    assert list(read_table(run(source) / "wav.scp", [])) == ["a"]
-
-
-@pytest.mark.parametrize(
-    "options, said",
-    [
-        (["--max-seconds", "nan"], "no number"),
-        (["--min-seconds", "inf"], "no number"),
-        (["--min-seconds", "2", "--max-seconds", "1"], "longer than --max-seconds"),
-        (["--max-tokens", "-1"], "negative"),
-    ],
-)
-def test_limits_that_keep_nothing_are_refused(source, options, said):
-    with pytest.raises(ValueError, match=said):
-        run(source, *options)
-
-
-def test_more_text_than_can_be_said_is_doubtful_and_listed(source, capsys):
-    change(source, "text", a="가나다라마바사아자차 카타파하가나다라마바사")
-    out = run(source)
-    assert list(read_table(out / "wav.scp", [])) == list(GOOD)
-    assert "doubtful: 1 utterances kept with more text" in capsys.readouterr().out
-    (line,) = (out / "doubtful.tsv").read_text(encoding="utf-8").splitlines()
-    assert line.startswith("a\t") and "21.0 syllables a second" in line
 
 
 def test_samples_of_another_scale_are_a_fault(source):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from espnet_smoe.inference.streaming.speech_gate import KEPT_SECONDS, SpeechGate
+from espnet_smoe.inference.streaming.speech_gate import HISTORY_SECONDS, SpeechGate
 from tests.inference.listening import CUT, events_of, recognizer_of, same
 from tests.inference.tiny_u2pp import tiny_u2pp
 from tests.tiny import noise, talk
@@ -64,7 +64,7 @@ def test_a_gate_forgets_what_is_long_past():
             gate.accept(piece)
             gate.measure(10**9)
         sizes.append(sum(len(bands) for bands in gate._activity._bands))
-    assert max(sizes) <= (KEPT_SECONDS + 1) * 100
+    assert max(sizes) <= (HISTORY_SECONDS + 1) * 100
     now = 4 * 30 * RATE
     assert gate.spoken_between(now - 15 * RATE, now)  # the last talk
     assert not gate.spoken_between(now - 9 * RATE, now)

@@ -73,7 +73,13 @@ VALUES = {
     "data.speech.channel": ("--share 2", "--conditions amr", "--modes some", "--nj 0"),
     "data.filter": ("--min-seconds -1", "--max-seconds 0", "--max-tokens 0"),
     "data.speech.speed_perturb": ("--factors 0", "--factors 9", "--factors x"),
-    "inference.decode": ("--nj x", "--device tpu", "--graph x", "--chunk-size 4"),
+    "inference.decode": (
+        "--nj 0",
+        "--device tpu",
+        "--graph x",
+        "--chunk-size 4",
+        "--beam 3",
+    ),
     "lm.train": ("--order 0", "--order x", "--prune -1"),
 }
 

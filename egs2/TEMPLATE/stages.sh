@@ -47,6 +47,9 @@ decoding() { # conf/decode_greedy.yaml: greedy; conf/decode.yaml: default
     name=${name#_}
     echo "${name:-default}"
 }
+overrides() { # --beam_size 3: _beam_size3, as ESPnet names the folder
+    sed -e 's/--/_/g' -e 's![ =/]!!g' <<<"$inference_args"
+}
 symbols() { # symbols LIST: separated by commas or spaces, or a file of them
     if [ -f "$1" ]; then cat "$1"; else echo "${1//,/ }"; fi
 }
@@ -301,7 +304,7 @@ train() { # stage 11
 decodings() { # names of the folders decode_<name>, one a line
     local config
     for config in $inference_config; do
-        echo "${inference_tag:-$(decoding "$config")}"
+        echo "${inference_tag:-$(decoding "$config")$(overrides)}"
     done
 }
 
@@ -313,7 +316,7 @@ decode() { # stage 12; the model is loaded once for all decodings of a set
     done
     for set in $decoded_sets; do
         need 4 "$dumpdir/raw/$set/wav.scp"
-        out=$asr_exp/decode_${inference_tag:-{decoding\}}/$set
+        out=$asr_exp/decode_${inference_tag:-{decoding\}$(overrides)}/$set
         $decode_cmd --gpu "$decode_gpus" "$asr_exp/decode_$set.log" \
             $python -m espnet_smoe.inference.decode \
             --train-config "$asr_exp/config.yaml" \

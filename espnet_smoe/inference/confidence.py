@@ -22,6 +22,7 @@ def timed_tokens(
     names: Sequence[str],
     frame_seconds: float,
     blank: int = 0,
+    first_frame: int = 0,
 ) -> tuple[TimedToken, ...]:
     """When each token of a text was said, and how sure a CTC head is of it.
 
@@ -31,6 +32,7 @@ def timed_tokens(
         names: Of the tokens.
         frame_seconds: Of a frame.
         blank: Id of the blank.
+        first_frame: Number of the first row, in a stream.
 
     Returns:
         A token each; none where they do not fit into the frames: a decoder that CTC
@@ -41,8 +43,13 @@ def timed_tokens(
     except ValueError:
         return ()
     return tuple(
-        TimedToken(name, s.start * frame_seconds, s.end * frame_seconds, s.confidence)
-        for name, s in zip(names, spans)
+        TimedToken(
+            name,
+            (first_frame + span.start) * frame_seconds,
+            (first_frame + span.end) * frame_seconds,
+            span.confidence,
+        )
+        for name, span in zip(names, spans)
     )
 
 

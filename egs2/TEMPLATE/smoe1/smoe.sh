@@ -86,11 +86,11 @@ make_tokens() {
 }
 
 overview() {
-    local first rival=conf/tuning/train_base.yaml next=() # the dense system
-    if [ -f $rival ] && ! cmp -s "$asr_config" $rival; then
+    local first dense=conf/tuning/train_base.yaml next=()
+    if [ -f $dense ] && ! cmp -s "$asr_config" $dense; then
         first=${test_sets%% *}
-        next=(--rival "${RECIPE_COMMAND:-${command% }} --stage 11 --asr_config $rival --asr_tag base")
-        next+=(--rival "espnet-smoe compare $expdir/base $asr_exp --data $dumpdir/raw/$first --test-set $first --out $expdir/compare.md --png $expdir/compare.png")
+        next=(--next "${RECIPE_COMMAND:-${command% }} --stage 11 --asr_config $dense --asr_tag base")
+        next+=(--next "espnet-smoe compare $expdir/base $asr_exp --data $dumpdir/raw/$first --test-set $first --out $expdir/compare.md --png $expdir/compare.png")
     fi
     $python -m espnet_smoe.report.tables.overview --exp "$asr_exp" \
         --decode "$(decodings | head -n 1)" \

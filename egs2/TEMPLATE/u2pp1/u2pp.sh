@@ -69,7 +69,7 @@ decodings() {
     for config in $inference_config; do
         for size in $chunk_sizes; do
             [ "$size" -gt 0 ] && size=chunk$size || size=full
-            echo "$(decoding "$config")_$size"
+            echo "$(decoding "$config")_$size$(overrides)"
         done
     done
 }

@@ -13,14 +13,17 @@ Several configurations, and chunk sizes of a U2++ model, share one loaded model;
 conf/decode_greedy.yaml, ``default`` for conf/decode.yaml, and of a U2++ model
 ``greedy_chunk16``, or ``greedy_full`` without chunks.
 
+Further options, such as ``--beam_size 3``, take precedence over what --config says.
+
 Writes ``hyp.<task>`` of each task: ``hyp.asr`` and ``hyp.st`` of S-MoE, ``hyp.units``
 and with a graph ``hyp.words`` of SpeechMoE, else ``hyp.asr``, or as --task says;
 ``details.<task>.jsonl``: the confidence of each text and, with ``nbest`` over 1, its
-rivals; and ``decode.json``: ``task_table``, which says what the tasks of S-MoE are and
-what scores them; ``audio_seconds``; ``compute_seconds``, the time that all processes
-together spent on encoding and searching, of which ``search_seconds``; ``rtf``, compute
-seconds a second of audio, thus of one process with one thread; ``wall_seconds`` from
-start to end; the options. A run that was ended goes on where it was.
+alternatives; and ``decode.json``: ``task_table``, which says what the tasks of S-MoE
+are and what scores them; ``audio_seconds``; ``compute_seconds``, the time that all
+processes together spent on encoding and searching, of which ``search_seconds``;
+``rtf``, compute seconds a second of audio, thus of one process with one thread;
+``wall_seconds`` from start to end; the options. A run that was ended goes on where it
+was.
 
 Of a U2++ model ``decode.json`` has ``chunk_seconds``, the speech in a chunk, and
 ``latency_seconds``, from the end of an utterance to its text, median and 95th
@@ -39,7 +42,9 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
+from espnet_smoe.command import new_parser, positive
 from espnet_smoe.data.task_table import as_plain, load_task_table, spoken_of
 from espnet_smoe.fingerprints import fingerprint_file
 from espnet_smoe.inference.decode.journal import Journal, Utterance, by_size
@@ -119,7 +124,9 @@ def decode(args: argparse.Namespace) -> dict[Path, dict[str, Any]]:
     """
     begun = time.perf_counter()
     kind = speech_to_text_class(args.train_config)
-    chosen = decodings_of(kind, args.config, args.chunk_size, args.graph)
+    chosen = decodings_of(
+        kind, args.config, args.chunk_size, args.graph, **(args.overrides or {})
+    )
     folders = folders_of(args.out, list(chosen))
     default = next(iter(chosen.values()))
     bandwidth = getattr(default, "bandwidth", AUTO)
@@ -163,6 +170,7 @@ def decodings_of(
     configs: Sequence[str] | None,
     chunk_sizes: Sequence[int] | None = None,
     graph: str | None = None,
+    **overrides: Any,
 ) -> dict[str, DecodeOptions]:
     """Each configuration at each chunk size.
 
@@ -171,6 +179,7 @@ def decodings_of(
         configs: YAML files; None for the defaults.
         chunk_sizes: In encoder frames; None for the configuration's own.
         graph: Folder of the decoding graph; None for the configuration's own.
+        **overrides: Options in place of the configurations' own.
 
     Returns:
         Name, such as ``greedy_chunk16`` -> options.
@@ -182,7 +191,7 @@ def decodings_of(
     kind.Options.check_flags(n for n, value in given.items() if value is not None)
     decodings: dict[str, DecodeOptions] = {}
     for config in configs or [None]:
-        options = kind.Options.read(config, graph=graph)
+        options = kind.Options.read(config, graph=graph, **overrides)
         for size in dict.fromkeys([None] if chunk_sizes is None else chunk_sizes):
             try:
                 sized = options if size is None else replace(options, chunk_size=size)
@@ -197,6 +206,29 @@ def decodings_of(
                 )
             decodings[name] = sized
     return decodings
+
+
+def read_overrides(words: Sequence[str]) -> dict[str, Any]:
+    """Options of a search on the command line, as ESPnet's ``asr_inference`` has them.
+
+    Raises:
+        ValueError: A word is no option, or an option has no value.
+
+    Example:
+        >>> read_overrides(["--beam_size", "3", "--ctc-weight=0.5"])
+        {'beam_size': 3, 'ctc_weight': 0.5}
+    """
+    words = [part for word in words for part in _split_option(word)]
+    if len(words) % 2 or not all(name.startswith("--") for name in words[::2]):
+        raise ValueError(
+            f"'{' '.join(words)}': write options of the search as --name value"
+        )
+    names = [name[2:].replace("-", "_") for name in words[::2]]
+    return dict(zip(names, map(yaml.safe_load, words[1::2])))
+
+
+def _split_option(word: str) -> list[str]:
+    return word.split("=", 1) if word.startswith("--") else [word]
 
 
 def decoding_name(config: str | Path, chunk_size: int | None = None) -> str:
@@ -331,11 +363,8 @@ def _latency(
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m espnet_smoe.inference.decode",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("python3 -m espnet_smoe.inference.decode", __doc__)
+    parser.set_defaults(overrides=None)
     add = parser.add_argument
     add("--train-config", required=True, help="config.yaml of the experiment")
     add("--model-file", required=True, help="checkpoint")
@@ -356,12 +385,14 @@ def get_parser() -> argparse.ArgumentParser:
         help="of a model with one task, how to score: asr, WER and CER; words, CER of "
         "Mandarin in plain characters; units, SER of its syllables (default: the task)",
     )
-    add("--nj", type=int, default=1, help="processes (default: %(default)s)")
+    add("--nj", type=positive, default=1, help="processes (default: %(default)s)")
     add("--device", default="cpu", help="such as cuda (default: %(default)s)")
     return parser
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
-    for out, summary in decode(get_parser().parse_args(argv)).items():
+    args, words = get_parser().parse_known_args(argv)
+    args.overrides = read_overrides(words)
+    for out, summary in decode(args).items():
         print(summary_line(out, summary))

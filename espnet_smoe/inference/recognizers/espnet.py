@@ -48,13 +48,20 @@ class ESPnetDecodeOptions(DecodeOptions):
 def espnet_search(speech2text: Any, options: Any) -> Search:
     """ESPnet's ``Speech2Text`` from the encoder's output on, utterance by utterance."""
 
+    ratios = {
+        "maxlenratio": speech2text.maxlenratio,
+        "minlenratio": speech2text.minlenratio,
+    }
+
     def search(batch: EncodedBatch) -> list[list[Hypothesis]]:
         rows = zip(batch.encoder_out, batch.lengths.tolist())
-        found = [speech2text._decode_single_sample(row[:n]) for row, n in rows]
-        return [
-            [Hypothesis(tuple(ids), float(h.score)) for _, _, ids, h in nbest]
-            for nbest in found
-        ]
+        nbests = [speech2text.beam_search(x=row[:n], **ratios) for row, n in rows]
+        return [[as_ours(h) for h in nbest[: speech2text.nbest]] for nbest in nbests]
+
+    def as_ours(hypothesis: Any) -> Hypothesis:
+        """Without ``<sos>`` and ``<eos>``, and as ESPnet without blanks (0)."""
+        ids = [int(i) for i in hypothesis.yseq[1:-1] if i != 0]
+        return Hypothesis(tuple(ids), float(hypothesis.score))
 
     return search
 
@@ -181,7 +188,7 @@ def _speech2text(
         try:
             return Speech2Text(str(path), str(model_file), **options)
         except Exception as error:  # of whatever class of ESPnet's
-            said = " ".join(str(error).split())
+            message = " ".join(str(error).split()) or type(error).__name__
             raise ValueError(
-                f"{model_file}: ESPnet cannot load it: {said or type(error).__name__}"
+                f"{model_file}: ESPnet cannot load it: {message}"
             ) from error

@@ -93,7 +93,8 @@ class DecodeOptions:
         """
         given = {} if path is None else read_yaml(path, empty=True)
         more = {name: value for name, value in more.items() if value is not None}
-        return cls.of({**given, **more}, str(path or "options"))
+        place = [str(path or "options"), *(f"--{name} {more[name]}" for name in more)]
+        return cls.of({**given, **more}, " ".join(place))
 
     @classmethod
     def of(cls, given: Mapping[str, Any], where: str) -> Self:

@@ -20,8 +20,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.checkpoint import load_model, model_files, read_config
+from espnet_smoe.inference.confidence import timed_tokens
 from espnet_smoe.inference.detokenizer import Detokenizer, detokenizer
-from espnet_smoe.inference.search.ctc_align import align
 from espnet_smoe.inference.search.ctc_prefix import PrefixBeam
 from espnet_smoe.inference.search.hypothesis import Hypothesis
 from espnet_smoe.inference.search.options import check_beam
@@ -243,20 +243,12 @@ class StreamingRecognizer:
     def _final(
         self, utterance: Utterance, log_probs: np.ndarray, tokens: Sequence[int]
     ) -> Event | None:
-        text = self.join(self._names(tokens))
+        names, begin = self._names(tokens), utterance.begin
+        text = self.join(names)
         if not text and not utterance.last_partial:
             return None
-        begin = utterance.begin
-        spans = align(log_probs, tokens, self.model.blank_id)
-        timed = tuple(
-            TimedToken(
-                name,
-                self._seconds(begin + span.start),
-                self._seconds(begin + span.end),
-                span.confidence,
-            )
-            for name, span in zip(self._names(tokens), spans)
-        )
+        blank = self.model.blank_id
+        timed = timed_tokens(log_probs, tokens, names, self.frame_seconds, blank, begin)
         start = timed[0].start if timed else self._seconds(begin)
         end = timed[-1].end if timed else self._seconds(utterance.end)
         return Event("final", text, start, end, timed)

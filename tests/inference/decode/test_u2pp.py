@@ -222,6 +222,28 @@ def test_results_of_two_files_never_meet_in_one_folder(tmp_path):
         decodings_of(U2PPSpeechToText, map(str, files))
 
 
+def test_the_command_line_takes_precedence_over_a_configuration(experiment, data):
+    more = ("--beam_size", "2", "--ctc-weight=0.5")
+    out = decode(experiment, data, ["rescoring"], *more)
+    found = json.loads((out / "decode_rescoring_full/test/decode.json").read_text())
+    options = found["options"]
+    assert (options["beam_size"], options["ctc_weight"]) == (2, 0.5)
+    assert options["search"] == "rescoring"
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--beamsize", "2"], "--beamsize 2: unknown key 'beamsize', .*'beam_size'"),
+        (["--beam_size"], "'--beam_size': write options of the search as --name value"),
+        (["--beam_size", "0"], "--beam_size 0: beam_size: 0 .*1"),
+    ],
+)
+def test_an_option_that_no_search_has_is_named(experiment, data, words, message):
+    with pytest.raises(ValueError, match=message):
+        decode(experiment, data, ["rescoring"], *words)
+
+
 def test_an_utterance_too_long_for_attention_is_cut_and_told_of(
     experiment, data, caplog
 ):

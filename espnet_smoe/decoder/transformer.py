@@ -9,6 +9,7 @@ caches keys and values.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -126,28 +127,17 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
         options = MoEOptions.parse(moe, "decoder_conf.moe", TASK_LABELS)
         self.labels = build_labels(options)
         self.loss_weights = options.loss_weights if options else {}
+        sizes = size, linear_units, dropout_rate
         router = build_router(options, size)
-
-        def attention(rate: float) -> CachedAttention:
-            return CachedAttention(attention_heads, size, rate, qk_norm)
+        block = partial(build_feed_forward, options, *sizes, router=router)
+        rates = self_attention_dropout_rate, src_attention_dropout_rate
 
         def layer(number: int) -> SMoEDecoderLayer:
-            return SMoEDecoderLayer(
-                size,
-                attention(self_attention_dropout_rate),
-                attention(src_attention_dropout_rate),
-                build_feed_forward(
-                    options,
-                    size,
-                    linear_units,
-                    dropout_rate,
-                    str(number),
-                    router=router,
-                ),
-                dropout_rate,
-                normalize_before,
-                concat_after,
-            )
+            attentions = [
+                CachedAttention(attention_heads, size, rate, qk_norm) for rate in rates
+            ]
+            rest = dropout_rate, normalize_before, concat_after
+            return SMoEDecoderLayer(size, *attentions, block(str(number)), *rest)
 
         self.decoders = repeat(num_blocks, layer)
         self.normalize_before = normalize_before

@@ -7,6 +7,7 @@ names.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -147,39 +148,21 @@ class SMoETransformerEncoder(TransformerEncoder):
         options = MoEOptions.parse(moe, "encoder_conf.moe", BANDWIDTH_LABELS)
         self.labels = build_labels(options)
         self.loss_weights = options.loss_weights if options else {}
+        attention = partial(
+            MultiHeadedAttention,
+            *(attention_heads, output_size, attention_dropout_rate, qk_norm),
+            use_sdpa=use_sdpa,
+        )
+        sizes = output_size, linear_units, dropout_rate
         router = build_router(options, output_size)
+        block = partial(build_feed_forward, options, *sizes, router=router)
+        rest = dropout_rate, normalize_before, concat_after
 
         def layer(number: int) -> SMoEEncoderLayer:
-            return SMoEEncoderLayer(
-                output_size,
-                MultiHeadedAttention(
-                    attention_heads,
-                    output_size,
-                    attention_dropout_rate,
-                    qk_norm,
-                    use_sdpa=use_sdpa,
-                ),
-                build_feed_forward(
-                    options,
-                    output_size,
-                    linear_units,
-                    dropout_rate,
-                    str(number),
-                    router=router,
-                ),
-                dropout_rate,
-                normalize_before,
-                concat_after,
-            )
+            return SMoEEncoderLayer(output_size, attention(), block(str(number)), *rest)
 
         self.encoders = repeat(num_blocks, layer)
-        wrong = [i for i in interctc_layer_idx if not 0 < i < num_blocks]
-        if wrong:
-            raise ValueError(
-                f"encoder_conf.interctc_layer_idx: {wrong} is not in "
-                f"1..{num_blocks - 1}"
-            )
-        self.interctc_layer_idx = list(interctc_layer_idx)
+        self.interctc_layer_idx = _inner_layers(interctc_layer_idx, num_blocks)
         self.interctc_use_conditioning = interctc_use_conditioning
         self.gradient_checkpoint_layers = set(gradient_checkpoint_layers)
 
@@ -262,3 +245,13 @@ class SMoETransformerEncoder(TransformerEncoder):
         if isinstance(self.embed, (*SUBSAMPLING, Conv1dGLUSubsampling)):
             return self.embed(x, mask)
         return (x if self.embed is None else self.embed(x)), mask
+
+
+def _inner_layers(numbers: Sequence[int], count: int) -> list[int]:
+    """Layers, from 1, that have another behind them."""
+    wrong = [i for i in numbers if not 0 < i < count]
+    if wrong:
+        raise ValueError(
+            f"encoder_conf.interctc_layer_idx: {wrong} is not in 1..{count - 1}"
+        )
+    return list(numbers)

@@ -1,6 +1,7 @@
 """Traces of learned routing: what each router decides, frame by frame."""
 
 import argparse
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,23 +192,17 @@ def trace_routing(
                 "the experts are chosen by label, not by a router; there is no routing "
                 "to look at"
             )
-        ctc = ctc_of(model)
-        log_probs = None
-        if ctc is not None:
-            log_probs = ctc.log_softmax(encoder_out).float().cpu()  # (B, T, V)
         sizes = lengths.tolist()
         log_p = {
             name: of_layer.float().log_softmax(1).cpu().split(sizes)
             for name, of_layer in logits.items()
         }
-        for i, (utterance, mel, size) in enumerate(zip(batch, mels, sizes)):
-            text = [ids.get(unit, unknown) for unit in utterance.units]
-            units, spike_probability = None, float("nan")
-            if log_probs is not None:
-                aligned = _units(log_probs[i, :size], text, model.blank_id)
-                units, spike_probability = aligned
+        texts = [[ids.get(u, unknown) for u in item.units] for item in batch]
+        aligned = _align_batch(model, encoder_out, sizes, texts)
+        for i, (utterance, mel) in enumerate(zip(batch, mels)):
+            units, spike_probability = aligned[i]
             energy = mel.cpu().numpy()
-            centers = centers_of(model, size, len(mel))
+            centers = centers_of(model, sizes[i], len(mel))
             yield UtteranceTrace(
                 utterance=utterance,
                 mel=energy,
@@ -217,6 +212,23 @@ def trace_routing(
                 spike_probability=spike_probability,
                 log_p={name: of_layer[i].numpy() for name, of_layer in log_p.items()},
             )
+
+
+def _align_batch(
+    model: nn.Module,
+    encoder_out: torch.Tensor,
+    sizes: Sequence[int],
+    texts: Sequence[Sequence[int]],
+) -> list[tuple[np.ndarray | None, float]]:
+    """Units and spike probability of each utterance; None, NaN without a CTC head."""
+    ctc = ctc_of(model)
+    if ctc is None:
+        return [(None, math.nan)] * len(texts)
+    log_probs = ctc.log_softmax(encoder_out).float().cpu()  # (B, T, V)
+    return [
+        _units(row[:size], text, model.blank_id)
+        for row, size, text in zip(log_probs, sizes, texts)
+    ]
 
 
 def log_mel(model: nn.Module, path: str) -> torch.Tensor:

@@ -29,8 +29,7 @@ from espnet2.asr.frontend.default import DefaultFrontend
 from espnet2.asr.preencoder.abs_preencoder import AbsPreEncoder
 from espnet2.layers.global_mvn import GlobalMVN
 from espnet2.legacy.nets.batch_beam_search import BatchBeamSearch
-from espnet2.legacy.nets.beam_search import Hypothesis
-from espnet2.legacy.nets.pytorch_backend.nets_utils import make_pad_mask, th_accuracy
+from espnet2.legacy.nets.pytorch_backend.nets_utils import make_pad_mask
 from espnet2.legacy.nets.pytorch_backend.transformer.decoder_layer import DecoderLayer
 from espnet2.legacy.nets.pytorch_backend.transformer.embedding import (
     PositionalEncoding,
@@ -86,46 +85,3 @@ def __getattr__(name: str) -> Any:
     if name in SLOW_TO_IMPORT:
         return getattr(importlib.import_module(SLOW_TO_IMPORT[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-__all__ = [
-    "AbsDecoder",
-    "AbsEncoder",
-    "AbsFrontend",
-    "AbsPreEncoder",
-    "AbsTask",
-    "BaseTransformerDecoder",
-    "BatchBeamSearch",
-    "BatchScorerInterface",
-    "CTC",
-    "CTCPrefixScorer",
-    "CommonPreprocessor",
-    "DecoderLayer",
-    "DefaultFrontend",
-    "ESPnetASRModel",
-    "EncoderLayer",
-    "GlobalMVN",
-    "Hypothesis",
-    "LayerNorm",
-    "MaskParallelScorerInterface",
-    "MultiHeadedAttention",
-    "PositionalEncoding",
-    "PositionwiseFeedForward",
-    "SUBSAMPLING",
-    "TextCleaner",
-    "TooShortUttError",
-    "TransformerDecoder",
-    "TransformerEncoder",
-    "UnsafeLoadRefusedError",
-    "abs_task",
-    "average_nbest_models",
-    "check_short_utt",
-    "force_gatherable",
-    "make_pad_mask",
-    "pack_funcs",
-    "repeat",
-    "str_or_none",
-    "th_accuracy",
-    "to_device",
-    "trainer",
-]

@@ -33,7 +33,7 @@ DECODING = {
 }
 FOREIGN = {  # programs that are not ours, in commands around ours
     *("cd", "git", "sudo", "tar", "arecord", "openssl", "source", ".", "for", "done"),
-    *("cut", "export", "rm", "sort"),
+    *("cut", "export", "pytest", "rm", "sort"),
 }
 ASSIGNMENT, OPTION = re.compile(r"\w+="), re.compile(r"--[a-z]\w+")
 PLACEHOLDER = re.compile(r"<(\w+)>")  # exp/<asr_tag>

@@ -29,7 +29,7 @@ class TopKOptions(MoEOptions):
     """Options of ``gate: topk``.
 
     Attributes:
-        gate: ``topk``.
+        gate: The kind of routing.
         num_experts: E.
         labels: Special tokens of the token list, for ``label_embedding``.
         top_k: Experts a frame.

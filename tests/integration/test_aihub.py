@@ -73,7 +73,7 @@ def recipe(tmp_path_factory) -> tuple[Path, str]:
     tiny(folder / "conf/train.yaml")
     (folder / "conf/decode.yaml").write_text("beam_size: 2\nmaxlenratio: -4\n")
     data = f"--aihub {aihub} --fleurs {root / 'fleurs'} --translate_command cat"
-    command = ["./run.sh", "--local_data_opts", data, "--nbpe", "330"]
+    command = ["./run.sh", "--nj", "1", "--local_data_opts", data, "--nbpe", "330"]
     command += ["--asr_config", "conf/tiny.yaml", "--test_sets", "test_fleurs"]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

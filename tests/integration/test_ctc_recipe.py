@@ -25,7 +25,7 @@ def recipe(tmp_path_factory) -> Path:
         source, copy = ROOT / "egs2" / folder, egs2 / folder
         shutil.copytree(source, copy, symlinks=True, ignore=ignore)
     folder = egs2 / "mini_cmn/ctc1"
-    command = ["./run.sh", "--asr_config", "conf/tuning/train_2e.yaml"]
+    command = ["./run.sh", "--nj", "1", "--asr_config", "conf/tuning/train_2e.yaml"]
     command += ["--lm_text", "data/lm_text", "--ngram_num", "3", "--asr_args", SMALL]
     command += ["--inference_config", "conf/decode.yaml conf/decode_greedy.yaml"]
     command += ["--local_data_opts"]

@@ -226,9 +226,8 @@ def test_the_command_line_takes_precedence_over_a_configuration(experiment, data
     more = ("--beam_size", "2", "--ctc-weight=0.5")
     out = decode(experiment, data, ["rescoring"], *more)
     found = json.loads((out / "decode_rescoring_full/test/decode.json").read_text())
-    options = found["options"]
-    assert (options["beam_size"], options["ctc_weight"]) == (2, 0.5)
-    assert options["search"] == "rescoring"
+    assert (found["beam_size"], found["ctc_weight"]) == (2, 0.5)
+    assert found["search"] == "rescoring"
 
 
 @pytest.mark.parametrize(

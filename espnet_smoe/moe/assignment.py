@@ -56,7 +56,7 @@ class Assignment:
         loads = chosen.new_zeros(self.num_experts)
         return loads.scatter_add_(0, chosen, torch.ones_like(chosen))
 
-    def know_loads(self, loads: torch.Tensor) -> None:
+    def set_loads(self, loads: torch.Tensor) -> None:
         """Take `loads` from a kernel that has counted anyway."""
         self.__dict__["loads"] = loads
 

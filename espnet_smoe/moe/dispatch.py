@@ -42,7 +42,7 @@ def dispatch(
     """
     if can_fuse(x, experts):
         y, loads = fused(x, assignment.experts, assignment.weights, experts, index)
-        assignment.know_loads(loads)
+        assignment.set_loads(loads)
         return y
     if can_group(x, experts):
         rows = x if index is None else x.index_select(0, index)  # (N, D)

@@ -273,13 +273,13 @@ class Batcher:
     @property
     def behind(self) -> float:
         """Seconds that the model is late, where that is too much for more sessions."""
-        too_much = self.feeds and self._lag.too_much(self._clock())
-        return self.lag if too_much else 0.0
+        overloaded = self.feeds and self._lag.is_overloaded(self._clock())
+        return self.lag if overloaded else 0.0
 
     @property
     def full(self) -> bool:
         """Whether one session more would keep all of them from being in time."""
-        return not self._capacity.bears(len(self.feeds) + 1, self.lag)
+        return not self._capacity.admits(len(self.feeds) + 1, self.lag)
 
     async def run(self) -> None:
         """Work until cancelled."""

@@ -1,4 +1,4 @@
-"""How many sessions a model bears, by what its rounds have taken."""
+"""How many sessions a model serves in time, by what its rounds have taken."""
 
 import math
 
@@ -15,11 +15,11 @@ class Capacity:
     """A round of k streams takes ``a + b k`` seconds, fitted by least squares.
 
     A final waits for the round that runs and for its own: two of all sessions have to
-    end within what is borne.
+    end within the limit.
 
     Args:
         period: Seconds between two chunks of a session.
-        limit: Seconds that an event may be late; infinite: every number is borne.
+        limit: Seconds that an event may be late; infinite: no number is too large.
 
     Example:
         >>> capacity = Capacity(period=1.0, limit=1.0)
@@ -51,13 +51,13 @@ class Capacity:
         self._kk = kept * self._kk + streams**2
         self._kt = kept * self._kt + streams * seconds
 
-    def bears(self, sessions: int, late: float) -> bool:
+    def admits(self, sessions: int, late: float) -> bool:
         """Whether so many get their finals in time.
 
         Args:
             sessions: The one that asks among them.
             late: Seconds that the model was late: while it is quick, it is believed to
-                bear a few more than the fit tells.
+                serve a few more than the fit gives.
         """
         quick = self.known and late < QUICK * self.limit
         return sessions <= max(1.0, self.most * (MARGIN if quick else 1.0))
@@ -82,5 +82,5 @@ class Capacity:
         together = self._kt - self._weight * k * t
         slope = (together + PRIOR * of_one) / (max(spread, 0.0) + PRIOR)
         slope = min(max(slope, STEEPEST * of_one), of_one)  # the rest is per round
-        bearable = min(self.limit / 2, FULL * self.period)
-        return max(1.0, (bearable - (t - slope * k)) / slope)
+        allowed = min(self.limit / 2, FULL * self.period)
+        return max(1.0, (allowed - (t - slope * k)) / slope)

@@ -56,7 +56,7 @@ class Talk:
 
 
 async def talk(
-    url: str, wave: np.ndarray, realtime: bool = True, misbehaviour: str | None = None
+    url: str, wave: np.ndarray, realtime: bool = True, misbehavior: str | None = None
 ) -> Talk:
     """Hold one session.
 
@@ -64,7 +64,7 @@ async def talk(
         url: Of the server, ``ws://...``.
         wave: ``(samples,)`` float at 16 kHz within [-1, 1].
         realtime: Send each frame when it would have been spoken; else at once.
-        misbehaviour: One of `MISBEHAVIORS`, to happen in the middle of the wave.
+        misbehavior: One of `MISBEHAVIORS`, to happen in the middle of the wave.
 
     Returns:
         What happened; errors of the network too.
@@ -79,7 +79,7 @@ async def talk(
         ) as client:
             listening = asyncio.create_task(_listen(client, result))
             try:
-                await _speak(client, wave, result, realtime, misbehaviour)
+                await _speak(client, wave, result, realtime, misbehavior)
             finally:
                 await listening
     except (WebSocketException, OSError) as error:
@@ -92,16 +92,16 @@ async def _speak(
     wave: np.ndarray,
     result: Talk,
     realtime: bool,
-    misbehaviour: str | None,
+    misbehavior: str | None,
 ) -> None:
     size = round(FRAME_SECONDS * SAMPLE_RATE)
     pcm = (np.clip(wave, -1, 1 - 1 / FULL_SCALE) * FULL_SCALE).astype("<i2")
     frames = [pcm[i : i + size].tobytes() for i in range(0, len(pcm), size)]
     result.begun = time.perf_counter()
     for number, frame in enumerate(frames):
-        if misbehaviour and number == len(frames) // 2:
+        if misbehavior and number == len(frames) // 2:
             rest = (len(frames) - number) * FRAME_SECONDS
-            await misbehave(client, misbehaviour, rest if realtime else None)
+            await misbehave(client, misbehavior, rest if realtime else None)
         if realtime:  # a frame is there when its last sample has been spoken
             spoken = result.begun + (number + 1) * FRAME_SECONDS
             await asyncio.sleep(max(0.0, spoken - time.perf_counter()))

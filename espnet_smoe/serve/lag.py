@@ -21,7 +21,7 @@ class Lag:
         >>> lag = Lag(limit=1.0)
         >>> lag.measured(1.5, now=10.0)
         0.0
-        >>> lag.at(10.0), lag.at(12.0), lag.too_much(10.0), lag.too_much(12.0)
+        >>> lag.at(10.0), lag.at(12.0), lag.is_overloaded(10.0), lag.is_overloaded(12.0)
         (1.5, 0.75, True, False)
     """
 
@@ -39,7 +39,7 @@ class Lag:
             seconds: Of the slowest chunk of a step.
             now: Seconds of any clock, the same in all calls.
             sessions: That are open.
-            most: So many of them would be borne, as far as is known.
+            most: So many of them would be served in time, as far as is known.
 
         Returns:
             The part of the sessions that has to go for the others' sake: 0 unless it
@@ -47,25 +47,25 @@ class Lag:
         """
         self._seconds = max(seconds, self.at(now))
         self._when = now
-        bearable = SHED_FACTOR * self.limit
-        if seconds <= bearable:
+        allowed = SHED_FACTOR * self.limit
+        if seconds <= allowed:
             self._behind = None
             return 0.0
         since, before = self._behind or (now, seconds)
-        # too much at once is worked off, where the model bears what came
+        # a burst is worked off, where the sessions are not too many
         if now - since < (RECOVERY if sessions <= most else PATIENCE):
             self._behind = since, before
             return 0.0
         self._behind = now, seconds
         if seconds <= CATCHES_UP * before:
             return 0.0
-        borne = max(most / sessions, bearable / seconds)
-        return min(MOST_PART, 1 - min(borne, LEAST_LEFT))
+        served = max(most / sessions, allowed / seconds)
+        return min(MOST_PART, 1 - min(served, LEAST_LEFT))
 
     def at(self, now: float) -> float:
         """Seconds: the largest of late, as it fades."""
         return self._seconds * 0.5 ** ((now - self._when) / HALF_LIFE)
 
-    def too_much(self, now: float) -> bool:
+    def is_overloaded(self, now: float) -> bool:
         """Whether another session would make it worse for those that are there."""
         return self.at(now) > self.limit

@@ -1,4 +1,4 @@
-"""How many sessions a server bears, and how soon it answers.
+"""How many sessions a server serves in time, and how soon it answers.
 
     python3 -m espnet_smoe.serve.load --model exp/u2pp --sessions 50 talk.wav call.wav
     python3 -m espnet_smoe.serve.load --model exp/u2pp --search talk.wav
@@ -107,7 +107,7 @@ class Load:
 
     @property
     def per_core(self) -> float | None:
-        """Sessions at real time that one core could bear, by its time used."""
+        """Sessions at real time that one core could serve, by its time used."""
         if not self.cpu_seconds:
             return None
         return round(self.audio_seconds / self.cpu_seconds, 1)

@@ -107,7 +107,7 @@ class Services:
                     raise _full(f"the server is {behind:.1f} s behind")
                 if batcher.full:
                     running = len(batcher.feeds)
-                    raise _full(f"the model bears no more than {running} sessions")
+                    raise _full(f"the model serves no more than {running} sessions")
                 with batcher.open(self.limits.backlog) as feed:
                     yield feed
         except RequestError as error:

@@ -41,10 +41,10 @@ def test_little_is_let_in_before_anything_is_known_and_all_without_a_limit():
 
 def test_a_model_that_is_quick_is_believed_to_bear_some_more():
     capacity = measured([(2, 0.1)] * 20)  # ten
-    assert capacity.bears(12, late=0.2) and not capacity.bears(13, late=0.2)
-    assert capacity.bears(9, late=0.3) and not capacity.bears(11, late=0.3)
-    assert measured([]).bears(UNMEASURED, late=0.0)
-    assert not measured([]).bears(UNMEASURED + 1, late=0.0)
+    assert capacity.admits(12, late=0.2) and not capacity.admits(13, late=0.2)
+    assert capacity.admits(9, late=0.3) and not capacity.admits(11, late=0.3)
+    assert measured([]).admits(UNMEASURED, late=0.0)
+    assert not measured([]).admits(UNMEASURED + 1, late=0.0)
 
 
 def test_what_was_slow_long_ago_counts_little():
@@ -87,8 +87,8 @@ def day(callers, over, seconds, model, seed):
     while waiting or open_ones:
         while waiting and waiting[0] <= now:
             new = Caller(waiting.pop(0), int(seconds / CHUNK))
-            late = open_ones and lag.too_much(now)
-            if not late and capacity.bears(len(open_ones) + 1, lag.at(now)):
+            late = open_ones and lag.is_overloaded(now)
+            if not late and capacity.admits(len(open_ones) + 1, lag.at(now)):
                 open_ones.append(new)
         ready = [c for c in open_ones if c.due <= now]
         if not ready:

@@ -33,11 +33,11 @@ class SlowRecognizer(FakeRecognizer):
 def test_what_was_measured_fades():
     lag = Lag(limit=1.0)
     lag.measured(1.5, now=0.0)
-    assert lag.too_much(0.0)
+    assert lag.is_overloaded(0.0)
     lag.measured(0.1, now=0.1)  # a quick step in between proves little
-    assert lag.too_much(0.1)
+    assert lag.is_overloaded(0.1)
     assert lag.at(HALF_LIFE) == pytest.approx(0.75)
-    assert not lag.too_much(HALF_LIFE)
+    assert not lag.is_overloaded(HALF_LIFE)
 
 
 def test_only_what_does_not_catch_up_is_hopeless():
@@ -45,7 +45,7 @@ def test_only_what_does_not_catch_up_is_hopeless():
     assert not lag.measured(5.0, now=0.0)
     assert not lag.measured(5.0, now=PATIENCE / 2)
     assert not lag.measured(4.0, now=PATIENCE)  # better than it was
-    assert lag.measured(4.0, now=2 * PATIENCE) == 0.5  # twice what is borne
+    assert lag.measured(4.0, now=2 * PATIENCE) == 0.5  # twice the limit
     assert not lag.measured(4.0, now=2 * PATIENCE)  # those that go take a while
     assert not lag.measured(1.0, now=4 * PATIENCE)
 
@@ -53,7 +53,7 @@ def test_only_what_does_not_catch_up_is_hopeless():
 def test_an_infinite_limit_never_refuses():
     lag = Lag(limit=math.inf)
     assert not any(lag.measured(1e6, now=t * PATIENCE) for t in range(5))
-    assert not lag.too_much(0.0)
+    assert not lag.is_overloaded(0.0)
 
 
 def test_a_server_that_is_behind_refuses_until_it_is_not():
@@ -133,7 +133,7 @@ def outcomes(seconds, sessions=8, rounds=30, fast=()):
 
 
 def test_the_newest_sessions_go_until_the_model_keeps_up():
-    ended = outcomes(seconds=0.5)  # four of them are two seconds, what is borne
+    ended = outcomes(seconds=0.5)  # four of them are two seconds, the limit
     assert [n for n in range(8) if ended[n] is None] == [0, 1, 2, 3]
     assert all(error.code == 1013 for error in ended.values() if error)
     assert "has dropped what came after 0.2 s of audio" in str(ended[7])

@@ -2,63 +2,19 @@
 
 import os
 import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 
-TEMPLATE = Path(__file__).parents[2] / "egs2" / "TEMPLATE"
+from tests.egs2.stand_ins import TEMPLATE, make_recipe, run, value
+
 RECIPES = [TEMPLATE.parent / f"{name}/ctc1" for name in ("mini_cmn", "aishell")]
 SYSTEMS = ["b1", "b2", "moe_l1", "emb", "2e", "4e", "8e"]
-# stands in for python3 and run.sh: notes its words, leaves what the next step reads
-STAND_IN = """#!/usr/bin/env bash
-echo {name} "$@" >>"{folder}/calls"
-tag= out=
-while [ $# -gt 0 ]; do
-    [ "$1" != --asr_tag ] || tag=$2
-    [ "$1" != --results ] || out=$2
-    shift
-done
-[ "$tag" != "$FAIL" ] || [ -z "$tag" ] || exit 3
-if [ -n "$out" ]; then
-    mkdir -p exp/$tag/decode_default/test
-    touch exp/$tag/decode_default/test/scores.json "$out"
-fi
-"""
 
 
 @pytest.fixture
 def recipe(tmp_path):
-    """A recipe folder whose programs only note their arguments."""
-    folder = tmp_path / "egs2" / "corpus" / "ctc1"
-    folder.mkdir(parents=True)
-    for name in ("ctc1/run_all.sh", "smoe1/path.sh", "smoe1/run_job", "smoe1/cmd.sh"):
-        (folder / Path(name).name).symlink_to(TEMPLATE / name)
-    (folder / "conf").mkdir()
-    (folder / "conf/decode.yaml").write_text("search: greedy\n")
-    for name in ("run.sh", "python3"):
-        (folder / name).write_text(STAND_IN.format(name=name, folder=folder))
-        (folder / name).chmod(0o755)
-    return folder
-
-
-def run(folder, script, *options, check=True, fail=""):
-    env = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "FAIL": fail}
-    done = subprocess.run(
-        [script, *options],
-        cwd=folder,
-        env=env,
-        check=check,
-        capture_output=True,
-        text=True,
-    )
-    calls = folder / "calls"
-    return done, calls.read_text().splitlines() if calls.exists() else []
-
-
-def value(call: str, option: str) -> str:
-    words = call.split()
-    return words[words.index(f"--{option}") + 1]
+    configs = {"decode.yaml": "search: greedy\n"}
+    return make_recipe(tmp_path, "ctc1", configs, "decode_default/test")
 
 
 @pytest.mark.parametrize("jobs", ["1", "3"])

@@ -1,63 +1,21 @@
 """run_all.sh: five systems, one preparation, fine-tuning from what was trained."""
 
-import os
-import subprocess
-from pathlib import Path
-
 import pytest
 
-TEMPLATE = Path(__file__).parents[2] / "egs2" / "TEMPLATE" / "smoe1"
-RECIPES = [
-    TEMPLATE.parents[1] / f"{name}/smoe1" for name in ("mini_koen", "aihub_koen")
-]
-NOTE = 'echo {name} "$@" >>"{folder}/calls"'
-RESULT = """
-tag= out=
-while [ $# -gt 0 ]; do
-    [ "$1" != --asr_tag ] || tag=$2
-    [ "$1" != --results ] || out=$2
-    shift
-done
-if [ -n "$out" ]; then
-    for set in test test_nbwb; do
-        mkdir -p exp/$tag/decode_default/$set
-        touch exp/$tag/decode_default/$set/scores.json
-    done
-    touch "$out"
-fi
-"""
+from tests.egs2.stand_ins import TEMPLATE, make_recipe, run, value
+
+RECIPES = [TEMPLATE.parent / f"{name}/smoe1" for name in ("mini_koen", "aihub_koen")]
 
 
 @pytest.fixture
 def recipe(tmp_path):
-    """The script beside a run.sh and a python3 that only note their arguments."""
-    folder = tmp_path / "egs2" / "corpus" / "smoe1"
-    folder.mkdir(parents=True)
-    for name in ("run_all.sh", "path.sh"):
-        (folder / name).symlink_to(TEMPLATE / name)
-    (folder / "conf").mkdir()
-    (folder / "conf/decode.yaml").write_text("beam_size: 5\nctc_weight: 0.3  # CTC\n")
-    for name, more in (("run.sh", RESULT), ("python3", "")):
-        path = folder / name
-        note = NOTE.format(name=name, folder=folder)
-        path.write_text(f"#!/usr/bin/env bash\n{note}\n{more}")
-        path.chmod(0o755)
-    return folder
+    configs = {"decode.yaml": "beam_size: 5\nctc_weight: 0.3  # CTC\n"}
+    folders = "decode_default/test decode_default/test_nbwb"
+    return make_recipe(tmp_path, "smoe1", configs, folders)
 
 
 def run_all(folder, *options, check=True):
-    env = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
-    command = ["./run_all.sh", *options]
-    done = subprocess.run(
-        command, cwd=folder, env=env, check=check, capture_output=True, text=True
-    )
-    calls = folder / "calls"
-    return done, calls.read_text().splitlines() if calls.exists() else []
-
-
-def value(call: str, option: str) -> str:
-    words = call.split()
-    return words[words.index(f"--{option}") + 1]
+    return run(folder, "./run_all.sh", *options, check=check)
 
 
 def test_every_system_is_trained_with_every_seed(recipe):
@@ -147,7 +105,7 @@ def test_an_option_that_every_system_has_of_its_own_is_refused(recipe):
 def test_each_recipe_has_the_configurations_of_all_five(folder):
     for name in ("base", "decffnx2", "decsmoe", "base_nbwb", "encdecsmoe"):
         assert (folder / f"conf/tuning/train_{name}.yaml").is_file()
-    assert (folder / "run_all.sh").resolve() == TEMPLATE / "run_all.sh"
+    assert (folder / "run_all.sh").resolve() == TEMPLATE / "smoe1/run_all.sh"
 
 
 def test_help_tells_what_it_does_and_where_the_other_options_are(recipe):

@@ -1,50 +1,22 @@
 """u2pp.sh and its run_all.sh: options reach the programs, systems run side by side."""
 
-import os
-import subprocess
-from pathlib import Path
-
 import pytest
 
-TEMPLATE = Path(__file__).parents[2] / "egs2" / "TEMPLATE"
+from tests.egs2.stand_ins import TEMPLATE, make_recipe, run, value
+
 RECIPES = [TEMPLATE.parent / f"{name}/u2pp1" for name in ("mini_cmn", "aishell")]
 SYSTEMS = ["dense", *(f"moe{e}k{k}" for k in (1, 2) for e in (2, 4, 8))]
 STATISTICS = ("train/feats_stats.npz", "valid/speech_shape")
 WAYS = ("greedy", "prefix_beam", "attention", "rescoring")
-# stands in for python3 and run.sh: notes its words, leaves what the next step reads
-STAND_IN = """#!/usr/bin/env bash
-echo {name} "$@" >>"{folder}/calls"
-tag= out=
-while [ $# -gt 0 ]; do
-    [ "$1" != --asr_tag ] || tag=$2
-    [ "$1" != --results ] || out=$2
-    shift
-done
-[ "$tag" != "$FAIL" ] || [ -z "$tag" ] || exit 3
-if [ -n "$out" ]; then
-    for chunk in full chunk16; do
-        mkdir -p exp/$tag/decode_rescoring_$chunk/test
-        touch exp/$tag/decode_rescoring_$chunk/test/scores.json
-    done
-    touch exp/$tag/modes_test.md "$out"
-fi
-"""
 
 
 @pytest.fixture
 def recipe(tmp_path):
-    """A recipe folder whose programs only note their arguments."""
-    folder = tmp_path / "egs2" / "corpus" / "u2pp1"
-    folder.mkdir(parents=True)
-    for name in ("u2pp1/run_all.sh", "smoe1/path.sh", "smoe1/run_job", "smoe1/cmd.sh"):
-        (folder / Path(name).name).symlink_to(TEMPLATE / name)
-    (folder / "conf").mkdir()
-    for name in ("train", "decode", "decode_greedy"):
-        (folder / f"conf/{name}.yaml").touch()
-    for name in ("run.sh", "python3"):
-        (folder / name).write_text(STAND_IN.format(name=name, folder=folder))
-        (folder / name).chmod(0o755)
-    return folder
+    names = ("train", "decode", "decode_greedy")
+    folders = "decode_rescoring_full/test decode_rescoring_chunk16/test"
+    configs = {f"{name}.yaml": "" for name in names}
+    more = "touch exp/$tag/modes_test.md"
+    return make_recipe(tmp_path, "u2pp1", configs, folders, more)
 
 
 @pytest.fixture
@@ -52,20 +24,6 @@ def driver(recipe):
     """The same with the true u2pp.sh."""
     (recipe / "u2pp.sh").symlink_to(TEMPLATE / "u2pp1/u2pp.sh")
     return recipe
-
-
-def run(folder, script, *options, check=True, fail=""):
-    env = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "FAIL": fail}
-    done = subprocess.run(
-        [script, *options],
-        cwd=folder,
-        env=env,
-        check=check,
-        capture_output=True,
-        text=True,
-    )
-    calls = folder / "calls"
-    return done, calls.read_text().splitlines() if calls.exists() else []
 
 
 def stage(folder, number, *options, check=True):
@@ -77,11 +35,6 @@ def touch(folder, *names):
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("a x\nb y\n", encoding="utf-8")
-
-
-def value(call: str, option: str) -> str:
-    words = call.split()
-    return words[words.index(f"--{option}") + 1]
 
 
 def test_every_system_is_made_once_a_seed(recipe):

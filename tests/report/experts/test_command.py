@@ -13,6 +13,7 @@ from espnet_smoe.report.experts import command as experts
 from espnet_smoe.report.experts.data import read_recordings, sample
 from espnet_smoe.report.experts.probe import collect_traces, load_divergence, mixtures
 from espnet_smoe.report.experts.swap import decode_swapped, swapped
+from tests.report.pages import rows_of
 from tests.tiny import save_experiment, talk, tiny_config
 
 SECONDS = {f"utt{i}": 0.8 + 0.13 * i for i in range(6)}
@@ -77,15 +78,6 @@ def run(exp, data, *more):
     files = ("--model", "model.pth", "--data", str(data))
     experts.main([str(exp), *files, "--beam-size", "2", *more])
     return (exp / "experts.md").read_text(encoding="utf-8")
-
-
-def rows_of(page, heading):
-    section = page.partition(f"## {heading}")[2].partition("\n## ")[0]
-    return [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in section.splitlines()
-        if line.startswith("|")
-    ][2:]
 
 
 # -- loads -----------------------------------------------------------------------

@@ -19,6 +19,7 @@ from espnet_smoe.report.routing.trace import (
     trace_routing,
 )
 from tests.inference.tiny_u2pp import tiny_u2pp_config
+from tests.report.pages import rows_of
 from tests.tiny import noise, save_experiment, tiny_ctc_config
 
 TOKENS = ["<blank>", "<unk>", "hao3", "ma5", "ni3", "shi4", "HH", "OW", "<sos/eos>"]
@@ -71,15 +72,6 @@ def data(tmp_path):
 def run(exp, data, *more):
     experts.main([str(exp), "--data", str(data), *more])
     return (exp / "experts.md").read_text(encoding="utf-8")
-
-
-def rows_of(page, heading):
-    section = page.partition(f"## {heading}")[2].partition("\n## ")[0]
-    return [
-        [cell.strip() for cell in line.strip("|").split("|")]
-        for line in section.splitlines()
-        if line.startswith("|")
-    ][2:]
 
 
 # -- what is heard ---------------------------------------------------------------

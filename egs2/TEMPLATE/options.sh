@@ -49,8 +49,8 @@ asr_text_fold_length=150    # the same for texts, in tokens
 ## Decoding
 inference_asr_model=valid.acc.ave.pth # the checkpoint to decode and pack
 inference_config=conf/decode.yaml # configurations of decoding, separated by spaces
-inference_args=             # more options for decoding
-inference_tag=              # name of the decoding (default: from inference_config)
+inference_args=             # more options for decoding, over those of inference_config
+inference_tag=              # name of the decoding (default: from inference_config and inference_args)
 results=                    # where stage 13 writes the tables (default: RESULTS.md of the experiment)
 # options end
 

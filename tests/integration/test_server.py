@@ -109,9 +109,7 @@ def test_forty_of_fifty_hear_what_they_hear_alone(model, recognizer, waves):
     expected = [rounded(alone(recognizer, wave)) for wave in waves]
     kinds = Counter(event["kind"] for events in expected for event in events)
     assert kinds["final"] > WAVES and kinds["partial"] > 5 * WAVES  # worth comparing
-    bad = {
-        n * SESSIONS // BAD: MISBEHAVIORS[n % len(MISBEHAVIORS)] for n in range(BAD)
-    }
+    bad = {n * SESSIONS // BAD: MISBEHAVIORS[n % len(MISBEHAVIORS)] for n in range(BAD)}
     talks = [(waves[n % WAVES], False, bad.get(n)) for n in range(SESSIONS)]
     results, server = asyncio.run(serve(model, talks, backlog=1.0))
     for n, result in enumerate(results):

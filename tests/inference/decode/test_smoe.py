@@ -56,15 +56,6 @@ def test_every_utterance_has_a_line_a_task(experiment, data):
     assert (summary["beam_size"], summary["tasks"]) == (2, ["asr", "st"])
 
 
-def test_processes_share_the_work_without_a_difference(experiment, data):
-    one = decode(experiment, data, "one")
-    two = decode(experiment, data, "two", "--nj", "2")
-    assert json.loads((two / "decode.json").read_text())["nj"] == 2
-    for task in ("asr", "st"):
-        name = f"hyp.{task}"
-        assert (one / name).read_text() == (two / name).read_text()
-
-
 @pytest.mark.parametrize(
     "file, content, message",
     [

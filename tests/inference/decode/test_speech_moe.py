@@ -83,10 +83,10 @@ def test_the_graph_gives_words_that_the_units_spell(experiment, graph, data):
         assert spelled == " ".join(units[name])
 
 
-def test_processes_and_batches_make_no_difference(experiment, data):
+def test_batches_make_no_difference(experiment, data):
     one = decode(experiment, data, "search: greedy\nbatch_size: 1\n")
     alone = hypotheses(one / "hyp.units")
-    two = decode(experiment, data, "search: greedy\n", "--nj", "2")
+    two = decode(experiment, data, "search: greedy\n")
     assert hypotheses(two / "hyp.units") == alone
 
 

@@ -35,6 +35,7 @@ FOREIGN = {  # programs that are not ours, in commands around ours
     *("cd", "git", "sudo", "tar", "arecord", "openssl", "source", ".", "for", "done"),
     *("cut", "export", "pytest", "rm", "sort"),
 }
+OF_SLURM = {"--cpus-per-task", "--gres", "--nodes", "--ntasks-per-node"}
 ASSIGNMENT, OPTION = re.compile(r"\w+="), re.compile(r"--[a-z]\w+")
 PLACEHOLDER = re.compile(r"<(\w+)>")  # exp/<asr_tag>
 
@@ -209,7 +210,7 @@ def known_options() -> set[str]:
     parsers = [references["_parser"](m) for m in references["runnable_modules"]()]
     for name in ("asr_train", "asr_inference"):
         parsers.append(importlib.import_module(f"espnet2.bin.{name}").get_parser())
-    found = driver_options() | {"--debug", "--version"}
+    found = driver_options() | {"--debug", "--version"} | OF_SLURM
     while parsers:
         parser = parsers.pop()
         found |= set(parser._option_string_actions)

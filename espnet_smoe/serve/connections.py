@@ -12,6 +12,7 @@ import math
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from espnet_smoe.serve.limits import Limits
@@ -211,6 +212,12 @@ class FairSocket(FairConnection, WebSocketsSansIOProtocol):
         self.read_paused = False
         self._gate.free("queue")
         self.close_timer = self.loop.call_later(CLOSE_SECONDS, self.transport.close)
+
+    async def send(self, message: Any) -> None:
+        """Send something, unless the client has broken the rules."""
+        if self._failed:
+            raise ClientDisconnected
+        await super().send(message)
 
     async def run_asgi(self) -> None:
         """Serve, then wait no longer than is needed for the client to read the rest."""

@@ -1,5 +1,6 @@
 """What ``GET /metrics`` tells, in the words of Prometheus."""
 
+from collections import Counter as Counts
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +17,11 @@ STREAMS, RECORDINGS = "streams", "recordings"
 
 
 class Metrics:
-    """Counts what a server does.
-
-    Attributes:
-        open: Sessions and requests, by kind.
-    """
+    """Counts what a server does."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.open = self._gauge("open", "Sessions and requests under way", "kind")
+        self._open = self._gauge("open", "Sessions and requests under way", "kind")
         self._refused = self._counter("refused", "Those not let in", "kind")
         self._answers = self._counter(
             "answers", "Answers to requests", "path", "status"
@@ -60,6 +57,11 @@ class Metrics:
         """Count an answer."""
         self._answers.labels(path, str(status)).inc()
         self._latency.labels(path).observe(seconds)
+
+    def watch_places(self, there: Counts[str]) -> None:
+        """Tell how many are there, by kind."""
+        for kind in ("sessions", "requests"):
+            self._open.labels(kind).set_function(lambda kind=kind: there[kind])
 
     def batch(
         self, model: str, kind: str, size: int, audio: float, work: float

@@ -74,6 +74,7 @@ class Services:
         self.access = access or Access()
         self.metrics = Metrics()
         self.admission = Admission(limits, self.metrics.refused)
+        self.metrics.watch_places(self.admission.there)
         self.folder = ""
         self._services = {
             model.name: Service(model, limits, self.metrics, clock) for model in models

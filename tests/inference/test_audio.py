@@ -89,6 +89,22 @@ def test_of_a_file_that_is_cut_off_the_rest_is_heard_with_a_warning(tmp_path, ca
     assert "half.wav is cut off or damaged: 50% of what its header" in caplog.text
 
 
+def test_a_file_that_is_cut_off_may_be_refused(tmp_path):
+    path = tmp_path / "half.wav"
+    soundfile.write(path, tone(16000, 2.0), 16000)
+    path.write_bytes(path.read_bytes()[:32044])
+    with pytest.raises(ValueError, match="half.wav is cut off or damaged: 50% of what"):
+        find_speech(str(path), strict=True)
+
+
+def test_a_file_that_is_too_long_is_not_read_to_its_end(tmp_path):
+    path = tmp_path / "long.wav"
+    soundfile.write(path, tone(16000, 4.0), 16000)
+    with pytest.raises(ValueError, match="long.wav: more than 2 s of audio"):
+        find_speech(str(path), most_seconds=2.0)
+    assert find_speech(str(path), most_seconds=4.0)[0].samples == 64000
+
+
 def test_a_file_of_samples_of_another_scale_is_named(tmp_path):
     path = tmp_path / "scaled.wav"
     soundfile.write(path, tone(16000) * 32768, 16000, subtype="FLOAT")

@@ -1,6 +1,7 @@
 """50 people at once, with a model: ten of them hang up or send garbage."""
 
 import asyncio
+import math
 from collections import Counter
 
 import numpy as np
@@ -13,6 +14,7 @@ from espnet_smoe.serve.limits import Limits
 from espnet_smoe.serve.misbehave import MISBEHAVIORS
 from espnet_smoe.serve.models import load_models
 from espnet_smoe.serve.server import Server
+from espnet_smoe.serve.upload import upload
 from tests.tiny import save_experiment
 
 SESSIONS, BAD, WAVES = 50, 10, 8
@@ -52,7 +54,9 @@ def model(tmp_path_factory):
     weights = torch.load(path)
     weights["ctc.ctc_lo.weight"] *= SURE
     torch.save(weights, path)
-    return load_models([f"u2pp={folder}"], OPTIONS)[0]
+    loaded = load_models([f"u2pp={folder}"], OPTIONS)[0]
+    loaded.recordings.detect_speech = False  # this is noise
+    return loaded
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +96,10 @@ def rounded(events):
     ]
 
 
-async def serve(model, talks, **limits):
+async def serve(model, talks, talk=talk, **limits):
     """Hold sessions with a server; return them and the server."""
-    server = Server([model], Limits(**limits))
+    # a busy machine is late, and nobody shall be sent away for that here
+    server = Server([model], Limits(lag=math.inf, **limits))
     port = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(server.run("127.0.0.1", 0, port.set_result))
     url = f"ws://127.0.0.1:{await port}"
@@ -137,3 +142,27 @@ def test_a_batch_that_fails_loses_nobody_a_word(model, recognizer, waves, monkey
     results, _ = asyncio.run(serve(model, talks))
     assert failures
     assert [rounded(result.events) for result in results] == expected
+
+
+def test_recordings_beside_streams_are_heard_as_they_are_alone(model, waves):
+    """Two threads share the weights: one steps streams, one decodes recordings."""
+    texts = [model.recordings([wave])[0]["asr"].text for wave in waves]
+    assert len(set(texts)) > WAVES // 2  # worth comparing
+    streamed = [
+        [e["text"] for e in alone(model.streams, wave) if e["kind"] == "final"]
+        for wave in waves
+    ]
+
+    async def both(url, wave, by_http):
+        return await (upload(url, wave) if by_http else talk(url, wave, False))
+
+    talks = [(waves[n % WAVES], n // WAVES % 2) for n in range(4 * WAVES)]
+    results, server = asyncio.run(serve(model, talks, both, requests=SESSIONS))
+    for n, result in enumerate(results):
+        assert result.complete, result.error
+        found = [final["text"] for final in result.finals]
+        by_http = n // WAVES % 2
+        assert found == ([texts[n % WAVES]] if by_http else streamed[n % WAVES])
+    page = server.metrics.page()[0].decode()
+    assert 'batch_size_count{kind="recordings",model="u2pp"}' in page
+    assert 'expert_rows{expert="3",layer="encoder.' in page

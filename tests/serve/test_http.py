@@ -189,6 +189,7 @@ def test_models_health_and_metrics_are_told():
         assert (await client.get("/health")).json() == {"status": "ok"}
         await post(client)
         page = (await client.get("/metrics")).text
+        assert 'espnet_smoe_open{kind="requests"} 0.0' in page
         assert (
             'espnet_smoe_batch_size_count{kind="recordings",model="fake"} 1.0' in page
         )

@@ -134,7 +134,7 @@ def test_a_frame_that_no_session_could_want_closes_the_connection():
     serve(test)
 
 
-def test_noise_instead_of_frames_hurts_nobody():
+def test_noise_instead_of_frames_hurts_nobody(caplog):
     async def test(server, url):
         async with connect(url) as client:
             client.transport.write(b"\xff" + os.urandom(4000))
@@ -146,6 +146,21 @@ def test_noise_instead_of_frames_hurts_nobody():
         assert finals((await talk(url, *GOOD))[0]) == ["1600.000"]
 
     serve(test)
+    assert not any(record.exc_info for record in caplog.records)
+
+
+def test_noise_while_events_are_sent_is_no_fault_of_the_server(caplog):
+    async def test(server, url):
+        async with connect(url) as client:
+            await client.send(pcm(2))
+            await client.recv()
+            client.transport.write(b"\xff" + os.urandom(4000))
+            assert (await hear(client))[1] == 1002
+        while server.feeds:
+            await asyncio.sleep(0.01)
+
+    serve(test, FakeRecognizer(seconds=0.02))
+    assert not any(record.exc_info for record in caplog.records)
 
 
 def test_one_session_too_many_is_refused():

@@ -40,12 +40,16 @@ def words_of(
         [('ab', 0, 2), ('cd', 3, 5)]
     """
     tokens = [token.token for token in timed]
-    # how much of the text the first tokens give, whatever pieces they are
-    ends = [len(join(tokens[:n])) for n in range(len(tokens) + 1)]
+    whole = join(tokens)
+    # how much of the text the first tokens give, and how much the others, whatever
+    # pieces they are: spaces of their own, or parts of a character
+    counts = range(len(tokens) + 1)
+    before = [len(join(tokens[:n])) for n in counts]
+    lacking = [len(whole) - len(join(tokens[n:])) for n in counts]
     words = []
-    for text, start, end in _parts(join(tokens)):
-        first = max(0, min(bisect_right(ends, start), len(tokens)) - 1)
-        last = max(first + 1, min(bisect_left(ends, end), len(tokens)))
+    for text, start, end in _parts(whole):
+        first = max(0, min(bisect_right(lacking, start), len(tokens)) - 1)
+        last = max(first + 1, min(bisect_left(before, end), len(tokens)))
         own = timed[first:last]
         sure = sum(token.confidence for token in own) / len(own)
         words.append(Word(text, own[0].start, own[-1].end, sure))

@@ -1,0 +1,74 @@
+"""What the models of a server do for clients, and how their experts are counted."""
+
+import numpy as np
+import pytest
+
+from espnet_smoe.inference import load
+from espnet_smoe.inference.streaming.options import StreamOptions
+from espnet_smoe.serve.expert_loads import ExpertLoads
+from espnet_smoe.serve.models import Model, load_models
+from tests.serve.fake import FakeSpeechToText, model
+from tests.tiny import noise, save_experiment, tiny_config
+
+
+@pytest.fixture(scope="module")
+def smoe(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exp")
+    save_experiment(folder / "exp", tiny_config(folder))
+    return folder / "exp"
+
+
+def test_a_model_that_cannot_stream_is_served_all_the_same(smoe):
+    (loaded,) = load_models([f"koen={smoe}"], StreamOptions())
+    assert loaded.streams is None
+    assert "cannot stream" in loaded.no_streams
+    told = loaded.as_dict()
+    assert (told["id"], told["tasks"], told["streams"]) == (
+        "koen",
+        ["asr", "st"],
+        False,
+    )
+    assert told["created"] > 0
+    wave = noise(1)
+    (here,) = loaded.recordings([wave])
+    (alone,) = load(smoe)([wave])
+    assert {t: r.text for t, r in here.items()} == {t: r.text for t, r in alone.items()}
+
+
+def test_every_expert_of_encoder_and_decoder_is_counted(smoe):
+    recordings = load(smoe, detect_speech=False)
+    loads = ExpertLoads(recordings.model)
+    assert loads.loads() == {}
+    recordings([noise(1)], ["asr"], bandwidth="nb")
+    first = loads.loads()
+    assert {name.split(".")[0] for name in first} == {"encoder", "decoder"}
+    assert len(first) == 4
+    for name, (one, other) in first.items():
+        # narrowband is the second expert of an encoder, transcripts of a decoder
+        assert one == 0 and other > 0, name
+    recordings([noise(1)], ["st"], bandwidth="wb")
+    for before, after in zip(first.values(), loads.loads().values()):
+        assert after[0] > 0 and after[1] == before[1]
+
+
+def test_a_language_chooses_the_task():
+    fake = model()
+    assert fake.tasks_of(True, None) == ["asr"]
+    assert fake.tasks_of(True, "ko-KR") == ["asr"]
+    assert fake.tasks_of(False, "EN") == ["st"]
+    with pytest.raises(ValueError, match="does not translate 'fr'; it knows en"):
+        fake.tasks_of(False, "fr")
+
+
+def test_a_model_without_a_table_writes_what_is_said():
+    plain = Model("plain", FakeSpeechToText())
+    assert plain.tasks_of(True, "fr") == ["asr", "st"]
+    with pytest.raises(ValueError, match="plain does not translate"):
+        plain.tasks_of(False, None)
+
+
+def test_tokens_have_the_numbers_of_the_list():
+    fake = model()
+    names = fake.recordings.model.token_list
+    assert fake.token_ids([names[3], "no such", names[1]]) == [3, 1]
+    assert np.all(np.array(fake.token_ids(names)) == np.arange(len(names)))

@@ -20,7 +20,7 @@ SIZES = {"attention_heads": 2, "linear_units": 12, "num_blocks": 1}
         ({"positionwise_layer_type": "linear"}, "two matrices, so that they can be"),
         (
             {"pos_enc_layer_type": "abs_pos"},
-            "'abs_pos' is not one of rel_pos, rope; E",
+            "'abs_pos' is not one of rel_pos, rope, .*; E",
         ),
         ({"pos_enc_layer_type": "legacy_rel_pos"}, "what an utterance shares a batch"),
         (

@@ -33,6 +33,7 @@ class Ask:
         times: ``segment``, ``word`` or both, in a verbose answer.
         stream: Text as it is found, as server-sent events.
         bandwidth: ``auto`` or a label.
+        language: That is spoken, where the model's prompts name it; else None.
     """
 
     model: Model
@@ -42,6 +43,7 @@ class Ask:
     times: tuple[str, ...] = (SEGMENT,)
     stream: bool = False
     bandwidth: str = "auto"
+    language: str | None = None
 
 
 def answer(ask: Ask, found: Transcript) -> Response:
@@ -76,7 +78,7 @@ def _verbose(ask: Ask, found: Transcript) -> Response:
     task = ask.tasks[0]
     content: dict[str, Any] = {
         "task": "translate" if ask.translate else "transcribe",
-        "language": ask.model.language_of(task),
+        "language": ask.language or ask.model.language_of(task),
         "duration": round(found.seconds, DIGITS),
         "bandwidth": found.bandwidth,
         **_texts(ask, found.pieces),

@@ -116,12 +116,27 @@ def read_ask(form: Form, models: Sequence[Model], translate: bool) -> Ask:
         tuple(times),
         stream,
         form.one("bandwidth", "auto"),
+        _spoken(form, model),
     )
+
+
+def _spoken(form: Form, model: Model) -> str | None:
+    """The language that is spoken, for a model whose prompts name it."""
+    language = form.one("language").lower().replace("_", "-").partition("-")[0]
+    if not language or not model.takes_language:
+        return None
+    try:
+        model.recordings.in_language(language)
+    except ValueError as error:
+        raise RequestError(str(error), param="language") from error
+    return language
 
 
 def _tasks(form: Form, model: Model, translate: bool) -> tuple[str, ...]:
     """Those that the form names, or the one that it means."""
     language = form.one("language") or None
+    if model.takes_language:  # it is for the prompts
+        language = None
     if names := form.several("tasks"):
         try:
             return model.recordings.check_tasks(names)

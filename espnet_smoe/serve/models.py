@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espnet_smoe.config.options import nearest
-from espnet_smoe.data.task_table import TaskRow
+from espnet_smoe.data.task_table import TaskRow, spoken_of
 
 if TYPE_CHECKING:
     from espnet_smoe.inference.speech_to_text import SpeechToText
@@ -41,6 +41,11 @@ class Model:
     def tasks(self) -> tuple[str, ...]:
         """Names of what it writes."""
         return tuple(self.recordings.tasks)
+
+    @property
+    def takes_language(self) -> bool:
+        """Whether its prompts name the language that is spoken."""
+        return bool(spoken_of(self.rows))
 
     def tasks_of(self, transcripts: bool, language: str | None) -> list[str]:
         """The tasks that transcribe, or translate, in a language.

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,6 +42,7 @@ class Recording:
         path: Of the file.
         name: As the client calls it.
         tasks: Names.
+        language: That is spoken, where a model's prompts name it; None for the model's.
         seconds: How long it is.
         bandwidth: Its label.
         cuts: Where speech is.
@@ -51,6 +52,7 @@ class Recording:
     path: str
     name: str
     tasks: tuple[str, ...]
+    language: str | None = None
     seconds: float = 0.0
     bandwidth: str = ""
     cuts: "Sequence[Cut]" = ()
@@ -98,7 +100,12 @@ class Recordings:
         return sum(recording.left for recording in self._open) / speed
 
     async def look(
-        self, path: str, name: str, tasks: Sequence[str], bandwidth: str = "auto"
+        self,
+        path: str,
+        name: str,
+        tasks: Sequence[str],
+        bandwidth: str = "auto",
+        language: str | None = None,
     ) -> Recording:
         """Find the speech of a file.
 
@@ -107,11 +114,12 @@ class Recordings:
             name: As the client calls it.
             tasks: Names that the model knows.
             bandwidth: ``auto`` or a label.
+            language: That is spoken, see `Recording`.
 
         Raises:
             ValueError: It is no recording, is cut off, or too long.
         """
-        recording = Recording(path, name, tuple(tasks))
+        recording = Recording(path, name, tuple(tasks), language)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._readers, self._look, recording, bandwidth)
         return recording
@@ -179,28 +187,33 @@ class Recordings:
             self._readers.shutdown(wait=False)
 
     def _take(self) -> list[_Waiting]:
-        """A batch: a piece of each recording in turn, all of the same tasks."""
+        """A batch: a piece of each recording in turn, all with the same prompts."""
         waiting = [recording for recording in self._open if recording.waiting]
         if not waiting:
             return []
         size = self.model.batch_size
-        together = [r for r in waiting if r.tasks == waiting[0].tasks]
+        first = waiting[0]
+        prompts = first.tasks, first.language
+        together = [r for r in waiting if (r.tasks, r.language) == prompts]
         batch: list[_Waiting] = []
         while together and len(batch) < size:
             batch += [r.waiting.popleft() for r in together[: size - len(batch)]]
             together = [r for r in together if r.waiting]
-        first = waiting[0]
         self._open[first] = self._open.pop(first)  # it is the last one next time
         return batch
 
     def _decode(self, batch: list[_Waiting]) -> list[Outcome]:
         """Results of each piece; where a batch fails, piece by piece."""
+        first = batch[0].recording
         try:
+            model: Any = self.model
+            if first.language is not None:
+                model = model.in_language(first.language)
             return list(
-                self.model.recognize(
+                model.recognize(
                     [part.wave for part in batch],
                     [part.recording.bandwidth for part in batch],
-                    batch[0].recording.tasks,
+                    first.tasks,
                     [part.recording.name for part in batch],
                 )
             )

@@ -91,7 +91,9 @@ class Transcriptions:
     async def _answer(self, ask: Ask, path: str, name: str) -> Response:
         recordings = self.server.service(ask.model).recordings
         try:
-            recording = await recordings.look(path, name, ask.tasks, ask.bandwidth)
+            recording = await recordings.look(
+                path, name, ask.tasks, ask.bandwidth, ask.language
+            )
         except ValueError as error:
             raise RequestError(str(error), param="file", code="invalid_file") from error
         if ask.stream:

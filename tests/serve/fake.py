@@ -1,6 +1,7 @@
 """Recognizers without a model: they tell how much they heard, and how loud."""
 
 import asyncio
+import copy
 import json
 import time
 import weakref
@@ -91,6 +92,7 @@ class FakeSpeechToText:
     longest_seconds = longest_utterance = 2.0
     lead_seconds = tail_seconds = None
     detect_speech = False
+    spoken = ""  # where somebody has said it
 
     def __init__(self, seconds=0.0, timed=True):
         self.seconds, self.timed = seconds, timed
@@ -111,6 +113,13 @@ class FakeSpeechToText:
         if bandwidth not in ("auto", *self.bandwidths):
             raise ValueError(f"unknown bandwidth '{bandwidth}'")
 
+    def in_language(self, language):
+        if language not in ("ko", "es"):
+            raise ValueError(f"the model has no token <{language}>")
+        other = copy.copy(self)
+        other.spoken = language
+        return other
+
     def check_label(self, label, name):
         assert label in self.bandwidths
 
@@ -123,7 +132,7 @@ class FakeSpeechToText:
         return [{task: self._result(wave, task) for task in tasks} for wave in waves]
 
     def _result(self, wave, task):
-        text = f"{task} {np.abs(wave).max(initial=0):.2f}"
+        text = f"{task}{self.spoken} {np.abs(wave).max(initial=0):.2f}"
         step = len(wave) / RATE / len(text)
         timed = tuple(
             TimedToken(c, i * step, (i + 1) * step, 0.5) for i, c in enumerate(text)

@@ -5,6 +5,7 @@ import io
 import json
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from espnet_smoe.data.task_table import task_table
 from espnet_smoe.serve.access import Access
 from espnet_smoe.serve.listener import listen
+from espnet_smoe.serve.models import Model
 from tests.serve.fake import RATE, FakeSpeechToText, model, running
 
 PATH = "/v1/audio/transcriptions"
@@ -33,7 +36,8 @@ def serve(test, recordings=None, access=None, **limits):
     """Run a coroutine function with a client of a server, and the server."""
 
     async def run():
-        fake = model(recordings=recordings or FakeSpeechToText())
+        fake = recordings or FakeSpeechToText()
+        fake = fake if isinstance(fake, Model) else model(recordings=fake)
         async with running(fake, access, **limits) as (server, url):
             client = httpx2.AsyncClient(base_url=url.replace("ws", "http"), timeout=20)
             async with client:
@@ -265,6 +269,24 @@ def test_what_cannot_be_had_is_refused_plainly(fields, status, param, said):
         assert said in fault(await post(client, **fields), status, param=param)
 
     serve(test)
+
+
+def test_the_spoken_language_is_told_to_a_model_whose_prompts_name_it():
+    rows = {"asr": {"target": "text", "prompt": ["<transcribe>", "<ko>"]}}
+    rows["asr"]["spoken"] = "ko"
+    fake = FakeSpeechToText(seconds=0.05)
+    speaks = replace(model(recordings=fake), rows=task_table(rows))
+
+    async def test(client, server):
+        asked = [post(client, language=code) for code in ("ko", "es-MX", "", "es")]
+        texts = [told.json()["text"] for told in await asyncio.gather(*asked)]
+        assert texts == ["asrko 0.25", "asres 0.25", "asr 0.25", "asres 0.25"]
+        told = await post(client, language="es", response_format="verbose_json")
+        assert told.json()["language"] == "es"
+        message = fault(await post(client, language="xx"), 400, param="language")
+        assert "has no token <xx>" in message
+
+    serve(test, speaks)
 
 
 def test_words_of_a_task_without_times_are_refused():

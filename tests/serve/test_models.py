@@ -8,7 +8,7 @@ from espnet_smoe.inference.streaming.options import StreamOptions
 from espnet_smoe.serve.expert_loads import ExpertLoads
 from espnet_smoe.serve.models import Model, load_models
 from tests.serve.fake import FakeSpeechToText, model
-from tests.tiny import noise, save_experiment, tiny_config
+from tests.tiny import noise, save_experiment, tiny_config, tiny_ctc_config
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,17 @@ def test_a_model_that_cannot_stream_is_served_all_the_same(smoe):
     (here,) = loaded.recordings([wave])
     (alone,) = load(smoe)([wave])
     assert {t: r.text for t, r in here.items()} == {t: r.text for t, r in alone.items()}
+
+
+def test_a_model_of_units_transcribes_them(tmp_path):
+    tokens = ["<blank>", "<unk>", "ni3", "hao3", "<sos/eos>"]
+    save_experiment(tmp_path / "exp", tiny_ctc_config(tokens))
+    (loaded,) = load_models([str(tmp_path / "exp")], StreamOptions())
+    assert (loaded.name, loaded.streams) == ("exp", None)
+    assert loaded.tasks_of(True, "zh") == ["units"]
+    found = loaded.recordings.recognize([noise(1)], ["wb"], ["units"], ["a"])
+    ids = loaded.token_ids(found[0]["units"].tokens)
+    assert [tokens[i] for i in ids] == list(found[0]["units"].tokens)
 
 
 def test_every_expert_of_encoder_and_decoder_is_counted(smoe):

@@ -1,5 +1,6 @@
 """Files that a training or a model reads: whole, or named with the cure."""
 
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -139,7 +140,9 @@ def read_checkpoint(path: str | Path, cure: str) -> dict[str, Any]:
         mapped = zipfile.is_zipfile(path)
         if mapped:
             check_archive(path)
-        given = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        with warnings.catch_warnings():  # of what is refused anyway
+            warnings.simplefilter("ignore")
+            given = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # pickle and zip errors of many types
         # torch's own words advise to load it without care
         reason = str(error).split("\n")[0]

@@ -158,3 +158,11 @@ def test_an_encoder_that_looks_ahead_is_said_not_to_stream():
     options = {"causal": False, "use_dynamic_chunk": False}
     ahead = U2PPConformerEncoder(20, 8, 1, 8, 1, **options)
     assert "cannot stream" in chunk_line(ahead, 100.0)
+
+
+@pytest.mark.parametrize(
+    "layer, seconds", [("conv2d", 0.03), ("conv2d6", 0.05), ("conv2d8", 0.07)]
+)
+def test_frames_that_stand_where_zeros_would_are_waited_for(layer, seconds):
+    encoder = U2PPConformerEncoder(20, 8, 1, 8, 1, input_layer=layer, lookahead=True)
+    assert chunk_line(encoder, 100.0).endswith(f"of speech; look-ahead {seconds} s")

@@ -25,6 +25,7 @@ from espnet_smoe.layers.chunk_attention import ATTENTIONS, SCALED
 from espnet_smoe.layers.chunk_cache import (
     FRAMES_A_SECOND,
     EncoderCache,
+    Tables,
     chunk_mask,
     mask_bias,
     sample_chunk_size,
@@ -38,8 +39,6 @@ from espnet_smoe.layers.norm_eps import set_norm_eps
 from espnet_smoe.moe import MoEOptions, Routing, build_feed_forward, build_router
 from espnet_smoe.moe.routing import own_routing
 from espnet_smoe.moe.topk_gate import U2PP_DEFAULTS
-
-Tables = list[torch.Tensor]
 
 
 class U2PPConformerEncoder(AbsEncoder):

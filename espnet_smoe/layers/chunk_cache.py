@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from espnet_smoe.layers.attention import KeysValues
 
+Tables = list[torch.Tensor]  # of positions, one a layer
 FRAMES_A_SECOND = 100  # of features; the largest chunk drawn lasts a second (WeNet)
 
 
@@ -38,7 +39,7 @@ class EncoderCache:
     num_frames: torch.Tensor
     chunk_size: int
     left_chunks: int
-    positions: list[torch.Tensor]
+    positions: Tables
 
     @property
     def length(self) -> int:

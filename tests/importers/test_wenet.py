@@ -408,7 +408,7 @@ def test_what_cannot_be_carried_is_named_in_one_line(tmp_path, message):
     assert [p.name for p in tmp_path.iterdir()] == ["wenet"]
 
 
-def test_code_in_a_checkpoint_is_never_run(tmp_path, monkeypatch):
+def test_code_in_a_checkpoint_is_never_run(tmp_path, monkeypatch, recwarn):
     monkeypatch.chdir(tmp_path)
     make_wenet(tmp_path / "wenet", CONFIG)
     for content in ({"a": Harm()}, Harm()):
@@ -419,6 +419,7 @@ def test_code_in_a_checkpoint_is_never_run(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match="final.pt: not a checkpoint of weights"):
             main(["wenet", "wenet", "--out", "exp"])
     assert not (tmp_path / "harmed").exists()
+    assert not [w for w in recwarn if "pickle" in str(w.message)]  # one line, no more
 
 
 def test_an_average_stands_in_for_the_final_weights(tmp_path):

@@ -274,9 +274,8 @@ class U2PPConformerEncoder(AbsEncoder):
             )
         if chunk_size < 1:
             raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
-        like = self.after_norm.weight
+        like, attention = self.after_norm.weight, self.encoders[0].self_attn
         num_keys = max(left_chunks, 0) * chunk_size
-        attention = self.encoders[0].self_attn
         keys = like.new_zeros(batch, attention.h, num_keys, attention.key_size)
         values = keys[..., : attention.d_k]
         convolutions = [m.conv_module for m in self.encoders if m.conv_module]

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from espnet_smoe.command import run_command
 from espnet_smoe.report.scoring.bootstrap import RESAMPLES, holm, paired_p_value
+from espnet_smoe.report.scoring.counts import TaskCounts
 from espnet_smoe.report.scoring.metrics import METRICS
 from espnet_smoe.report.tables import number_format
 from espnet_smoe.report.tables.system import (
@@ -54,6 +55,8 @@ def compare(systems: Sequence[System], every_condition: bool = False) -> list[Ro
                 rows.append(_score_row(systems, task, metric, group, p_values))
             if any(s.seeds > 1 for s in having):
                 rows.append(_seeds_row(systems, task, metric))
+            if len(set(counts.speakers)) > 1:
+                rows.append(_speakers_row(systems, task, metric))
     costs = {
         "seeds": [str(s.seeds) for s in systems],
         "parameters": [number_format.count(s.parameters[0]) for s in systems],
@@ -164,6 +167,30 @@ def _seeds_row(systems: Sequence[System], task: str, metric: str) -> Row:
         values = METRICS[metric].formula(totals)
         cells.append(Cell(", ".join(f"{value:.2f}" for value in values)))
     return Row(task, f"{METRICS[metric].label}, each seed", cells)
+
+
+def _speakers_row(systems: Sequence[System], task: str, metric: str) -> Row:
+    """The median over the speakers and the worst, whose errors may be most of all."""
+    cells = []
+    for system in systems:
+        counts = system.tasks.get(task)
+        speakers = np.array(counts.speakers) if counts else np.array([])
+        names = np.unique(speakers)
+        values = np.array([_mean_score(counts, metric, speakers == n) for n in names])
+        if not len(values) or np.isnan(values).any():
+            cells.append(Cell("-"))
+            continue
+        pick = np.argmin if METRICS[metric].higher_is_better else np.argmax
+        worst = pick(values)
+        median = np.median(values)
+        cells.append(Cell(f"{median:.2f}; {names[worst]} {values[worst]:.2f}"))
+    return Row(task, f"{METRICS[metric].label}, median speaker; worst", cells)
+
+
+def _mean_score(counts: TaskCounts, metric: str, rows: np.ndarray) -> float:
+    """Of some utterances, the mean over the seeds; NaN where they have no score."""
+    totals = np.atleast_2d(counts.counts[metric][..., rows, :].sum(axis=-2))
+    return float(np.mean(METRICS[metric].formula(totals)))
 
 
 def explanation(systems: Sequence[System], rows: Sequence[Row]) -> str:

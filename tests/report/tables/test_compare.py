@@ -297,3 +297,28 @@ def test_a_table_names_the_decodings_that_it_was_made_of(recipe):
     one, two, other = (hashlib.sha256(text).hexdigest()[:16] for text in texts)
     assert line.startswith("The decodings, by the first 16 digits of `cat hyp.* | sha")
     assert line.endswith(f": base `{one}`, `{two}`; moe `{other}`.")
+
+
+def test_a_speaker_who_has_most_of_the_errors_is_named(recipe):
+    """As a voice unlike all others does: the mean over utterances tells of it alone."""
+    utts = list(recipe.text)
+    speakers = {utt: f"spk{i % 6}" for i, utt in enumerate(utts)}
+    write_table(recipe.data / "utt2spk", speakers)
+    for tag, error in (("base_seed1", 0.1), ("base_seed2", 0.1), ("moe_seed1", 0.0)):
+        recipe.experiment(tag, error, seed=len(tag))
+        lines = (recipe.decode(tag) / "hyp.asr").read_text().splitlines()
+        texts = dict(line.split(" ", 1) for line in lines)
+        spoilt = {u: t if speakers[u] != "spk4" else "x" for u, t in texts.items()}
+        write_table(recipe.decode(tag) / "hyp.asr", spoilt)
+    table = run(recipe, "base_seed1", "base_seed2", "moe_seed1")
+    base, moe = table["asr WER %, median speaker; worst"]
+    assert moe == "0.00; spk4 100.00"
+    median, worst = base.split("; ")
+    assert 4 < float(median) < 16 and worst == "spk4 100.00"
+    assert table["st BLEU, median speaker; worst"][1].startswith("100.00; spk")
+
+
+def test_without_speakers_there_is_no_line_of_them(recipe):
+    recipe.experiment("base", error=0.2)
+    recipe.experiment("moe", error=0.1)
+    assert not any("speaker" in label for label in run(recipe, "base", "moe"))

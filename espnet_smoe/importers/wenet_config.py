@@ -238,9 +238,9 @@ class _Section:
 
     def refuse(self, name: str, value: Any, known: str = "") -> None:
         """Raise an error."""
-        told = f" ({known} can)" if known else ""
+        hint = f" ({known} can)" if known else ""
         raise ValueError(
-            f"{self._place(name)} is {value}, which cannot be carried{told}; {OTHER}"
+            f"{self._place(name)} is {value}, which cannot be carried{hint}; {OTHER}"
         )
 
     def _place(self, name: str) -> str:

@@ -183,8 +183,8 @@ def _read_statistics(folder: WeNetFolder) -> Statistics | None:
     """Of ``global_cmvn``; the weights hold the same."""
     given, conf = folder.config, folder.section("cmvn_conf")
     named = conf.get("cmvn_file") or given.get("cmvn_file")
-    told = folder.weights.get("encoder.global_cmvn.mean")
-    if told is None and not named and given.get("cmvn") is None:
+    buffer = folder.weights.get("encoder.global_cmvn.mean")
+    if buffer is None and not named and given.get("cmvn") is None:
         return None
     place = folder.find(STATISTICS, named)
     try:
@@ -196,9 +196,9 @@ def _read_statistics(folder: WeNetFolder) -> Statistics | None:
     both = np.concatenate((statistics.mean, statistics.deviation))
     if not statistics.count > 0 or not np.isfinite(both).all():
         raise ValueError(f"{place} counts no frames, or no numbers; {CURE}")
-    if told is not None and (
-        told.shape != statistics.mean.shape
-        or not np.allclose(told.numpy(), statistics.mean, TOLERANCE, TOLERANCE)
+    if buffer is not None and (
+        buffer.shape != statistics.mean.shape
+        or not np.allclose(buffer.numpy(), statistics.mean, TOLERANCE, TOLERANCE)
     ):
         raise ValueError(
             f"{place}: its means are not those in {folder.checkpoint}; {ONE_MODEL}"

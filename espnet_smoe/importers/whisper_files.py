@@ -170,9 +170,9 @@ def read_safetensors(path: Path, cure: str) -> dict[str, torch.Tensor]:
         header = json.loads(bytes(data[8:start]))
         header.pop("__metadata__", None)
         tensors = {}
-        for name, told in header.items():
-            begin, end = told["data_offsets"]
-            dtype, shape = types[told["dtype"]], told["shape"]
+        for name, entry in header.items():
+            begin, end = entry["data_offsets"]
+            dtype, shape = types[entry["dtype"]], entry["shape"]
             count = math.prod(shape)
             if end - begin != count * dtype.itemsize or not 0 <= begin <= end:
                 raise ValueError(f"{name} has another size")

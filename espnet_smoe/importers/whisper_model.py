@@ -55,13 +55,13 @@ class WhisperModel:
             ValueError: They are not those that the file tells, or a tensor is missing.
         """
         conv, tokens = self._get("encoder.conv1.weight"), "decoder.embed_tokens.weight"
-        heard, written = (self._get(f"{p}.embed_positions.weight") for p in LAYER)
+        encoder, decoder = (self._get(f"{p}.embed_positions.weight") for p in LAYER)
         sizes = {
             "d_model": conv.shape[0],
             "num_mel_bins": conv.shape[1],
             "vocab_size": self._get(tokens).shape[0],
-            "max_source_positions": len(heard),
-            "max_target_positions": len(written),
+            "max_source_positions": len(encoder),
+            "max_target_positions": len(decoder),
             "encoder_attention_heads": self.heads[0],
             "decoder_attention_heads": self.heads[1],
         }

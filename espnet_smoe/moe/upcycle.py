@@ -230,8 +230,8 @@ class _Upcycling:
         of_gate = _GATE.fullmatch(name)
         if not (of_gate or (fresh and name.startswith(fresh))):
             label = self._label(name)
-            told = f"{name} {_shape(wanted)}{label}"
-            self.faults.append(f"{told}: the checkpoint has none")
+            weight = f"{name} {_shape(wanted)}{label}"
+            self.faults.append(f"{weight}: the checkpoint has none")
             return
         gate = self.gates.get(of_gate["block"]) if of_gate else None
         if gate is None or gate.scale_of_copies == 1.0:

@@ -49,8 +49,8 @@ def build_app(server: Services, protocol: str = OWN) -> ASGIApp:
 
     async def health(request: Request) -> Response:
         stopping = server.admission.stopping
-        told = {"status": "stopping" if stopping else "ok"}
-        return JSONResponse(told, 503 if stopping else 200)
+        content = {"status": "stopping" if stopping else "ok"}
+        return JSONResponse(content, 503 if stopping else 200)
 
     async def metrics(request: Request) -> Response:
         content, kind = server.metrics.page()

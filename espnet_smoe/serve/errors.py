@@ -1,4 +1,4 @@
-"""What is told to the client of a request that fails, as OpenAI's clients read it."""
+"""What is sent to the client of a request that fails, as OpenAI's clients read it."""
 
 import asyncio
 import math
@@ -44,8 +44,8 @@ class RequestError(Exception):
         kind = SERVER if self.status >= 500 else INVALID
         if self.status == 429:
             kind = "rate_limit_error"
-        told = {"message": str(self), "type": kind, "param": self.param}
-        return {"error": {**told, "code": self.code}}
+        fields = {"message": str(self), "type": kind, "param": self.param}
+        return {"error": {**fields, "code": self.code}}
 
 
 class Body:

@@ -157,9 +157,9 @@ def _tasks(form: Form, model: Model, translate: bool) -> tuple[str, ...]:
 def _known(form: Form, name: str, known: Sequence[str], default: str) -> str:
     value = form.one(name, default)
     if value.lower() not in known:
-        told = ", ".join(k for k in known if k)
+        names = ", ".join(k for k in known if k)
         raise RequestError(
-            f"{name} '{value}'{nearest(value, known)}; known are {told}", param=name
+            f"{name} '{value}'{nearest(value, known)}; known are {names}", param=name
         )
     return value.lower()
 

@@ -318,3 +318,20 @@ def test_a_foreign_bandwidth_names_the_utterance(exp, data):
     (data / "utt2bandwidth").write_text(table)
     with pytest.raises(ValueError, match="utterance utt0: bandwidth <xb> is not"):
         run(exp, data)
+
+
+def test_prompts_are_those_of_the_spoken_language(exp, config, data):
+    row = {"prompt": ["<transcribe>", "<ko>"], "spoken": "ko"}
+    tasks = {"asr": {"target": "text", **row}, "st": {"target": "text_st", **row}}
+    changes = {"model_conf": {**config["model_conf"], "tasks": tasks}}
+    spoken = {utt: ("ko", "en")[i % 2] for i, utt in enumerate(SECONDS)}
+    lines = [f"{utt} {language}\n" for utt, language in spoken.items()]
+    (data / "utt2lang").write_text("".join(lines))
+    model, recordings = heard(exp, config, data, **changes)
+    assert {r.name: r.language for r in recordings} == spoken
+    read = []
+    model.decoder.register_forward_hook(lambda m, args, out: read.append(args[2]))
+    collect_traces(model, recordings)
+    tokens = config["token_list"]
+    found = sorted(tokens[row[1]] for ys in read for row in ys.tolist())
+    assert found == ["<en>"] * 6 + ["<ko>"] * 5  # utt0 has no translation

@@ -20,6 +20,8 @@ from espnet_smoe.config.yaml_file import read_yaml
 if TYPE_CHECKING:  # torch takes its time, and --help has none
     from torch import nn
 
+S2T_TOKENS = ("<na>", "<sop>", "<sos>", "<eos>")  # that ESPnet's S2T model looks for
+
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
@@ -62,6 +64,7 @@ def build_model(
     config: str | Path,
     tokens: Sequence[str] | None = None,
     vocab_size: int = 40000,
+    like: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Check a YAML file and build its model on the meta device.
 
@@ -69,29 +72,33 @@ def build_model(
         config: YAML file.
         tokens: The token list; placeholders where it is None.
         vocab_size: How many of these.
+        like: Configuration of a trained model of the same ESPnet task.
 
     Raises:
         ValueError: Unknown key, class or value; the message names the nearest known.
     """
-    from espnet_smoe.registry import register
+    from espnet_smoe.registry import register, task_of
 
     register()
     import torch
 
-    from espnet_smoe.compat import ASRTask
     from espnet_smoe.training.options import build, check_training
 
-    options = check_training(ASRTask, read_yaml(config))
-    parser = ASRTask.get_parser()
+    given = read_yaml(config)
+    task = task_of(given if like is None else like)
+    options = check_training(task, given)
+    parser = task.get_parser()
     parser.set_defaults(**options)
     args = parser.parse_args(["--output_dir", "unused"])
     args.token_list = list(tokens or _placeholder_tokens(options, vocab_size))
+    if like is not None and like.get("src_token_list"):
+        args.src_token_list = like["src_token_list"]
     # features are counted with the statistics of any data: leave their file out
     args.normalize = "utterance_mvn" if args.normalize else None
     args.normalize_conf = {}
     args.init = None
     with torch.device("meta"):
-        return build(ASRTask, args)
+        return build(task, args)
 
 
 def count_parameters(model: nn.Module) -> dict[str, int]:
@@ -126,13 +133,16 @@ def _placeholder_tokens(options: Mapping[str, Any], size: int) -> list[str]:
     """A token list of the right size that holds every label and prompt."""
     from espnet_smoe.data.task_table import task_table, tokens_of
     from espnet_smoe.data.text.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
+    from espnet_smoe.moe.labels import entries_of
 
     specials = tokens_of(task_table((options.get("model_conf") or {}).get("tasks")))
     model = options.get("model_conf") or {}
+    if options.get("preprocessor") == "s2t":
+        specials += S2T_TOKENS
     specials += [v for k, v in model.items() if k.startswith("sym_") and v]
     for part in ("encoder_conf", "decoder_conf"):
         moe = (options.get(part) or {}).get("moe") or {}
-        specials += moe.get("labels") or []
+        specials += [e for label in moe.get("labels") or () for e in entries_of(label)]
     tokens = list(dict.fromkeys([BLANK, UNKNOWN, *LABELS, BEGIN, *specials]))
     if size <= len(tokens):
         raise ValueError(

@@ -2,6 +2,8 @@
 
 import functools
 import importlib
+from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 from torch import nn
@@ -10,6 +12,18 @@ from espnet_smoe.plugins import REGISTERED, load_plugins
 
 # espnet2.tasks.<name> and its task, where a release has it
 TASKS = {"asr": "ASRTask", "st": "STTask", "s2t": "S2TTask", "mt": "MTTask"}
+# What of ours each of them can build, train and decode, by kind; None for all. Models
+# and preprocessor are of the ASR task; the input of MT is text.
+PARTS = {"frontend": None, "preencoder": None, "encoder": None, "decoder": None}
+OFFERED: dict[str, dict[str, tuple[str, ...] | None]] = {
+    "asr": {**PARTS, "model": None, "preprocessor": None},
+    "st": PARTS,
+    "s2t": PARTS,
+    "mt": {
+        "encoder": ("smoe_transformer", "smoe_conformer", "smoe_e_branchformer"),
+        "decoder": None,
+    },
+}
 
 
 def _classes() -> dict[str, dict[str, type]]:
@@ -23,16 +37,27 @@ def _classes() -> dict[str, dict[str, type]]:
     from espnet_smoe.encoder.stacking import StackedDeltas
     from espnet_smoe.encoder.transformer import SMoETransformerEncoder
     from espnet_smoe.encoder.whisper import SMoEOpenAIEncoder
+    from espnet_smoe.encoder.with_experts import (
+        SMoEConformerEncoder,
+        SMoEEBranchformerEncoder,
+    )
     from espnet_smoe.layers.kaldi_fbank import KaldiFbank
+    from espnet_smoe.layers.padded_frontend import PaddedFrontend
     from espnet_smoe.layers.whisper import WhisperFrontend
     from espnet_smoe.model.smoe import ESPnetSMoEModel
     from espnet_smoe.model.speech_moe import ESPnetSpeechMoEModel
     from espnet_smoe.model.u2pp import ESPnetU2PPModel
 
     return {
-        "frontend": {"kaldi_fbank": KaldiFbank, "smoe_whisper": WhisperFrontend},
+        "frontend": {
+            "kaldi_fbank": KaldiFbank,
+            "smoe_padded": PaddedFrontend,
+            "smoe_whisper": WhisperFrontend,
+        },
         "preencoder": {"stacked_deltas": StackedDeltas},
         "encoder": {
+            "smoe_conformer": SMoEConformerEncoder,
+            "smoe_e_branchformer": SMoEEBranchformerEncoder,
             "smoe_transformer": SMoETransformerEncoder,
             "smoe_whisper": SMoEOpenAIEncoder,
             "speech_moe": SpeechMoEEncoder,
@@ -53,21 +78,21 @@ def _classes() -> dict[str, dict[str, type]]:
 
 
 def register() -> None:
-    """Add our classes, and those of plugins, to every task with a choice of their kind.
+    """Add our classes to the tasks of `OFFERED`, and those of plugins to all.
 
     The tasks also give their own models what our mixtures need (`route_stock_model`),
     and ESPnet's token type ``bpe`` reads our tokenizers.
-    Safe to call again. A class reaches only the tasks whose type it has: the model
-    `smoe` is an ASR model, the encoder fits wherever there is a choice of encoders.
+    Safe to call again. A plugin's class reaches the tasks with a choice of its kind
+    whose type it has.
 
     Raises:
         ValueError: A name is already taken by another class, or a plugin cannot be
             imported.
     """
     load_plugins()
-    classes_of_kind = {kind: dict(classes) for kind, classes in _classes().items()}
+    ours = _classes()
     for kind, classes in REGISTERED.items():
-        known = classes_of_kind.setdefault(kind, {})
+        known = dict(ours.get(kind, {}))
         for name, cls in classes.items():
             _add_to(known, name, cls, f"--{kind} {name}")
     _read_our_tokenizers()
@@ -77,12 +102,26 @@ def register() -> None:
         except ModuleNotFoundError:
             continue
         _route_what_it_builds(getattr(module, task_class))
-        for kind, classes in classes_of_kind.items():
-            choices = getattr(module, f"{kind}_choices", None)
-            if choices is None:
-                continue
+        for kind, names in OFFERED[task].items():
+            for name in ours[kind] if names is None else names:
+                _add(task, module, kind, name, ours[kind][name])
+        for kind, classes in REGISTERED.items():
             for name, cls in classes.items():
-                _add(task, choices, name, cls)
+                _add(task, module, kind, name, cls)
+
+
+def task_of(config: Mapping[str, Any]) -> type:
+    """The ESPnet task that a training configuration is of: S2T, ST or else ASR.
+
+    Args:
+        config: Of a training, or what ESPnet has written of one.
+    """
+    name = "asr"
+    if config.get("preprocessor") == "s2t":
+        name = "s2t"
+    elif "src_token_list" in config and not config.get("model"):  # ST has no choice
+        name = "st"
+    return getattr(importlib.import_module(f"espnet2.tasks.{name}"), TASKS[name])
 
 
 def _route_what_it_builds(task: type) -> None:
@@ -118,7 +157,10 @@ def _read_our_tokenizers() -> None:
     SentencepiecesTokenizer._build_sentence_piece_processor = build_any
 
 
-def _add(task: str, choices: object, name: str, cls: type) -> None:
+def _add(task: str, module: ModuleType, kind: str, name: str, cls: type) -> None:
+    choices = getattr(module, f"{kind}_choices", None)
+    if choices is None:
+        return
     if choices.base_type is not None and not issubclass(cls, choices.base_type):
         return
     place = f"--{choices.name} {name} of the {task} task"

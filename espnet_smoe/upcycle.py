@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> None:
     tokens = trained["token_list"]
     if isinstance(tokens, str):
         tokens = read_token_list(tokens)
-    model = build_model(args.config, tokens=tokens)
+    model = build_model(args.config, tokens, like=trained)
     state = read_checkpoint(checkpoint, CURE)
     # The statistics of the features are no part of the configuration.
     aside = {name: state.pop(name) for name in list(state) if _is_statistics(name)}

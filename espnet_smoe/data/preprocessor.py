@@ -9,7 +9,7 @@ from espnet_smoe.compat import CommonPreprocessor, TextCleaner
 from espnet_smoe.data.data_dir import NO_TRANSLATION
 from espnet_smoe.data.speech.random_channel import RandomChannel
 from espnet_smoe.data.task_table import token_of
-from espnet_smoe.data.text.tokenizer import load_tokenizer
+from espnet_smoe.data.text.tokenizer import is_special, load_tokenizer
 from espnet_smoe.data.text.tokens import read_token_list
 from espnet_smoe.data.text.unicode_text import normalize_unicode
 
@@ -152,7 +152,7 @@ class SMoEPreprocessor(CommonPreprocessor):
     def _specials(self, uid: str, name: str, tokens: list[str]) -> np.ndarray:
         unknown = [t for t in tokens if t not in self.token_ids]
         if unknown:
-            known = [t for t in self.token_ids if t[:1] == "<" and t[-1:] == ">"]
+            known = [t for t in self.token_ids if is_special(t)]
             raise ValueError(
                 f"utterance {uid}: {name} {unknown[0]} is not in the token list; known "
                 f"special tokens: {' '.join(known)}"

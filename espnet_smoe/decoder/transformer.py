@@ -24,7 +24,7 @@ from espnet_smoe.compat import (
     repeat,
 )
 from espnet_smoe.config.options import options_of, require_multiple
-from espnet_smoe.config.typed import Count, Rate
+from espnet_smoe.config.typed import Count, Natural, Rate
 from espnet_smoe.decoder.cache import CacheRow, DecoderCache, gather
 from espnet_smoe.decoder.input_layer import input_layers
 from espnet_smoe.decoder.partially_ar import NoPartiallyAR
@@ -44,6 +44,7 @@ from espnet_smoe.moe import (
 from espnet_smoe.moe.routing import own_routing
 
 TASK_LABELS = ("<translate>", "<transcribe>")  # E0, E1 (S-MoE, Eq. 3)
+Tokens = Natural | Sequence[Natural]  # an id, or the first and the last of some
 
 
 class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
@@ -66,6 +67,8 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
         concat_after: Concatenate the input and the output of the attentions.
         gradient_checkpoint_layers: Layers, from 1, recomputed in the backward pass.
         qk_norm: Normalise queries and keys.
+        suppress_tokens: Ids that a search never chooses, such as OWSM's time marks;
+            ``[first, last]`` for all from the first to the last.
         moe: Mixture options (`MoEOptions`); None for a dense decoder. The label
             gate reads ``<translate>`` (expert 0) and ``<transcribe>`` (expert 1)
             by default.
@@ -76,6 +79,8 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
             its options do not say.
         ends_with_beam: Whether it ends once as many texts have ended as its beam is
             wide, however well others stand.
+        shares_suppressed: Whether a search gives the probability of suppressed tokens
+            to the others.
         search_prompt: Id of ``<sos>``, with which ESPnet's search begins, and the ids
             of the prompt that takes its place there; None for ``<sos>`` itself.
 
@@ -93,6 +98,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
     max_length: int | None = None
     normalize_length = False
     ends_with_beam = False
+    shares_suppressed = False
 
     @options_of("decoder_conf")
     def __init__(
@@ -113,6 +119,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
         concat_after: bool = False,
         gradient_checkpoint_layers: Sequence[Count] = (),
         qk_norm: bool = False,
+        suppress_tokens: Sequence[Tokens] = (),
         moe: Mapping[str, Any] | None = None,
     ):
         super().__init__()
@@ -120,6 +127,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
         named = "the encoder's output size"
         require_multiple("decoder_conf", size, attention_heads, named)
         self.vocab_size = vocab_size
+        self.suppressed = self.suppressed_first = self.ids_of(suppress_tokens)
         self.embed = nn.Sequential(
             *input_layers(input_layer, vocab_size, size, dropout_rate),
             pos_enc_class(size, positional_dropout_rate),
@@ -289,17 +297,35 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
         x = self.after_norm(x) if self.normalize_before else x
         return x, replace(cache, keys_values=keys_values)
 
-    def next_logits(self, hidden: torch.Tensor, first: bool) -> torch.Tensor:
+    def next_logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """What a search chooses the next token by.
 
         Args:
             hidden: From `advance`, ``(N, D)``.
-            first: Whether it is the first of the text.
 
         Returns:
             ``(N, V)``, before the softmax.
         """
         return self.output_layer(hidden)
+
+    def ids_of(self, tokens: Sequence[Tokens]) -> list[int]:
+        """Ids, ranges of them written out.
+
+        Raises:
+            ValueError: One is no id, or a range has no end.
+        """
+        ids: list[int] = []
+        for given in tokens:
+            first, *last = [given] if isinstance(given, int) else given
+            ids += range(first, (last[0] if last else first) + 1)
+            if len(last) != (not isinstance(given, int)) or not (
+                0 <= first <= ids[-1] < self.vocab_size
+            ):
+                raise ValueError(
+                    f"decoder_conf.suppress_tokens: {given} is no token of "
+                    f"{self.vocab_size}, nor [first, last] of some"
+                )
+        return ids
 
     def _embed_from(self, ys: torch.Tensor, start: int) -> torch.Tensor:
         """Embed ``ys[:, start:]`` at their own positions."""

@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import nn
 
 from espnet_smoe.config.options import options_of
 from espnet_smoe.config.typed import Count, Rate
-from espnet_smoe.decoder.transformer import SMoETransformerDecoder
+from espnet_smoe.decoder.transformer import SMoETransformerDecoder, Tokens
 from espnet_smoe.layers.whisper import LearnedPositions, compute_as_whisper
 
 
@@ -28,7 +27,8 @@ class SMoEOpenAIDecoder(SMoETransformerDecoder):
         self_attention_dropout_rate: Dropout of the self-attention weights.
         src_attention_dropout_rate: Dropout of the cross-attention weights.
         max_length: Positions, those of the prompt among them.
-        suppress_tokens: Ids that a search never chooses, such as music signs.
+        suppress_tokens: Ids that a search never chooses, such as music signs;
+            ``[first, last]`` for all from the first to the last.
         begin_suppress_tokens: Ids that it does not choose at first.
         gradient_checkpoint_layers: Layers, from 1, recomputed in the backward pass.
         moe: Mixture options (`MoEOptions`); None for a dense decoder. Its labels are
@@ -49,6 +49,7 @@ class SMoEOpenAIDecoder(SMoETransformerDecoder):
     # long, and each of their tokens is likely.
     normalize_length = True
     ends_with_beam = True
+    shares_suppressed = True
 
     @options_of("decoder_conf")
     def __init__(
@@ -62,8 +63,8 @@ class SMoEOpenAIDecoder(SMoETransformerDecoder):
         self_attention_dropout_rate: Rate = 0.0,
         src_attention_dropout_rate: Rate = 0.0,
         max_length: Count = 448,
-        suppress_tokens: Sequence[int] = (),
-        begin_suppress_tokens: Sequence[int] = (),
+        suppress_tokens: Sequence[Tokens] = (),
+        begin_suppress_tokens: Sequence[Tokens] = (),
         gradient_checkpoint_layers: Sequence[Count] = (),
         moe: Mapping[str, Any] | None = None,
     ):
@@ -78,36 +79,13 @@ class SMoEOpenAIDecoder(SMoETransformerDecoder):
             src_attention_dropout_rate=src_attention_dropout_rate,
             use_output_layer=False,
             gradient_checkpoint_layers=gradient_checkpoint_layers,
+            suppress_tokens=suppress_tokens,
             moe=moe,
         )
-        wrong = [
-            i
-            for i in (*suppress_tokens, *begin_suppress_tokens)
-            if not 0 <= i < vocab_size
-        ]
-        if wrong:
-            raise ValueError(
-                f"decoder_conf.suppress_tokens: {wrong[0]} is no token of {vocab_size}"
-            )
         self.max_length = max_length
-        self.suppressed = list(suppress_tokens)
-        self.suppressed_first = [*suppress_tokens, *begin_suppress_tokens]
+        self.suppressed_first = self.suppressed + self.ids_of(begin_suppress_tokens)
         positions = LearnedPositions(max_length, encoder_output_size)
         self.embed = nn.Sequential(self.embed[0], positions)
         self.output_layer = nn.Linear(encoder_output_size, vocab_size, bias=False)
         self.output_layer.weight = self.embed[0].weight
         compute_as_whisper(self)
-
-    def next_logits(self, hidden: torch.Tensor, first: bool) -> torch.Tensor:
-        """What a search chooses the next token by, see the class above.
-
-        Args:
-            hidden: From `advance`, ``(N, D)``.
-            first: Whether it is the first of the text.
-
-        Returns:
-            ``(N, V)``, minus infinity for what is suppressed.
-        """
-        logits = super().next_logits(hidden, first)
-        logits[:, self.suppressed_first if first else self.suppressed] = -torch.inf
-        return logits

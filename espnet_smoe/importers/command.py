@@ -23,6 +23,10 @@ KINDS = {
         "espnet_smoe.importers.whisper",
         "Hugging Face, OpenAI, CTranslate2",
     ),
+    "espnet": (
+        "espnet_smoe.importers.espnet",
+        "a trained model of ESPnet's asr.sh, st.sh or s2t.sh (OWSM)",
+    ),
 }
 
 

@@ -1,12 +1,25 @@
 """Encodes waveforms together as each would be encoded alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from espnet_smoe.inference.audio import SAMPLE_RATE
+
+
+def reads_padding(encoder: nn.Module) -> bool:
+    """Whether what an encoder gives may depend on the padding, as ESPnet's own may."""
+    theirs = type(encoder).__module__.startswith("espnet2.")
+    return getattr(encoder, "reads_padding", theirs)
+
+
+def _row(options: Mapping[str, Any], i: int) -> dict[str, Any]:
+    """The options of one utterance; those that are no lists are of all."""
+    lists = (torch.Tensor, list, tuple)
+    return {k: v[i : i + 1] if isinstance(v, lists) else v for k, v in options.items()}
 
 
 class BatchEncoder:
@@ -34,7 +47,7 @@ class BatchEncoder:
 
     @torch.inference_mode()
     def __call__(
-        self, waves: Sequence[np.ndarray], **options: int
+        self, waves: Sequence[np.ndarray], **options: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode a batch.
 
@@ -51,10 +64,18 @@ class BatchEncoder:
                 self.frontend(f[None], torch.tensor([len(f)], device=self.device))[0][0]
                 for f in feats
             ]
+        if not reads_padding(self.model.encoder):
+            return self._encode(feats, options)
+        rows = [self._encode([f], _row(options, i)) for i, f in enumerate(feats)]
+        encoded = nn.utils.rnn.pad_sequence([e[0] for e, _ in rows], batch_first=True)
+        return encoded, torch.cat([frames for _, frames in rows])
+
+    def _encode(
+        self, feats: Sequence[torch.Tensor], options: Mapping[str, Any]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         lengths = torch.tensor([len(f) for f in feats], device=self.device)
         padded = nn.utils.rnn.pad_sequence(feats, batch_first=True)
-        encoded, frames = self.model.encode(padded, lengths, **options)
-        return encoded, frames
+        return self.model.encode(padded, lengths, **options)
 
     @torch.inference_mode()
     def log_probs(

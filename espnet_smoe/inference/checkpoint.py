@@ -42,6 +42,7 @@ CHECKPOINTS = (
     "valid.loss_ctc.ave.pth",  # models without a decoder
     "valid.loss_ctc.best.pth",
 )
+PACKED = ("asr", "st", "s2t")  # tasks of ESPnet whose packed models can be read
 MANY = 5  # keys that an error message lists
 OTHER_ZIP = "stage 14 of the recipe makes one"
 CURE = "take another checkpoint of the experiment, or train it again (stage 11)"
@@ -95,7 +96,9 @@ def _unpacked(path: Path, folder: Path) -> tuple[Path, Path]:
                     with archive.extractfile(info, "rb") as member:
                         check_size(member.read(LARGEST + 1))
         files = pack_funcs.unpack(path, folder)
-        found = [Path(files[key]) for key in ("asr_train_config", "asr_model_file")]
+        kind = next((kind for kind in PACKED if f"{kind}_train_config" in files), "asr")
+        keys = f"{kind}_train_config", f"{kind}_model_file"
+        found = [Path(files[key]) for key in keys]
     except KeyError as error:
         raise ValueError(
             f"{path}: not a packed model for speech recognition: its meta.yaml has no "

@@ -48,12 +48,14 @@ class KaldiFbank(AbsFrontend):
         """Features of a batch.
 
         Args:
-            input: ``(B, samples)`` at 16 kHz, within [-1, 1].
+            input: ``(B, samples)`` at 16 kHz, within [-1, 1]; of ``(B, samples, C)``
+                channels, as ESPnet's S2T task gives them, the first.
             input_lengths: ``(B,)`` samples.
 
         Returns:
             ``(B, T, F)``, at least one frame, which then is padding; ``(B,)`` frames.
         """
+        input = input[..., 0] if input.dim() == 3 else input
         feats = [self._features(w[:n]) for w, n in zip(input, input_lengths.tolist())]
         lengths = input_lengths.new_tensor([len(f) for f in feats])
         if not lengths.any():

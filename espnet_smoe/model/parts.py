@@ -34,6 +34,21 @@ def auxiliary_loss_names(part: nn.Module | None) -> list[str]:
     return list(dict.fromkeys(n for layer in layers for n in layer.gate.loss_weights))
 
 
+def bind_labels(model: nn.Module) -> None:
+    """Tell the labels of a model's encoder and decoder its token list.
+
+    Raises:
+        ValueError: A label is not in it; says which part has the label.
+    """
+    for name in ("encoder", "decoder"):
+        labels = getattr(getattr(model, name, None), "labels", None)
+        if labels is not None:
+            try:
+                labels.bind(model.token_list)
+            except ValueError as error:
+                raise ValueError(f"{name}_conf.moe.labels: {error}") from error
+
+
 def check_part(
     name: str, part: Any, model: nn.Module, serves: Collection[str] = ()
 ) -> None:
@@ -44,7 +59,8 @@ def check_part(
         part: Ours, another one, or None.
         model: The model.
         serves: What the model does: ``labels`` brings each utterance's label to the
-            gates, ``right`` trains the decoder from right to left, ``embedding`` the
+            gates, ``prompts`` begins each text with a label, which a decoder reads
+            there, ``right`` trains the decoder from right to left, ``embedding`` the
             embedding network.
 
     Raises:
@@ -62,7 +78,8 @@ def check_part(
             "'routing'; add the argument and hand it to each MoEFeedForward"
         )
     labels = getattr(part, "labels", None)
-    if labels is not None and "labels" not in serves:
+    needed = {"labels"} if name == "encoder" else {"labels", "prompts"}
+    if labels is not None and not needed.intersection(serves):
         raise ValueError(
             f"{name}_conf.moe: its gates read a label ({', '.join(labels.tokens)}), "
             f"which {kind} brings to no {name}; write 'model: smoe' (for ESPnet's ST "

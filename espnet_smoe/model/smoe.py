@@ -21,6 +21,7 @@ from espnet_smoe.compat import (
 from espnet_smoe.config.options import nearest, options_of
 from espnet_smoe.config.typed import OneOf, Rate
 from espnet_smoe.data.task_table import task_table
+from espnet_smoe.data.text.tokenizer import is_special
 from espnet_smoe.data.text.tokens import BEGIN, SOS_EOS
 from espnet_smoe.decoder.search_prompt import take_prompt
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
@@ -32,7 +33,7 @@ from espnet_smoe.model.metrics import (
     nanmean,
     routing_statistics,
 )
-from espnet_smoe.model.parts import auxiliary_loss_names
+from espnet_smoe.model.parts import auxiliary_loss_names, bind_labels
 from espnet_smoe.model.tasks import Task, TaskPass, read_tasks
 from espnet_smoe.moe import Routing
 
@@ -139,9 +140,11 @@ class ESPnetSMoEModel(LabeledASRModel):
                 "model: smoe writes texts with a decoder; add 'decoder: "
                 "smoe_transformer' and its decoder_conf"
             )
+        bind_labels(self)
         labels = getattr(decoder, "labels", None)
         self.task_table = task_table(tasks)
-        self.tasks = read_tasks(self.task_table, self.token_list, labels, sym_begin)
+        symbols = sym_begin, sym_sos
+        self.tasks = read_tasks(self.task_table, self.token_list, labels, *symbols)
         if ctc_weight > 0 and ctc_task not in self.tasks:
             raise ValueError(
                 f"model_conf.ctc_task: '{ctc_task}' is not one of the tasks "
@@ -153,13 +156,10 @@ class ESPnetSMoEModel(LabeledASRModel):
         self.use_bf16_on_cpu(bf16_on_cpu)
         self.report_cer, self.report_wer = report_cer, report_wer
         self.special_ids = {
-            i for i, t in enumerate(self.token_list) if t[:1] == "<" and t[-1:] == ">"
+            i for i, token in enumerate(self.token_list) if is_special(token)
         }
         # in the checkpoint, so that a resumed run goes on with the task that is due
         self.register_buffer("minibatches", torch.zeros((), dtype=torch.long))
-        for part in (encoder, decoder):
-            if getattr(part, "labels", None) is not None:
-                part.labels.bind(self.token_list)
         first = next(iter(self.tasks.values()))
         if isinstance(decoder, SMoETransformerDecoder):
             decoder.search_prompt = self.sos, first.prompt

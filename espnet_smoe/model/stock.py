@@ -5,6 +5,9 @@ model that ESPnet's task has built is given hooks here: one hands a `Routing` to
 of our parts when it is called, another adds what the routings brought back to the
 loss and the statistics. Parameters and their names stay as they are, and nothing
 changes where the model is not called as a whole, as in decoding.
+
+The texts of OWSM (task S2T) begin with language and task, ``<kor><st_eng>``, so that
+the gates of its decoder may read labels there.
 """
 
 import inspect
@@ -17,6 +20,7 @@ from torch import nn
 from espnet_smoe.compat import force_gatherable
 from espnet_smoe.model.metrics import auxiliary_losses, routing_statistics
 from espnet_smoe.model.parts import (
+    bind_labels,
     check_interctc,
     check_part,
     mixtures_of,
@@ -26,6 +30,8 @@ from espnet_smoe.model.routed import RoutedASRModel
 from espnet_smoe.moe import Routing
 
 LENGTHS = ("ilens", "ys_in_lens")  # arguments of encoders and of decoders
+TEXTS = "ys_in_pad"  # argument of decoders
+PROMPTED = ("ESPnetS2TModel",)  # whose texts begin with what is to be done
 
 # the passes of the forward pass that is under way; each thread has its own
 _passes: ContextVar[list[tuple[nn.Module, Routing]] | None] = ContextVar(
@@ -48,8 +54,10 @@ def route_stock_model(model: nn.Module) -> nn.Module:
     parts = _parts(model)
     if isinstance(model, RoutedASRModel) or not parts:
         return model
+    serves = ("prompts",) if type(model).__name__ in PROMPTED else ()
     for name, part in parts.items():
-        check_part(name, part, model)
+        check_part(name, part, model, serves)
+    bind_labels(model)
     check_interctc(
         model.encoder,
         getattr(model, "interctc_weight", 0.0),
@@ -83,7 +91,10 @@ def _give_routing(
     given = inspect.signature(part.forward).bind(*args, **kwargs).arguments
     # elsewhere the second argument, as in ESPnet's interface of an encoder
     lengths = next((given[n] for n in LENGTHS if n in given), list(given.values())[1])
-    routing = Routing(lengths)
+    if getattr(part, "labels", None) is not None:  # a decoder, which reads its prompts
+        routing = part.route(given[TEXTS], lengths)
+    else:
+        routing = Routing(lengths)
     passes.append((part, routing))
     return args, {**kwargs, "routing": routing}
 

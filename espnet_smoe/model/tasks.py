@@ -8,6 +8,7 @@ import torch
 
 from espnet_smoe.data.preprocessor import LANGUAGE
 from espnet_smoe.data.task_table import WHERE, TaskRow
+from espnet_smoe.data.text.tokenizer import is_special
 from espnet_smoe.data.text.tokens import BEGIN
 from espnet_smoe.moe import Labels, Routing
 
@@ -91,14 +92,17 @@ def read_tasks(
     token_list: Sequence[str],
     labels: Labels | None = None,
     begin: str = BEGIN,
+    sos: str | None = None,
 ) -> dict[str, Task]:
     """The tasks of a table, prompts as ids.
 
     Args:
         table: See `espnet_smoe.data.task_table`.
         token_list: V tokens.
-        labels: What reads a prompt to choose the decoder's experts.
+        labels: What reads a prompt to choose the decoder's experts, bound already.
         begin: The token that ends every prompt: behind it the text begins.
+        sos: The token that begins a text; where it is ``begin``, it may be all of the
+            prompt, as in a model of one task.
 
     Raises:
         ValueError: No prompt, a prompt token that is not in the token list, or no label
@@ -107,12 +111,12 @@ def read_tasks(
     read = {}
     for name, row in table.items():
         where = f"{WHERE}.{name}"
-        if not row.prompt:
+        if not row.prompt and begin != sos:
             raise ValueError(f"{where}: needs a target and a prompt")
         prompt = [*row.prompt, begin]
         missing = [t for t in prompt if t not in token_list]
         if missing:
-            known = [t for t in token_list if t[:1] == "<" and t[-1:] == ">"]
+            known = [t for t in token_list if is_special(t)]
             raise ValueError(
                 f"{where}.prompt: {missing[0]} is not in the token list; known special "
                 f"tokens: {' '.join(known)}"
@@ -121,7 +125,7 @@ def read_tasks(
             raise ValueError(
                 f"{where}.prompt: {' '.join(row.prompt)} has no label, but the "
                 "decoder's experts are chosen by one of "
-                f"{', '.join(labels.tokens)} there; put it in the prompt or name one "
+                f"{', '.join(labels.names)} there; put it in the prompt or name one "
                 "of its tokens in decoder_conf.moe.labels"
             )
         ids = tuple(token_list.index(token) for token in prompt)

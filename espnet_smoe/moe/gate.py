@@ -16,7 +16,7 @@ from espnet_smoe.config.options import make, options_of, section
 from espnet_smoe.config.typed import Count, OneOf, convert
 from espnet_smoe.moe.assignment import Assignment
 from espnet_smoe.moe.dense_dispatch import traced
-from espnet_smoe.moe.labels import Labels
+from espnet_smoe.moe.labels import Label, Labels, entries_of, name_of
 from espnet_smoe.moe.loss import LOSSES, FrameSums
 from espnet_smoe.moe.routing import BatchLabels, Routing
 
@@ -37,7 +37,9 @@ class MoEOptions:
             frame and an embedding network's output) or ``label_topk`` (the label's own
             group of experts, learned inside it).
         num_experts: E; by default one expert a label.
-        labels: Special tokens of the token list, expert 0 first.
+        labels: Special tokens of the token list, expert 0 first. Several share an
+            expert as a list, ``[["<asr>"], ["<st_eng>", "<st_kor>"]]``, or by a
+            pattern, ``["<asr>", "<st_*>"]``.
 
     Example:
         >>> MoEOptions("topk", num_experts=4, top_k=2).top_k
@@ -46,7 +48,7 @@ class MoEOptions:
 
     gate: str = "label"
     num_experts: Count | None = None
-    labels: Sequence[str] = ()
+    labels: Sequence[Label] = ()
 
     def __new__(cls, gate: str = "label", *_: Any, **__: Any) -> "MoEOptions":
         """The options of the gate; a subclass makes its own."""
@@ -57,7 +59,7 @@ class MoEOptions:
         cls,
         moe: Mapping[str, Any] | None,
         where: str,
-        labels: Sequence[str] | None = None,
+        labels: Sequence[Label] | None = None,
         **defaults: Any,
     ) -> "MoEOptions | None":
         """Read the ``moe`` section of a YAML file.
@@ -89,9 +91,14 @@ class MoEOptions:
                 f"{where}: experts are chosen here by frame, not by label; remove "
                 "labels and label_embedding and write 'gate: topk'"
             )
-        if len(set(options.labels)) < len(options.labels):
+        entries = [entry for label in options.labels for entry in entries_of(label)]
+        if len({*entries}) < len(entries):
             raise ValueError(
-                f"{where}.labels: {', '.join(options.labels)}: write each label once"
+                f"{where}.labels: {', '.join(entries)}: write each label once"
+            )
+        if not all(map(entries_of, options.labels)):
+            raise ValueError(
+                f"{where}.labels: one of them is empty; name a token in it"
             )
         problem = options.problem()
         if problem:
@@ -153,7 +160,8 @@ class Gate(nn.Module):
         super().__init__()
         self.num_experts = options.num_experts or len(options.labels)
         self.top_k = getattr(options, "top_k", 1)
-        self.labels = tuple(options.labels) if options.reads_labels else ()
+        names = tuple(map(name_of, options.labels))
+        self.labels = names if options.reads_labels else ()
         self.loss_weights = options.loss_weights
 
     @classmethod

@@ -7,6 +7,7 @@ import torch
 from espnet_smoe.config.options import options_of
 from espnet_smoe.moe.assignment import Assignment
 from espnet_smoe.moe.gate import Gate, MoEOptions, register_gate
+from espnet_smoe.moe.labels import name_of
 from espnet_smoe.moe.routing import Routing
 
 
@@ -22,8 +23,8 @@ class LabelOptions(MoEOptions):
         if self.num_experts not in (None, len(self.labels)):
             return (
                 f"num_experts is {self.num_experts}, but there are "
-                f"{len(self.labels)} labels ({', '.join(self.labels)}); give "
-                "one label an expert"
+                f"{len(self.labels)} labels ({', '.join(map(name_of, self.labels))}); "
+                "give one label an expert"
             )
         return ""
 

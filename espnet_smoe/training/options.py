@@ -22,6 +22,7 @@ from espnet_smoe.config.options import check_options, limited, reject_unknown, s
 from espnet_smoe.config.typed import OneOf, Range, convert
 from espnet_smoe.data.preprocessor import BANDWIDTH
 from espnet_smoe.data.speech.random_channel import BANDWIDTH_OF, RandomChannel
+from espnet_smoe.moe.labels import entries_of, name_of, tokens_like
 from espnet_smoe.training.criteria import check_criteria
 
 Phase = Annotated[str, OneOf(("train", "valid"))]
@@ -127,13 +128,15 @@ def _check_labels(conditions: Sequence[str], options: Mapping[str, Any]) -> None
         return
     if not isinstance(labels, list) or len({*map(str, labels)}) < max(1, len(labels)):
         return  # its own check says what is wrong
+    entries = [entry for one in labels for entry in entries_of(one)]
     for condition in conditions:
         label = f"<{BANDWIDTH_OF[condition]}>"
-        if label not in labels:
+        if not any(tokens_like(entry, [label]) for entry in entries):
             raise ValueError(
                 f"encoder_conf.moe.labels: preprocessor_conf.channel makes speech of "
                 f"'{condition}', whose label {label} is not one of "
-                f"{', '.join(map(str, labels))}; add it, or leave that condition out"
+                f"{', '.join(map(name_of, labels))}; add it, or leave that condition "
+                "out"
             )
 
 

@@ -13,6 +13,21 @@ BYTE_PIECE = re.compile("<0x[0-9A-F]{2}>")  # sentencepiece's byte fallback
 SPACE = "<space>"  # ESPnet's mark of a space between characters
 
 
+def is_special(token: str) -> bool:
+    """Whether a token is no part of a text: ``<blank>``, ``<ko>``, ``<0.00>``.
+
+    Example:
+        >>> [t for t in ["<asr>", "<space>", "<0xEA>", "a"] if is_special(t)]
+        ['<asr>']
+    """
+    return (
+        token[:1] == "<"
+        and token[-1:] == ">"
+        and token != SPACE
+        and not BYTE_PIECE.fullmatch(token)
+    )
+
+
 class Tokenizer(Protocol):
     """What both kinds of tokenizer offer."""
 

@@ -21,6 +21,7 @@ from espnet_smoe.inference.search.hypothesis import Hypothesis
 from espnet_smoe.inference.search.options import DecodeOptions
 from espnet_smoe.inference.search.registry import Search, register_search
 from espnet_smoe.inference.speech_to_text import SpeechToText
+from espnet_smoe.registry import register, task_of
 
 REFUSED = ("transducer", "rnnt", "whisper", "hugging_face_transformers", "s4")
 
@@ -134,6 +135,12 @@ class ESPnetSpeechToText(SpeechToText):
 
 def _check_kind(config: Mapping[str, Any], place: str | Path) -> None:
     """Refuse what ESPnet's plain Speech2Text does not decode, or not in this way."""
+    task = task_of(config).__name__
+    if task != "ASRTask":
+        raise ValueError(
+            f"{place}: a model of ESPnet's {task}; make an experiment of it first: "
+            "espnet-smoe import espnet PATH --out EXP"
+        )
     decoder = config.get("decoder") or ""
     for kind in REFUSED:
         if kind in str(decoder):
@@ -171,8 +178,6 @@ def _speech2text(
     config: Mapping[str, Any], model_file: str | Path, **options: Any
 ) -> Any:
     """ESPnet's Speech2Text; from a copy of the configuration, whose paths exist."""
-    from espnet_smoe.registry import register
-
     register()
     from espnet_smoe.compat import Speech2Text
 

@@ -117,7 +117,9 @@ class SMoESpeechToText(SpeechToText):
         return ("wb", "nb") if labels is None else tuple(t[1:-1] for t in labels.tokens)
 
     def _detokenizer(self, config: Mapping[str, Any]) -> Any:
-        return detokenizer({**config, "token_type": "bpe"})
+        if config.get("bpemodel"):  # the preprocessor `smoe` reads no other option
+            config = {**config, "token_type": "bpe"}
+        return detokenizer(config)
 
     def _load_model(
         self,

@@ -198,7 +198,13 @@ class PromptBeamSearch:
 
         The last of them is the end, which CTC scores whatever the decoder says.
         """
-        logits = self.decoder.next_logits(hidden, first).float()  # (N, V)
+        decoder = self.decoder
+        logits = decoder.next_logits(hidden).float()  # (N, V)
+        lost = None  # what is not shared among the others
+        if never := decoder.suppressed_first if first else decoder.suppressed:
+            if not decoder.shares_suppressed:
+                lost = logits[:, never].logsumexp(dim=1, keepdim=True)  # (N, 1)
+            logits[:, never] = NEG_INF
         top, ids = topk_chunked(logits, self.pre_beam)
         end = logits[:, self.eos, None].masked_fill(
             (ids == self.eos).any(dim=1, keepdim=True), NEG_INF
@@ -206,6 +212,7 @@ class PromptBeamSearch:
         peak = top[:, :1]
         # in place: fresh memory of this size costs more than the sum itself
         norm = peak + logits.sub_(peak).exp_().sum(dim=1, keepdim=True).log()
+        norm = norm if lost is None else torch.logaddexp(norm, lost)
         ids = torch.cat([ids, ids.new_full((len(ids), 1), self.eos)], dim=1)
         return torch.cat([top, end], dim=1) - norm, ids
 

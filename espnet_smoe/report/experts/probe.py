@@ -70,12 +70,12 @@ def own_experts(model: nn.Module) -> dict[str, dict[str, int]]:
     for part, layers in mixtures(model).items():
         if not all(isinstance(layer.gate, LabelGate) for layer in layers):
             continue
-        tokens = layers[0].gate.labels
+        labels = getattr(model, part).labels
+        groups = {name: task.prompt for name, task in model.tasks.items()}
         if part == "encoder":
-            own[part] = {token[1:-1]: i for i, token in enumerate(tokens)}
-        else:
-            heads = {t: model.token_list[k.prompt[0]] for t, k in model.tasks.items()}
-            own[part] = {t: tokens.index(h) for t, h in heads.items() if h in tokens}
+            groups = {t[1:-1]: [model.token_list.index(t)] for t in labels.tokens}
+        numbers = {group: labels.number_of(ids) for group, ids in groups.items()}
+        own[part] = {group: n for group, n in numbers.items() if n is not None}
     return own
 
 

@@ -39,7 +39,7 @@ def swapped(model: nn.Module, part: str) -> Iterator[None]:
     labels = getattr(getattr(model, part), "labels", None)
     if labels is not None:
         table = labels.number_of_token  # (V,), negative where a token is no label
-        turned = torch.where(table < 0, table, (table + 1) % len(labels.tokens))
+        turned = torch.where(table < 0, table, (table + 1) % len(labels.names))
         labels.number_of_token = turned
         try:
             yield

@@ -1,0 +1,388 @@
+"""`espnet-smoe import espnet`: the same model as ESPnet's own, by ESPnet's own code."""
+
+import argparse
+import contextlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from espnet2.tasks.s2t import S2TTask
+
+from espnet_smoe.data.text.tokenizer import is_special
+from espnet_smoe.importers.command import main
+from espnet_smoe.inference.speech_to_text import SpeechToText
+from espnet_smoe.upcycle import main as upcycle_main
+from tests.importers.tiny_espnet import DECODER, ENCODERS, WINDOW, make_espnet
+
+LONGEST = 8  # tokens of a text
+MODELS = [("asr", encoder) for encoder in ENCODERS]
+MODELS += [("st", "conformer"), ("s2t", "transformer"), ("s2t", "e_branchformer")]
+OPTIONS = {  # beside those of `tiny_espnet`: what else is claimed to be carried
+    "legacy positions": ("asr", "conformer", {"rel_pos_type": "legacy"}),
+    "absolute positions": (
+        *("asr", "conformer"),
+        {"pos_enc_layer_type": "abs_pos", "selfattention_layer_type": "selfattn"},
+    ),
+    "convolutional blocks": (
+        *("asr", "transformer"),
+        {"positionwise_layer_type": "conv1d", "positionwise_conv_kernel_size": 3},
+    ),
+    "post-norm": ("asr", "transformer", {"normalize_before": False}),
+    "a sixth of the frames": ("asr", "e_branchformer", {"input_layer": "conv2d6"}),
+    "CTC inside": (
+        *("asr", "conformer"),
+        {"interctc_layer_idx": [1], "interctc_use_conditioning": True},
+    ),
+}
+
+
+def wave(seed: int, seconds: float = 0.8) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return random.normal(0, 0.1, int(16000 * seconds)).astype(np.float32)
+
+
+def imported(folder: Path, out: Path, *options: str) -> Path:
+    more = ["--language", "kor"] if folder.name.startswith("s2t") else []
+    main(["espnet", str(folder), "--out", str(out), *more, *options])
+    return out
+
+
+def theirs(folder: Path, **options):
+    """ESPnet's own Speech2Text of the experiment, run from its recipe's folder."""
+    task = folder.name.partition("_")[0]
+    module = __import__(f"espnet2.bin.{task}_inference", fromlist=["Speech2Text"])
+    files = {f"{task}_train_config": str(folder / "config.yaml")}
+    files[f"{task}_model_file"] = str(folder / "valid.acc.ave.pth")
+    with contextlib.chdir(folder.parents[1]):
+        return module.Speech2Text(**files, maxlenratio=-LONGEST, **options)
+
+
+def model_of(speech2text) -> torch.nn.Module:
+    names = ("asr_model", "st_model", "s2t_model")
+    return next(getattr(speech2text, n) for n in names if hasattr(speech2text, n))
+
+
+def made(tmp_path_factory, task: str, encoder: str, **changes) -> tuple[Path, Path]:
+    recipe = tmp_path_factory.mktemp(f"{task}_{encoder}")
+    folder = make_espnet(recipe, task, encoder, **changes)
+    return folder, imported(folder, recipe / "imported")
+
+
+@pytest.fixture(scope="module", params=MODELS, ids="-".join)
+def both(request, tmp_path_factory):
+    """An experiment of ESPnet, and the one made of it."""
+    return made(tmp_path_factory, *request.param)
+
+
+@torch.inference_mode()
+def check_outputs(folder: Path, out: Path) -> None:
+    """Encoder, CTC and decoder, of utterances of different lengths in one batch."""
+    ours, espnet = SpeechToText.load(out), model_of(theirs(folder))
+    waves = [wave(1), wave(2, 0.61)]
+    encoded, lengths = ours.encoder(waves)
+    tokens = torch.randint(3, 20, (1, 6), generator=torch.Generator().manual_seed(0))
+    for row, speech in enumerate(waves):
+        if folder.name.startswith("s2t"):
+            speech = np.pad(speech, (0, int(WINDOW * 16000) - len(speech)))
+        alone = torch.from_numpy(speech)[None], torch.tensor([len(speech)])
+        expected, frames = espnet.encode(*alone)
+        expected = expected[0] if isinstance(expected, tuple) else expected
+        assert int(lengths[row]) == int(frames)
+        got = encoded[row, : int(frames)]
+        torch.testing.assert_close(got, expected[0], atol=1e-4, rtol=1e-4)
+        wanted = espnet.decoder(expected, frames, tokens, torch.tensor([6]))[0]
+        logits = ours.model.decoder(got[None], frames, tokens, torch.tensor([6]))[0]
+        assert wanted.std() > 0.1
+        torch.testing.assert_close(logits, wanted, atol=1e-4, rtol=1e-4)
+        head = espnet.st_ctc if folder.name.startswith("st_") else espnet.ctc
+        log_probs = ours.model.ctc.log_softmax(got[None])
+        torch.testing.assert_close(
+            log_probs, head.log_softmax(expected), atol=1e-4, rtol=1e-4
+        )
+
+
+def test_encoder_ctc_and_decoder_compute_what_they_did(both):
+    check_outputs(*both)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_of_espnets_encoders_are_carried(name, tmp_path_factory):
+    task, encoder, conf = OPTIONS[name]
+    check_outputs(*made(tmp_path_factory, task, encoder, encoder_conf=conf))
+
+
+def texts_of(folder: Path, **options) -> dict[str, list[tuple[str, ...]]]:
+    """What ESPnet's own search writes of two waveforms, by task."""
+    prompts = {"asr": {}, "st": {}}
+    if folder.name.startswith("s2t"):
+        prompts = {"asr": {"task_sym": "<asr>"}, "st": {"task_sym": "<st_eng>"}}
+        prompts = {task: {"lang_sym": "<kor>", **p} for task, p in prompts.items()}
+    else:
+        prompts = {folder.name.partition("_")[0]: {}}
+    search = theirs(folder, **options)
+    found = {}
+    for task, prompt in prompts.items():
+        with contextlib.chdir(folder.parents[1]):  # it loads the tokenizer now
+            best = [search(wave(seed), **prompt)[0] for seed in (1, 2)]
+        found[task] = [tuple(t for t in one[1] if not is_special(t)) for one in best]
+    return found
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_texts_are_those_of_espnets_search(both, beam):
+    folder, out = both
+    asr = folder.name.startswith("asr")  # in S2T the prompt is scored by CTC as well
+    for ctc_weight in (0.0, 0.3) if asr and beam > 1 else (0.0,):
+        asks = {"beam_size": beam} | ({"ctc_weight": ctc_weight} if asr else {})
+        expected = texts_of(folder, **asks)
+        ours = SpeechToText.load(
+            out,
+            beam_size=beam,
+            ctc_weight=ctc_weight,
+            maxlenratio=-LONGEST,
+            detect_speech=False,
+        )
+        assert ours.tasks == tuple(expected)
+        found = ours.recognize([wave(1), wave(2)], ["wb"] * 2, ours.tasks, ["a", "b"])
+        for task, texts in expected.items():
+            assert [result[task].tokens for result in found] == texts
+        assert any(any(texts) for texts in expected.values())
+
+
+def test_weights_are_exactly_those_of_the_checkpoint(both):
+    folder, out = both
+    given = torch.load(folder / "valid.acc.ave.pth")
+    state = torch.load(out / "model.pth")
+    assert state.pop("minibatches") == 0
+    ctc = "st_ctc." if folder.name.startswith("st_") else "ctc."
+    assert {
+        name.replace("ctc.", ctc, 1) if name.startswith("ctc.") else name
+        for name in state
+    } == {*given}
+    for name, tensor in state.items():
+        source = name.replace("ctc.", ctc, 1) if name.startswith("ctc.") else name
+        assert torch.equal(tensor, given[source])
+
+
+def test_the_experiment_stands_alone(tmp_path):
+    folder = make_espnet(tmp_path / "recipe", "asr", "conformer")
+    out = imported(folder, tmp_path / "exp")
+    os.rename(tmp_path / "recipe", tmp_path / "gone")
+    moved = out.rename(tmp_path / "moved")
+    assert SpeechToText.load(moved, beam_size=1)([wave(1)])[0]["asr"].text is not None
+    names = {"config.yaml", "model.pth", "tokens.txt", "bpe.model", "feats_stats.npz"}
+    assert {path.name for path in moved.iterdir()} == names
+    config = yaml.safe_load((moved / "config.yaml").read_text())
+    assert config["bpemodel"] == "bpe.model"
+    assert config["normalize_conf"]["stats_file"] == "feats_stats.npz"
+
+
+def test_characters_keep_their_spaces(tmp_path):
+    tokens = ["<blank>", "<unk>", "<space>", *"오늘날씨가", "<sos/eos>"]
+    changes = {"token_type": "char", "bpemodel": None, "token_list": tokens}
+    folder = make_espnet(tmp_path, "asr", "transformer", **changes)
+    out = imported(folder, tmp_path / "imported")
+    ours = SpeechToText.load(out)
+    assert ours.join(["오", "<space>", "늘"]) == "오 늘"
+    assert tokens.index("<space>") not in ours.model.special_ids
+
+
+@pytest.mark.parametrize("task", ["asr", "st", "s2t"])
+def test_a_packed_model_is_the_same(task, tmp_path):
+    from espnet2.main_funcs.pack_funcs import pack
+
+    folder = make_espnet(tmp_path, task, "transformer")
+    out = imported(folder, tmp_path / "from_folder")
+    with contextlib.chdir(tmp_path):
+        names = [str(p.relative_to(tmp_path)) for p in folder.iterdir()]
+        config, weights = sorted(names)
+        extra = ["data/token_list/bpe.model", "exp/stats/train/feats_stats.npz"]
+        pack(
+            files={f"{task}_model_file": weights},
+            yaml_files={f"{task}_train_config": config},
+            option=extra,
+            outpath="packed.zip",
+        )
+    more = ["--language", "kor"] if task == "s2t" else []
+    again = tmp_path / "from_zip"
+    main(["espnet", str(tmp_path / "packed.zip"), "--out", str(again), *more])
+    for path in out.iterdir():
+        if path.name == "model.pth":
+            state, other = torch.load(path), torch.load(again / path.name)
+            assert state.keys() == other.keys()
+            assert all(torch.equal(state[name], other[name]) for name in state)
+        elif path.name == "config.yaml":
+            one, other = (yaml.safe_load(p.open()) for p in (path, again / path.name))
+            assert one == other
+        else:
+            assert path.read_bytes() == (again / path.name).read_bytes()
+
+
+WRONG = {  # a change of the configuration, options: what is said
+    "another decoder": ({"decoder": "rnn"}, "", "'decoder: rnn' cannot be carried"),
+    "a transducer": ({"decoder": "transducer"}, "", "'decoder: transducer' cannot"),
+    "another encoder": ({"encoder": "rnn"}, "", "'encoder: rnn' .* transformer, conf"),
+    "no decoder": ({"model_conf": {"ctc_weight": 1.0}}, "", "a model without decoder"),
+    "another rate": ({"frontend_conf": {"fs": "8k"}}, "", "for 8000 Hz; only .* 16000"),
+    "features": ({"input_size": 80}, "", "takes features, .*feats_type: raw"),
+    "a front-end": ({"frontend": "s3prl"}, "", "'frontend: s3prl' cannot be carried"),
+    "a model option": (
+        *({"model_conf": {"lang_token_id": 5}}, ""),
+        "model_conf.lang_token_id: 5 cannot be carried",
+    ),
+    "a tokenizer": (
+        {"token_type": "whisper_en"},
+        "",
+        "'token_type: whisper_en' cannot",
+    ),
+    "languages": ({}, "--to eng", "writes one language, that is spoken"),
+    "a checkpoint": ({}, "--model 5epoch.pth", "5epoch.pth does not exist"),
+    "a part that is needed": ({}, "--without decoder", "--without decoder: .* none"),
+}
+
+
+@pytest.fixture(scope="module")
+def right(tmp_path_factory):
+    return make_espnet(tmp_path_factory.mktemp("right"), "asr", "transformer")
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_cannot_be_carried_is_refused_by_its_name(name, right, tmp_path):
+    changes, options, said = WRONG[name]
+    config = yaml.safe_load((right / "config.yaml").read_text())
+    changed = {
+        k: config[k] | v if isinstance(config.get(k), dict) else v
+        for k, v in changes.items()
+    }
+    recipe = tmp_path / "recipe"
+    os.symlink(right.parents[1] / "data", tmp_path / "data")
+    folder = recipe / "exp"
+    folder.mkdir(parents=True)
+    for place in ("data", "exp/stats"):
+        (recipe / place).parent.mkdir(exist_ok=True)
+        os.symlink(right.parents[1] / place, recipe / place)
+    os.symlink(right / "valid.acc.ave.pth", folder / "valid.acc.ave.pth")
+    (folder / "config.yaml").write_text(yaml.safe_dump(config | changed))
+    with pytest.raises(ValueError, match=said) as error:
+        main(["espnet", str(folder), "--out", str(tmp_path / "out"), *options.split()])
+    assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ("", "--language is missing"),
+        ("--language ko", r"--language ko: <ko> is not in .*did you mean 'kor'"),
+        ("--language kor --to deu", "--to deu: <st_deu> is not in the vocabulary"),
+        ("--language kor --pad 31", r"--pad 31: not in 0\.\.1 seconds"),
+    ],
+)
+def test_a_language_that_owsm_does_not_know_is_refused(options, said, tmp_path):
+    folder = make_espnet(tmp_path / "recipe", "s2t", "transformer")
+    with pytest.raises(ValueError, match=said):
+        main(["espnet", str(folder), "--out", str(tmp_path / "out"), *options.split()])
+
+
+def test_owsm_writes_the_languages_that_are_named(tmp_path):
+    folder = make_espnet(tmp_path / "recipe", "s2t", "transformer")
+    out = tmp_path / "out"
+    options = ["--language", "kor", "--to", "jpn,eng"]
+    main(["espnet", str(folder), "--out", str(out), *options])
+    tasks = yaml.safe_load((out / "config.yaml").read_text())["model_conf"]["tasks"]
+    assert tasks["st"]["prompt"] == ["<sos>", "<kor>", "<st_jpn>"]
+    assert tasks["st"]["language"] == "ja" and tasks["eng"]["target"] == "text_eng"
+    assert SpeechToText.load(out).tasks == ("asr", "st", "eng")
+
+
+def test_a_part_for_training_is_left_out_only_by_its_name(tmp_path):
+    extra = {"extra_asr_decoder": "transformer", "model_conf": {"asr_weight": 0.3}}
+    extra["extra_asr_decoder_conf"] = {"num_blocks": 1, "linear_units": 8}
+    folder = make_espnet(tmp_path / "recipe", "st", "transformer", **extra)
+    command = ["espnet", str(folder), "--out", str(tmp_path / "out")]
+    with pytest.raises(ValueError, match="--without extra_asr_decoder"):
+        main(command)
+    main([*command, "--without", "extra_asr_decoder"])
+    check_outputs(folder, tmp_path / "out")
+
+
+def test_a_model_of_another_task_is_told_to_be_imported(tmp_path):
+    folder = make_espnet(tmp_path / "recipe", "s2t", "transformer")
+    with pytest.raises(ValueError, match="S2TTask; .* espnet-smoe import espnet"):
+        SpeechToText.load(folder)
+
+
+def upcycled(folder: Path, config: dict, tmp_path: Path) -> dict[str, torch.Tensor]:
+    """First weights of a mixture, by the command."""
+    path = tmp_path / "mixture.yaml"
+    path.write_text(yaml.safe_dump(config))
+    command = [str(folder), "--config", str(path), "--out", str(tmp_path / "init.pth")]
+    upcycle_main(command)
+    return torch.load(tmp_path / "init.pth")
+
+
+def test_a_trained_owsm_becomes_a_mixture_in_its_own_task(tmp_path):
+    folder = make_espnet(tmp_path / "recipe", "s2t", "e_branchformer")
+    kept = ("encoder", "encoder_conf", "frontend_conf", "model_conf", "preprocessor")
+    kept += ("preprocessor_conf", "normalize", "normalize_conf")
+    trained = yaml.safe_load((folder / "config.yaml").read_text())
+    config = {name: trained[name] for name in kept}
+    moe = {"gate": "label", "labels": ["<asr>", "<st_*>"]}
+    decoder = {**DECODER, "moe": moe}
+    config |= {"decoder": "smoe_transformer", "decoder_conf": decoder}
+    state = upcycled(folder, config, tmp_path)
+    with contextlib.chdir(tmp_path / "recipe"):
+        dense, mixture = (
+            S2TTask.build_model(argparse.Namespace(**trained | changes)).eval()
+            for changes in ({}, config)
+        )
+    dense.load_state_dict(torch.load(folder / "valid.acc.ave.pth"))
+    mixture.load_state_dict(state)
+    tokens = trained["token_list"]
+    rows = [
+        ["<kor>", verb, "<notimestamps>", "가", "늘"] for verb in ("<asr>", "<st_jpn>")
+    ]
+    text = torch.tensor([[tokens.index(token) for token in row] for row in rows])
+    batch = {
+        "speech": torch.randn(2, 16000),
+        "speech_lengths": torch.tensor([16000] * 2),
+    }
+    for name, value in {
+        "text": text,
+        "text_prev": text[:, 3:],
+        "text_ctc": text,
+    }.items():
+        batch |= {name: value, f"{name}_lengths": torch.tensor([value.size(1)] * 2)}
+    losses = [
+        model(**{k: v.clone() for k, v in batch.items()})[0]
+        for model in (dense, mixture)
+    ]
+    assert losses[0].item() == losses[1].item()
+
+
+@pytest.mark.parametrize("encoder", ["conformer", "e_branchformer"])
+def test_an_imported_encoder_is_upcycled_to_experts(encoder, tmp_path):
+    folder = make_espnet(tmp_path / "recipe", "asr", encoder)
+    out = imported(folder, tmp_path / "dense")
+    config = yaml.safe_load((out / "config.yaml").read_text())
+    config["encoder_conf"]["moe"] = {"gate": "topk", "num_experts": 2, "top_k": 2}
+    given = {k: v for k, v in config.items() if k not in ("token_list", "bpemodel")}
+    state = upcycled(out, given, tmp_path)
+    (tmp_path / "mixture").mkdir()
+    for path in out.iterdir():
+        (tmp_path / "mixture" / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "mixture/config.yaml").write_text(yaml.safe_dump(config))
+    routers = {
+        f"encoder.encoders.{n}.{block}.gate.router.weight": torch.zeros(2, 16)
+        for n in range(2)
+        for block in ("feed_forward", "feed_forward_macaron")
+    }
+    torch.save(state | routers, tmp_path / "mixture/model.pth")
+    with torch.inference_mode():
+        encoded = [
+            SpeechToText.load(exp).encoder([wave(1), wave(2, 0.6)])[0]
+            for exp in (out, tmp_path / "mixture")
+        ]
+    torch.testing.assert_close(*encoded, atol=1e-5, rtol=1e-5)

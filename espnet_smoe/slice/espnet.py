@@ -28,6 +28,7 @@ LIKE_OURS = {
 # options of ours that ESPnet lacks and that change nothing of a trained dense model
 OF_TRAINING = {"moe", "subsampling_channels", "gradient_checkpoint_layers", "tasks"}
 OF_TRAINING |= {"schedule", "ctc_task", "label_field", "bf16_on_cpu", "sym_begin"}
+NOT_KEPT = ("help", "config", "print_config")  # as in ESPnet's own config.yaml
 INPUT_LAYERS = ("conv1d_glu",)  # that ESPnet lacks
 OTHER = "write '--format smoe' for a dense experiment of this package"
 WHISPER = "write '--format transformers'"
@@ -103,8 +104,14 @@ def stock_config(made: SubModel) -> dict[str, Any]:
     """
     from espnet_smoe.compat import ASRTask
 
-    given, defaults = made.config, ASRTask.get_default_config()
-    config = {key: given.get(key, value) for key, value in defaults.items()}
+    given = made.config
+    # not `get_default_config`, which reads the command line of the process
+    defaults = {a.dest: a.default for a in ASRTask.get_parser()._actions}
+    config = {
+        key: given.get(key, default)
+        for key, default in defaults.items()
+        if key not in NOT_KEPT
+    }
     for choices in ASRTask.class_choices_list:
         kind, where = choices.name, f"{choices.name}_conf"
         name = given.get(kind, choices.default)

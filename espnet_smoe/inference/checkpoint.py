@@ -23,7 +23,7 @@ from espnet_smoe.input_files import (
     check_statistics_file,
     read_checkpoint,
 )
-from espnet_smoe.registry import register
+from espnet_smoe.registry import register, task_of
 
 __all__ = [
     "find_checkpoint",
@@ -194,10 +194,9 @@ def skeleton(config: Mapping[str, Any]) -> nn.Module:
         config: From `read_config`.
     """
     register()
-    from espnet_smoe.compat import ASRTask
-
     with torch.device("meta"):
-        return ASRTask.build_model(argparse.Namespace(**{**config, "init": None}))
+        args = argparse.Namespace(**{**config, "init": None})
+        return task_of(config).build_model(args)
 
 
 def load_checkpoint(model: nn.Module, path: str | Path) -> None:

@@ -75,12 +75,14 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
 
     Attributes:
         max_length: Tokens that it can read, the prompt included; None for any number.
+        longest_text: Tokens that a search writes at most; None for any number.
         normalize_length: Whether a search ranks its texts by score over length, where
             its options do not say.
-        ends_with_beam: Whether it ends once as many texts have ended as its beam is
-            wide, however well others stand.
         shares_suppressed: Whether a search gives the probability of suppressed tokens
             to the others.
+        searched_as_whisper: Whether it searches as Whisper's own program does: texts
+            that end take no place in the beam, it ends once as many have ended as the
+            beam is wide, and the length of a text does not count its prompt.
         search_prompt: Id of ``<sos>``, with which ESPnet's search begins, and the ids
             of the prompt that takes its place there; None for ``<sos>`` itself.
 
@@ -96,9 +98,10 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
     """
 
     max_length: int | None = None
+    longest_text: int | None = None
     normalize_length = False
-    ends_with_beam = False
     shares_suppressed = False
+    searched_as_whisper = False
 
     @options_of("decoder_conf")
     def __init__(

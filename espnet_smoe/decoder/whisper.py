@@ -26,7 +26,9 @@ class SMoEOpenAIDecoder(SMoETransformerDecoder):
         dropout_rate: Dropout of blocks and residuals.
         self_attention_dropout_rate: Dropout of the self-attention weights.
         src_attention_dropout_rate: Dropout of the cross-attention weights.
-        max_length: Positions, those of the prompt among them.
+        max_length: Positions, those of the prompt among them. A search writes half as
+            many tokens at most, as Whisper's does: it was trained on texts behind the
+            text before them, which has the other half.
         suppress_tokens: Ids that a search never chooses, such as music signs;
             ``[first, last]`` for all from the first to the last.
         begin_suppress_tokens: Ids that it does not choose at first.
@@ -45,10 +47,10 @@ class SMoEOpenAIDecoder(SMoETransformerDecoder):
         torch.Size([1, 3, 10])
     """
 
-    # As in Whisper's own search. It would find repetitions if it went on: they are
-    # long, and each of their tokens is likely.
+    # It would find repetitions if it went on: they are long, and each of their tokens
+    # is likely.
     normalize_length = True
-    ends_with_beam = True
+    searched_as_whisper = True
     shares_suppressed = True
 
     @options_of("decoder_conf")
@@ -83,6 +85,7 @@ class SMoEOpenAIDecoder(SMoETransformerDecoder):
             moe=moe,
         )
         self.max_length = max_length
+        self.longest_text = max_length // 2
         self.suppressed_first = self.suppressed + self.ids_of(begin_suppress_tokens)
         positions = LearnedPositions(max_length, encoder_output_size)
         self.embed = nn.Sequential(self.embed[0], positions)

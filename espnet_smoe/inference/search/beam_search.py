@@ -40,6 +40,8 @@ class _Beam:
         cache: The decoder's.
         routing: The decoder's.
         ctc_state: The CTC scorer's.
+        ended: Texts that have just ended without a place in the beam: prompt,
+            utterance, tokens, score.
     """
 
     utterances: torch.Tensor
@@ -49,6 +51,7 @@ class _Beam:
     cache: DecoderCache
     routing: Routing | None = None
     ctc_state: object = None
+    ended: Sequence[tuple[int, int, list[int], float]] = ()
 
 
 class PromptBeamSearch:
@@ -105,6 +108,8 @@ class PromptBeamSearch:
         if self.decoder.max_length is not None:
             most = self.decoder.max_length - prompt_length
             longest = [min(n, most) for n in longest]
+        if self.decoder.longest_text is not None:
+            longest = [min(n, self.decoder.longest_text) for n in longest]
         for step in range(max(longest)):
             beam = self._extend(beam, scorer, ctc_prompt, prompt_length)
             self._collect(beam, ended, step, longest, shortest, prompt_length)
@@ -122,6 +127,8 @@ class PromptBeamSearch:
         if normalize is None:
             normalize = self.decoder.normalize_length
         over = prompt_length if normalize else None
+        if normalize and self.decoder.searched_as_whisper:
+            over = 0
         results = [[e.nbest(over) for e in of_prompt] for of_prompt in ended]
         return self._retry(results, encoded, lengths, prompts, ctc_prompt)
 
@@ -175,9 +182,19 @@ class PromptBeamSearch:
             w = self.options.ctc_weight
             gain[rows] = (1 - w) * gain[rows] + w * ctc_scores.gather(1, ids[rows])
         totals = beam.scores[..., None] + gain.view(*grid, -1)  # (R, B, K, C)
-        scores, best = totals.flatten(2).topk(grid[2], dim=-1)  # (R, B, K)
+        places = grid[2]
+        if self.decoder.searched_as_whisper:  # each hypothesis may end, K go on
+            places = min(2 * places, totals[0, 0].numel())
+        scores, best = totals.flatten(2).topk(places, dim=-1)  # (R, B, K or 2K)
         parents = torch.div(best, gain.size(1), rounding_mode="trunc")
         tokens = ids.view(*grid[:2], -1).gather(2, best)
+        ended: Sequence[tuple[int, int, list[int], float]] = ()
+        if self.decoder.searched_as_whisper:
+            ends = tokens == self.eos
+            ended = self._ended(beam, scores, parents, ends, prompt_length)
+            going = ends.int().argsort(dim=-1, stable=True)[..., : grid[2]]
+            scores = scores.masked_fill(ends, NEG_INF).gather(2, going)
+            parents, tokens = parents.gather(2, going), tokens.gather(2, going)
         if scorer is not None:
             chosen = parents[ctc_prompt] * self.decoder.vocab_size + tokens[ctc_prompt]
             ctc_state = scorer.batch_select_state(ctc_state, chosen)
@@ -189,7 +206,33 @@ class PromptBeamSearch:
             scores=scores,
             cache=beam.cache.select(rows),
             ctc_state=ctc_state,
+            ended=ended,
         )
+
+    def _ended(
+        self,
+        beam: _Beam,
+        scores: torch.Tensor,
+        parents: torch.Tensor,
+        ends: torch.Tensor,
+        prompt_length: int,
+    ) -> list[tuple[int, int, list[int], float]]:
+        """The texts that end with this step before K better ones go on.
+
+        Args:
+            beam: Before the step.
+            scores: ``(R, B, 2K)``, the best first.
+            parents: Their places in the beam.
+            ends: Whether they end.
+            prompt_length: P.
+        """
+        better = (~ends).cumsum(dim=-1)  # that go on
+        ends = ends & (better < beam.scores.size(2)) & (scores > NEG_INF)
+        texts = beam.ys[:, prompt_length:].view(*beam.scores.shape, -1)
+        return [
+            (r, b, texts[r, b, parents[r, b, k]].tolist(), float(scores[r, b, k]))
+            for r, b, k in ends.nonzero().tolist()
+        ]
 
     def _candidates(
         self, hidden: torch.Tensor, first: bool
@@ -229,6 +272,10 @@ class PromptBeamSearch:
         scores = beam.scores.tolist()
         last = beam.ys[:, -1].view_as(beam.scores).tolist()
         ys = beam.ys[:, prompt_length:].view(*beam.scores.shape, -1)
+        for r, b, tokens, score in beam.ended:  # the best first
+            utterance = int(beam.utterances[b])
+            if step >= shortest[utterance] and not self._full(ended[r][utterance]):
+                ended[r][utterance].add(tokens, score)
         gone = []
         for r, of_prompt in enumerate(ended):
             for b, utterance in enumerate(beam.utterances.tolist()):
@@ -236,6 +283,7 @@ class PromptBeamSearch:
                 if of_utterance.closed:
                     continue
                 out_of_time = step == longest[utterance] - 1
+                out_of_time = out_of_time and not self._full(of_utterance)
                 for k, score in enumerate(scores[r][b]):
                     at_end = last[r][b][k] == self.eos
                     if not (at_end or out_of_time):
@@ -251,10 +299,15 @@ class PromptBeamSearch:
         if gone:
             beam.scores[tuple(torch.tensor(gone, device=beam.ys.device).T)] = NEG_INF
 
+    def _full(self, ended: FinishedHypotheses) -> bool:
+        """Whether as many texts have ended as the search asks for."""
+        whole = len(ended) >= self.options.beam_size
+        return self.decoder.searched_as_whisper and whole
+
     def _hopeless(self, ended: FinishedHypotheses, step: int) -> bool:
         """Whether nothing better is to be found."""
-        if self.decoder.ends_with_beam and len(ended) >= self.options.beam_size:
-            return True
+        if self.decoder.searched_as_whisper:
+            return self._full(ended)
         return self.options.maxlenratio == 0 and ended.end_detect(step)
 
     def _keep(self, beam: _Beam, kept: torch.Tensor) -> _Beam:

@@ -83,13 +83,13 @@ class FinishedHypotheses:
         """Best first.
 
         Args:
-            prompt_length: Ranks by the score over the length, of this prompt and the
-                tokens; None by the score alone.
+            prompt_length: Ranks by the score over the length, of this prompt (0 to
+                leave it out) and the tokens; None by the score alone.
         """
 
         def rank(hypothesis: Hypothesis) -> float:
             if prompt_length is None:
                 return hypothesis.score
-            return hypothesis.score / (prompt_length + len(hypothesis.tokens))
+            return hypothesis.score / max(1, prompt_length + len(hypothesis.tokens))
 
         return sorted(self.hypotheses, key=rank, reverse=True)

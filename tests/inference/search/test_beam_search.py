@@ -231,14 +231,62 @@ def test_encoder_is_read_once_for_all_prompts():
     assert calls == [(3, 25, D)]
 
 
-def test_a_search_that_ends_with_its_beam_keeps_the_first_that_end():
+def search_of_openai(made, encoded, prompt, size, most):
+    """`BeamSearchDecoder` and `MaximumLikelihoodRanker` of openai-whisper, in short.
+
+    Returns:
+        The text with the best score over its length, and that score.
+    """
+    beams, finished = {tuple(prompt): 0.0}, {}
+    for step in range(most):
+        scores = {}
+        for prefix, total in beams.items():
+            tokens = torch.tensor([prefix])
+            lengths = torch.tensor([encoded.size(1)]), torch.tensor([len(prefix)])
+            logits = made(encoded, lengths[0], tokens, lengths[1])[0][0, -1]
+            for gain, token in zip(*logits.log_softmax(-1).topk(size + 1)):
+                scores[(*prefix, int(token))] = total + float(gain)
+        beams, ended = {}, {}
+        for prefix in sorted(scores, key=scores.get, reverse=True):
+            if prefix[-1] == EOS:
+                ended[prefix[:-1]] = scores[prefix]
+                continue
+            beams[prefix] = scores[prefix]
+            if len(beams) == size:
+                break
+        finished |= dict(list(ended.items())[: size - len(finished)])
+        if len(finished) >= size:
+            break
+    if len(finished) < size:
+        finished |= beams
+    ranked = {
+        prefix[len(prompt) :]: total / max(1, len(prefix) - len(prompt))
+        for prefix, total in finished.items()
+    }
+    best = max(ranked, key=ranked.get)
+    return best, ranked[best]
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+@torch.inference_mode()
+def test_whispers_models_are_searched_as_whispers_program_does(size):
+    made, (x, lengths) = decoder(), utterances(12)
+    plain = PromptBeamSearch(made, EOS, SearchOptions(size))(x, lengths, [ASR])[0]
+    made.searched_as_whisper, made.normalize_length = True, True
+    found = PromptBeamSearch(made, EOS, SearchOptions(size))(x, lengths, [ASR])[0]
+    for row, (length, nbest) in enumerate(zip(lengths.tolist(), found)):
+        given = x[row : row + 1, :length], ASR, size, length
+        tokens, score = search_of_openai(made, *given)
+        assert nbest[0].tokens == tokens
+        assert nbest[0].score / max(1, len(tokens)) == pytest.approx(score, rel=1e-4)
+    assert size == 1 or [n[0] for n in found] != [n[0] for n in plain]
+
+
+def test_a_text_is_no_longer_than_the_decoder_says():
     made, (x, lengths) = decoder(), utterances()
-    whole = PromptBeamSearch(made, EOS, SearchOptions(5))(x, lengths, [ASR])[0]
-    made.ends_with_beam = True
-    short = PromptBeamSearch(made, EOS, SearchOptions(5))(x, lengths, [ASR])[0]
-    assert max(map(len, whole)) > 9 >= max(map(len, short)) and min(map(len, short))
-    for late, first in zip(whole, short):
-        assert set(first) <= set(late)
+    made.longest_text = 3
+    found = PromptBeamSearch(made, EOS, SearchOptions(2))(x, lengths, [ASR])[0]
+    assert {len(h.tokens) for nbest in found for h in nbest} <= {0, 1, 2, 3}
 
 
 def test_a_decoder_may_ask_for_scores_over_lengths():

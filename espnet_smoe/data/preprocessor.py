@@ -12,6 +12,7 @@ from espnet_smoe.data.task_table import token_of
 from espnet_smoe.data.text.tokenizer import is_special, load_tokenizer
 from espnet_smoe.data.text.tokens import read_token_list
 from espnet_smoe.data.text.unicode_text import normalize_unicode
+from espnet_smoe.moe import label_ids
 
 BANDWIDTH, LANGUAGE = "bandwidth", "lang"
 PROMPT = "_prompt"
@@ -27,7 +28,8 @@ class SMoEPreprocessor(CommonPreprocessor):
       the single id -1, which means that there is none;
     - ``text_prompt``, ``text_st_prompt``, ... (optional): special tokens that take
       the place of the task's own prompt for this utterance;
-    - ``bandwidth``: the label ``nb`` becomes the id of the token ``<nb>``;
+    - ``bandwidth``: the label ``nb`` becomes the id of ``<nb>``, a token or one behind
+      them, see `espnet_smoe.moe.label_ids`;
     - ``lang``: the language ``es`` becomes that of ``<es>`` or ``<|es|>``.
 
     Args:
@@ -74,6 +76,7 @@ class SMoEPreprocessor(CommonPreprocessor):
         if isinstance(token_list, (str, Path)):
             token_list = read_token_list(token_list)
         self.token_ids = {token: i for i, token in enumerate(token_list)}
+        self.label_ids = label_ids(token_list)
         self.text_names = None if text_names is None else tuple(text_names)
         self.label_names = (*label_names, LANGUAGE)
         self.tokenizer = load_tokenizer(bpemodel)
@@ -95,12 +98,14 @@ class SMoEPreprocessor(CommonPreprocessor):
             self._transmit(uid, self.channel, data)
         for name in [name for name, value in data.items() if isinstance(value, str)]:
             if name in self.label_names:
-                token = token_of(data[name].strip(), self.token_ids)
-                data[name] = self._specials(uid, name, [token])
+                label = token_of(data[name].strip(), self.label_ids)
+                data[name] = self._specials(uid, name, [label], self.label_ids)
             elif self._is_target(name):
                 data[name] = self._text(uid, name, data[name])
             elif name.endswith(PROMPT) and self._is_target(name.removesuffix(PROMPT)):
-                data[name] = self._specials(uid, name, data[name].split())
+                data[name] = self._specials(
+                    uid, name, data[name].split(), self.token_ids
+                )
         return data
 
     def _is_target(self, name: str) -> bool:
@@ -149,15 +154,17 @@ class SMoEPreprocessor(CommonPreprocessor):
             )
         return np.array(ids, dtype=np.int64)
 
-    def _specials(self, uid: str, name: str, tokens: list[str]) -> np.ndarray:
-        unknown = [t for t in tokens if t not in self.token_ids]
+    def _specials(
+        self, uid: str, name: str, tokens: list[str], ids: dict[str, int]
+    ) -> np.ndarray:
+        unknown = [t for t in tokens if t not in ids]
         if unknown:
-            known = [t for t in self.token_ids if is_special(t)]
+            known = [t for t in ids if is_special(t)]
             raise ValueError(
                 f"utterance {uid}: {name} {unknown[0]} is not in the token list; known "
                 f"special tokens: {' '.join(known)}"
             )
-        return np.array([self.token_ids[t] for t in tokens], dtype=np.int64)
+        return np.array([ids[t] for t in tokens], dtype=np.int64)
 
 
 def _check_speech(uid: str, speech: np.ndarray) -> None:

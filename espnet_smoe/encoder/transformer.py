@@ -29,6 +29,7 @@ from espnet_smoe.config.options import options_of, require_multiple
 from espnet_smoe.config.typed import Count, OneOf, Rate
 from espnet_smoe.layers.subsampling import Conv1dGLUSubsampling
 from espnet_smoe.moe import (
+    BANDWIDTHS,
     MoEOptions,
     Routing,
     build_feed_forward,
@@ -39,7 +40,6 @@ from espnet_smoe.moe.routing import own_routing
 
 INPUT_LAYERS = ("conv1d_glu", "conv1d2", "conv2d", "conv2d1", "conv2d2", "conv2d6")
 INPUT_LAYERS += ("conv2d8", "embed", "linear")
-BANDWIDTH_LABELS = ("<wb>", "<nb>")  # E0, E1 (S-MoE, Eq. 2)
 
 
 class SMoEEncoderLayer(EncoderLayer):
@@ -145,7 +145,7 @@ class SMoETransformerEncoder(TransformerEncoder):
                 subsampling_channels,
                 PositionalEncoding(output_size, positional_dropout_rate),
             )
-        options = MoEOptions.parse(moe, "encoder_conf.moe", BANDWIDTH_LABELS)
+        options = MoEOptions.parse(moe, "encoder_conf.moe", BANDWIDTHS)
         self.labels = build_labels(options)
         self.loss_weights = options.loss_weights if options else {}
         attention = partial(

@@ -7,7 +7,7 @@ import torch
 
 from espnet_smoe.data.speech.bandwidth import bandwidth_at_16khz
 from espnet_smoe.model.routed import RoutedASRModel
-from espnet_smoe.moe import Labels, Routing
+from espnet_smoe.moe import BANDWIDTHS, Labels, Routing, label_ids
 
 SAMPLE_RATE = 16000  # Hz, of the model's input
 
@@ -92,13 +92,12 @@ class LabeledASRModel(RoutedASRModel):
     ) -> torch.Tensor:
         """``(B,)`` token ids of the bandwidths estimated from ``(B, samples)``."""
         tokens = self.encoder_labels.tokens
-        if speech.dim() != 2 or not {"<wb>", "<nb>"}.issuperset(tokens):
+        if speech.dim() != 2 or not set(BANDWIDTHS).issuperset(tokens):
             raise ValueError(
                 f"no label reached the encoder; give one of {', '.join(tokens)} for "
                 "each utterance"
             )
         waves = [x[: int(n)].float().cpu().numpy() for x, n in zip(speech, lengths)]
         labels = [f"<{bandwidth_at_16khz(wave, SAMPLE_RATE)}>" for wave in waves]
-        return speech.new_tensor(
-            [self.token_list.index(label) for label in labels], dtype=torch.long
-        )
+        ids = label_ids(self.token_list)
+        return speech.new_tensor([ids[label] for label in labels], dtype=torch.long)

@@ -34,7 +34,7 @@ from espnet_smoe.moe.gate import (
     register_gate,
 )
 from espnet_smoe.moe.label_gate import LabelGate, LabelOptions
-from espnet_smoe.moe.labels import Labels
+from espnet_smoe.moe.labels import BANDWIDTHS, Labels, label_ids
 from espnet_smoe.moe.loss import AuxiliaryLoss, register_loss
 from espnet_smoe.moe.routing import BatchLabels, Routing
 from espnet_smoe.moe.topk_gate import (
@@ -49,6 +49,7 @@ from espnet_smoe.moe.topk_gate import (
 __all__ = [
     "Assignment",
     "AuxiliaryLoss",
+    "BANDWIDTHS",
     "BatchLabels",
     "FeedForward",
     "GATES",
@@ -70,6 +71,7 @@ __all__ = [
     "build_labels",
     "build_router",
     "dispatch",
+    "label_ids",
     "reference",
     "register_gate",
     "register_loss",

@@ -44,11 +44,28 @@ def tokens_like(entry: str, token_list: Sequence[str]) -> list[str]:
     return [token for token in token_list if like.fullmatch(token)]
 
 
+BANDWIDTHS = ("<wb>", "<nb>")  # E0, E1 (S-MoE, Eq. 2)
+
+
+def label_ids(token_list: Sequence[str]) -> dict[str, int]:
+    """The id of each token, and of the bandwidths, whatever the list.
+
+    No text holds a bandwidth, so a model of other people need not have it among its
+    tokens: it then has an id behind the V of them.
+
+    Example:
+        >>> label_ids(["<blank>", "<ko>"])
+        {'<blank>': 0, '<ko>': 1, '<wb>': 2, '<nb>': 3}
+    """
+    behind = [label for label in BANDWIDTHS if label not in token_list]
+    return {token: i for i, token in enumerate([*token_list, *behind])}
+
+
 class Labels(nn.Module):
     """Turns the labels of a batch into the routing of all layers behind it.
 
-    Labels are special tokens. They are bound to a token list once; token ids are then
-    mapped to the labels' numbers 0..L-1, in the order given.
+    Labels are special tokens. They are bound to a token list once; their ids, see
+    `label_ids`, are then mapped to the labels' numbers 0..L-1, in the order given.
 
     Args:
         labels: Each a token, a pattern such as ``<st_*>``, or a list of these: tokens
@@ -81,9 +98,10 @@ class Labels(nn.Module):
         """Learn the ids of the labels.
 
         Raises:
-            ValueError: A label is not in the token list, no token is like a pattern.
+            ValueError: A label is not in the token list and no bandwidth, or no token is
+                like a pattern.
         """
-        token_list = list(token_list)
+        token_list = list(label_ids(token_list))
         number_of: dict[str, int] = {}
         missing = []
         # what is written out comes before what a pattern is like
@@ -111,7 +129,7 @@ class Labels(nn.Module):
         """Map token ids to labels.
 
         Args:
-            label_ids: ``(B,)`` token ids.
+            label_ids: ``(B,)`` ids, see the function of that name.
             utterances: Their names, for the error message.
 
         Returns:
@@ -168,7 +186,7 @@ class Labels(nn.Module):
         """Read the labels once for all layers.
 
         Args:
-            label_ids: ``(B,)`` token ids.
+            label_ids: ``(B,)`` ids, see the function of that name.
             lengths: ``(B,)`` frames that are not padding.
             utterances: Names of the utterances, for the error message.
         """

@@ -184,10 +184,10 @@ def test_an_expert_stands_where_the_papers_gates_point(recipe, name):
 
 def test_the_gates_point_there_by_default():
     from espnet_smoe.decoder.transformer import TASK_LABELS
-    from espnet_smoe.encoder.transformer import BANDWIDTH_LABELS
+    from espnet_smoe.moe import BANDWIDTHS
 
     assert list(TASK_LABELS) == DECODER_EXPERTS
-    assert list(BANDWIDTH_LABELS) == ENCODER_EXPERTS
+    assert list(BANDWIDTHS) == ENCODER_EXPERTS
 
 
 def test_every_system_of_smoe_that_is_not_the_papers_is_named_here():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from espnet_smoe.moe import Labels
+from espnet_smoe.moe import Labels, label_ids
 
 TOKENS = ["<blank>", "<nb>", "a", "<wb>", "<swb>", "<sos/eos>"]
 
@@ -25,6 +25,18 @@ def test_a_foreign_token_names_utterance_and_labels(label):
 def test_a_label_that_is_no_token_is_refused():
     with pytest.raises(ValueError, match="<fm> is not in the token list"):
         Labels(["<wb>", "<fm>"]).bind(TOKENS)
+
+
+def test_bandwidths_need_no_token():
+    tokens = ["<blank>", "<nb>", "a"]
+    assert label_ids(tokens) == {"<blank>": 0, "<nb>": 1, "a": 2, "<wb>": 3}
+    labels = Labels(["<wb>", "<nb>"]).bind(tokens)
+    assert labels.numbers(torch.tensor([3, 1])).tolist() == [0, 1]
+    with pytest.raises(ValueError, match="row 0: a is not a label"):
+        labels.numbers(torch.tensor([2]))
+    narrow = Labels(["<nb>"]).bind(["a"])
+    with pytest.raises(ValueError, match="row 0: <wb> is not a label"):
+        narrow.numbers(torch.tensor([label_ids(["a"])["<wb>"]]))
 
 
 def test_unbound_labels_say_who_binds_them():

@@ -21,6 +21,7 @@ from espnet_smoe.inference.search.hypothesis import Hypothesis
 from espnet_smoe.inference.search.options import AUTO, DecodeOptions, SearchOptions
 from espnet_smoe.inference.search.registry import Search
 from espnet_smoe.inference.speech_to_text import SpeechToText
+from espnet_smoe.moe import label_ids
 
 
 @options_of("")
@@ -171,8 +172,8 @@ class SMoESpeechToText(SpeechToText):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         ids = None
         if self.model.encoder_labels is not None:
-            tokens = self.model.token_list
-            ids = [tokens.index(f"<{label}>") for label in labels]
+            known = label_ids(self.model.token_list)
+            ids = [known[f"<{label}>"] for label in labels]
             ids = torch.tensor(ids, device=self.encoder.device)
         return self.encoder(waves, label_ids=ids, utterances=names)
 

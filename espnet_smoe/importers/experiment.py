@@ -8,13 +8,17 @@ from typing import Any
 
 import torch
 import yaml
+from torch import nn
 
+from espnet_smoe.check_config import count_parameters
+from espnet_smoe.cost import macs_per_second
 from espnet_smoe.data.data_dir import new_folder, write_lines
 from espnet_smoe.inference.checkpoint import check_weights, save_weights, skeleton
 from espnet_smoe.inference.config_files import LENGTHS, read_config
 from espnet_smoe.input_files import check_finite
 
 CONFIG, TOKENS, WEIGHTS = "config.yaml", "tokens.txt", "model.pth"
+SIZE = "params.json"  # read by the tables of scores
 
 
 @dataclass
@@ -52,7 +56,10 @@ def write_experiment(folder: Path, experiment: Experiment) -> None:
     check_finite(experiment.state, "the model", "fetch it again")
     with new_folder(folder) as partial:
         _write_files(partial, experiment)
-        _check_fit(partial, experiment)
+        model = _fitting_model(partial, experiment)
+        size = count_parameters(model)
+        size |= {"multiply_accumulates": sum(macs_per_second(model).values()) or None}
+        write_lines(partial / SIZE, [json.dumps(size)])
         save_weights(experiment.state, partial / WEIGHTS)
 
 
@@ -70,7 +77,8 @@ def _write_files(folder: Path, experiment: Experiment) -> None:
             (folder / name).write_bytes(content)
 
 
-def _check_fit(folder: Path, experiment: Experiment) -> None:
-    """Hold the weights against the model that the folder's configuration makes."""
+def _fitting_model(folder: Path, experiment: Experiment) -> nn.Module:
+    """The model that the folder's configuration makes, once the weights fit it."""
     model = skeleton(read_config(folder / CONFIG))
     check_weights(model, experiment.state, "the model")
+    return model

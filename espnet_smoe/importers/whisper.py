@@ -3,7 +3,7 @@
     espnet-smoe import whisper whisper-base --out exp/whisper_base --language ko
 
 PATH is a folder of Hugging Face or CTranslate2 (faster-whisper), or OpenAI's ``.pt``
-with ``--tokenizer``.
+with ``multilingual.tiktoken`` beside it or named by ``--tokenizer``.
 """
 
 import argparse
@@ -32,7 +32,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="append silence up to this length; with less than the 30 of its training "
         "Whisper repeats itself until it is trained further (default: 30)",
     )
-    add("--tokenizer", type=Path, help="tokenizer.json, or a folder with one")
+    add(
+        "--tokenizer",
+        type=Path,
+        help="tokenizer.json or multilingual.tiktoken, or a folder with one of them",
+    )
 
 
 def _seconds(text: str) -> float:

@@ -1,10 +1,12 @@
 """Whisper's vocabulary: token list, tokenizer, and what is not speech."""
 
+import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from espnet_smoe.importers.tiktoken_file import ENDING, read_tiktoken
 from espnet_smoe.importers.whisper_model import CURE, read_json
 
 START, END = "<|startoftranscript|>", "<|endoftext|>"
@@ -23,14 +25,16 @@ NOTES = list("♩♪♫♬♭♮♯")
 NEVER = (START, TRANSCRIBE, TRANSLATE, "<|startoflm|>", "<|startofprev|>")
 NEVER += ("<|nospeech|>", "<|nocaptions|>")
 OTHER = "take tokenizer.json of the same model, with --tokenizer if it is elsewhere"
+OPENAIS = "multilingual" + ENDING
+FILES = ("tokenizer.json", "vocab.json", OPENAIS)
 
 
 class Vocabulary:
     """Tokens of a model, and the tokenizer that makes them.
 
     Args:
-        path: Folder with ``tokenizer.json``, or with ``vocab.json`` and ``merges.txt``;
-            or a ``tokenizer.json``.
+        path: Folder with ``tokenizer.json``, ``vocab.json`` (and ``added_tokens.json``)
+            or ``multilingual.tiktoken``; or such a file.
         size: V, rows of the embedding.
 
     Attributes:
@@ -41,12 +45,12 @@ class Vocabulary:
     """
 
     def __init__(self, path: Path, size: int):
-        self.place, vocab, merges, added = _read(path)
         if size == ENGLISH_ONLY:
             raise ValueError(
-                f"{self.place}: a model for English alone, whose prompt has no task; "
+                f"{path}: a model for English alone, whose prompt has no task; "
                 "take the multilingual model of this size"
             )
+        self.place, vocab, added = _read(path, size)
         ids = {i: token for token, i in {**vocab, **added}.items()}
         if ids and max(ids) >= size:
             raise ValueError(
@@ -57,7 +61,7 @@ class Vocabulary:
         if lacking:
             raise ValueError(f"{self.place} lacks {' '.join(lacking)}; {OTHER}")
         self.tokens = _complete(ids, size, self.place)
-        self._tokenizer = _tokenizer(vocab, merges, self.place)
+        self._tokenizer = _tokenizer(vocab, self.place)
 
     def tokenizer_json(self) -> str:
         """A tokenizer of the pieces, which begins a text with a space.
@@ -105,23 +109,33 @@ class Vocabulary:
         return sorted(never), [*ids_of(" ")[:1], self.id_of(END)]
 
 
-def _read(path: Path) -> tuple[Path, dict[str, int], list, dict[str, int]]:
-    """The file, pieces with their ids, merges, special tokens with their ids."""
-    place = path / "tokenizer.json" if path.is_dir() else path
-    slow = place.parent / "vocab.json"
+def _read(path: Path, size: int) -> tuple[Path, dict[str, int], dict[str, int]]:
+    """The file, pieces with their ids, special tokens with their ids."""
+    place = path
+    if path.is_dir():
+        files = [path / name for name in FILES]
+        place = next((file for file in files if file.is_file()), files[0])
     try:
+        if place.suffix == ENDING and place.is_file():
+            return place, *read_tiktoken(place, size)
         if place.is_file():
             read = read_json(place)
-            added = {t["content"]: t["id"] for t in read.get("added_tokens") or ()}
-            return place, read["model"]["vocab"], read["model"]["merges"], added
-        if slow.is_file() and (slow.parent / "merges.txt").is_file():
-            text = (slow.parent / "merges.txt").read_text(encoding="utf-8")
-            lines = [m for m in text.split("\n") if m and not m.startswith("#version")]
-            added = read_json(slow.parent / "added_tokens.json") or {}
-            return slow, read_json(slow), lines, added
+            if place.name == "vocab.json":
+                pieces, added = read, read_json(place.with_name("added_tokens.json"))
+            else:
+                added = {t["content"]: t["id"] for t in read.get("added_tokens") or ()}
+                pieces = read["model"]["vocab"]
+            return place, _ids(pieces), _ids(added or {})
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{place} is no byte-level BPE ({error}); {CURE}") from error
-    raise ValueError(f"{place} does not exist: the model has no tokenizer; {OTHER}")
+    raise ValueError(
+        f"{place} does not exist: the model has no tokenizer; {OTHER}, or "
+        f"{OPENAIS} of the openai-whisper package"
+    )
+
+
+def _ids(given: Mapping[str, int]) -> dict[str, int]:
+    return {token: operator.index(number) for token, number in given.items()}
 
 
 def _complete(ids: Mapping[int, str], size: int, place: Path) -> list[str]:
@@ -138,18 +152,37 @@ def _complete(ids: Mapping[int, str], size: int, place: Path) -> list[str]:
     return tokens
 
 
-def _tokenizer(vocab: Mapping[str, int], merges: Sequence[Any], place: Path) -> Any:
+def _tokenizer(vocab: Mapping[str, int], place: Path) -> Any:
     """A tokenizer of the pieces alone: no text can name a special token."""
     from tokenizers import Tokenizer, decoders, models
 
     pieces = {t: i for t, i in vocab.items() if t and not SPECIAL.fullmatch(t)}
-    pairs = [tuple(m.split(" ") if isinstance(m, str) else m) for m in merges]
+    halves = [_halves(p, pieces) for p in sorted(pieces, key=pieces.__getitem__)]
+    pairs = [tuple(parts) for parts in halves if len(parts) == 2]
     try:
         tokenizer = Tokenizer(models.BPE(pieces, pairs))
     except Exception as error:  # a bare one of the library
         raise ValueError(f"{place} is no byte-level BPE ({error}); {CURE}") from error
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
+
+
+def _halves(piece: str, ids: Mapping[str, int]) -> list[str]:
+    """What a piece was merged from: the parts that earlier pieces make of its bytes.
+
+    The ids of Whisper's pieces are the order of their merges. The lists of merges at
+    Hugging Face say the same, but some lack the first, without which " the" would
+    become two pieces that Whisper never writes.
+    """
+    parts = list(piece)
+    while len(parts) > 2:
+        pairs = [a + b for a, b in zip(parts, parts[1:])]
+        found = min(pairs, key=lambda pair: ids.get(pair, len(ids)))
+        if ids.get(found, len(ids)) >= ids[piece]:
+            break
+        at = pairs.index(found)
+        parts[at : at + 2] = [found]
+    return parts
 
 
 def _byte_level(space: bool) -> Any:

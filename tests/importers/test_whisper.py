@@ -6,10 +6,13 @@ import shutil
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 import yaml
 
 from espnet_smoe.importers.command import main
+from espnet_smoe.importers.tiktoken_file import LANGUAGES
+from espnet_smoe.importers.whisper_vocabulary import Vocabulary
 from espnet_smoe.inference.checkpoint import load_model, read_config
 from espnet_smoe.inference.speech_to_text import SpeechToText
 from tests.importers.tiny_whisper import (
@@ -19,6 +22,8 @@ from tests.importers.tiny_whisper import (
     make_hugging_face,
     save_ctranslate2,
     save_openai,
+    save_tiktoken,
+    train_pieces,
 )
 
 PAD = ["--pad", str(SECONDS)]
@@ -48,11 +53,11 @@ def waves(count: int = 2) -> list[np.ndarray]:
     ]
 
 
-def features(wave: np.ndarray) -> torch.Tensor:
+def features(wave: np.ndarray, mels: int = 80) -> torch.Tensor:
     """``(1, F, T)`` by `transformers`."""
     from transformers import WhisperFeatureExtractor
 
-    extract = WhisperFeatureExtractor(chunk_length=int(SECONDS))
+    extract = WhisperFeatureExtractor(mels, chunk_length=int(SECONDS))
     return extract(wave, sampling_rate=16000, return_tensors="pt").input_features
 
 
@@ -74,18 +79,96 @@ def test_encoder_output_and_logits_are_those_of_transformers(source, imported):
 @torch.inference_mode()
 def test_greedy_search_writes_what_generate_writes(source, imported):
     model = source[1]
-    options = {"beam_size": 1, "maxlenratio": -LENGTH, "detect_speech": False}
+    options = {"beam_size": 1, "detect_speech": False}
     ours = SpeechToText.load(imported, **options)
     found = ours.recognize(waves(3), ["wb"] * 3, ["asr", "st"], ["a", "b", "c"])
     texts = set()
     for wave, result in zip(waves(3), found):
         for task, verb in (("asr", "transcribe"), ("st", "translate")):
-            ids = model.generate(features(wave), language="ko", task=verb)[0].tolist()
+            asked = {"language": "ko", "task": verb, "max_new_tokens": LENGTH // 2}
+            ids = model.generate(features(wave), **asked)[0].tolist()
             tokens = [ours.model.token_list[i] for i in ids]
             spoken = tuple(t for t in tokens if not t.startswith("<|"))
             assert result[task].tokens == spoken
             texts.add(spoken)
     assert len(texts) > 1 and any(texts)
+
+
+@torch.inference_mode()
+def test_a_model_of_128_channels_computes_what_transformers_does(tmp_path):
+    model = make_hugging_face(tmp_path / "v3", mels=128)
+    main(["whisper", str(tmp_path / "v3"), "--out", str(tmp_path / "exp"), *PAD])
+    encoded, _ = SpeechToText.load(tmp_path / "exp").encoder(waves(1))
+    theirs = model.model.encoder(features(waves(1)[0], 128))[0]
+    torch.testing.assert_close(encoded, theirs, atol=1e-4, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_a_text_has_half_of_the_positions_at_most(source, imported):
+    """As that of Whisper's own program: the other half is for the text before."""
+    ours = SpeechToText.load(imported, beam_size=1, detect_speech=False)
+    found = ours.recognize(waves(3), ["wb"] * 3, ["asr", "st"], ["a", "b", "c"])
+    lengths = {len(result[task].tokens) for result in found for task in result}
+    assert max(lengths) == LENGTH // 2
+
+
+@pytest.mark.parametrize("languages", [99, 100])
+def test_openais_vocabulary_is_that_of_hugging_face(tmp_path, languages):
+    """51,865 tokens, or the 51,866 of large-v3, which knows Cantonese."""
+    save_tiktoken(tmp_path / "multilingual.tiktoken")
+    size = train_pieces().get_vocab_size() + 1 + 2 + languages + 6 + 1501
+    openais = Vocabulary(tmp_path, size)
+    shutil.copytree(tmp_path, tmp_path / "hf")
+    (tmp_path / "hf" / "multilingual.tiktoken").unlink()
+    pieces = {**train_pieces().get_vocab(), "": train_pieces().get_vocab_size()}
+    codes = LANGUAGES[:languages]
+    special = [t for t in SPECIAL if t not in ("<|en|>", "<|ko|>")]
+    special[2:2] = [f"<|{code}|>" for code in codes]
+    added = {token: len(pieces) + i for i, token in enumerate(special)}
+    (tmp_path / "hf" / "vocab.json").write_text(json.dumps(pieces))
+    (tmp_path / "hf" / "added_tokens.json").write_text(json.dumps(added))
+    theirs = Vocabulary(tmp_path / "hf", size)
+    assert openais.tokens == theirs.tokens and openais.tokens[-1] == "<|30.00|>"
+    assert ("<|yue|>" in openais.tokens) == (languages == 100)
+    assert openais.not_speech() == theirs.not_speech()
+    assert openais.tokenizer_json() == theirs.tokenizer_json()
+    text = "안녕하세요 오늘 날씨가 좋아요 the weather, tea"
+    tokenizer = tokenizers.Tokenizer.from_str(openais.tokenizer_json())
+    wanted = train_pieces().encode(f" {text}").tokens
+    assert tokenizer.encode(text).tokens == wanted
+    assert any(len(token) > 2 for token in wanted)
+
+
+def test_a_lost_merge_is_found_again(source, imported, tmp_path):
+    """Some files of Hugging Face lack the first, of the space and the letter t."""
+    folder = tmp_path / "whisper"
+    shutil.copytree(source[0], folder)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    del tokenizer["model"]["merges"][0]
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    main(["whisper", str(folder), "--out", str(tmp_path / "exp"), *PAD])
+    made = (tmp_path / "exp" / "bpe.json").read_text()
+    assert made == (imported / "bpe.json").read_text()
+    assert json.loads(made)["model"]["merges"]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda lines: lines[:-3], "pieces belong to 1896 or 1897 tokens, but the we"),
+        (lambda lines: ["!", *lines], "tiktoken:1: is no piece in base64 with its id"),
+        (lambda lines: ["x 1 2", *lines], "tiktoken:1: is no piece in base64 with its"),
+        (lambda lines: lines[:5] + lines[6:], "pieces belong to"),
+    ],
+)
+def test_a_damaged_vocabulary_of_openai_is_named(tmp_path, change, message):
+    path = tmp_path / "multilingual.tiktoken"
+    save_tiktoken(path)
+    size = train_pieces().get_vocab_size() + 1 + 2 + 99 + 6 + 1501
+    path.write_text("\n".join(change(path.read_text().splitlines())))
+    with pytest.raises(ValueError, match=message) as caught:
+        Vocabulary(path, size)
+    assert "\n" not in str(caught.value)
 
 
 def test_every_format_gives_the_same_experiment(source, imported, tmp_path):
@@ -159,6 +242,57 @@ def test_the_mixture_writes_at_first_what_the_dense_model_writes(imported, tmp_p
     changed, plain = mixture.recognize(*given), dense.recognize(*given)
     assert [r["asr"] for r in changed] == [r["asr"] for r in plain]
     assert [r["st"] for r in changed] != [r["st"] for r in plain]
+
+
+def test_experts_of_bandwidths_need_no_tokens_of_whisper(imported, tmp_path):
+    from espnet_smoe.data.preprocessor import SMoEPreprocessor
+    from espnet_smoe.upcycle import main as upcycle
+
+    config = yaml.safe_load((imported / "config.yaml").read_text())
+    config["encoder_conf"]["moe"] = {"gate": "label", "labels": ["<wb>", "<nb>"]}
+    labels = ["<|translate|>", "<|transcribe|>"]
+    config["decoder_conf"]["moe"] = {"gate": "label", "labels": labels}
+    exp = tmp_path / "smoe"
+    exp.mkdir()
+    for name in ("tokens.txt", "bpe.json"):
+        shutil.copy(imported / name, exp)
+    (exp / "config.yaml").write_text(yaml.safe_dump(config))
+    place = str(exp / "config.yaml")
+    upcycle([str(imported), "--config", place, "--out", str(exp / "model.pth")])
+    options = {"beam_size": 2, "detect_speech": False}
+    dense, mixture = (SpeechToText.load(e, **options) for e in (imported, exp))
+    heard = mixture.bandwidths_of(waves(), [16000] * 2, ["auto"] * 2, ["a", "b"])
+    assert mixture.bandwidths == ("wb", "nb") and heard == ["wb", "wb"]
+    for bands in (["wb", "nb"], heard):
+        given = waves(), bands, ["asr", "st"], ["a", "b"]
+        assert mixture.recognize(*given) == dense.recognize(*given)
+    with torch.no_grad():
+        for layer in mixture.model.encoder.encoders:
+            layer.feed_forward.experts[1].w_2.weight.zero_()
+    given = ["asr", "st"], ["a", "b"]
+    changed = mixture.recognize(waves(), ["wb", "nb"], *given)
+    plain = dense.recognize(waves(), ["wb", "nb"], *given)
+    assert changed[0] == plain[0] and changed[1] != plain[1]
+    # and the labels reach it in training
+    prepare = SMoEPreprocessor(True, str(exp / "tokens.txt"), str(exp / "bpe.json"))
+    made = [
+        prepare(u, {"speech": w, "text": "날씨", "text_st": "the", "bandwidth": b})
+        for u, w, b in zip("ab", waves(), ("wb", "nb"))
+    ]
+    batch = {
+        name: torch.nn.utils.rnn.pad_sequence(
+            [torch.as_tensor(m[name]) for m in made], True, -1
+        )
+        for name in ("text", "text_st", "bandwidth")
+    }
+    assert batch["bandwidth"].min() >= len(mixture.model.token_list)
+    model = load_model(read_config(exp / "config.yaml"), exp / "model.pth").train()
+    lengths = torch.tensor([len(w) for w in waves()])
+    speech = torch.nn.utils.rnn.pad_sequence([torch.tensor(w) for w in waves()], True)
+    loss, _, _ = model(speech, lengths, **batch)
+    loss.backward()
+    for expert in model.encoder.encoders[0].feed_forward.experts:
+        assert expert.w_1.weight.grad.abs().sum() > 0
 
 
 def test_it_is_trained_further_with_its_output_tied_to_its_embedding(imported):

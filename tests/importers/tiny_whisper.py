@@ -1,5 +1,6 @@
 """A tiny random Whisper of `transformers`, also in two other formats."""
 
+import base64
 import json
 import struct
 from pathlib import Path
@@ -30,10 +31,9 @@ OPENAI = {
 CT2_TYPES = {torch.float32: 0, torch.int8: 1, torch.int16: 2, torch.float16: 4}
 
 
-def make_hugging_face(folder: Path):
-    """Save a model with its tokenizer; the model."""
+def train_pieces():
+    """A byte-level BPE without special tokens; its ids are the order of its merges."""
     import tokenizers
-    from transformers import WhisperConfig, WhisperForConditionalGeneration
 
     trained = tokenizers.Tokenizer(tokenizers.models.BPE())
     trained.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -44,6 +44,15 @@ def make_hugging_face(folder: Path):
     )
     text = "안녕하세요 오늘 날씨가 좋아요 the weather"
     trained.train_from_iterator([text] * 2, trainer)
+    return trained
+
+
+def make_hugging_face(folder: Path, mels: int = 80):
+    """Save a model with its tokenizer; the model."""
+    import tokenizers
+    from transformers import WhisperConfig, WhisperForConditionalGeneration
+
+    trained = train_pieces()
     pieces = trained.get_vocab_size()
     special = [tokenizers.AddedToken(t, special=True) for t in SPECIAL]
     trained.add_special_tokens(special)
@@ -55,6 +64,7 @@ def make_hugging_face(folder: Path):
     config = WhisperConfig(
         vocab_size=size,
         d_model=16,
+        num_mel_bins=mels,
         encoder_layers=2,
         decoder_layers=3,
         encoder_attention_heads=2,
@@ -83,6 +93,24 @@ def make_hugging_face(folder: Path):
     generation.max_length = LENGTH
     model.save_pretrained(folder)
     return model
+
+
+def save_tiktoken(path: Path) -> None:
+    """The pieces as openai-whisper keeps them, an empty one at their end."""
+    from tokenizers.decoders import ByteLevel
+
+    named = sorted(train_pieces().get_vocab().items(), key=lambda item: item[1])
+    seen = {chr(c) for c in (*range(33, 127), *range(161, 173), *range(174, 256))}
+    unseen = [c for c in range(256) if chr(c) not in seen]
+    byte_of = {c: ord(c) for c in seen} | {
+        chr(256 + i): b for i, b in enumerate(unseen)
+    }
+    assert ByteLevel().decode(["\u0120a"]) == " a" and byte_of["\u0120"] == 32
+    lines = [
+        f"{base64.b64encode(bytes(map(byte_of.get, piece))).decode()} {number}"
+        for piece, number in named
+    ]
+    path.write_text("\n".join([*lines, f"= {len(lines)}"]) + "\n")
 
 
 def save_openai(model, path: Path) -> None:

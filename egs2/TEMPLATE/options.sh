@@ -41,6 +41,7 @@ schedule=                   # a program that prints more options for training fr
 asr_tag=                    # name of the experiment (default: from asr_config)
 asr_exp=                    # its folder (default: asr_tag in expdir)
 asr_stats_dir=              # folder of the statistics (default: named after the data, in expdir)
+feats_normalize=global_mvn  # how features are normalized: global_mvn, utt_mvn or none
 pretrained_model=           # start from these weights: FILE or FILE:SRC:DST
 ignore_init_mismatch=false  # true: leave out weights that do not fit, of pretrained_model
 allow_changes=false         # true: stage 11 goes on although what it trains from changed
@@ -59,7 +60,7 @@ renamed='inference_model=inference_asr_model inference_configs=inference_config
     bpe_type=bpemode ntoken=nbpe special_tokens=bpe_nlsyms lm_order=ngram_num
     min_seconds=min_wav_duration max_seconds=max_wav_duration'
 # Options of asr.sh that have one value here; a driver may have others in `fixed`.
-fixed="${fixed:-} feats_type=raw fs=16k audio_format=wav feats_normalize=global_mvn
+fixed="${fixed:-} feats_type=raw fs=16k audio_format=wav
     asr_task=asr use_lightning=false num_splits_asr=1 num_ref=1 batch_size=1
     use_lm=false use_word_lm=false use_ngram=false use_k2=false use_maskctc=false
     use_streaming=false oov=<unk> blank=<blank> sos_eos=<sos/eos> bpe_char_cover=0.9995

@@ -263,7 +263,9 @@ train() { # stage 11
     need 10 "$stats_dir/train/feats_stats.npz" "$stats_dir/valid/speech_shape"
     need_for_training
     lock "$asr_exp"
-    local launch=() distributed more= init_options=
+    local launch=() distributed more= init_options= normalize_conf=()
+    [ "$feats_normalize" != global_mvn ] ||
+        normalize_conf=(--normalize_conf "stats_file=$stats_dir/train/feats_stats.npz")
     ! "$ignore_init_mismatch" || init_options="--ignore_init_mismatch true"
     if [ -n "$schedule" ]; then
         more=$($single $schedule "$asr_config" "$train_dir" --stats "$stats_dir" \
@@ -287,8 +289,7 @@ train() { # stage 11
         --valid_shape_file "$stats_dir/valid/speech_shape" \
         --valid_shape_file "$stats_dir/valid/text_shape" \
         --fold_length $((asr_speech_fold_length * 100)) --fold_length "$asr_text_fold_length" \
-        --normalize global_mvn \
-        --normalize_conf "stats_file=$stats_dir/train/feats_stats.npz" \
+        --normalize "$feats_normalize" "${normalize_conf[@]}" \
         ${pretrained_model:+--init_param $pretrained_model} $init_options \
         --output_dir "$asr_exp" ${seed:+--seed $seed} $more $asr_args)
     export ESPNET_SMOE_ALLOW_CHANGES=$allow_changes

@@ -13,6 +13,7 @@ dumpdir=dump
 results= # RESULTS.md, see results_file
 own="systems seeds jobs stage expdir dumpdir results ${own:-}"
 taken="stop_stage seed asr_tag asr_exp asr_config inference_tag ${taken:-}" # of each system
+configs=conf/tuning # train_SYSTEM.yaml
 options=()
 while [ $# -gt 0 ]; do
     case $1 in -h | --help)
@@ -45,7 +46,7 @@ fi
 
 prepare() { # prepare SYSTEM [more options]: stages 1 to 10, with the features of its configuration
     [ "$stage" -gt 10 ] || ./run.sh "${options[@]}" \
-        --asr_config "conf/tuning/train_$1.yaml" --stage "$stage" --stop_stage 10 "${@:2}"
+        --asr_config "$configs/train_$1.yaml" --stage "$stage" --stop_stage 10 "${@:2}"
 }
 
 # What a system needs beside its configuration, into the array `more`; a run_all.sh may
@@ -58,7 +59,7 @@ make() { # make SYSTEM SEED [more options]; SYSTEM in a user's option becomes it
     mkdir -p "$expdir/$tag"
     {
         before "$1" "$2" && ./run.sh "${options[@]//SYSTEM/$tag}" \
-            --asr_config "conf/tuning/train_$1.yaml" --asr_tag "$tag" --seed "$2" \
+            --asr_config "$configs/train_$1.yaml" --asr_tag "$tag" --seed "$2" \
             --results "$expdir/$tag/RESULTS.md" "${more[@]}" "${@:3}" \
             --stage 11 --stop_stage 13
     } >"$expdir/$tag/run.log" 2>&1 ||
@@ -66,7 +67,7 @@ make() { # make SYSTEM SEED [more options]; SYSTEM in a user's option becomes it
 }
 
 done_before() { # done_before SYSTEM SEED: whether it was made; says so where its YAML is newer
-    local results=$expdir/$1_seed$2/RESULTS.md config=conf/tuning/train_$1.yaml
+    local results=$expdir/$1_seed$2/RESULTS.md config=$configs/train_$1.yaml
     [ -f "$results" ] || return 1
     ! [ "$config" -nt "$results" ] || echo "$0: $1_seed$2 is not made again, although" \
         "$config is newer; rm -r $expdir/$1_seed$2 makes it anew" >&2
@@ -99,9 +100,11 @@ trained() {
 # the pattern SETS, against the first of them that was made, of decode_DECODING
 tables=()
 compare_options=()
+rivals=() # further experiments of every table
 compare() {
     local table=$1 title=$2 decoding=$3 sets=$4 set
     trained "${@:5}"
+    tags+=("${rivals[@]}")
     [ ${#tags[@]} -gt 0 ] || return 0
     for set in "${tags[0]}/decode_$decoding"/*/scores.json; do
         [ -f "$set" ] || continue # not decoded so

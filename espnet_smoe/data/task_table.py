@@ -47,7 +47,8 @@ CTC_TASKS = {
     "units": {"target": "text_syllable", "metrics": ["ser"]},
 }
 TRANSCRIBE, TRANSLATE = "<transcribe>", "<translate>"
-METRICS = ("wer", "ser", "cer", "cer_no_space", "bleu", "chrf")  # those of scoring
+METRICS = ("wer", "ser", "cer", "cer_no_space", "cer_letters")  # those of scoring
+METRICS += ("bleu", "chrf")
 ERROR_RATES, OF_TRANSLATIONS = ("wer", "cer", "cer_no_space"), ("bleu", "chrf")
 # Written without spaces between words: a word error rate has no sense.
 UNSPACED = ("ja", "zh", "yue", "th", "lo", "km", "my")

@@ -21,6 +21,7 @@ EGS2 = Path(__file__).resolve().parents[2] / "egs2"
 TRAIN = sorted(EGS2.glob("*/*/conf/**/train*.yaml"))
 DECODE = sorted(EGS2.glob("*/*/conf/**/decode*.yaml"))
 PAPER = EGS2 / "aihub_koen/smoe1/conf/tuning"
+WHISPER = EGS2 / "aihub_koen/smoe1/conf/whisper"
 AISHELL = EGS2 / "aishell/ctc1/conf/tuning"
 AISHELL_U2PP = EGS2 / "aishell/u2pp1/conf/tuning"
 MINI = EGS2 / "mini_koen/smoe1/conf"
@@ -29,7 +30,9 @@ BASE = (
     107_087_936  # S-MoE, Section 3.2: 107M, with what the paper leaves open filled in
 )
 SPOKEN = [f"<{language}>" for language in ("en", "es", "fr", "it", "ru")]
-SPECIALS = dict.fromkeys([*LABELS, *SPOKEN, BEGIN])
+WHISPERS = ("startoftranscript", "ko", "transcribe", "translate", "notimestamps")
+WHISPERS = [f"<|{token}|>" for token in (*WHISPERS, "endoftext")]
+SPECIALS = dict.fromkeys([*LABELS, *SPOKEN, BEGIN, *WHISPERS])
 TOKENS = [BLANK, UNKNOWN, *SPECIALS, *"abcd", SOS_EOS]
 ID = {token: i for i, token in enumerate(TOKENS)}
 OPTIONS = {  # of stage 12
@@ -53,6 +56,9 @@ def arguments(path: Path):
     options = read_yaml(path)
     if path.resolve().parent == PAPER:
         options["encoder_conf"] |= SMALL_ENCODER
+        options["decoder_conf"] |= SMALL
+    if path.resolve().parent == WHISPER:
+        options["encoder_conf"] |= {**SMALL, "output_size": 16}
         options["decoder_conf"] |= SMALL
     if path.resolve().parent == AISHELL_U2PP:
         options["encoder_conf"] |= {**SMALL, "output_size": 16}
@@ -162,11 +168,13 @@ def test_paper_sizes_have_the_papers_parameters(system, total, active):
     assert count_parameters(model) == {"total": total, "active": active}
 
 
-def test_the_compared_systems_differ_in_nothing_else():
+@pytest.mark.parametrize("folder", [MINI / "tuning", WHISPER], ids=name)
+def test_the_compared_systems_differ_in_nothing_else(folder):
     """What a comparison may vary: experts, widths, ESPnet's classes; no training."""
-    files = sorted((MINI / "tuning").glob("train_*.yaml"))
+    files = sorted(folder.glob("train_*.yaml"))
     systems = {path.stem: read_yaml(path) for path in files}
-    systems.pop("train_encdecsmoe_from_scratch")  # the demo, which compares with none
+    # the demo, which compares with none
+    systems.pop("train_encdecsmoe_from_scratch", None)
     tuned = systems.pop("train_base_nbwb")
     fine_tuned = [name for name in systems if name.startswith("train_encdecsmoe")]
     differing_only_in_experts(tuned, {name: systems.pop(name) for name in fine_tuned})

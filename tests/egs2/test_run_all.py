@@ -108,6 +108,55 @@ def test_each_recipe_has_the_configurations_of_all_five(folder):
     assert (folder / "run_all.sh").resolve() == TEMPLATE / "smoe1/run_all.sh"
 
 
+def test_whisper_models_are_decoded_as_they_come_beside_all_systems(recipe):
+    _, calls = run_all(recipe, "--whisper", "models/whisper-base small.pt")
+    imports = [c for c in calls if " import whisper " in c]
+    assert [value(c, "out") for c in imports] == [
+        "exp/whisper_base",
+        "exp/whisper_small",
+    ]
+    decoded = [c for c in calls if "--asr_tag whisper_" in c]
+    for call, name in zip(decoded, ("base", "small")):
+        exp = f"exp/whisper_{name}"
+        assert value(call, "stage") == "12" and value(call, "stop_stage") == "13"
+        assert value(call, "inference_asr_model") == "model.pth"
+        assert value(call, "inference_tag") == "default"
+        assert call.split().count("--inference_config") == 2  # the last one counts
+        assert f"--inference_config {exp}/decode.yaml --inference_tag" in call
+        assert (recipe / exp / "decode.yaml").read_text() == "beam_size: 5\n"
+    tables = [c for c in calls if " compare " in c]
+    assert len(tables) == 2
+    for call in tables:
+        assert " exp/whisper_base exp/whisper_small --test-set" in call
+        assert "--letters" in call
+    _, again = run_all(recipe, "--stage", "11", "--whisper", "models/whisper-base")
+    assert not [c for c in again[len(calls) :] if "run.sh" in c]
+
+
+def test_whisper_models_of_one_name_are_refused(recipe):
+    done, calls = run_all(recipe, "--whisper", "a/whisper-base base.pt", check=False)
+    assert done.returncode == 1 and calls == []
+    assert "--whisper: two models are called whisper_base" in done.stderr
+
+
+def test_all_systems_may_begin_with_a_whisper(recipe):
+    _, calls = run_all(recipe, "--start", "whisper-base")
+    assert calls[0].endswith("import whisper whisper-base --out exp/start --pad 0")
+    scripts = [c for c in calls if c.startswith("run.sh")]
+    for call in scripts:
+        assert value(call, "asr_config").startswith("conf/whisper/train_")
+        assert value(call, "tokens_from") == "exp/start"
+        assert value(call, "feats_normalize") == "none"
+    sources = {"base": "start", "decffnx2": "start", "decsmoe": "start"}
+    sources |= {"base_nbwb": "base_seed1", "encdecsmoe": "decsmoe_seed1"}
+    for system, source in sources.items():
+        made = next(c for c in calls if f"conf/whisper/train_{system}.yaml" in c[-40:])
+        assert f"upcycle exp/{source} --out exp/{system}_seed1/init.pth" in made
+        trained = next(c for c in scripts if f"--asr_tag {system}_seed1" in c)
+        assert value(trained, "pretrained_model") == f"exp/{system}_seed1/init.pth"
+        assert ("--on_nbwb true" in trained) == (source != "start")
+
+
 def test_help_tells_what_it_does_and_where_the_other_options_are(recipe):
     done, calls = run_all(recipe, "--help")
     assert calls == [] and "The five systems of the paper" in done.stdout

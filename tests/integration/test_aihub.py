@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from tests.data.corpora.trees import (
@@ -20,6 +21,7 @@ from tests.data.corpora.trees import (
     long_recording,
     utterance_json,
 )
+from tests.importers.tiny_whisper import LENGTH, make_hugging_face
 
 ROOT = Path(__file__).parents[2]
 SENTENCES = ("오늘 날씨가 (10개)/(열 개) 좋네요", "내일 아침에 만나요", "어디로 갈까요")
@@ -75,11 +77,17 @@ def recipe(tmp_path_factory) -> tuple[Path, str]:
     data = f"--aihub {aihub} --fleurs {root / 'fleurs'} --translate_command cat"
     command = ["./run.sh", "--nj", "1", "--local_data_opts", data, "--nbpe", "330"]
     command += ["--asr_config", "conf/tiny.yaml", "--test_sets", "test_fleurs"]
+    return folder, run(folder, *command)
+
+
+def run(folder: Path, *command: str) -> str:
+    """What a command of the recipe says."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return folder, done.stdout
+    logs = "".join(p.read_text()[-3000:] for p in folder.glob("exp/**/*.log"))
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:] + logs
+    return done.stdout
 
 
 def test_every_corpus_is_trained_on(recipe):
@@ -105,3 +113,48 @@ def test_both_texts_are_scored_in_every_condition(recipe):
     assert "test_fleurs_nbwb" in report
     for word in ("WER", "BLEU", "amr_nb", "g711_nb", "amr_wb"):
         assert word in report, word
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory) -> Path:
+    """A tiny random one."""
+    folder = tmp_path_factory.mktemp("models") / "whisper-tiny"
+    make_hugging_face(folder)
+    return folder
+
+
+def test_a_whisper_has_a_column_in_both_tables(recipe, whisper):
+    folder, _ = recipe
+    shutil.copytree(folder / "exp/tiny_bbpe330", folder / "exp/base_seed1")
+    command = ["./run_all.sh", "--systems", "base", "--test_sets", "test_fleurs"]
+    run(folder, *command, "--stage", "11", "--whisper", str(whisper))
+    for table in ("table1_test_fleurs", "table2_test_fleurs_nbwb"):
+        lines = (folder / f"exp/{table}.md").read_text().splitlines()
+        rows = {line.split("|")[1].strip(): line for line in lines if line[:1] == "|"}
+        assert rows[""] == "| | base | whisper_tiny |"
+        wanted = ["asr WER %, all", "asr CER % of letters, all", "st BLEU, all", "RTF"]
+        for name in (*wanted, "parameters"):
+            assert re.fullmatch(r"\|[^|]*(\|[^|]*\d[^|]*){2}\|", rows[name]), name
+        assert "p=" in rows["asr WER %, all"]
+
+
+def test_systems_begin_with_a_whisper(recipe, whisper):
+    """Its tokens, its weights, experts of tasks and then of bandwidths."""
+    folder, _ = recipe
+    for path in (folder / "conf/whisper").glob("*.yaml"):
+        options = yaml.safe_load(path.read_text())
+        options["encoder_conf"] |= {"output_size": 16, "num_blocks": 2}
+        options["encoder_conf"] |= {"linear_units": 64, "attention_heads": 2}
+        options["decoder_conf"] |= {"max_length": LENGTH, "num_blocks": 3}
+        options["decoder_conf"] |= {"linear_units": 64, "attention_heads": 4}
+        options |= {"batch_size": 8, "accum_grad": 1, "max_epoch": 1, "use_amp": False}
+        options |= {"num_workers": 0, "use_tensorboard": False}
+        path.write_text(yaml.safe_dump(options))
+    command = ["./run_all.sh", "--expdir", "exp_whisper", "--start", str(whisper)]
+    command += ["--systems", "decsmoe encdecsmoe", "--test_sets", "test_fleurs"]
+    run(folder, *command, "--stage", "4", "--max_tokens", str(LENGTH - 5))
+    state = torch.load(folder / "exp_whisper/encdecsmoe_seed1/valid.acc.ave.pth")
+    first = "encoder.encoders.0.feed_forward.experts"
+    narrow, wide = (state[f"{first}.{i}.w_1.weight"] for i in (1, 0))
+    assert not torch.equal(narrow, wide)  # both were trained
+    assert "decsmoe" in (folder / "exp_whisper/table1_test_fleurs.md").read_text()

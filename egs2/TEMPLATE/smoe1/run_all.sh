@@ -6,13 +6,20 @@
 # EncDecS-MoE go on from Base and DecS-MoE on its NB/WB subset. --jobs systems are trained
 # side by side, --systems leaves some out. Other options go to run.sh. A system whose
 # RESULTS.md exists is not made again.
+#   ./run_all.sh --whisper 'whisper-base whisper-small'
+# decodes these Whisper models too, as they come, beside the systems of both tables.
+#   ./run_all.sh --start whisper-base
+# begins all systems with the weights and tokens of this one, and conf/whisper. Each is a
+# folder of Hugging Face or CTranslate2, or a .pt of OpenAI beside its vocabulary.
 set -euo pipefail
 cd "$(dirname "$0")"
 . ./path.sh
 
 systems='base decffnx2 decsmoe base_nbwb encdecsmoe'
 inference_config=conf/decode.yaml
-own=inference_config
+whisper=
+start=
+own='inference_config whisper start'
 taken='on_nbwb pretrained_model'
 . "$(dirname "$(readlink -f run_all.sh)")/../systems.sh"
 name=$(basename "$inference_config" .yaml)
@@ -27,19 +34,59 @@ before() { # a fine-tuned system starts from a trained one
     local from tag=$1_seed$2
     more=()
     case $1 in
-        base_nbwb) from=base ;;
-        encdecsmoe) from=decsmoe ;;
-        *) return 0 ;;
+        base_nbwb) from=$expdir/base_seed$2 more=(--on_nbwb true) ;;
+        encdecsmoe) from=$expdir/decsmoe_seed$2 more=(--on_nbwb true) ;;
+        *) from=${start:+$expdir/start} ;;
     esac
-    python3 -m espnet_smoe upcycle "$expdir/${from}_seed$2" --out "$expdir/$tag/init.pth" \
-        --config "conf/tuning/train_$1.yaml" || return 1
-    more=(--on_nbwb true --pretrained_model "$expdir/$tag/init.pth")
+    [ -n "$from" ] || return 0
+    python3 -m espnet_smoe upcycle "$from" --out "$expdir/$tag/init.pth" \
+        --config "$configs/train_$1.yaml" || return 1
+    more+=(--pretrained_model "$expdir/$tag/init.pth")
 }
+
+import_whisper() { # import_whisper PATH NAME [more options]: an experiment of it
+    [ -f "$expdir/$2/model.pth" ] ||
+        python3 -m espnet_smoe import whisper "$1" --out "$expdir/$2" "${@:3}"
+}
+
+whisper_name() { # whisper_name PATH: whisper_base of whisper-base, of base.pt
+    local name
+    name=$(basename "$1" .pt)
+    echo "whisper_${name#whisper[-_]}"
+}
+
+as_it_comes() { # as_it_comes PATH: decode and score a Whisper
+    local name exp
+    name=$(whisper_name "$1")
+    exp=$expdir/$name
+    rivals+=("$exp")
+    [ ! -f "$exp/RESULTS.md" ] || return 0
+    echo "$(date '+%Y-%m-%dT%H:%M:%S') $name: decode and score $1; log: $exp.log"
+    mkdir -p "$exp"
+    {
+        import_whisper "$1" "$name" &&
+            grep -v '^ctc_weight:' "$inference_config" >"$exp/decode.yaml" && # it has no CTC
+            ./run.sh "${options[@]}" --asr_tag "$name" --inference_asr_model model.pth \
+                --inference_config "$exp/decode.yaml" --inference_tag "$decoding" \
+                --results "$exp/RESULTS.md" --stage 12 --stop_stage 13
+    } >"$exp.log" 2>&1 || { echo "$0: $name failed; see $exp.log" >&2; return 1; }
+}
+
+same=$(for path in $whisper; do whisper_name "$path"; done | sort | uniq -d)
+[ -z "$same" ] || { echo "$0: --whisper: two models are called $same" >&2; exit 1; }
+if [ -n "$start" ]; then
+    mkdir -p "$expdir"
+    import_whisper "$start" start --pad 0
+    configs=conf/whisper
+    options+=(--tokens_from "$expdir/start" --feats_normalize none)
+fi
 
 prepare base
 [ "$stage" -gt 10 ] || stage=10 prepare base --on_nbwb true
 make_all 'base decffnx2 decsmoe'
 make_all 'base_nbwb encdecsmoe'
+for path in $whisper; do as_it_comes "$path"; done
+[ -z "$whisper" ] || compare_options+=(--letters)
 
 compare table1 "Table 1: experts in the decoder" "$decoding" '!(*_nbwb)' base decffnx2 decsmoe
 compare table2 "Table 2: fine-tuned on narrowband and wideband speech" "$decoding" '*_nbwb' \

@@ -16,6 +16,7 @@ max_tokens=120              # leave out longer texts (training and validation)
 bpemode=bbpe                # bbpe (of bytes), or sentencepiece's bpe or unigram
 nbpe=40000                  # tokens, special ones included
 bpe_nlsyms='<transcribe> <translate> <ko> <en> <wb> <nb>' # labels and prompts, or a file of them
+tokens_from=                # take tokens.txt and bpe.json from this folder, such as an imported model
 bpe_input_sentence_size=100000000 # learn tokens from so many texts, chosen by chance
 # options end
 
@@ -32,6 +33,7 @@ among "$bpemode" bbpe bpe unigram || die "--bpemode '$bpemode' is not bbpe, bpe 
 [ -z "$nbwb_share" ] || endings=('' _nbwb)
 ! "$on_nbwb" || trained=_nbwb
 tokens=$bpemode$nbpe
+[ -z "$tokens_from" ] || tokens=$(basename "$tokens_from") bpemode=bbpe
 token_dir=$tokendir/$tokens
 bpemodel=$token_dir/bpe.json
 [ "$bpemode" = bbpe ] || bpemodel=$token_dir/bpe.model
@@ -72,17 +74,30 @@ add_conditions() {
 }
 
 make_tokens() {
+    [ -z "$tokens_from" ] || { take_tokens && return; }
     read_tasks
     log "Stage 5: $nbpe $bpemode tokens of $targets"
-    local set file texts=$dumpdir/raw/$perturbed learn=()
+    local file texts=$dumpdir/raw/$perturbed learn=()
     for file in $targets; do learn+=("$texts/$file"); done
     need 4 "$texts/text" "$valid_dir/text"
     $python -m espnet_smoe.data.text.tokens --text "${learn[@]}" \
         --type "$bpemode" --size "$nbpe" --tasks "$tasks" --special $(symbols "$bpe_nlsyms") \
         --sentences "$bpe_input_sentence_size" --out "$token_dir"
-    for set in $train_sets; do # now that tokens can be counted
-        filter "$set" --bpemodel "$bpemodel"
-    done
+    filter_by_tokens
+}
+
+take_tokens() {
+    log "Stage 5: the tokens of $tokens_from"
+    need 4 "$dumpdir/raw/$perturbed/text" "$valid_dir/text"
+    mkdir -p "$token_dir"
+    cp "$tokens_from/tokens.txt" "$tokens_from/bpe.json" "$token_dir" ||
+        die "--tokens_from $tokens_from lacks tokens.txt or bpe.json"
+    filter_by_tokens
+}
+
+filter_by_tokens() { # now that they can be counted
+    local set
+    for set in $train_sets; do filter "$set" --bpemodel "$bpemodel"; done
 }
 
 overview() {

@@ -90,7 +90,9 @@ class TaskCounts:
         }
 
 
-def count_tasks(data: Path | None, decode_dir: Path) -> dict[str, TaskCounts]:
+def count_tasks(
+    data: Path | None, decode_dir: Path, letters: bool = False
+) -> dict[str, TaskCounts]:
     """Read references and hypotheses of every decoded task.
 
     Args:
@@ -98,6 +100,7 @@ def count_tasks(data: Path | None, decode_dir: Path) -> dict[str, TaskCounts]:
             ``utt2condition``, ``utt2bandwidth`` and ``utt2spk``; None where the
             decoding of ESPnet's asr.sh has its references beside it.
         decode_dir: Directory with ``hyp.<task>`` files, or one of ESPnet's asr.sh.
+        letters: Count errors of letters alone too, in transcripts.
 
     Returns:
         Task -> counts and groups; a task without any reference is left out.
@@ -108,6 +111,9 @@ def count_tasks(data: Path | None, decode_dir: Path) -> dict[str, TaskCounts]:
     """
     left_out, tasks = [], {}
     for task, of_task in read_decoded(decode_dir, data).items():
+        if letters and of_task.row.is_transcript:
+            metrics = dict.fromkeys((*of_task.row.metrics, "cer_letters"))
+            of_task = replace(of_task, row=replace(of_task.row, metrics=tuple(metrics)))
         counts = _count_task(task, of_task, data)
         if isinstance(counts, str):
             left_out.append(counts)

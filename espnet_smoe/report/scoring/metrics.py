@@ -8,6 +8,7 @@ counting anything twice.
 All values are in percent points: WER 3.93 means 3.93 %, BLEU 34.3 is BLEU 34.3.
 """
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -115,6 +116,18 @@ def split_characters(text: str) -> list[str]:
 def split_characters_without_spaces(text: str) -> list[str]:
     """Characters without spaces."""
     return list("".join(text.split()))
+
+
+def split_letters(text: str) -> list[str]:
+    """Letters and digits in one case, without spaces and punctuation.
+
+    For models that write what the references leave out, as Whisper does.
+
+    Example:
+        >>> split_letters("네, OK.")
+        ['네', 'o', 'k']
+    """
+    return [c for c in text.casefold() if unicodedata.category(c)[0] in "LMN"]
 
 
 def align_units(
@@ -239,6 +252,7 @@ METRICS: dict[str, Metric] = {
         _error_metric(
             "cer_no_space", "CER % without spaces", split_characters_without_spaces
         ),
+        _error_metric("cer_letters", "CER % of letters", split_letters),
         Metric("bleu", "BLEU", True, _count_word_ngrams, _bleu),
         Metric("chrf", "chrF", True, _count_character_ngrams, _chrf),
     )

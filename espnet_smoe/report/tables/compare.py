@@ -309,6 +309,12 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--every-condition", action="store_true", help="a line for each condition"
     )
+    parser.add_argument(
+        "--letters",
+        action="store_true",
+        help="also the CER of letters and digits alone, in one case: for models that "
+        "write punctuation where the references have none, or the other way round",
+    )
     parser.add_argument("--title", help="heading (default: names the test set)")
     parser.add_argument(
         "--out",
@@ -335,6 +341,7 @@ def main(argv: list[str] | None = None) -> None:
             data,
             trainings,
             [find_decode(e, args.decode, args.test_set) for e in trainings],
+            args.letters,
         )
         for name, trainings in by_system(args.exp).items()
     ]

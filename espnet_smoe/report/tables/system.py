@@ -70,13 +70,21 @@ def load_system(
     data: Path | None,
     experiments: Sequence[Path],
     decode_dirs: Sequence[Path],
+    letters: bool = False,
 ) -> System:
     """Read and score a system's decodings of the test set, one a seed.
+
+    Args:
+        name: Of the system.
+        data: Data directory of the test set.
+        experiments: One a seed.
+        decode_dirs: Theirs.
+        letters: Count errors of letters alone too.
 
     Raises:
         ValueError: Its trainings were not decoded for the same tasks.
     """
-    runs = [count_tasks(data, decode_dir) for decode_dir in decode_dirs]
+    runs = [count_tasks(data, decode_dir, letters) for decode_dir in decode_dirs]
     for run, decode_dir in zip(runs, decode_dirs):
         if list(run) != list(runs[0]):
             raise ValueError(

@@ -157,3 +157,9 @@ def test_bleu_counts_the_words_of_the_language(language, tokenize, texts):
     expected = sacrebleu.corpus_bleu(hypotheses, [texts], tokenize=tokenize).score
     assert metric.formula(totals)[0] == pytest.approx(expected)
     assert expected > 50
+
+
+def test_the_error_rate_of_letters_does_not_see_punctuation_and_case():
+    refs, hyps = ["다시 한 번 OK", "3시"], ["다시 한번, 'ok'!", "4시."]
+    assert METRICS["cer_letters"].score(refs, hyps) == pytest.approx(100 * 1 / 8)
+    assert METRICS["cer_no_space"].score(refs, hyps) > 50

@@ -1,5 +1,6 @@
 import hashlib
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,24 @@ def test_two_experiments_give_a_table_and_a_picture(recipe, capsys):
         for group in ("all", "mean of NB", "mean of WB"):
             assert f"{metric}, {group}" in table
     assert "asr WER %, all" in capsys.readouterr().out
+
+
+def test_letters_alone_are_a_further_line_of_transcripts(recipe):
+    recipe.experiment("base", error=0.4, seed=1)
+    written = recipe.decode("base") / "hyp.asr"
+    write_table(
+        recipe.decode("whisper") / "hyp.asr",
+        {u: " ".join(words) + "." for u, words in recipe.text.items()},
+    )
+    shutil.copy(written.with_name("hyp.st"), recipe.decode("whisper"))
+    plain = run(recipe, "base", "whisper")
+    table = run(recipe, "base", "whisper", letters="")
+    first, second = table["asr CER % of letters, all"]
+    assert second.startswith("**0.00") and not first.startswith("0.00")
+    assert set(table) - set(plain) == {
+        f"asr CER % of letters, {group}"
+        for group in ("all", "mean of NB", "mean of WB")
+    }
 
 
 def test_change_is_relative_to_the_old_value(recipe):

@@ -325,9 +325,21 @@ def cut(path, share=0.6):
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
 
 
+def with_activation(data, number):
+    """A ``model.bin`` whose decoder computes another activation."""
+    at = data.index(b"decoder/activation\0") + len("decoder/activation") + 1
+    return data[: at + 6] + bytes([number]) + data[at + 7 :]  # no shape, type, size
+
+
 def other_vocabulary(folder):
     tokenizer = json.loads((folder / "tokenizer.json").read_text())
     tokenizer["added_tokens"][-1]["id"] += 1000
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+
+
+def no_numbers(folder):
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"]["a"] = "1"
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
 
 
@@ -341,6 +353,7 @@ FAULTS = {
     "it is of another model; take tok": other_vocabulary,
     "model.safetensors is damaged": lambda f: cut(f / "model.safetensors"),
     "config.json is damaged": lambda f: cut(f / "config.json"),
+    "tokenizer.json is no byte-level BPE": no_numbers,
     "tokenizer.json is damaged": lambda f: cut(f / "tokenizer.json"),
     "has no weights": lambda f: (f / "model.safetensors").unlink(),
 }
@@ -367,6 +380,34 @@ def test_code_in_a_pt_file_is_never_run(source, tmp_path, monkeypatch):
     assert not (tmp_path / "harmed").exists()
 
 
+def test_what_an_openai_file_has_of_another_architecture_is_named(source, tmp_path):
+    save_openai(source[1], tmp_path / "tiny.pt")
+    command = ["whisper", str(tmp_path / "tiny.pt"), "--out", str(tmp_path / "exp")]
+    command += ["--tokenizer", str(source[0])]
+    whole = torch.load(tmp_path / "tiny.pt")
+    dims, weights = whole["dims"], whole["model_state_dict"]
+    for changed, message in [
+        (
+            {"dims": {**dims, "n_experts": 4}},
+            "dims: n_experts is not as Whisper has it",
+        ),
+        ({"dims": {**dims, "n_mels": 128}}, "have num_mel_bins 80, but the configur"),
+        (
+            {"model_state_dict": {**weights, "gate": torch.ones(2)}},
+            "gate cannot be car",
+        ),
+        ({"dims": None}, "has no 'dims' and 'model_state_dict'"),
+    ]:
+        torch.save(whole | changed, tmp_path / "tiny.pt")
+        with pytest.raises(ValueError, match=message) as caught:
+            main(command)
+        assert "\n" not in str(caught.value)
+    torch.save(whole, tmp_path / "tiny.pt")
+    with pytest.raises(ValueError, match="has no tokenizer.*multilingual.tiktoken of"):
+        main(command[:-2])
+    assert not (tmp_path / "exp").exists()
+
+
 def test_a_cut_or_foreign_model_of_ctranslate2_is_refused(source, imported, tmp_path):
     folder, model = source
     tokens = (imported / "tokens.txt").read_text(encoding="utf-8").splitlines()
@@ -378,6 +419,7 @@ def test_a_cut_or_foreign_model_of_ctranslate2_is_refused(source, imported, tmp_
         (whole[:-2000], "model.bin is cut short; fetch it again"),
         (whole.replace(b"\x0c\0WhisperSpec", b"\x0c\0Transformer"), "model 'Transform"),
         (b"\x07" + whole[1:], "version 7, model ''"),
+        (with_activation(whole, 1), "decoder/activation is 1, which cannot be carried"),
         (b"", "is cut short"),
     ]:
         (tmp_path / "ct2" / "model.bin").write_bytes(data)

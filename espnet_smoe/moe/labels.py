@@ -98,8 +98,8 @@ class Labels(nn.Module):
         """Learn the ids of the labels.
 
         Raises:
-            ValueError: A label is not in the token list and no bandwidth, or no token is
-                like a pattern.
+            ValueError: A label is neither in the token list nor a bandwidth, or no
+                token is like a pattern.
         """
         token_list = list(label_ids(token_list))
         number_of: dict[str, int] = {}

@@ -270,7 +270,8 @@ def test_an_average_stands_in_for_the_final_weights(tmp_path):
         main(command)
     main([*command, "--checkpoint", "avg_5.pt"])
     names = {p.name for p in (tmp_path / "b").iterdir()}
-    assert names == {"config.yaml", "feats_stats.npz", "model.pth", "tokens.txt"}
+    data = {"feats_stats.npz", "params.json", "tokens.txt"}
+    assert names == {"config.yaml", "model.pth", *data}
     with pytest.raises(ValueError, match="b is there already"):
         main(command)
 

@@ -18,6 +18,7 @@ from espnet_smoe.compat import (
     PositionwiseFeedForward,
 )
 from espnet_smoe.moe import (
+    BANDWIDTHS,
     FeedForward,
     MoEFeedForward,
     MoEOptions,
@@ -28,7 +29,6 @@ from espnet_smoe.moe import (
 )
 from espnet_smoe.moe.routing import own_routing
 
-BANDWIDTH_LABELS = ("<wb>", "<nb>")
 BLOCKS = {"feed_forward": "{}", "feed_forward_macaron": "{}.macaron"}
 # Options of ESPnet that leave out or repeat layers, or frames of one
 FOREIGN = ("stochastic_depth_rate", "layer_drop_rate", "ctc_trim")
@@ -55,7 +55,7 @@ class _WithExperts:
         self, input_size: int, moe: Mapping[str, Any] | None = None, **options: Any
     ):
         super().__init__(input_size, **options)
-        parsed = MoEOptions.parse(moe, "encoder_conf.moe", BANDWIDTH_LABELS)
+        parsed = MoEOptions.parse(moe, "encoder_conf.moe", BANDWIDTHS)
         self.labels = build_labels(parsed)
         self.loss_weights = parsed.loss_weights if parsed else {}
         if parsed is None:

@@ -135,8 +135,8 @@ def test_every_package_has_a_sum():
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in listed)
 
 
-def config(system):
-    return read_yaml(RECIPE / f"conf/tuning/train_{system}.yaml")
+def config(system, folder="tuning"):
+    return read_yaml(RECIPE / f"conf/{folder}/train_{system}.yaml")
 
 
 def test_each_system_differs_from_base_in_its_experts():
@@ -167,7 +167,8 @@ def test_tokens_have_every_prompt_and_label():
     assert {row.spoken for row in table.values()} == {"es"}
 
 
-def test_run_all_trains_five_systems_on_the_same_data(tmp_path):
+def noted_run_all(tmp_path, *options):
+    """What run_all.sh calls, with a run.sh and a python3 that only note."""
     folder = tmp_path / "egs2/asterisk/smoe1"
     folder.mkdir(parents=True)
     (tmp_path / "egs2/TEMPLATE").symlink_to(ROOT / "egs2/TEMPLATE")
@@ -177,10 +178,48 @@ def test_run_all_trains_five_systems_on_the_same_data(tmp_path):
         (folder / name).write_text(f'#!/bin/sh\necho {name} "$@" >>"{folder}/calls"\n')
         (folder / name).chmod(0o755)
     env = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
-    command = ["./run_all.sh", "--seeds", "1 2"]
+    command = ["./run_all.sh", *options]
     subprocess.run(command, cwd=folder, env=env, check=True, capture_output=True)
-    calls = [shlex.split(x) for x in (folder / "calls").read_text().splitlines()]
-    tags = [c[c.index("--asr_tag") + 1] for c in calls if "--asr_tag" in c]
+    return [shlex.split(x) for x in (folder / "calls").read_text().splitlines()]
+
+
+def value(call, option):
+    return call[call.index(f"--{option}") + 1]
+
+
+def test_run_all_trains_five_systems_on_the_same_data(tmp_path):
+    calls = noted_run_all(tmp_path, "--seeds", "1 2")
+    tags = [value(call, "asr_tag") for call in calls if "--asr_tag" in call]
     assert sorted(tags) == sorted(f"{s}_seed{n}" for s in SYSTEMS for n in (1, 2))
     assert sum("--stop_stage" in c and "10" in c for c in calls) == 1
     assert not any("upcycle" in call or "--on_nbwb" in call for call in calls)
+
+
+def test_run_all_begins_with_a_whisper(tmp_path):
+    calls = noted_run_all(tmp_path, "--start", "whisper-base")
+    imported, prepared = calls[:2]
+    assert imported[3:] == shlex.split(
+        "import whisper whisper-base --out exp/start --language es --pad 0"
+    )
+    assert value(prepared, "tokens_from") == "exp/start"
+    for system in SYSTEMS:
+        tag = f"{system}_seed1"
+        init = f"exp/{tag}/init.pth"
+        (upcycled,) = (c for c in calls if "upcycle" in c and init in c)
+        assert value(upcycled, "config") == f"conf/whisper/train_{system}.yaml"
+        (trained,) = (c for c in calls if tag in c and "--stop_stage" in c)
+        assert value(trained, "pretrained_model") == init
+        assert value(trained, "inference_config") == "conf/decode_whisper.yaml"
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_whispers_systems_are_those_from_nothing(system):
+    small, of_whisper = config(system), config(system, "whisper")
+    for part in ("encoder_conf", "decoder_conf"):
+        labels = small[part].get("moe", {}).get("labels", [])
+        own = of_whisper[part].get("moe", {}).get("labels", [])
+        if part == "decoder_conf":  # Whisper's tokens
+            labels = [label.replace("<", "<|").replace(">", "|>") for label in labels]
+        assert own == labels
+    table = load_task_table(RECIPE / f"conf/whisper/train_{system}.yaml")
+    assert {row.spoken for row in table.values()} == {"es"}

@@ -21,18 +21,18 @@ EGS2 = Path(__file__).resolve().parents[2] / "egs2"
 TRAIN = sorted(EGS2.glob("*/*/conf/**/train*.yaml"))
 DECODE = sorted(EGS2.glob("*/*/conf/**/decode*.yaml"))
 PAPER = EGS2 / "aihub_koen/smoe1/conf/tuning"
-WHISPER = EGS2 / "aihub_koen/smoe1/conf/whisper"
 AISHELL = EGS2 / "aishell/ctc1/conf/tuning"
 AISHELL_U2PP = EGS2 / "aishell/u2pp1/conf/tuning"
+WHISPER = EGS2 / "aihub_koen/smoe1/conf/whisper"
 MINI = EGS2 / "mini_koen/smoe1/conf"
 ENCDECSMOE = MINI / "tuning" / "train_encdecsmoe.yaml"
 BASE = (
     107_087_936  # S-MoE, Section 3.2: 107M, with what the paper leaves open filled in
 )
-SPOKEN = [f"<{language}>" for language in ("en", "es", "fr", "it", "ru")]
-WHISPERS = ("startoftranscript", "ko", "transcribe", "translate", "notimestamps")
-WHISPERS = [f"<|{token}|>" for token in (*WHISPERS, "endoftext")]
-SPECIALS = dict.fromkeys([*LABELS, *SPOKEN, BEGIN, *WHISPERS])
+SPOKEN = ("en", "es", "fr", "it", "ru")
+WHISPERS = ("startoftranscript", "transcribe", "translate", "notimestamps", "endoftext")
+WHISPERS = [f"<|{token}|>" for token in (*WHISPERS, *SPOKEN, "ko")]
+SPECIALS = dict.fromkeys([*LABELS, *(f"<{x}>" for x in SPOKEN), BEGIN, *WHISPERS])
 TOKENS = [BLANK, UNKNOWN, *SPECIALS, *"abcd", SOS_EOS]
 ID = {token: i for i, token in enumerate(TOKENS)}
 OPTIONS = {  # of stage 12
@@ -57,7 +57,7 @@ def arguments(path: Path):
     if path.resolve().parent == PAPER:
         options["encoder_conf"] |= SMALL_ENCODER
         options["decoder_conf"] |= SMALL
-    if path.resolve().parent == WHISPER:
+    if path.parent.name == "whisper":
         options["encoder_conf"] |= {**SMALL, "output_size": 16}
         options["decoder_conf"] |= SMALL
     if path.resolve().parent == AISHELL_U2PP:
@@ -96,7 +96,9 @@ def batches(args) -> list[dict[str, torch.Tensor]]:
     """As many as give every part its turn: a task each, or a spoken language each."""
     one = batch(of_smoe=args.model == "smoe")
     if any("spoken" in row for row in (args.model_conf.get("tasks") or {}).values()):
-        return [one | {"lang": torch.tensor([[ID[token]]] * 2)} for token in SPOKEN]
+        form = "<|{}|>" if "<|es|>" in str(args.model_conf) else "<{}>"
+        spoken = [ID[form.format(language)] for language in SPOKEN]
+        return [one | {"lang": torch.tensor([[token]] * 2)} for token in spoken]
     return [one] * (2 if args.model_conf.get("schedule") == "alternate" else 1)
 
 

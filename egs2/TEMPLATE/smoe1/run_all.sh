@@ -22,12 +22,8 @@ start=
 own='inference_config whisper start'
 taken='on_nbwb pretrained_model'
 . "$(dirname "$(readlink -f run_all.sh)")/../systems.sh"
-name=$(basename "$inference_config" .yaml)
-name=${name#decode}
-decoding=${name#_}
-decoding=${decoding:-default}
-ctc_weight=$(awk '$1 == "ctc_weight:" {print $2}' "$inference_config")
-options+=(--inference_config "$inference_config")
+. "$(dirname "$(readlink -f run_all.sh)")/../smoe_systems.sh"
+decode_by "$inference_config"
 compare_options=(--every-condition)
 
 before() { # a fine-tuned system starts from a trained one
@@ -44,49 +40,12 @@ before() { # a fine-tuned system starts from a trained one
     more+=(--pretrained_model "$expdir/$tag/init.pth")
 }
 
-import_whisper() { # import_whisper PATH NAME [more options]: an experiment of it
-    [ -f "$expdir/$2/model.pth" ] ||
-        python3 -m espnet_smoe import whisper "$1" --out "$expdir/$2" "${@:3}"
-}
-
-whisper_name() { # whisper_name PATH: whisper_base of whisper-base, of base.pt
-    local name
-    name=$(basename "$1" .pt)
-    echo "whisper_${name#whisper[-_]}"
-}
-
-as_it_comes() { # as_it_comes PATH: decode and score a Whisper
-    local name exp
-    name=$(whisper_name "$1")
-    exp=$expdir/$name
-    rivals+=("$exp")
-    [ ! -f "$exp/RESULTS.md" ] || return 0
-    echo "$(date '+%Y-%m-%dT%H:%M:%S') $name: decode and score $1; log: $exp.log"
-    mkdir -p "$exp"
-    {
-        import_whisper "$1" "$name" &&
-            grep -v '^ctc_weight:' "$inference_config" >"$exp/decode.yaml" && # it has no CTC
-            ./run.sh "${options[@]}" --asr_tag "$name" --inference_asr_model model.pth \
-                --inference_config "$exp/decode.yaml" --inference_tag "$decoding" \
-                --results "$exp/RESULTS.md" --stage 12 --stop_stage 13
-    } >"$exp.log" 2>&1 || { echo "$0: $name failed; see $exp.log" >&2; return 1; }
-}
-
-same=$(for path in $whisper; do whisper_name "$path"; done | sort | uniq -d)
-[ -z "$same" ] || { echo "$0: --whisper: two models are called $same" >&2; exit 1; }
-if [ -n "$start" ]; then
-    mkdir -p "$expdir"
-    import_whisper "$start" start --pad 0
-    configs=conf/whisper
-    options+=(--tokens_from "$expdir/start" --feats_normalize none)
-fi
-
+begin_with_whisper
 prepare base
 [ "$stage" -gt 10 ] || stage=10 prepare base --on_nbwb true
 make_all 'base decffnx2 decsmoe'
 make_all 'base_nbwb encdecsmoe'
-for path in $whisper; do as_it_comes "$path"; done
-[ -z "$whisper" ] || compare_options+=(--letters)
+whispers_as_they_come
 
 compare table1 "Table 1: experts in the decoder" "$decoding" '!(*_nbwb)' base decffnx2 decsmoe
 compare table2 "Table 2: fine-tuned on narrowband and wideband speech" "$decoding" '*_nbwb' \

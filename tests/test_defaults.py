@@ -10,9 +10,11 @@ from espnet2.asr.espnet_model import ESPnetASRModel
 
 from espnet_smoe.decoder.bidirectional import U2PPTransformerDecoder
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
+from espnet_smoe.decoder.whisper import SMoEOpenAIDecoder
 from espnet_smoe.encoder.conformer import U2PPConformerEncoder
 from espnet_smoe.encoder.speech_moe import SpeechMoEEncoder
 from espnet_smoe.encoder.transformer import SMoETransformerEncoder
+from espnet_smoe.encoder.whisper import SMoEOpenAIEncoder
 from espnet_smoe.model.smoe import ESPnetSMoEModel
 from espnet_smoe.model.speech_moe import ESPnetSpeechMoEModel
 from espnet_smoe.model.u2pp import ESPnetU2PPModel
@@ -73,7 +75,7 @@ OURS = {  # options that ESPnet's classes lack
         "look_ahead_stride": 1,
         "layer_norm": True,
     },
-    "smoe_transformer decoder": {"moe": None},
+    "smoe_transformer decoder": {"moe": None, "suppress_tokens": []},
     "u2pp_transformer": {"moe": None, "r_num_blocks": 3, "norm_eps": 1e-12},
     "smoe": {
         "tasks": None,
@@ -105,3 +107,27 @@ def test_defaults_are_espnets_or_named(name):
     assert {k: v for k, v in named.items() if ours.get(k, v) != v} == {}
     assert set(differ) <= set(named), differ
     assert {k: v for k, v in ours.items() if k not in theirs} == OURS[name]
+
+
+WHISPER_BASE = {  # Radford et al. 2022, Table 1; trained without dropout
+    "attention_heads": 8,
+    "linear_units": 2048,
+    "num_blocks": 6,
+    "dropout_rate": 0.0,
+    "gradient_checkpoint_layers": [],
+    "moe": None,
+}
+
+
+def test_whispers_classes_are_of_the_size_of_its_base_model():
+    assert defaults(SMoEOpenAIEncoder) == WHISPER_BASE | {
+        "output_size": 512,
+        "attention_dropout_rate": 0.0,
+    }
+    assert defaults(SMoEOpenAIDecoder) == WHISPER_BASE | {
+        "self_attention_dropout_rate": 0.0,
+        "src_attention_dropout_rate": 0.0,
+        "max_length": 448,
+        "suppress_tokens": [],
+        "begin_suppress_tokens": [],
+    }

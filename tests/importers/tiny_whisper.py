@@ -47,7 +47,7 @@ def train_pieces():
     return trained
 
 
-def make_hugging_face(folder: Path, mels: int = 80):
+def make_hugging_face(folder: Path, mels: int = 80, length: int = LENGTH):
     """Save a model with its tokenizer; the model."""
     import tokenizers
     from transformers import WhisperConfig, WhisperForConditionalGeneration
@@ -72,7 +72,7 @@ def make_hugging_face(folder: Path, mels: int = 80):
         encoder_ffn_dim=64,
         decoder_ffn_dim=64,
         max_source_positions=int(50 * SECONDS),
-        max_target_positions=LENGTH,
+        max_target_positions=length,
         init_std=0.4,
         bos_token_id=ids["<|endoftext|>"],
         eos_token_id=ids["<|endoftext|>"],
@@ -90,7 +90,7 @@ def make_hugging_face(folder: Path, mels: int = 80):
     generation.is_multilingual = True
     generation.suppress_tokens = config.suppress_tokens
     generation.begin_suppress_tokens = config.begin_suppress_tokens
-    generation.max_length = LENGTH
+    generation.max_length = length
     model.save_pretrained(folder)
     return model
 

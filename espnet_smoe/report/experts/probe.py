@@ -73,7 +73,7 @@ def own_experts(model: nn.Module) -> dict[str, dict[str, int]]:
         labels = getattr(model, part).labels
         groups = {name: task.prompt for name, task in model.tasks.items()}
         if part == "encoder":
-            groups = {t[1:-1]: [model.token_list.index(t)] for t in labels.tokens}
+            groups = {t[1:-1]: [labels.token_list.index(t)] for t in labels.tokens}
         numbers = {group: labels.number_of(ids) for group, ids in groups.items()}
         own[part] = {group: n for group, n in numbers.items() if n is not None}
     return own

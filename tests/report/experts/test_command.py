@@ -106,6 +106,15 @@ def test_loads_count_frames_and_tokens_without_padding(exp, config, data):
         assert layer.loads["st"].tolist() == [tokens["text_st"] + 5 * prompt, 0]
 
 
+def test_bandwidths_need_not_be_tokens(tmp_path, config, data):
+    """As in a mixture that began as somebody's trained model."""
+    tokens = [t.replace("wb", "x").replace("nb", "y") for t in config["token_list"]]
+    foreign = config | {"token_list": tokens}
+    save_experiment(tmp_path / "exp", foreign)
+    page = run(tmp_path / "exp", data)
+    assert "every label goes to its own expert in all 2 layers (wb to E0, nb to" in page
+
+
 def test_only_a_sample_of_the_inputs_is_kept(exp, config, data, monkeypatch):
     monkeypatch.setattr("espnet_smoe.report.experts.probe.MOST_FRAMES", 8)
     seen = collect_traces(*heard(exp, config, data))

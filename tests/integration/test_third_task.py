@@ -130,6 +130,7 @@ def test_a_third_task_is_decoded_and_its_table_kept(recipe):
         "prompt": ["<interpret>", "<ja>"],
         "metrics": ["cer", "chrf"],
         "language": "ja",
+        "spoken": "",
     }
 
 

@@ -153,7 +153,7 @@ def multiply_accumulates(
                 x, lengths = to_meta(preencoder)(x, lengths)
             counts["preencoder"] = counter.get_total_flops() // 2
         with FlopCounterMode(display=False) as counter:
-            x = encode(to_meta(encoder), x, lengths)
+            x = encode(to_meta(encoder), x, lengths, ctc and to_meta(ctc))
         counts["encoder"] = counter.get_total_flops() // 2
     except (NotImplementedError, RuntimeError) as error:  # an operation that needs data
         logging.warning("multiply-accumulates are not counted: %s", error)
@@ -165,10 +165,20 @@ def multiply_accumulates(
     return counts
 
 
-def encode(encoder: nn.Module, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """The encoder's last output for one utterance ``(1, T, F)``."""
+def encode(
+    encoder: nn.Module,
+    x: torch.Tensor,
+    lengths: torch.Tensor,
+    ctc: nn.Module | None = None,
+) -> torch.Tensor:
+    """The encoder's last output for one utterance ``(1, T, F)``.
+
+    CTC outputs inside the encoder may condition what is above them.
+    """
     routed = "routing" in inspect.signature(encoder.forward).parameters
     options = {"routing": EveryFrame(lengths)} if routed else {}
+    if getattr(encoder, "interctc_use_conditioning", False):
+        options["ctc"] = ctc
     x = encoder(x, lengths, **options)[0]
     return x[0] if isinstance(x, tuple) else x
 

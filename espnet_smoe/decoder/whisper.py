@@ -40,6 +40,7 @@ class SMoEOpenAIDecoder(SMoETransformerDecoder):
         ValueError: Unknown option or value, an id that is none.
 
     Example:
+        >>> import torch
         >>> decoder = SMoEOpenAIDecoder(10, 16, 2, 32, 2)
         >>> memory, lengths = torch.zeros(1, 7, 16), torch.tensor([7])
         >>> tokens = torch.tensor([[1, 2, 3]])

@@ -174,6 +174,7 @@ def test_the_experiment_stands_alone(tmp_path):
     moved = out.rename(tmp_path / "moved")
     assert SpeechToText.load(moved, beam_size=1)([wave(1)])[0]["asr"].text is not None
     names = {"config.yaml", "model.pth", "tokens.txt", "bpe.model", "feats_stats.npz"}
+    names.add("params.json")
     assert {path.name for path in moved.iterdir()} == names
     config = yaml.safe_load((moved / "config.yaml").read_text())
     assert config["bpemodel"] == "bpe.model"

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from espnet_smoe.compat import AbsFrontend
 from espnet_smoe.config.options import options_of
 from espnet_smoe.config.typed import Count, Finite
 from espnet_smoe.layers.norm_eps import set_norm_eps
+from espnet_smoe.layers.waveform_frontend import WaveformFrontend
 from espnet_smoe.moe import FeedForward
 
 SAMPLE_RATE, WINDOW, HOP = 16000, 400, 160
@@ -17,7 +17,7 @@ DYNAMIC_RANGE = 8.0  # of log10 power, below the loudest
 NORM_EPS = 1e-5  # PyTorch's; ESPnet's layers have 1e-12
 
 
-class WhisperFrontend(AbsFrontend):
+class WhisperFrontend(WaveformFrontend):
     """Log-mel features as Whisper computes them: 10 ms hop, 25 ms window.
 
     Each waveform is taken alone: it is reflected at its own ends, and its loudest
@@ -38,36 +38,14 @@ class WhisperFrontend(AbsFrontend):
 
     @options_of("frontend_conf")
     def __init__(self, n_mels: Count = 80, pad_seconds: Finite = 0.0):
-        super().__init__()
+        super().__init__(n_mels)
         import librosa
 
-        self.n_mels, self.pad_seconds = n_mels, pad_seconds
+        self.pad_seconds = pad_seconds
         filters = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=WINDOW, n_mels=n_mels)
         self.register_buffer("filters", torch.from_numpy(filters), persistent=False)
         window = torch.hann_window(WINDOW)
         self.register_buffer("window", window, persistent=False)
-
-    def output_size(self) -> int:
-        """F."""
-        return self.n_mels
-
-    def forward(
-        self, input: torch.Tensor, input_lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features of a batch.
-
-        Args:
-            input: ``(B, samples)`` at 16 kHz, within [-1, 1]; of ``(B, samples, C)``
-                channels, as ESPnet's S2T task gives them, the first.
-            input_lengths: ``(B,)`` samples.
-
-        Returns:
-            ``(B, T, F)``, T one for each whole 10 ms; ``(B,)`` frames.
-        """
-        input = input[..., 0] if input.dim() == 3 else input
-        feats = [self._features(w[:n]) for w, n in zip(input, input_lengths.tolist())]
-        lengths = input_lengths.new_tensor([len(f) for f in feats])
-        return nn.utils.rnn.pad_sequence(feats, batch_first=True), lengths
 
     def _features(self, wave: torch.Tensor) -> torch.Tensor:
         """Of one waveform ``(samples,)``: ``(T, F)``."""

@@ -1,7 +1,10 @@
 """Options of the command that concern who may come, and how."""
 
 import asyncio
+import math
+import socket
 import ssl
+import sys
 from pathlib import Path
 
 import httpx2
@@ -9,6 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from espnet_smoe.cli import main
+from espnet_smoe.serve import command
 from espnet_smoe.serve.access import TOKEN, Access, read_tokens
 from espnet_smoe.serve.limits import Limits
 from espnet_smoe.serve.models import find_model, load_models, parse_name
@@ -117,3 +121,52 @@ def test_a_model_is_found_by_its_name():
     with pytest.raises(KeyError, match="'c' does not exist.*a, b"):
         find_model(models, "c")
     assert load_models([], None) == []
+
+
+@pytest.mark.parametrize(
+    "limit, message",
+    [
+        ({"sessions": 0}, "--max-sessions must be above 0, got 0"),
+        ({"idle": math.nan}, "--max-idle must be above 0, got nan"),
+        ({"backlog": 1e-5}, "--max-backlog 1e-05 is less than one sample; it is in"),
+        ({"seconds": 1e-5}, "--max-seconds 1e-05 is less than one sample; it is in"),
+    ],
+)
+def test_a_limit_of_nothing_is_refused(limit, message):
+    with pytest.raises(ValueError, match=message):
+        Limits(**limit)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--port", "65536", "'65536' is not from 0 to 65535"),
+        ("--port", "web", "'web' is not from 0 to 65535"),
+        ("--threads", "0", "'0' is not a number of threads"),
+    ],
+)
+def test_numbers_that_nobody_can_use_are_refused_before_a_model_is_loaded(
+    option, value, said, capsys
+):
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--model", "exp/none", option, value])
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_host_without_an_address_is_named(monkeypatch):
+    def no_address(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_address)
+    with pytest.raises(ValueError, match="--host nowhere: Name or service not known"):
+        asyncio.run(command.serve(Server([model()]), "nowhere", 0))
+
+
+@pytest.mark.parametrize("package", command.NEEDED)
+def test_without_a_package_the_extra_to_install_is_told(package, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(["serve", "--model", "exp/none"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    name = package.replace("_", "-")
+    assert line.endswith(f"needs {name}: pip install 'espnet_smoe[serve]'")

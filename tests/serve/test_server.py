@@ -5,8 +5,6 @@ import gc
 import json
 import math
 import os
-import socket
-import sys
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -15,17 +13,12 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from espnet_smoe.cli import main
-from espnet_smoe.serve import command
-from espnet_smoe.serve.limits import Limits
-from espnet_smoe.serve.server import Server
 from tests.serve.fake import (
     END,
     RATE,
     START,
     FakeRecognizer,
     hear,
-    model,
     pcm,
     running,
     talk,
@@ -382,52 +375,3 @@ def test_a_second_stop_waits_for_no_handshake(guest):
             assert time.perf_counter() - begun < 1
 
     asyncio.run(run())
-
-
-@pytest.mark.parametrize(
-    "limit, message",
-    [
-        ({"sessions": 0}, "--max-sessions must be above 0, got 0"),
-        ({"idle": math.nan}, "--max-idle must be above 0, got nan"),
-        ({"backlog": 1e-5}, "--max-backlog 1e-05 is less than one sample; it is in"),
-        ({"seconds": 1e-5}, "--max-seconds 1e-05 is less than one sample; it is in"),
-    ],
-)
-def test_a_limit_of_nothing_is_refused(limit, message):
-    with pytest.raises(ValueError, match=message):
-        Limits(**limit)
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "said"),
-    [
-        ("--port", "65536", "'65536' is not from 0 to 65535"),
-        ("--port", "web", "'web' is not from 0 to 65535"),
-        ("--threads", "0", "'0' is not a number of threads"),
-    ],
-)
-def test_numbers_that_nobody_can_use_are_refused_before_a_model_is_loaded(
-    option, value, said, capsys
-):
-    with pytest.raises(SystemExit) as ended:
-        main(["serve", "--model", "exp/none", option, value])
-    assert ended.value.code == 2
-    assert said in capsys.readouterr().err
-
-
-def test_a_host_without_an_address_is_named(monkeypatch):
-    def no_address(*_, **__):
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", no_address)
-    with pytest.raises(ValueError, match="--host nowhere: Name or service not known"):
-        asyncio.run(command.serve(Server([model()]), "nowhere", 0))
-
-
-@pytest.mark.parametrize("package", command.NEEDED)
-def test_without_a_package_the_extra_to_install_is_told(package, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, package, None)
-    assert main(["serve", "--model", "exp/none"]) == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    name = package.replace("_", "-")
-    assert line.endswith(f"needs {name}: pip install 'espnet_smoe[serve]'")

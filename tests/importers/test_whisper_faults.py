@@ -1,0 +1,168 @@
+"""`espnet-smoe import whisper`: what cannot be carried is named, nothing runs."""
+
+import json
+import pickle
+import shutil
+
+import pytest
+import torch
+import yaml
+
+from espnet_smoe.importers.command import main
+from tests.importers.tiny_whisper import (
+    SECONDS,
+    make_hugging_face,
+    save_ctranslate2,
+    save_openai,
+)
+
+PAD = ["--pad", str(SECONDS)]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """A folder of Hugging Face, and its model."""
+    folder = tmp_path_factory.mktemp("whisper") / "tiny"
+    return folder, make_hugging_face(folder)
+
+
+@pytest.fixture(scope="module")
+def imported(source, tmp_path_factory):
+    """The experiment made of it."""
+    out = tmp_path_factory.mktemp("imported") / "exp"
+    main(["whisper", str(source[0]), "--out", str(out), *PAD])
+    return out
+
+
+class Harm:
+    """Runs when it is unpickled."""
+
+    def __reduce__(self):
+        return (open, ("harmed", "w"))
+
+
+def edit(folder, **changes):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+def cut(path, share=0.6):
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+
+
+def with_activation(data, number):
+    """A ``model.bin`` whose decoder computes another activation."""
+    at = data.index(b"decoder/activation\0") + len("decoder/activation") + 1
+    return data[: at + 6] + bytes([number]) + data[at + 7 :]  # no shape, type, size
+
+
+def other_vocabulary(folder):
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["added_tokens"][-1]["id"] += 1000
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+
+
+def no_numbers(folder):
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"]["a"] = "1"
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+
+
+FAULTS = {
+    "the model has no tokenizer; take": lambda f: (f / "tokenizer.json").unlink(),
+    "rope_theta is no part of Whisper": lambda f: edit(f, rope_theta=10000),
+    "activation_function is 'relu', wh": lambda f: edit(f, activation_function="relu"),
+    "model_type is 'bart', which": lambda f: edit(f, model_type="bart"),
+    "have d_model 16, but the config": lambda f: edit(f, d_model=32),
+    "config.json lacks d_model, num": lambda f: (f / "config.json").write_text("{}"),
+    "it is of another model; take tok": other_vocabulary,
+    "model.safetensors is damaged": lambda f: cut(f / "model.safetensors"),
+    "config.json is damaged": lambda f: cut(f / "config.json"),
+    "tokenizer.json is no byte-level BPE": no_numbers,
+    "tokenizer.json is damaged": lambda f: cut(f / "tokenizer.json"),
+    "has no weights": lambda f: (f / "model.safetensors").unlink(),
+}
+
+
+@pytest.mark.parametrize("message", FAULTS)
+def test_what_cannot_be_carried_is_named_in_one_line(source, tmp_path, message):
+    folder = tmp_path / "whisper"
+    shutil.copytree(source[0], folder)
+    FAULTS[message](folder)
+    with pytest.raises(ValueError, match=message) as caught:
+        main(["whisper", str(folder), "--out", str(tmp_path / "exp")])
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "exp").exists()
+
+
+def test_code_in_a_pt_file_is_never_run(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.pt").write_bytes(pickle.dumps({"dims": Harm()}))
+    torch.save({"dims": {}, "model_state_dict": Harm()}, tmp_path / "b.pt")
+    for name in ("a.pt", "b.pt"):
+        with pytest.raises(ValueError, match=f"{name}: not a checkpoint of weights"):
+            main(["whisper", name, "--out", "exp", "--tokenizer", str(source[0])])
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_what_an_openai_file_has_of_another_architecture_is_named(source, tmp_path):
+    save_openai(source[1], tmp_path / "tiny.pt")
+    command = ["whisper", str(tmp_path / "tiny.pt"), "--out", str(tmp_path / "exp")]
+    command += ["--tokenizer", str(source[0])]
+    whole = torch.load(tmp_path / "tiny.pt")
+    dims, weights = whole["dims"], whole["model_state_dict"]
+    for changed, message in [
+        (
+            {"dims": {**dims, "n_experts": 4}},
+            "dims: n_experts is not as Whisper has it",
+        ),
+        ({"dims": {**dims, "n_mels": 128}}, "have num_mel_bins 80, but the configur"),
+        (
+            {"model_state_dict": {**weights, "gate": torch.ones(2)}},
+            "gate cannot be car",
+        ),
+        ({"dims": None}, "has no 'dims' and 'model_state_dict'"),
+    ]:
+        torch.save(whole | changed, tmp_path / "tiny.pt")
+        with pytest.raises(ValueError, match=message) as caught:
+            main(command)
+        assert "\n" not in str(caught.value)
+    torch.save(whole, tmp_path / "tiny.pt")
+    with pytest.raises(ValueError, match="has no tokenizer.*multilingual.tiktoken of"):
+        main(command[:-2])
+    assert not (tmp_path / "exp").exists()
+
+
+def test_a_cut_or_foreign_model_of_ctranslate2_is_refused(source, imported, tmp_path):
+    folder, model = source
+    tokens = (imported / "tokens.txt").read_text(encoding="utf-8").splitlines()
+    save_ctranslate2(model, tmp_path / "ct2", tokens)
+    command = ["whisper", str(tmp_path / "ct2"), "--out", str(tmp_path / "exp")]
+    command += ["--tokenizer", str(folder)]
+    whole = (tmp_path / "ct2" / "model.bin").read_bytes()
+    for data, message in [
+        (whole[:-2000], "model.bin is cut short; fetch it again"),
+        (whole.replace(b"\x0c\0WhisperSpec", b"\x0c\0Transformer"), "model 'Transform"),
+        (b"\x07" + whole[1:], "version 7, model ''"),
+        (with_activation(whole, 1), "decoder/activation is 1, which cannot be carried"),
+        (b"", "is cut short"),
+    ]:
+        (tmp_path / "ct2" / "model.bin").write_bytes(data)
+        with pytest.raises(ValueError, match=message):
+            main(command)
+    (tmp_path / "ct2" / "model.bin").write_bytes(whole)
+    tokens[7], tokens[8] = tokens[8], tokens[7]
+    (tmp_path / "ct2" / "vocabulary.json").write_text(json.dumps(tokens))
+    with pytest.raises(ValueError, match="token 7 is .* in the vocabulary of the"):
+        main(command)
+
+
+def test_the_language_chooses_the_prompts(source, tmp_path):
+    command = ["whisper", str(source[0]), "--out"]
+    main([*command, str(tmp_path / "en"), "--language", "en"])
+    config = yaml.safe_load((tmp_path / "en" / "config.yaml").read_text())
+    assert list(config["model_conf"]["tasks"]) == ["asr"]
+    with pytest.raises(ValueError, match=r"--language kr: <\|kr\|> is not in the voc"):
+        main([*command, str(tmp_path / "kr"), "--language", "kr"])
+    with pytest.raises(ValueError, match="is there already; name a new folder"):
+        main([*command, str(tmp_path / "en")])

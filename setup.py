@@ -21,12 +21,14 @@ REQUIRES = [
     "torchaudio==2.11.*",
     # ESPnet's trainer writes to it by default, but only espnet[train] brings it.
     "tensorboard>=1.14",
+    "huggingface-hub>=1.31",
     "jiwer>=4,<5",
     "matplotlib>=3.8",
     "numpy>=2.0",
     "pyyaml>=6.0",
     "rich>=13",
     "sacrebleu>=2.6,<3",
+    "safetensors>=0.8",
     "sentencepiece==0.2.1",
     "soundfile>=0.12",
     "soxr>=0.3",
@@ -117,5 +119,9 @@ setup(
     zip_safe=False,
     install_requires=REQUIRES,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["espnet-smoe = espnet_smoe.cli:main"]},
+    entry_points={
+        "console_scripts": ["espnet-smoe = espnet_smoe.cli:main"],
+        # not a device: PyTorch calls it when it is imported, see the module
+        "torch.backends": ["espnet_smoe = espnet_smoe.autoload:install"],
+    },
 )

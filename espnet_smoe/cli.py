@@ -42,6 +42,10 @@ COMMANDS = {
         "espnet_smoe.report.experts.command",
         "what the experts do, how they differ",
     ),
+    "pack": (
+        "espnet_smoe.pack.command",
+        "a model in one file, or as a folder for the hub",
+    ),
     "export": ("espnet_smoe.export.command", "ONNX or TorchScript of a model"),
     "benchmark": ("espnet_smoe.benchmark.__main__", "time mixtures against baselines"),
     "recipes": ("espnet_smoe.recipes", "list recipes, copy one to run it"),

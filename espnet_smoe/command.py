@@ -27,6 +27,7 @@ CAUSED_BY_USERS = {
     "soundfile.LibsndfileError": "audio that cannot be read",
 }
 PACKAGE = Path(__file__).parent
+MODEL_HELP = "zip file or folder of a model, or its name on the hub (lab/of-model)"
 
 Main = Callable[[list[str] | None], int | None]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from espnet_smoe.config.archive_limits import check_archive, expands_too_much
 from espnet_smoe.data.text.tokens import read_token_list
@@ -15,6 +16,7 @@ from espnet_smoe.data.text.tokens import read_token_list
 END_TOKENS = ("<sos/eos>", "<eos>")  # a list ends with them, as ESPnet counts on
 STATISTICS = ("count", "sum", "sum_square")
 LISTED = 5  # names in a message
+SAFETENSORS = ".safetensors"  # of files of weights without any code
 
 
 def check_tokens(
@@ -122,10 +124,10 @@ def check_statistics_file(
 
 
 def read_checkpoint(path: str | Path, cure: str) -> dict[str, Any]:
-    """Read a file that `torch.save` wrote; no code in it runs.
+    """Read a file that `torch.save` or safetensors wrote; no code in it runs.
 
     Args:
-        path: File.
+        path: File; one that is called ``.safetensors`` is read as such.
         cure: What to do if it is damaged.
 
     Raises:
@@ -136,13 +138,7 @@ def read_checkpoint(path: str | Path, cure: str) -> dict[str, Any]:
     if Path(path).stat().st_size == 0:
         raise ValueError(f"{path}: not a checkpoint of weights: it is empty; {cure}")
     try:
-        # mapped: of a large file only what is looked at is read
-        mapped = zipfile.is_zipfile(path)
-        if mapped:
-            check_archive(path)
-        with warnings.catch_warnings():  # of what is refused anyway
-            warnings.simplefilter("ignore")
-            given = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        given = _load_weights(path)
     except Exception as error:  # pickle and zip errors of many types
         # torch's own words advise to load it without care
         reason = str(error).split("\n")[0]
@@ -162,6 +158,18 @@ def read_checkpoint(path: str | Path, cure: str) -> dict[str, Any]:
             f"{cure}"
         )
     return given
+
+
+def _load_weights(path: str | Path) -> Any:
+    if Path(path).suffix == SAFETENSORS:
+        return load_file(path)
+    # mapped: of a large file only what is looked at is read
+    mapped = zipfile.is_zipfile(path)
+    if mapped:
+        check_archive(path)
+    with warnings.catch_warnings():  # of what is refused anyway
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
 
 
 def check_finite(weights: Mapping[str, Any], path: str | Path, cure: str) -> None:

@@ -116,12 +116,17 @@ def task_of(config: Mapping[str, Any]) -> type:
     Args:
         config: Of a training, or what ESPnet has written of one.
     """
-    name = "asr"
-    if config.get("preprocessor") == "s2t":
-        name = "s2t"
-    elif "src_token_list" in config and not config.get("model"):  # ST has no choice
-        name = "st"
+    name = task_name(config)
     return getattr(importlib.import_module(f"espnet2.tasks.{name}"), TASKS[name])
+
+
+def task_name(config: Mapping[str, Any]) -> str:
+    """The key in `TASKS` of `task_of`."""
+    if config.get("preprocessor") == "s2t":
+        return "s2t"
+    if "src_token_list" in config and not config.get("model"):  # ST has no choice
+        return "st"
+    return "asr"
 
 
 def _route_what_it_builds(task: type) -> None:

@@ -35,7 +35,7 @@ def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
     parser = new_parser("espnet-smoe upcycle", __doc__)
     add = parser.add_argument
-    add("exp", type=Path, help="experiment of the trained model")
+    add("exp", help="experiment or packed model, or its name on the hub")
     add("--config", required=True, help="training configuration of the mixture")
     add("--model", help="checkpoint (default: the averaged one)")
     add("--out", type=Path, required=True, help="checkpoint to write")
@@ -77,26 +77,26 @@ def main(argv: list[str] | None = None) -> None:
     check_out(args.out)
     if args.freeze:
         check_out(args.out.with_suffix(".yaml"))
+    from espnet_smoe.inference.checkpoint import model_files
+
+    with model_files(args.exp, args.model) as (config_file, checkpoint):
+        _begin(args, config_file, checkpoint)
+
+
+def _begin(args: argparse.Namespace, config_file: Path, checkpoint: Path) -> None:
+    """`main`, once the files of the trained model are found."""
     import torch
 
     from espnet_smoe.data.text.tokens import read_token_list
-    from espnet_smoe.inference.checkpoint import (
-        CURE,
-        find_checkpoint,
-        read_config,
-        save_weights,
-    )
+    from espnet_smoe.inference.checkpoint import cure_of, read_config, save_weights
     from espnet_smoe.input_files import read_checkpoint
 
-    checkpoint = (
-        args.exp / args.model if args.model else find_checkpoint(args.exp, "--model")
-    )
-    trained = read_config(args.exp / "config.yaml")
+    trained = read_config(config_file)
     tokens = trained["token_list"]
     if isinstance(tokens, str):
         tokens = read_token_list(tokens)
     model = build_model(args.config, tokens, like=trained)
-    state = read_checkpoint(checkpoint, CURE)
+    state = read_checkpoint(checkpoint, cure_of(checkpoint))
     # The statistics of the features are no part of the configuration.
     aside = {name: state.pop(name) for name in list(state) if _is_statistics(name)}
     state.pop(COUNTER, None)

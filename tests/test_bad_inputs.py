@@ -11,6 +11,7 @@ import soundfile
 
 from espnet_smoe.cli import COMMANDS
 from espnet_smoe.command import run_command
+from espnet_smoe.pack.folder import write_folder
 from tests.tiny import noise, save_experiment, tiny_config
 
 # What a command needs; each {file} is put wrong in turn, in each way of BAD.
@@ -33,6 +34,9 @@ NEEDS = {
     "import whisper": "whisper {exp} --out {out}",
     "experts": "{exp} --data {data} --out {out}",
     "export": "--model {exp} --out {out}",
+    "pack": "{exp} --out {out}",
+    "pack a zip": "{zip} --out {out}.zip",
+    "transcribe a folder of the hub": "{wav} --model {hub} --out {out}",
     "benchmark": "codec --quick --json {out}/x",
     "recipes": "copy mini_koen {file}/x",
     "data.text.tokens": "--text {text} --size 60 --out {out}",
@@ -68,6 +72,7 @@ VALUES = {
     "upcycle": ("--noise -1", "--noise x", "--noise nan", "--seed x"),
     "slice": ("--format onnx", "--label <ko>", "--label", "--checkpoint gone.pth"),
     "export": ("--chunk-size 0", "--left-chunks x", "--format onyx"),
+    "pack": ("--name a/b/c", "--license CC", "--language Korean", "--checkpoint x.pth"),
     "experts": ("--limit 0", "--beam-size 0", "--device tpu", "--ctc-weight 7"),
     "benchmark": ("--rounds 0", "--threads x"),
     "compare": ("--decode nothing", "--test-set nothing"),
@@ -118,6 +123,8 @@ def right(tmp_path_factory) -> dict[str, Path]:
     more = {"exp": config.parent, "config": config, "weights": weights}
     more |= {"wav": folder / "talk.wav", "bpe": folder / "bpe.json", "zip": weights}
     more |= {n: folder / n for n in ("data", "decode")} | {"out": folder / "out"}
+    write_folder(config, weights, folder / "hub", "hub", "unknown")
+    more["hub"] = folder / "hub"
     return files | more
 
 
@@ -138,7 +145,8 @@ def bad(tmp_path_factory) -> dict[str, Path]:
     for name, content in contents.items():
         (folder / name).write_bytes(content)
     (folder / "folder").mkdir()
-    for table in ("wav.scp", "text", "hyp.asr", "config.yaml", "model.pth"):
+    tables = ("wav.scp", "text", "hyp.asr", "config.yaml", "model.pth")
+    for table in (*tables, "model.safetensors"):
         for kind in ("empty", "binary", "latin1"):
             (folder / f"of_{kind}").mkdir(exist_ok=True)
             (folder / f"of_{kind}" / table).write_bytes(contents[kind])

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_smoe.command import new_parser, run_command
+from espnet_smoe.command import MODEL_HELP, new_parser, run_command
 from espnet_smoe.data.speech.audio import SAMPLE_RATE
 from espnet_smoe.inference.audio import read_audio
 from espnet_smoe.inference.decode.parallel import read_utterance, utterances_of
@@ -80,7 +80,7 @@ def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
     parser = new_parser("python3 -m espnet_smoe.benchmark.confidence", __doc__)
     add = parser.add_argument
-    add("--model", required=True, help="zip file or folder of an experiment")
+    add("--model", required=True, help=MODEL_HELP)
     add("--data", type=Path, required=True, help="data directory that the model knows")
     add("--other", type=Path, nargs="*", default=[], help="folders of other audio")
     add("--most", type=int, default=200, help="files of each (default: %(default)s)")

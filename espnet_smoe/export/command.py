@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_smoe.command import new_parser, run_command
+from espnet_smoe.command import MODEL_HELP, new_parser, run_command
 
 FORMATS = ("onnx", "torchscript")  # those of `export.write.WRITERS`
 
@@ -22,11 +22,7 @@ FORMATS = ("onnx", "torchscript")  # those of `export.write.WRITERS`
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
     parser = new_parser("espnet-smoe export", __doc__)
-    parser.add_argument(
-        "--model",
-        required=True,
-        help="zip file of the recipe's stage 14, or an experiment's folder",
-    )
+    parser.add_argument("--model", required=True, help=MODEL_HELP)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument(
         "--format", choices=FORMATS, default="onnx", help="(default: %(default)s)"

@@ -1,13 +1,9 @@
 """Whisper as Hugging Face, OpenAI and CTranslate2 keep it."""
 
-import json
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from espnet_smoe.config.options import nearest
 from espnet_smoe.importers.ctranslate2 import read_ctranslate2
@@ -105,8 +101,7 @@ def _read_hugging_face(folder: Path) -> WhisperModel:
     _check_config(config, folder / "config.json")
     weights = {}
     for file in _weight_files(folder):
-        read = read_safetensors if file.suffix == ".safetensors" else read_checkpoint
-        weights |= read(file, CURE)
+        weights |= read_checkpoint(file, CURE)
     names = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
     generation = read_json(folder / "generation_config.json") or {}
     suppressed = {**config, **{k: v for k, v in generation.items() if v is not None}}
@@ -150,64 +145,6 @@ def _weight_files(folder: Path) -> list[Path]:
         f"{folder} has no weights: model.safetensors, {INDEX} or pytorch_model.bin; "
         f"{CURE}"
     )
-
-
-def read_safetensors(path: Path, cure: str) -> dict[str, torch.Tensor]:
-    """Read a file of tensors: their places in JSON, then their bytes.
-
-    Args:
-        path: File.
-        cure: What to do if it is damaged.
-
-    Raises:
-        ValueError: It is missing or damaged.
-    """
-    types = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16}
-    types |= {"BF16": torch.bfloat16, "I64": torch.int64, "I32": torch.int32}
-    try:
-        data = bytearray(path.read_bytes())
-        start = 8 + int.from_bytes(data[:8], "little")
-        header = json.loads(bytes(data[8:start]))
-        header.pop("__metadata__", None)
-        tensors = {}
-        for name, entry in header.items():
-            begin, end = entry["data_offsets"]
-            dtype, shape = types[entry["dtype"]], entry["shape"]
-            count = math.prod(shape)
-            if end - begin != count * dtype.itemsize or not 0 <= begin <= end:
-                raise ValueError(f"{name} has another size")
-            tensor = torch.frombuffer(
-                data, dtype=dtype, count=count, offset=start + begin
-            )
-            tensors[name] = tensor.view(shape)
-        return tensors
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise ValueError(
-            f"{path} is damaged ({' '.join(str(error).split())}); {cure}"
-        ) from error
-
-
-def write_safetensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Write what `read_safetensors` reads.
-
-    Args:
-        path: File.
-        tensors: By name, in float32.
-    """
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    end = 0
-    for name, tensor in tensors.items():
-        begin, end = end, end + tensor.numel() * 4
-        header[name] = {"dtype": "F32", "shape": list(tensor.shape)}
-        header[name]["data_offsets"] = [begin, end]
-    head = json.dumps(header).encode()
-    head += b" " * (-len(head) % 8)  # the numbers begin where a processor likes it
-    with open(path, "wb") as file:
-        file.write(len(head).to_bytes(8, "little") + head)
-        for tensor in tensors.values():
-            file.write(
-                tensor.detach().float().contiguous().numpy().astype("<f4").tobytes()
-            )
 
 
 def _read_openai(path: Path) -> WhisperModel:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import nn
 
 from espnet_smoe.command import one_line
@@ -17,8 +19,10 @@ from espnet_smoe.compat import pack_funcs
 from espnet_smoe.config.archive_limits import check_archive, check_room
 from espnet_smoe.config.yaml_file import LARGEST, check_size
 from espnet_smoe.inference.config_files import read_config
+from espnet_smoe.inference.hub import fetch, is_name
 from espnet_smoe.inference.runtime.device import check_device
 from espnet_smoe.input_files import (
+    SAFETENSORS,
     check_finite,
     check_statistics_file,
     read_checkpoint,
@@ -26,6 +30,7 @@ from espnet_smoe.input_files import (
 from espnet_smoe.registry import register, task_of
 
 __all__ = [
+    "cure_of",
     "find_checkpoint",
     "load_checkpoint",
     "load_model",
@@ -35,7 +40,9 @@ __all__ = [
     "skeleton",
 ]
 
+SAFE_MODEL = "model.safetensors"
 CHECKPOINTS = (
+    SAFE_MODEL,
     "model.pth",
     "valid.acc.ave.pth",
     "valid.acc.best.pth",
@@ -46,6 +53,7 @@ PACKED = ("asr", "st", "s2t")  # tasks of ESPnet whose packed models can be read
 MANY = 5  # keys that an error message lists
 OTHER_ZIP = "stage 14 of the recipe makes one"
 CURE = "take another checkpoint of the experiment, or train it again (stage 11)"
+CURE_OF_SAFE = "fetch it again (hf download), or pack it again (espnet-smoe pack)"
 
 
 @contextmanager
@@ -55,8 +63,10 @@ def model_files(
     """Find configuration and checkpoint.
 
     Args:
-        path: A zip file of the recipe's stage 14, or an experiment's folder. A zip
-            file's content lives as long as the context.
+        path: A zip file of the recipe's stage 14, an experiment's folder, one that
+            `espnet-smoe pack` wrote, or the name of a model on the Hugging Face hub,
+            ``name/of-model`` or ``name/of-model@revision``. A zip file's content lives
+            as long as the context.
         checkpoint: Name of the file in the folder; None for the best of `CHECKPOINTS`.
 
     Yields:
@@ -66,6 +76,8 @@ def model_files(
         ValueError: There is no such model.
     """
     path = Path(path)
+    if not path.exists() and is_name(str(path)):
+        path = fetch(str(path))
     if path.is_dir():
         found = path / checkpoint if checkpoint else find_checkpoint(path)
         yield path / "config.yaml", found
@@ -79,8 +91,8 @@ def model_files(
                 raise ValueError(message) from error
     else:
         raise ValueError(
-            f"{path} does not exist; give the folder of an experiment, or the zip file "
-            "of the recipe's stage 14"
+            f"{path} does not exist; give the folder of an experiment, the zip file of "
+            "the recipe's stage 14, or the name of a model on the hub (name/of-model)"
         )
 
 
@@ -169,8 +181,17 @@ def load_model(
     return quantize(model) if int8 else model
 
 
+def cure_of(path: str | Path) -> str:
+    """What to do about damaged weights."""
+    return CURE_OF_SAFE if Path(path).suffix == SAFETENSORS else CURE
+
+
 def save_weights(state: Mapping[str, torch.Tensor], path: Path) -> None:
     """Write a checkpoint whole, or not at all.
+
+    Args:
+        state: Key -> tensor.
+        path: File; in the format of safetensors where it is called so.
 
     Raises:
         OSError: The disk is full.
@@ -178,13 +199,29 @@ def save_weights(state: Mapping[str, torch.Tensor], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
     try:
-        torch.save(dict(state), partial)
+        if path.suffix == SAFETENSORS:
+            save_file(_apart(state), partial, {"format": "pt"})
+        else:
+            torch.save(dict(state), partial)
         os.replace(partial, path)
+    except SafetensorError as error:
+        raise OSError(f"{path}: {error}") from error
     except RuntimeError as error:  # PyTorch's for a disk that takes no more
         full = errno.ENOSPC
         raise OSError(full, os.strerror(full), str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _apart(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors none of which shares memory with another, as safetensors wants them."""
+    apart, seen = {}, set()
+    for key, tensor in state.items():
+        tensor = tensor.detach().contiguous()
+        memory = tensor.untyped_storage().data_ptr()
+        apart[key] = tensor.clone() if memory in seen else tensor
+        seen.add(memory)
+    return apart
 
 
 def skeleton(config: Mapping[str, Any]) -> nn.Module:
@@ -206,9 +243,9 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> None:
         ValueError: The file is missing or damaged, keys are missing, foreign or of
             another shape, or weights are NaN; names them.
     """
-    given = read_checkpoint(path, CURE)
+    given = read_checkpoint(path, cure_of(path))
     check_weights(model, given, path)
-    check_finite(given, path, CURE)
+    check_finite(given, path, cure_of(path))
     model.load_state_dict(given)
 
 

@@ -123,17 +123,8 @@ def trained_lengths(path: Path, config: Mapping[str, Any]) -> Lengths:
     kept = path.parent / LENGTHS
     if kept.is_file():
         return Lengths(**json.loads(kept.read_text(encoding="utf-8")))
-    longest, margins = None, (None, None)
-    for shapes in config.get("train_shape_file") or ():
-        if Path(shapes).name.startswith("speech_shape") and longest is None:
-            longest = next(
-                (
-                    _longest(place, sample_rate(config))
-                    for place in _beside(shapes, path)
-                    if place.is_file()
-                ),
-                None,
-            )
+    seconds, margins = training_seconds(path, config), (None, None)
+    longest = max(seconds) if seconds else None
     for data in config.get("train_data_path_and_name_and_type") or ():
         if data[1:] == ["speech", "sound"] and margins[0] is None:
             margins = _margins(data[0], path)
@@ -176,16 +167,31 @@ def _margins(wav_scp: str, config: Path) -> tuple[float | None, float | None]:
     return float(statistics.median(leads)), float(statistics.median(tails))
 
 
-def _longest(shapes: Path, rate: float) -> float | None:
+def training_seconds(path: Path, config: Mapping[str, Any]) -> list[float] | None:
+    """Of each training utterance; None where the statistics of stage 10 are gone.
+
+    Args:
+        path: Where the configuration is.
+        config: Its content.
+    """
+    for shapes in config.get("train_shape_file") or ():
+        if Path(shapes).name.startswith("speech_shape"):
+            for place in _beside(shapes, path):
+                if place.is_file():
+                    return _seconds(place, sample_rate(config))
+    return None
+
+
+def _seconds(shapes: Path, rate: float) -> list[float] | None:
     """Of a file of lines ``utterance samples``; None where those are no samples."""
-    most = 0
+    found = []
     with open(shapes, encoding="utf-8") as lines:
         for line in lines:
             size = line.split()[-1] if line.strip() else "0"
             if not size.isdigit():  # frames and features: "300,80"
                 return None
-            most = max(most, int(size))
-    return most / rate if most else None
+            found.append(int(size) / rate)
+    return found
 
 
 def sample_rate(config: Mapping[str, Any]) -> float:

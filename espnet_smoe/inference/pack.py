@@ -15,25 +15,30 @@ import os
 import shutil
 import sys
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from espnet_smoe.command import check_out, new_parser, run_command
 from espnet_smoe.compat import pack_funcs
-from espnet_smoe.inference.checkpoint import CURE
+from espnet_smoe.data.data_dir import write_lines
+from espnet_smoe.inference.checkpoint import cure_of, save_weights
 from espnet_smoe.inference.config_files import (
     LENGTHS,
+    Lengths,
     named_files,
     read_config,
     trained_lengths,
 )
 from espnet_smoe.input_files import (
+    SAFETENSORS,
     check_finite,
     check_statistics_file,
     read_checkpoint,
 )
+from espnet_smoe.registry import task_name
 
 
 def pack(experiment: Path, model: str, out: Path) -> None:
@@ -52,31 +57,79 @@ def pack(experiment: Path, model: str, out: Path) -> None:
         raise ValueError(
             f"{experiment / model} does not exist; stage 11 (train) makes it."
         )
-    config = read_config(experiment / "config.yaml")
-    weights = read_checkpoint(experiment / model, CURE)
-    check_finite(weights, experiment / model, CURE)
-    if stats := (config.get("normalize_conf") or {}).get("stats_file"):
-        check_statistics_file(stats)
+    pack_files(experiment / "config.yaml", experiment / model, out)
+
+
+def pack_files(config_file: Path, model_file: Path, out: Path) -> None:
+    """`pack` a model by its files.
+
+    Args:
+        config_file: Training configuration.
+        model_file: Checkpoint.
+        out: The zip file to write.
+    """
     # beside the zip file: where that fits, its parts do
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".pack", dir=out.parent) as name:
         folder = Path(name)
-        extra = copy_files(config, folder)
-        lengths = asdict(trained_lengths(experiment / "config.yaml", config))
-        (folder / LENGTHS).write_text(json.dumps(lengths), encoding="utf-8")
-        text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
-        (folder / "config.yaml").write_text(text, encoding="utf-8")
-        shutil.copy(experiment / model, folder / "model.pth")
+        gathered = gather(config_file, model_file, folder)
+        if model_file.suffix == SAFETENSORS:
+            save_weights(gathered.weights, folder / "model.pth")
+        else:
+            shutil.copy(model_file, folder / "model.pth")
+        task = task_name(gathered.config)
         with contextlib.chdir(folder):
             # From a folder of its own: ESPnet keeps paths relative to the working one,
             # and absolute ones (links to another disk) could not be unpacked.
             pack_funcs.pack(
-                files={"asr_model_file": "model.pth"},
-                yaml_files={"asr_train_config": "config.yaml"},
-                option=[*extra, LENGTHS],
+                files={f"{task}_model_file": "model.pth"},
+                yaml_files={f"{task}_train_config": "config.yaml"},
+                option=[*gathered.files, LENGTHS],
                 outpath="packed.zip",
             )
         os.replace(folder / "packed.zip", out)
+
+
+@dataclass
+class Gathered:
+    """What a model needs beside its weights, in a folder.
+
+    Attributes:
+        config: Training configuration that names the files beside it.
+        weights: Key -> tensor, whole and finite.
+        files: Names of tokenizer and statistics.
+        lengths: Of the training utterances.
+    """
+
+    config: dict[str, Any]
+    weights: dict[str, Any]
+    files: list[str]
+    lengths: Lengths
+
+
+def gather(config_file: Path, model_file: Path, folder: Path) -> Gathered:
+    """Copy what a model needs into a folder, all but the weights.
+
+    Args:
+        config_file: Training configuration.
+        model_file: Checkpoint, which is read and checked.
+        folder: Empty.
+
+    Raises:
+        ValueError: A file is missing or damaged.
+    """
+    config = read_config(config_file)
+    cure = cure_of(model_file)
+    weights = read_checkpoint(model_file, cure)
+    check_finite(weights, model_file, cure)
+    if stats := (config.get("normalize_conf") or {}).get("stats_file"):
+        check_statistics_file(stats)
+    files = copy_files(config, folder)
+    lengths = trained_lengths(config_file, config)
+    write_lines(folder / LENGTHS, [json.dumps(asdict(lengths))])
+    text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    return Gathered(config, weights, files, lengths)
 
 
 def copy_files(config: dict, folder: Path) -> list[str]:

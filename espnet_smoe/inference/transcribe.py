@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
-from espnet_smoe.command import new_parser, reason, run_command
+from espnet_smoe.command import MODEL_HELP, new_parser, reason, run_command
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.long_form.long_audio import Piece, cuts_of
 from espnet_smoe.inference.long_form.segmentation import Cut
@@ -185,7 +185,7 @@ def get_parser() -> argparse.ArgumentParser:
     parser = new_parser("espnet-smoe transcribe", __doc__)
     add = parser.add_argument
     add("files", nargs="+", help="recordings of any kind and rate, or .pcm")
-    add("--model", help="zip file of the recipe's stage 14, or an experiment's folder")
+    add("--model", help=MODEL_HELP)
     add("--train-config", help="config.yaml, in place of --model")
     add("--model-file", help="checkpoint, in place of --model")
     add("--tasks", help="such as asr,st (default: all that the model knows)")

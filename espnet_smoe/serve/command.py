@@ -39,7 +39,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import MODEL_HELP, run_command
 from espnet_smoe.inference.streaming.options import add_options, given_options
 from espnet_smoe.serve.access import TOKEN, Access, read_tokens
 from espnet_smoe.serve.limits import Limits, flag_of
@@ -97,9 +97,8 @@ def get_parser() -> argparse.ArgumentParser:
         required=True,
         action="append",
         metavar="[NAME=]PATH",
-        help="packed zip file, or an experiment's folder; once for each. Clients call "
-        "it by NAME (default: that of the file or folder), and get the first one where "
-        "they name none",
+        help=f"{MODEL_HELP}; once for each. Clients call it by NAME (default: that of "
+        "the file or folder), and get the first one where they name none",
     )
     add(
         "--config",

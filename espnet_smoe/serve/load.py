@@ -34,7 +34,7 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import MODEL_HELP, run_command
 from espnet_smoe.inference.audio import SAMPLE_RATE, read_audio
 from espnet_smoe.serve.client import Talk, talk
 from espnet_smoe.serve.misbehave import MISBEHAVIORS
@@ -250,7 +250,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("files", nargs="+", help="recordings of any kind and rate, or .pcm")
     server = parser.add_mutually_exclusive_group(required=True)
     server.add_argument("--url", help="a server that runs, such as ws://host:8765")
-    server.add_argument("--model", help="start one: packed zip, or experiment's folder")
+    server.add_argument("--model", help=f"start one: {MODEL_HELP}")
     add("--server-options", default="", help="more of espnet-smoe serve, in quotes")
     add("--sessions", type=int, default=10, help="default: %(default)s")
     add(

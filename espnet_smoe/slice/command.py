@@ -19,7 +19,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import MODEL_HELP, run_command
 
 FORMATS = ("espnet", "transformers", "smoe")
 
@@ -32,7 +32,7 @@ def get_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--model", type=Path, required=True, help="experiment or packed model")
+    add("--model", required=True, help=MODEL_HELP)
     add("--checkpoint", help="in the experiment (default: the averaged one)")
     add(
         "--label",
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
         raise ValueError(f"{args.out} is there already; name a new folder with --out")
     # torch is slow to load, and --help needs none
     from espnet_smoe.data.data_dir import new_folder
-    from espnet_smoe.inference.checkpoint import CURE, model_files
+    from espnet_smoe.inference.checkpoint import cure_of, model_files
     from espnet_smoe.inference.config_files import read_config, trained_lengths
     from espnet_smoe.input_files import read_checkpoint
     from espnet_smoe.slice import espnet, smoe, transformers
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
     writers = {"espnet": espnet, "transformers": transformers, "smoe": smoe}
     with model_files(args.model, args.checkpoint) as (config_file, checkpoint):
         config = read_config(config_file)
-        state = read_checkpoint(checkpoint, CURE)
+        state = read_checkpoint(checkpoint, cure_of(checkpoint))
         made = sub_model(config, state, args.label, str(checkpoint))
         lengths = trained_lengths(config_file, config)
         with new_folder(args.out) as folder:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_smoe.data.data_dir import write_lines
-from espnet_smoe.importers.whisper_files import FIXED, write_safetensors
+from espnet_smoe.importers.whisper_files import FIXED
 from espnet_smoe.importers.whisper_model import hugging_face_weights, sizes_of
 from espnet_smoe.importers.whisper_vocabulary import (
     END,
@@ -18,6 +18,7 @@ from espnet_smoe.importers.whisper_vocabulary import (
     TRANSCRIBE,
     TRANSLATE,
 )
+from espnet_smoe.inference.checkpoint import save_weights
 from espnet_smoe.inference.config_files import Lengths
 from espnet_smoe.layers.whisper import HOP, SAMPLE_RATE, WINDOW
 from espnet_smoe.slice.sub_model import COUNTER, CTC_HEAD, SubModel
@@ -87,7 +88,10 @@ def write(made: SubModel, folder: Path, final: Path, lengths: Lengths) -> None:
     pairs = tokenizer["model"]["merges"]
     merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in pairs]
     write_lines(folder / "merges.txt", ["#version: 0.2", *merges])
-    write_safetensors(folder / "model.safetensors", weights)
+    save_weights(
+        {name: tensor.float() for name, tensor in weights.items()},
+        folder / "model.safetensors",
+    )
     made.state = weights
     write_lines(folder / "README.md", [_readme(made, generation, final)])
     made.notes.append(f"how transformers decodes with it: {final / 'README.md'}")

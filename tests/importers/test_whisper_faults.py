@@ -76,7 +76,7 @@ FAULTS = {
     "have d_model 16, but the config": lambda f: edit(f, d_model=32),
     "config.json lacks d_model, num": lambda f: (f / "config.json").write_text("{}"),
     "it is of another model; take tok": other_vocabulary,
-    "model.safetensors is damaged": lambda f: cut(f / "model.safetensors"),
+    "model.safetensors: not a checkpoint": lambda f: cut(f / "model.safetensors"),
     "config.json is damaged": lambda f: cut(f / "config.json"),
     "tokenizer.json is no byte-level BPE": no_numbers,
     "tokenizer.json is damaged": lambda f: cut(f / "tokenizer.json"),

@@ -213,7 +213,7 @@ def test_what_is_no_model_is_named(tmp_path):
     (tmp_path / "m.zip").write_bytes(b"zip?")
     with pytest.raises(ValueError, match="m.zip: not a packed model"):
         SpeechToText.from_pretrained(tmp_path / "m.zip")
-    with pytest.raises(ValueError, match="holds none of model.pth"):
+    with pytest.raises(ValueError, match="holds none of model.safetensors, model.pth"):
         SpeechToText.from_pretrained(tmp_path)
 
 

@@ -15,10 +15,15 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import espnet_smoe
+from espnet_smoe.inference import SpeechToText
+from espnet_smoe.inference.pack import pack_files
+from espnet_smoe.pack.folder import write_folder
 from espnet_smoe.recipes import FETCHED, MADE
+from tests.tiny import save_experiment, talk, tiny_config
 
 ROOT = Path(__file__).parents[2]
 BUILD = """
@@ -165,6 +170,37 @@ def test_examples_of_the_documentation_run_outside_of_the_checkout(commands, tmp
     options = ["-q", "--doctest-modules", "-p", "no:cacheprovider", "--pyargs", *rooms]
     said = run(commands / "python", "-m", "pytest", *options, cwd=tmp_path)
     assert "passed" in said or "[100%]" in said
+
+
+def test_espnets_own_loaders_know_the_models_of_the_installed_package(
+    commands, tmp_path
+):
+    folder = tmp_path / "exp"
+    folder.mkdir()
+    files = save_experiment(folder, tiny_config(folder))
+    pack_files(*files, tmp_path / "m.zip")
+    write_folder(*files, tmp_path / "koen", "koen", "unknown")
+    code = """
+import sys, espnet, numpy
+from espnet2.bin.asr_inference import Speech2Text
+loaded = [m for m in sys.modules if m.startswith("espnet_smoe.")]
+assert loaded == ["espnet_smoe.version", "espnet_smoe.autoload"], loaded
+options = {"beam_size": 2, "maxlenratio": -6.0, "ctc_weight": 0.0}
+wave = numpy.load("talk.npy")
+for model in (
+    espnet.load("m.zip", task="asr", **options),
+    Speech2Text.from_pretrained("m.zip", **options),
+    Speech2Text("koen/config.yaml", "koen/model.safetensors", **options),
+):
+    print(float(model(wave)[0][3].score))
+"""
+    np.save(tmp_path / "talk.npy", talk(1.5))
+    env = {"HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    said = run(commands / "python", "-c", code, cwd=tmp_path, **env)
+    ours = SpeechToText(*files, beam_size=2, maxlenratio=-6.0, ctc_weight=0.0)
+    expected = ours([talk(1.5)], tasks="asr", bandwidth="wb")[0]["asr"].score
+    scores = [float(line) for line in said.splitlines()[-3:]]
+    assert scores == pytest.approx([expected] * 3, abs=1e-4)
 
 
 def others() -> list[str]:

@@ -138,7 +138,7 @@ def test_nothing_is_written_where_something_is(mixture, tmp_path):
     "damage, message",
     [
         (lambda path: path.write_bytes(path.read_bytes()[:2000]), "or a damaged one"),
-        (lambda path: path.unlink(), "holds none of model.pth"),
+        (lambda path: path.unlink(), "holds none of model.safetensors, model.pth"),
         (lambda path: torch.save({"a": torch.zeros(1)}, path), "foreign: a"),
     ],
     ids=["cut", "gone", "another"],

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_smoe.command import new_parser, run_command
+from espnet_smoe.command import MODEL_HELP, new_parser, run_command
 from espnet_smoe.data.speech.raw_pcm import DEFAULT_FORMAT, RAW_FORMATS
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.streaming.display import Show, display
@@ -99,11 +99,7 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("file", nargs="?", help="audio of any kind and rate, .pcm, or - for a pipe")
     add("--mic", action="store_true", help="listen to the microphone")
-    add(
-        "--model",
-        required=True,
-        help="zip file of the recipe's stage 14, or an experiment's folder",
-    )
+    add("--model", required=True, help=MODEL_HELP)
     add(
         "--pcm-rate",
         type=int,

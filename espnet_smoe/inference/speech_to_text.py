@@ -76,10 +76,11 @@ class SpeechToText(BaseRecognizer):
 
     @classmethod
     def load(cls, path: str | Path, **options: object) -> Self:
-        """Load a packed model or an experiment's folder.
+        """Load a packed model, an experiment's folder, or a model of the hub.
 
         Args:
-            path: Zip file of the recipe's stage 14, or a folder.
+            path: Zip file, folder, or name on the Hugging Face hub, such as
+                ``lab/koen`` or ``lab/koen@v1.0``.
             **options: Those of the constructor.
 
         Raises:

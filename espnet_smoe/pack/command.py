@@ -86,9 +86,7 @@ def _check(args: argparse.Namespace) -> None:
     elif args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
         raise ValueError(f"{args.out} is there already; name a new folder, or a .zip")
     if args.name and not NAME.fullmatch(args.name):
-        raise ValueError(
-            f"--name: '{args.name}' is no name of a model; write lab/koen"
-        )
+        raise ValueError(f"--name: '{args.name}' is no name of a model; write lab/koen")
     if not LICENSE.fullmatch(args.license):
         raise ValueError(
             f"--license: '{args.license}' is no name of the hub's, which are in lower "

@@ -22,6 +22,7 @@ from espnet_smoe.command import run_command
 from espnet_smoe.compat import AbsTask, UnsafeLoadRefusedError
 from espnet_smoe.fingerprints import count_lines
 from espnet_smoe.input_files import (
+    SAFETENSORS,
     check_finite,
     check_statistics_file,
     check_tokens,
@@ -109,6 +110,12 @@ def check_files(args: argparse.Namespace) -> None:
         check_statistics_file(stats)
     for start in args.init_param or ():
         path = str(start).split(":")[0]
+        if Path(path).suffix == SAFETENSORS:
+            raise ValueError(
+                f"--init_param {path}: ESPnet begins with a file of torch.save; "
+                f"'espnet-smoe pack {Path(path).parent} --out model.zip' has one in "
+                "it, model.pth"
+            )
         cure = "take another with --pretrained_model (--init_param)"
         check_finite(read_checkpoint(path, cure), path, cure)
     path = Path(args.output_dir) / "checkpoint.pth"

@@ -116,6 +116,9 @@ def test_it_is_fetched_once_and_without_code(packed, tmp_path):
         assert fetched("lab/koen", address, cache, offline=True) == FILES
         assert not asked
     assert fetched("lab/koen", address, cache) == FILES  # the network is gone
+    next(cache.glob("hub/*/snapshots/*/bpe.json")).unlink()
+    said = fetched("lab/koen", address, cache)
+    assert "is not whole" in said and "'hf download lab/koen' where a" in said
 
 
 def test_what_the_hub_does_not_have_is_said(packed, tmp_path):

@@ -292,6 +292,12 @@ def test_a_damaged_checkpoint_is_refused(trained, share):
     assert "remove it and start anew" in said and "weights_only" not in said
 
 
+def test_weights_that_espnet_cannot_begin_with_are_refused(recipe):
+    (recipe / "exp").mkdir()
+    said = refused(recipe / "exp", "--init_param", "koen/model.safetensors")
+    assert "ESPnet begins with a file of torch.save; 'espnet-smoe pack koen --o" in said
+
+
 def test_a_checkpoint_of_nan_is_refused(trained):
     states = {"model": {"w": torch.tensor([float("nan")])}}
     torch.save(states, trained / "checkpoint.pth")

@@ -89,10 +89,10 @@ class StreamingRecognizer:
         options: StreamOptions = StreamOptions(),
         device: str = "cpu",
     ) -> "StreamingRecognizer":
-        """Load a packed model or an experiment's folder.
+        """Load a packed model, an experiment's folder, or a model of the hub.
 
         Args:
-            path: Zip file of the recipe's stage 14, or a folder.
+            path: Zip file, folder, or name on the Hugging Face hub.
             options: Of the search and the endpoints.
             device: Such as ``cpu`` or ``cuda``.
 

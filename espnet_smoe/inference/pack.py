@@ -138,7 +138,7 @@ def copy_files(config: dict, folder: Path) -> list[str]:
     for section, key, _ in named_files(config):
         source = Path(section[key])
         shutil.copy(source, folder / source.name)
-        section[key] = source.name
+        section[key] = f"./{source.name}"  # without a slash no path for the model zoo
         copied.append(source.name)
     return copied
 

@@ -1,8 +1,10 @@
 """A model of the hub is loaded by its name: fetched once, then from the cache."""
 
 import shutil
+from pathlib import Path
 
 import pytest
+import yaml
 from huggingface_hub import constants
 
 from espnet_smoe.cli import main
@@ -47,14 +49,16 @@ def test_a_name_a_folder_and_the_experiment_decode_alike(experiment, packed, cac
 @pytest.mark.parametrize(
     "command",
     [
-        "slice --model {} --label <translate> <wb> --out out",
+        "slice --model {} --label <translate> <wb> --format smoe --out out",
         "pack {} --out out.zip",
         "pack {} --out out",
-        "upcycle {} --config config.yaml --out out.pth",
+        "upcycle {} --config train.yaml --out out.pth",
     ],
 )
 def test_commands_take_a_name(cache, packed, command, capsys):
-    shutil.copy(packed / "config.yaml", ".")
+    config = yaml.safe_load((packed / "config.yaml").read_text())
+    keys = ("model", "encoder", "encoder_conf", "decoder", "decoder_conf")
+    Path("train.yaml").write_text(yaml.safe_dump({key: config[key] for key in keys}))
     assert main(command.format("lab/koen").split()) == 0, capsys.readouterr().err
 
 
@@ -72,7 +76,7 @@ def test_a_path_into_a_folder_that_is_here_is_asked_of_no_hub(tmp_path, monkeypa
 FAULTS = {
     "lab/koen has no model.safetensors on the hub": "model.safetensors",
     "lab/koen has no config.yaml on the hub": "config.yaml",
-    "bpemodel names bpe.json, which is neither": "bpe.json",
+    "bpemodel names ./bpe.json, which is neither": "bpe.json",
 }
 
 

@@ -23,6 +23,7 @@ from espnet_smoe.inference import SpeechToText
 from espnet_smoe.inference.pack import pack_files
 from espnet_smoe.pack.folder import write_folder
 from espnet_smoe.recipes import FETCHED, MADE
+from tests.inference.hub_server import put_in_cache
 from tests.tiny import save_experiment, talk, tiny_config
 
 ROOT = Path(__file__).parents[2]
@@ -180,7 +181,9 @@ def test_espnets_own_loaders_know_the_models_of_the_installed_package(
     files = save_experiment(folder, tiny_config(folder))
     pack_files(*files, tmp_path / "m.zip")
     write_folder(*files, tmp_path / "koen", "koen", "unknown")
+    put_in_cache(tmp_path / "koen", tmp_path / "hub", "lab/koen")
     code = """
+import setuptools  # distutils, for ESPnet
 import sys, espnet, numpy
 from espnet2.bin.asr_inference import Speech2Text
 loaded = [m for m in sys.modules if m.startswith("espnet_smoe.")]
@@ -190,12 +193,12 @@ wave = numpy.load("talk.npy")
 for model in (
     espnet.load("m.zip", task="asr", **options),
     Speech2Text.from_pretrained("m.zip", **options),
-    Speech2Text("koen/config.yaml", "koen/model.safetensors", **options),
+    Speech2Text.from_pretrained("lab/koen", **options),
 ):
     print(float(model(wave)[0][3].score))
 """
     np.save(tmp_path / "talk.npy", talk(1.5))
-    env = {"HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    env = {"HOME": str(tmp_path), "HF_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
     said = run(commands / "python", "-c", code, cwd=tmp_path, **env)
     ours = SpeechToText(*files, beam_size=2, maxlenratio=-6.0, ctc_weight=0.0)
     expected = ours([talk(1.5)], tasks="asr", bandwidth="wb")[0]["asr"].score

@@ -114,7 +114,7 @@ setup(
     ],
     python_requires=">=3.12,<3.14",
     packages=find_packages(include=["espnet_smoe", "espnet_smoe.*"]),
-    package_data={"espnet_smoe": ["py.typed", "**/*.md"]},
+    package_data={"espnet_smoe": ["py.typed", "**/*.md", "serve/static/*"]},
     cmdclass={"build_py": BuildWithRecipes},
     zip_safe=False,
     install_requires=REQUIRES,

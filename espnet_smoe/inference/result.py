@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from espnet_smoe.inference.streaming.events import TimedToken
+
+if TYPE_CHECKING:
+    from espnet_smoe.inference.expert_use import ExpertUse  # brings torch
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,8 @@ class Result:
             tells them; seconds of the waveform.
         confidence: 0 to 1, small for what is no speech or of another language, see
             `espnet_smoe.inference.confidence`; None where there is no text.
+        experts: That an utterance went to, where the recognizer watches them (see
+            `BaseRecognizer.watching_experts`).
     """
 
     text: str
@@ -29,6 +35,7 @@ class Result:
     nbest: tuple[tuple[str, float], ...] = ()
     timed: tuple[TimedToken, ...] = ()
     confidence: float | None = None
+    experts: "tuple[ExpertUse, ...]" = ()
 
 
 NO_SPEECH = Result("", (), 0.0, (("", 0.0),))

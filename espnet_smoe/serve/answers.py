@@ -4,7 +4,7 @@ import json
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -34,6 +34,7 @@ class Ask:
         stream: Text as it is found, as server-sent events.
         bandwidth: ``auto`` or a label.
         language: That is spoken, where the model's prompts name it; else None.
+        experts: Those that each segment went to, in a verbose answer.
     """
 
     model: Model
@@ -44,6 +45,7 @@ class Ask:
     stream: bool = False
     bandwidth: str = "auto"
     language: str | None = None
+    experts: bool = False
 
 
 def answer(ask: Ask, found: Transcript) -> Response:
@@ -152,7 +154,15 @@ def _segment(ask: Ask, number: int, piece: Piece) -> dict[str, Any]:
     }
     if len(ask.tasks) > 1:
         content["texts"] = {task: piece.results[task].text for task in ask.tasks}
+    if ask.experts:
+        content["experts"] = _experts(piece)
     return content
+
+
+def _experts(piece: Piece) -> list[dict[str, Any]]:
+    """What is the same for all tasks once."""
+    used = [use for result in piece.results.values() for use in result.experts]
+    return [asdict(use) for use in {(u.layer, u.task): u for u in used}.values()]
 
 
 def _compression(text: str) -> float:

@@ -1,7 +1,7 @@
 """What is served at which path, and who gets there."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -17,12 +17,12 @@ from espnet_smoe.serve.dialects import Dialect, OwnDialect
 from espnet_smoe.serve.errors import Body, ErrorResponse, RequestError, tell
 from espnet_smoe.serve.models import find_model
 from espnet_smoe.serve.others import SherpaDialect, WenetDialect
+from espnet_smoe.serve.page import page_routes
 from espnet_smoe.serve.realtime import RealtimeDialect
 from espnet_smoe.serve.services import Services
 from espnet_smoe.serve.session import Session
 from espnet_smoe.serve.transcriptions import Transcriptions
 
-OPEN_PATHS = ("/health",)  # need no token
 REALTIME = "realtime"  # subprotocol of OpenAI's clients
 MakeDialect = Callable[[str | None], Dialect]
 OWN = "espnet-smoe"
@@ -33,6 +33,7 @@ DIALECTS: dict[str, MakeDialect] = {
     "wenet": WenetDialect,
 }
 DIALECT_PATHS = {
+    "/espnet-smoe": OwnDialect,
     "/v1/realtime": RealtimeDialect,
     "/sherpa-onnx": SherpaDialect,
     "/wenet": WenetDialect,
@@ -68,8 +69,9 @@ def build_app(server: Services, protocol: str = OWN) -> ASGIApp:
         return JSONResponse(found.as_dict())
 
     audio = "/v1/audio"
+    open_routes = [Route("/health", health), *page_routes()]  # need no token
     routes = [
-        Route("/health", health),
+        *open_routes,
         Route("/metrics", metrics),
         Route("/v1/models", models),
         Route("/v1/models/{name:path}", model),
@@ -91,7 +93,7 @@ def build_app(server: Services, protocol: str = OWN) -> ASGIApp:
     app: ASGIApp = Starlette(
         routes=routes, exception_handlers={fault: tell for fault in faults}
     )
-    app = TokenCheck(app, server)
+    app = TokenCheck(app, server, [route.path for route in open_routes])
     if server.access.origins:
         app = CORSMiddleware(
             app,
@@ -162,17 +164,19 @@ class TokenCheck:
     Args:
         app: Behind it.
         server: That knows them.
+        open_paths: Of requests that need none.
     """
 
-    def __init__(self, app: ASGIApp, server: Services):
-        self.app, self.server = app, server
+    def __init__(self, app: ASGIApp, server: Services, open_paths: Sequence[str]):
+        self.app, self.server, self.open_paths = app, server, open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request or a websocket; note whose it is."""
         authorization = Headers(scope=scope).get("authorization", "")
         offered = scope.get("subprotocols", [])
         client = self.server.access.client(authorization, offered)
-        if client is None and scope["path"] not in OPEN_PATHS:
+        is_open = scope["type"] == "http" and scope["path"] in self.open_paths
+        if client is None and not is_open:
             given = "the API key is wrong" if authorization else "an API key is needed"
             error = RequestError(
                 f"{given}; send 'Authorization: Bearer KEY'",

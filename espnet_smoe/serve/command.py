@@ -8,8 +8,10 @@ Recordings, of any model, as OpenAI's clients send them:
     POST /v1/audio/translations     the same, into English
     GET /v1/models, /health, /metrics
 
+In a browser, GET / is a page for files and the microphone.
+
 Streams, of U2++ models, by a websocket at /v1/realtime (vLLM's events), /sherpa-onnx
-and /wenet (their servers' protocols), or at any other path:
+and /wenet (their servers' protocols), or at /espnet-smoe and any other path:
 
     -> {"type": "start", "rate": 16000}
     -> signed 16-bit little-endian mono audio, in binary frames
@@ -24,7 +26,7 @@ request, with an error that names the cure. Ctrl-C or SIGTERM: nobody else is le
 those who are there get their last texts; a second one cuts them off.
 
 A server that is behind lets nobody in, and ends sessions rather than serve all of them
-late. Web pages may use it where --allow-origin names them. Tokens and encryption are
+late. Web pages of others may use it where --allow-origin names them. Tokens and encryption are
 options; see espnet_smoe/serve/README.md.
 """
 
@@ -112,8 +114,8 @@ def get_parser() -> argparse.ArgumentParser:
         "--protocol",
         choices=PROTOCOLS,
         default=PROTOCOLS[0],
-        help="of websockets at paths other than /v1/realtime, /sherpa-onnx and /wenet "
-        "(default: %(default)s)",
+        help="of websockets at paths other than /v1/realtime, /sherpa-onnx, /wenet and "
+        "/espnet-smoe (default: %(default)s)",
     )
     add("--device", default="cpu", help="such as cuda (default: %(default)s)")
     add("--threads", type=_threads, default=1, help="of PyTorch (default: %(default)s)")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from starlette.datastructures import FormData, UploadFile
 
 from espnet_smoe.config.options import nearest
-from espnet_smoe.serve.answers import JSON, SEGMENT, SHAPES, WORD, Ask
+from espnet_smoe.serve.answers import JSON, SEGMENT, SHAPES, VERBOSE, WORD, Ask
 from espnet_smoe.serve.errors import RequestError
 from espnet_smoe.serve.models import ENGLISH, Model, find_model
 
@@ -13,6 +13,7 @@ FILE = "file"
 FIELDS = (
     *("model", "language", "prompt", "response_format", "temperature", "stream"),
     *("timestamp_granularities", "include", "chunking_strategy", "tasks", "bandwidth"),
+    "experts",
 )
 MOST_FIELDS, LONGEST_FIELD = 64, 2**12  # of a form; bytes of one
 YES, NO = ("true", "1"), ("false", "0", "")
@@ -91,7 +92,13 @@ def read_ask(form: Form, models: Sequence[Model], translate: bool) -> Ask:
         raise RequestError(error.args[0], 404, "model", "model_not_found") from error
     _refuse_what_nobody_reads(form)
     shape = _known(form, "response_format", tuple(SHAPES), JSON)
-    stream = _known(form, "stream", (*YES, *NO), "false") in YES
+    stream = _is_yes(form, "stream")
+    experts = _is_yes(form, "experts")
+    if experts and shape != VERBOSE:
+        raise RequestError(
+            f"experts in '{shape}' cannot be had; their response_format is {VERBOSE}",
+            param="experts",
+        )
     if stream and shape not in (JSON, "text"):
         raise RequestError(
             f"a stream of '{shape}' cannot be had; its response_format is json",
@@ -117,6 +124,7 @@ def read_ask(form: Form, models: Sequence[Model], translate: bool) -> Ask:
         stream,
         form.one("bandwidth", "auto"),
         _spoken(form, model),
+        experts,
     )
 
 
@@ -152,6 +160,10 @@ def _tasks(form: Form, model: Model, translate: bool) -> tuple[str, ...]:
     except ValueError as error:
         param = "language" if language else "model"
         raise RequestError(str(error), param=param) from error
+
+
+def _is_yes(form: Form, name: str) -> bool:
+    return _known(form, name, (*YES, *NO), "false") in YES
 
 
 def _known(form: Form, name: str, known: Sequence[str], default: str) -> str:

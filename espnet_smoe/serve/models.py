@@ -58,12 +58,10 @@ class Model:
             ValueError: There is none; names those that there are.
         """
         kind = "transcribe" if transcripts else "translate"
-        rows = {task: self.rows.get(task) for task in self.tasks}
-        # a task that no table describes writes what is said, whatever the language
         found = {
-            task: row.language if row else ""
-            for task, row in rows.items()
-            if transcripts == (row is None or row.is_transcript)
+            task: self.language_of(task)
+            for task in self.tasks
+            if transcripts == self._is_transcript(task)
         }
         if not found:
             raise ValueError(
@@ -85,6 +83,11 @@ class Model:
         row = self.rows.get(task)
         return row.language if row else ""
 
+    def _is_transcript(self, task: str) -> bool:
+        """One that no table describes writes what is said, whatever the language."""
+        row = self.rows.get(task)
+        return row is None or row.is_transcript
+
     def token_ids(self, tokens: Sequence[str]) -> list[int]:
         """Numbers of tokens in the model's list; those that are not in it are left out.
 
@@ -105,6 +108,10 @@ class Model:
             "created": self.created,
             "owned_by": "espnet_smoe",
             "tasks": list(self.tasks),
+            "translations": [t for t in self.tasks if not self._is_transcript(t)],
+            "languages": {task: self.language_of(task) for task in self.tasks},
+            "word_times": [t for t in self.tasks if self.recordings.is_timed(t)],
+            "takes_language": self.takes_language,
             "streams": self.streams is not None,
         }
 

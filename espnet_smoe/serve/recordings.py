@@ -43,6 +43,7 @@ class Recording:
         name: As the client calls it.
         tasks: Names.
         language: That is spoken, where a model's prompts name it; None for the model's.
+        experts: Tell which its pieces went to.
         seconds: How long it is.
         bandwidth: Its label.
         cuts: Where speech is.
@@ -53,6 +54,7 @@ class Recording:
     name: str
     tasks: tuple[str, ...]
     language: str | None = None
+    experts: bool = False
     seconds: float = 0.0
     bandwidth: str = ""
     cuts: "Sequence[Cut]" = ()
@@ -86,6 +88,7 @@ class Recordings:
         measured: Measured = lambda size, audio, work: None,
     ):
         self.model, self.limits, self._measured = model, limits, measured
+        self._watching = model.watching_experts()
         self._open: dict[Recording, None] = {}
         self._work = asyncio.Event()
         self._readers = ThreadPoolExecutor(READERS, "reader")
@@ -106,6 +109,7 @@ class Recordings:
         tasks: Sequence[str],
         bandwidth: str = "auto",
         language: str | None = None,
+        experts: bool = False,
     ) -> Recording:
         """Find the speech of a file.
 
@@ -115,11 +119,12 @@ class Recordings:
             tasks: Names that the model knows.
             bandwidth: ``auto`` or a label.
             language: That is spoken, see `Recording`.
+            experts: See `Recording`.
 
         Raises:
             ValueError: It is no recording, is cut off, or too long.
         """
-        recording = Recording(path, name, tuple(tasks), language)
+        recording = Recording(path, name, tuple(tasks), language, experts)
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._readers, self._look, recording, bandwidth)
         return recording
@@ -187,14 +192,13 @@ class Recordings:
             self._readers.shutdown(wait=False)
 
     def _take(self) -> list[_Waiting]:
-        """A batch: a piece of each recording in turn, all with the same prompts."""
+        """A batch: a piece of each recording in turn, of which the same is asked."""
         waiting = [recording for recording in self._open if recording.waiting]
         if not waiting:
             return []
         size = self.model.batch_size
         first = waiting[0]
-        prompts = first.tasks, first.language
-        together = [r for r in waiting if (r.tasks, r.language) == prompts]
+        together = [r for r in waiting if _asked(r) == _asked(first)]
         batch: list[_Waiting] = []
         while together and len(batch) < size:
             batch += [r.waiting.popleft() for r in together[: size - len(batch)]]
@@ -206,7 +210,7 @@ class Recordings:
         """Results of each piece; where a batch fails, piece by piece."""
         first = batch[0].recording
         try:
-            model: Any = self.model
+            model: Any = self._watching if first.experts else self.model
             if first.language is not None:
                 model = model.in_language(first.language)
             return list(
@@ -243,6 +247,10 @@ class Recordings:
         self._audio = FADES * self._audio + audio
         self._seconds = FADES * self._seconds + seconds
         self._measured(len(batch), audio, seconds)
+
+
+def _asked(recording: Recording) -> tuple:
+    return recording.tasks, recording.language, recording.experts
 
 
 class _Reader:

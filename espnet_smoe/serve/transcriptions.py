@@ -92,7 +92,7 @@ class Transcriptions:
         recordings = self.server.service(ask.model).recordings
         try:
             recording = await recordings.look(
-                path, name, ask.tasks, ask.bandwidth, ask.language
+                *(path, name, ask.tasks, ask.bandwidth, ask.language, ask.experts)
             )
         except ValueError as error:
             raise RequestError(str(error), param="file", code="invalid_file") from error

@@ -107,6 +107,8 @@ def test_the_wheel_has_types_licence_recipes_and_no_experiments(wheel):
     assert {"espnet_smoe/py.typed", "espnet_smoe/CHANGELOG.md"} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert "espnet_smoe/egs2/mini_koen/smoe1/run.sh" in names
+    page = {p.name for p in (ROOT / "espnet_smoe/serve/static").iterdir()}
+    assert {f"espnet_smoe/serve/static/{name}" for name in page} <= names
     assert not [name for name in names if "/exp/" in name or name.startswith("tests")]
 
 

@@ -14,6 +14,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from espnet_smoe.data.task_table import task_table
+from espnet_smoe.inference.expert_use import ExpertUse
 from espnet_smoe.inference.result import Result
 from espnet_smoe.inference.streaming.events import Event, TimedToken
 from espnet_smoe.serve.limits import Limits
@@ -93,6 +94,7 @@ class FakeSpeechToText:
     lead_seconds = tail_seconds = None
     detect_speech = False
     spoken = ""  # where somebody has said it
+    watches = False
 
     def __init__(self, seconds=0.0, timed=True):
         self.seconds, self.timed = seconds, timed
@@ -120,6 +122,14 @@ class FakeSpeechToText:
         other.spoken = language
         return other
 
+    def is_timed(self, task):
+        return self.timed and task == "asr"
+
+    def watching_experts(self):
+        other = copy.copy(self)
+        other.watches = True
+        return other
+
     def check_label(self, label, name):
         assert label in self.bandwidths
 
@@ -138,7 +148,11 @@ class FakeSpeechToText:
             TimedToken(c, i * step, (i + 1) * step, 0.5) for i, c in enumerate(text)
         )
         timed = timed if self.timed and task == "asr" else ()
-        return Result(text, tuple(text), -1.0, ((text, -1.0),), timed, 0.5)
+        label = ExpertUse("encoder", 2, (0,), "wb")
+        routed = ExpertUse("encoder.1", 8, (3, 7, 7, 0))
+        own = ExpertUse("decoder", 2, (int(task == "asr"),), task, task)
+        experts = (label, routed, own) if self.watches else ()
+        return Result(text, tuple(text), -1.0, ((text, -1.0),), timed, 0.5, experts)
 
 
 def model(streams=None, recordings=None, name="fake"):

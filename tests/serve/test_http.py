@@ -125,6 +125,32 @@ def test_a_stream_that_fails_ends_with_the_error():
     serve(test)
 
 
+def test_who_asks_is_told_the_experts_of_each_segment():
+    async def test(client, server):
+        fields = {"response_format": "verbose_json", "tasks": "asr,st"}
+        told = (await post(client, wav(3), **fields, experts="true")).json()
+        layers = {"layer": "encoder", "experts": 2, "chosen": [0], "label": "wb"}
+        routed = {"layer": "encoder.1", "experts": 8, "chosen": [3, 7, 7, 0]}
+        for segment in told["segments"]:
+            assert segment["experts"] == [
+                layers | {"task": None},
+                routed | {"label": None, "task": None},
+                *(
+                    {"layer": "decoder", "experts": 2, "chosen": [n], "label": task}
+                    | {"task": task}
+                    for task, n in (("asr", 1), ("st", 0))
+                ),
+            ]
+        # not in one batch with those who do not ask
+        asked, plain = await asyncio.gather(
+            post(client, **fields, experts="true"), post(client, **fields)
+        )
+        assert "experts" in asked.json()["segments"][0]
+        assert "experts" not in plain.json()["segments"][0]
+
+    serve(test)
+
+
 def test_silence_gives_an_empty_text():
     async def test(client, server):
         told = await post(client, wav(2, 0.0))
@@ -142,6 +168,8 @@ def test_models_health_and_metrics_are_told():
         (told,) = (await client.get("/v1/models")).json()["data"]
         assert (told["id"], told["object"]) == ("fake", "model")
         assert told["tasks"] == ["asr", "st"]
+        assert told["translations"] == ["st"] and told["word_times"] == ["asr"]
+        assert told["languages"] == {"asr": "ko", "st": "en"}
         assert (await client.get("/v1/models/fake")).json() == told
         fault(await client.get("/v1/models/other"), 404, "model_not_found")
         assert (await client.get("/health")).json() == {"status": "ok"}
@@ -216,6 +244,8 @@ def test_a_video_without_sound_is_named(tmp_path):
         ({"timestamp_granularities[]": "letter"}, 400, None, "segment, word"),
         ({"model": ["fake", "fake"]}, 400, "model", "there 2 times"),
         ({"include[]": "logprobs"}, 400, "include", "verbose_json"),
+        ({"experts": "true"}, 400, "experts", "verbose_json"),
+        ({"experts": "all"}, 400, "experts", "known are true"),
     ],
 )
 def test_what_cannot_be_had_is_refused_plainly(fields, status, param, said):

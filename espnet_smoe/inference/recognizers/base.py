@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -22,6 +23,7 @@ from espnet_smoe.inference.confidence import (
 )
 from espnet_smoe.inference.config_files import trained_lengths
 from espnet_smoe.inference.detokenizer import detokenizer
+from espnet_smoe.inference.expert_use import ExpertWatch
 from espnet_smoe.inference.long_form.segmentation import (
     LONGEST_SECONDS,
     SHORTEST_LONGEST,
@@ -45,6 +47,7 @@ class BaseRecognizer:
     # that an utterance of a data directory may have before it is cut in its pauses;
     # None for the longest of the training
     utterance_seconds: ClassVar[float | None] = None
+    _watch: ExpertWatch | None = None
 
     def __init__(
         self,
@@ -144,6 +147,16 @@ class BaseRecognizer:
         other._set_options(options)
         return other
 
+    def watching_experts(self) -> Self:
+        """The same model; its results tell the experts, `Result.experts`."""
+        other = copy(self)
+        other._watch = ExpertWatch(self.model)
+        return other
+
+    def is_timed(self, task: str) -> bool:
+        """Whether the pieces of a task's texts have times."""
+        return self.model.ctc is not None and self._is_aligned(task)
+
     @classmethod
     def loaded_with(cls, options: DecodeOptions) -> tuple:
         """What of the options a loaded model depends on: others need no new one."""
@@ -193,7 +206,8 @@ class BaseRecognizer:
         names: Sequence[str],
     ) -> list[dict[str, Result]]:
         begun = time.perf_counter()
-        batch = EncodedBatch(self.model, *self._encode(waves, labels, names))
+        with self._watch or nullcontext():
+            batch = EncodedBatch(self.model, *self._encode(waves, labels, names))
         encoded = time.perf_counter()
         found = self._find(batch, tasks)
         done = time.perf_counter()
@@ -242,7 +256,10 @@ class BaseRecognizer:
                     sure *= confidence_of_speech(log_probs, self.model.blank_id)
             text, score = pairs[0]
             sure_of_text = sure if text else None
-            results[task] = Result(text, tokens[0], score, pairs, timed, sure_of_text)
+            experts = self._watch.uses_of(number, task) if self._watch else ()
+            results[task] = Result(
+                *(text, tokens[0], score, pairs, timed, sure_of_text, experts)
+            )
         return results
 
 

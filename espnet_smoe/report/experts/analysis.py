@@ -7,15 +7,11 @@ import torch
 from torch import nn
 
 from espnet_smoe.inference.checkpoint import load_model
+from espnet_smoe.inference.expert_use import own_experts
 from espnet_smoe.inference.speech_to_text import SpeechToText
 from espnet_smoe.report.experts.data import read_recordings
 from espnet_smoe.report.experts.page import ExpertReport
-from espnet_smoe.report.experts.probe import (
-    LayerTrace,
-    collect_traces,
-    mixtures,
-    own_experts,
-)
+from espnet_smoe.report.experts.probe import LayerTrace, collect_traces, mixtures
 from espnet_smoe.report.experts.similarity import similarity
 from espnet_smoe.report.experts.swap import decode_swapped
 from espnet_smoe.report.routing.analysis import RoutingReport, analyze_routing

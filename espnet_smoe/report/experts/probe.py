@@ -15,10 +15,10 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
 from espnet_smoe.inference.audio import read_audio
-from espnet_smoe.moe import LabelGate, MoEFeedForward
+from espnet_smoe.inference.expert_use import mixtures_by_part
+from espnet_smoe.moe import MoEFeedForward
 from espnet_smoe.report.experts.data import Recording
 
-PARTS = ("encoder", "decoder")
 BATCH_SIZE = 8
 MOST_FRAMES = 4000  # inputs kept a layer: enough for figures of two digits
 SEED = 1
@@ -43,40 +43,13 @@ def mixtures(model: nn.Module) -> dict[str, list[MoEFeedForward]]:
     Raises:
         ValueError: There is none, or none with two experts.
     """
-    found = {
-        part: [m for m in getattr(model, part).modules() if _is_mixture(m)]
-        for part in PARTS
-        if getattr(model, part, None) is not None
-    }
-    found = {part: layers for part, layers in found.items() if layers}
+    found = mixtures_by_part(model)
     if not found:
         raise ValueError(
             "the model has no experts; give an experiment whose encoder_conf or "
             "decoder_conf has a 'moe' section with at least two experts"
         )
     return found
-
-
-def _is_mixture(module: nn.Module) -> bool:
-    return isinstance(module, MoEFeedForward) and len(module.experts) > 1
-
-
-def own_experts(model: nn.Module) -> dict[str, dict[str, int]]:
-    """The expert that a label gate gives to each group, by part; others are left out.
-
-    A group is a bandwidth in the encoder and a task in the decoder.
-    """
-    own = {}
-    for part, layers in mixtures(model).items():
-        if not all(isinstance(layer.gate, LabelGate) for layer in layers):
-            continue
-        labels = getattr(model, part).labels
-        groups = {name: task.prompt for name, task in model.tasks.items()}
-        if part == "encoder":
-            groups = {t[1:-1]: [labels.token_list.index(t)] for t in labels.tokens}
-        numbers = {group: labels.number_of(ids) for group, ids in groups.items()}
-        own[part] = {group: n for group, n in numbers.items() if n is not None}
-    return own
 
 
 @torch.inference_mode()

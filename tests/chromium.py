@@ -17,7 +17,10 @@ FLAGS = (
     *("--use-fake-device-for-media-stream", "--remote-debugging-port=0"),
 )
 UNTIL = """new Promise(done => {
-  const look = () => { const found = (%s); found ? done(found) : setTimeout(look, 20); };
+  const look = async () => {
+    const found = await (%s);
+    found ? done(found) : setTimeout(look, 20);
+  };
   look();
 })"""
 KEYS = {"Tab": 9, "Enter": 13, " ": 32, "ArrowRight": 39}
@@ -67,7 +70,7 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "DOM", "Network"):
             await page.call(f"{domain}.enable")
         await page.resize(width)
-        await page.call("Page.navigate", url=url)
+        await page.load("Page.navigate", url=url)
         try:
             yield page
         finally:
@@ -83,6 +86,7 @@ class Page:
     def __init__(self, browser, session, context):
         self.browser, self.session, self.context = browser, session, context
         self.faults, self.asked = [], []
+        self.loaded = asyncio.Event()
         browser.heard[session] = self.hear
 
     def hear(self, message):
@@ -95,11 +99,19 @@ class Page:
                 self.faults.append(params["entry"])
         elif message["method"] == "Runtime.consoleAPICalled":
             self.faults += [params] if params["type"] == "error" else []
+        elif message["method"] == "Page.loadEventFired":
+            self.loaded.set()
         elif message["method"] == "Network.requestWillBeSent":
             self.asked.append(params["request"]["url"])
 
     async def call(self, method, **params):
         return await self.browser.call(method, self.session, **params)
+
+    async def load(self, method, **params):
+        """What leads to a page, and wait until it is there."""
+        self.loaded.clear()
+        await self.call(method, **params)
+        await self.loaded.wait()
 
     async def evaluate(self, expression):
         told = await self.call(
@@ -118,7 +130,9 @@ class Page:
             return await asyncio.wait_for(self.evaluate(UNTIL % expression), seconds)
         except TimeoutError:
             seen = await self.evaluate("document.body.innerText")
-            raise AssertionError(f"never: {expression}\n{seen}\n{self.faults}") from None
+            raise AssertionError(
+                f"never: {expression}\n{seen}\n{self.faults}"
+            ) from None
 
     async def text(self, selector):
         return await self.evaluate(f"document.querySelector('{selector}').innerText")

@@ -26,8 +26,8 @@ request, with an error that names the cure. Ctrl-C or SIGTERM: nobody else is le
 those who are there get their last texts; a second one cuts them off.
 
 A server that is behind lets nobody in, and ends sessions rather than serve all of them
-late. Web pages of others may use it where --allow-origin names them. Tokens and encryption are
-options; see espnet_smoe/serve/README.md.
+late. Web pages of others may use it where --allow-origin names them. Tokens and
+encryption are options; see espnet_smoe/serve/README.md.
 """
 
 import argparse

@@ -80,7 +80,7 @@ export class Spectrogram {
   draw(colored = this.colored) {
     this.colored = colored;
     const style = getComputedStyle(this.canvas);
-    const context = this.canvas.getContext("2d");
+    const context = this.canvas.getContext("2d", { willReadFrequently: true });
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, this.canvas.width, this.canvas.height);
     this.drawEnergies(context, style.color);

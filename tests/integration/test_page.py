@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from espnet_smoe.serve import server as server_module
 from espnet_smoe.serve.access import Access
 from tests import chromium
 from tests.serve.fake import FakeRecognizer, FakeSpeechToText, model, running
@@ -86,11 +87,11 @@ def browser(runner, recording, tmp_path_factory):
 def visit(runner, browser):
     """Look at the page of a server; it makes no mistake and asks nobody else."""
 
-    def visit(test, served=None, access=None, page_options={}, **limits):
+    def visit(test, served=None, access=None, page_options={}, path="/", **limits):
         async def run():
             served_model = served or model(recordings=FakeSpeechToText())
             async with running(served_model, access, **limits) as (server, url):
-                address = url.replace("ws://", "http://") + "/"
+                address, url = url.replace("ws://", "http://") + path, url + path
                 async with browser.page(address, **page_options) as page:
                     await asyncio.wait_for(test(page, server), 60)
                     assert not page.faults
@@ -180,6 +181,30 @@ def test_what_a_model_cannot_do_is_said_and_not_offered(visit):
         await page.until(f"{SHOWN} && {PANES}.length == 1")
 
     visit(test, model(recordings=ASR()))
+
+
+def test_a_proxy_may_have_the_page_at_another_path(visit, recording, monkeypatch):
+    build = server_module.build_app
+
+    def behind_proxy(*given):
+        app = build(*given)
+
+        async def strip(scope, receive, send):
+            path = scope["path"].removeprefix("/speech")
+            kept = {**scope, "path": path if path != scope["path"] else "/elsewhere"}
+            await app(kept, receive, send)
+
+        return strip
+
+    async def test(page, server):
+        await page.until(READY)
+        await page.evaluate("document.querySelector('#speak').click()")
+        await page.until("document.querySelector('.partial')?.textContent")
+        await page.evaluate("document.querySelector('#speak').click()")
+        await page.until(SHOWN)
+
+    monkeypatch.setattr(server_module, "build_app", behind_proxy)
+    visit(test, model(FakeRecognizer(), FakeSpeechToText()), path="/speech/")
 
 
 def test_a_text_is_never_a_part_of_the_page(visit, recording):

@@ -230,7 +230,7 @@ def test_a_server_out_of_memory_lets_nobody_in():
 def test_without_the_token_nobody_gets_in():
     async def test(client, server):
         assert (await client.get("/health")).status_code == 200
-        for path in ("/v1/models", "/metrics", "/"):
+        for path in ("/v1/models", "/metrics", "/other"):
             fault(await client.get(path), 401, "invalid_api_key")
         fault(await post(client), 401)
         client.headers["Authorization"] = "Bearer wrong-token"

@@ -51,12 +51,14 @@ async function attempt(work) {
 const model = () => models.find(({ id }) => id === at("model").value);
 
 async function start() {
+  say("Asking the server for its models…", true);
   models = (await (await ask("v1/models")).json()).data;
   show("token-form", false);
   at("model").replaceChildren(...models.map(({ id }) => element("option", { value: id }, id)));
   show("model-choice", models.length > 1);
   show("input", true);
   showModel();
+  say("");
 }
 
 function showModel() {
@@ -138,6 +140,7 @@ function send(blob, name, fields, signal) {
 function take(files) {
   if (!files.length || microphone) return;
   const [file] = files;
+  result.clear();
   attempt(() => transcribe(file, file.name));
 }
 

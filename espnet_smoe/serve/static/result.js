@@ -95,12 +95,12 @@ export class Result {
   pane(task, first) {
     const { answer, model } = this.found;
     const words = first ? [...(answer.words ?? [])] : [];
-    const lines = answer.segments.map(({ start, end, text, texts }, n) => {
+    const lines = answer.segments.flatMap(({ start, end, text, texts }, n) => {
       const last = n === answer.segments.length - 1;
       const own = [];
       while (words.length && (last || words[0].start < end)) own.push(words.shift());
-      const parts = this.spoken(texts?.[task] ?? text, own);
-      return element("p", {}, element("time", {}, clock(start)), ...parts);
+      const said = texts?.[task] ?? text;
+      return said ? [element("p", {}, element("time", {}, clock(start)), ...this.spoken(said, own))] : [];
     });
     if (!lines.length) lines.push(element("p", { className: "quiet" }, "Nobody speaks here."));
     const body = element("div", { lang: model.languages[task], dir: "auto" }, ...lines);
@@ -179,19 +179,20 @@ export class Result {
 
   listLayers(layers) {
     const buttons = layers.map((layer) => {
-      const button = element("button", { type: "button", title: layer.name }, layer.name.replace("encoder.", ""));
+      const button = element("button", { type: "button", title: layer.name }, layer.name);
       button.style.height = `${STRIP}px`;
-      button.setAttribute("aria-label", layer.name);
+      button.ariaLabel = /^\d/.test(layer.name) ? `layer ${layer.name}` : layer.name;
       button.addEventListener("click", () => this.color(layer));
       return button;
     });
-    at("layers").replaceChildren(...buttons);
-    at("layers").style.paddingTop = `${HEIGHT}px`;
+    const hertz = element("div", { className: "hertz", ariaHidden: "true" }, element("span", {}, "8 kHz"), element("span", {}, "0"));
+    hertz.style.height = `${HEIGHT}px`;
+    at("layers").replaceChildren(hertz, ...buttons);
   }
 
   color(layer) {
     const row = this.picture.layers.indexOf(layer);
-    [...at("layers").children].forEach((button, n) => button.setAttribute("aria-pressed", n === row));
+    at("layers").querySelectorAll("button").forEach((button, n) => button.setAttribute("aria-pressed", n === row));
     this.picture.draw(layer);
   }
 

@@ -57,7 +57,7 @@ async function troubleOf(response) {
   const again = retry ? `Try again in ${retry} s.` : "Try again later.";
   const words = {
     400: `This cannot be done: ${told}.`,
-    401: token ? "The token is wrong." : "This server asks for a token.",
+    401: token ? "The token is wrong." : "", // the form says it
     403: `The server does not let this page in: ${told}.`,
     408: "The recording did not arrive in time. Try again.",
     413: "The recording is too large for this server. Send a shorter one, or a compressed one such as FLAC or MP3.",
@@ -65,8 +65,8 @@ async function troubleOf(response) {
     500: `The server failed: ${told}.`,
     503: `The server is busy: ${told}. ${again}`,
   };
-  const fallback = told ? `${told}.` : `The server cannot be reached behind its proxy (error ${status}).`;
-  return new Trouble((told && words[status]) || fallback, status);
+  const message = told ? (words[status] ?? `${told}.`) : `The server cannot be reached behind its proxy (error ${status}).`;
+  return new Trouble(message, status);
 }
 
 const CLOSED = {

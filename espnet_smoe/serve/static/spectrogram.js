@@ -11,9 +11,11 @@ export const STRIP = 18; // of a layer
 const AXIS = 20; // of the seconds
 const LABEL_ROOM = 56; // pixels that a time at the axis takes
 
-// Okabe and Ito's, which stay apart for color-blind readers, and two more
-const COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8b6f47", "#7a8794"];
-export const colorOf = (expert) => COLORS[expert] ?? `hsl(${(expert * 137.5) % 360} 60% 50%)`;
+const COLORS = 8; // of page.css
+
+// Of an expert, for CSS
+export const colorOf = (expert) =>
+  expert < COLORS ? `var(--expert-${expert})` : `hsl(${(expert * 137.5) % 360} 60% 50%)`;
 
 // Samples of a file at 16 kHz; a browser cannot read every format
 export async function samplesOf(blob) {
@@ -80,6 +82,10 @@ export class Spectrogram {
   draw(colored = this.colored) {
     this.colored = colored;
     const style = getComputedStyle(this.canvas);
+    const most = Math.max(...this.layers.map(({ count }) => count));
+    this.colors = Array.from({ length: most }, (_, expert) =>
+      colorOf(expert).replace(/var\((.*)\)/, (_, name) => style.getPropertyValue(name)),
+    );
     const context = this.canvas.getContext("2d", { willReadFrequently: true });
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, this.canvas.width, this.canvas.height);
@@ -93,12 +99,11 @@ export class Spectrogram {
     const columns = this.canvas.width;
     const rows = Math.round(HEIGHT * this.scale);
     const image = context.createImageData(columns, rows);
-    const colors = new Map();
+    const inked = channelsOf(context, ink);
+    const channels = this.colors.map((color) => channelsOf(context, color));
     for (let x = 0; x < columns; x++) {
       const expert = expertAt(this.colored, (x / columns) * this.seconds);
-      const color = expert === undefined ? ink : colorOf(expert);
-      if (!colors.has(color)) colors.set(color, channelsOf(context, color));
-      const [red, green, blue] = colors.get(color);
+      const [red, green, blue] = channels[expert] ?? inked;
       for (let y = 0; y < rows; y++) {
         const band = Math.floor((1 - (y + 0.5) / rows) * BANDS);
         const at = 4 * (y * columns + x);
@@ -118,7 +123,7 @@ export class Spectrogram {
       let from = 0;
       for (let i = 1; i <= chosen.length; i++) {
         if (chosen[i] === chosen[from]) continue;
-        context.fillStyle = colorOf(chosen[from]);
+        context.fillStyle = this.colors[chosen[from]];
         context.fillRect(left + from * step, top + 2, (i - from) * step, STRIP - 4);
         from = i;
       }

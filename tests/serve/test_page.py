@@ -68,7 +68,7 @@ def test_the_pages_streams_speak_the_servers_own_protocol_whatever_others_do():
 def test_no_file_asks_another_server_or_the_root_of_this_one(path):
     """A proxy may have the page at any path."""
     text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
-    assert not re.search(r"https?://|['\"`(]/[\w/]", text)
+    assert not re.search(r"https?://|['\"`]/[\w/]|url\(/", text)
 
 
 def test_the_policy_need_not_allow_scripts_or_styles_inside_the_page():

@@ -1,16 +1,18 @@
 """The server's web page in a real browser, with a microphone that plays a file."""
 
 import asyncio
+import base64
 import json
 
 import numpy as np
 import pytest
 import soundfile
+from websockets.asyncio.client import connect
 
 from espnet_smoe.serve import server as server_module
 from espnet_smoe.serve.access import Access
 from tests import chromium
-from tests.serve.fake import FakeRecognizer, FakeSpeechToText, model, running
+from tests.serve.fake import START, FakeRecognizer, FakeSpeechToText, model, running
 from tests.serve.http import wav
 
 pytestmark = pytest.mark.skipif(
@@ -248,6 +250,50 @@ def test_what_goes_wrong_is_said_in_plain_words(visit, recording, tmp_path):
         assert await page.text("#status") == ""
 
     visit(test, seconds=5, upload=500e3)
+
+
+def test_a_file_may_be_dropped_and_its_reading_cancelled(visit):
+    drop = """(() => {
+      const files = new DataTransfer();
+      files.items.add(new File(
+        [Uint8Array.from(atob('%s'), c => c.charCodeAt(0))], 'dropped.wav'));
+      const given = { dataTransfer: files, bubbles: true, cancelable: true };
+      document.body.dispatchEvent(new DragEvent('drop', given));
+    })()""" % base64.b64encode(wav()).decode()
+
+    async def test(page, server):
+        await page.until(READY)
+        await page.evaluate(drop)
+        await page.until("!document.querySelector('#cancel').hidden")
+        assert await page.text("#status") == "Reading dropped.wav…"
+        await page.evaluate("document.querySelector('#cancel').click()")
+        await page.until("document.querySelector('#cancel').hidden")
+        assert await page.text("#status") == "Cancelled."
+        assert await page.text("#error") == ""
+        await page.evaluate(drop)
+        await page.until(SHOWN)
+
+    visit(test, model(recordings=FakeSpeechToText(seconds=0.3)))
+
+
+def test_speech_goes_on_where_there_is_no_place_for_its_stream(visit):
+    both = model(FakeRecognizer(), FakeSpeechToText())
+
+    async def test(page, server):
+        await page.until(READY)
+        async with connect(f"ws://{await page.evaluate('location.host')}") as other:
+            await other.send(START)
+            while not server.feeds:
+                await asyncio.sleep(0.01)
+            await page.evaluate("document.querySelector('#speak').click()")
+            told = await page.until(ERROR)
+            assert told.startswith("The server is busy. Try again later.")
+            assert told.endswith("the text comes when you stop.")
+            await page.until("document.querySelector('#clock').textContent == '0:01'")
+            await page.evaluate("document.querySelector('#speak').click()")
+            await page.until(SHOWN)
+
+    visit(test, both, sessions=1)
 
 
 def test_a_microphone_that_is_refused_is_told_with_the_cure(visit):

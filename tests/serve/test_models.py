@@ -8,7 +8,7 @@ from espnet_smoe.inference.streaming.options import StreamOptions
 from espnet_smoe.serve.expert_loads import ExpertLoads
 from espnet_smoe.serve.models import Model, load_models
 from tests.serve.fake import FakeSpeechToText, model
-from tests.tiny import noise, save_experiment, tiny_config, tiny_ctc_config
+from tests.tiny import SIZE, noise, save_experiment, tiny_config, tiny_ctc_config
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,17 @@ def test_every_expert_of_encoder_and_decoder_is_counted(smoe):
     recordings([noise(1)], ["st"], bandwidth="wb")
     for before, after in zip(first.values(), loads.loads().values()):
         assert after[0] > 0 and after[1] == before[1]
+
+
+def test_experts_in_encoders_of_espnet_are_counted(tmp_path):
+    config = tiny_config(tmp_path, encoder="smoe_conformer")
+    config["encoder_conf"] = SIZE | {"moe": {"gate": "label"}, "cnn_module_kernel": 3}
+    save_experiment(tmp_path / "exp", config)
+    recordings = load(tmp_path / "exp", detect_speech=False)
+    loads = ExpertLoads(recordings.model)
+    recordings([noise(1)], ["asr"], bandwidth="nb")
+    encoder = [n for name, n in loads.loads().items() if name.startswith("encoder")]
+    assert len(encoder) == 2 and all(n[0] == 0 < n[1] for n in encoder)
 
 
 def test_a_language_chooses_the_task():

@@ -15,7 +15,7 @@ from torch import nn
 
 from espnet_smoe.benchmark.comparison import Comparison
 from espnet_smoe.benchmark.measure import Sides
-from espnet_smoe.compat import BatchBeamSearch, TransformerDecoder
+from espnet_smoe.compat import CTC, BatchBeamSearch, TransformerDecoder
 from espnet_smoe.data.text.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.encoder.transformer import SMoETransformerEncoder
@@ -25,6 +25,8 @@ from espnet_smoe.inference.search.beam_search import PromptBeamSearch, SearchOpt
 ROUNDS = 3
 ESPNET, OURS = "ESPnet's search and decoder", "espnet-smoe"
 ALONE, TOGETHER = "ASR, then ST, an encoder pass each", "ASR and ST together"
+WITHOUT_CTC, WITH_CTC = "decoder alone", "decoder and CTC"
+CTC_WEIGHT = 0.3
 FRAMES_A_SECOND, MEL = 100, 80
 SURE = 8.0  # standard deviations that the output layer's weights are enlarged by
 SPECIAL = (BLANK, UNKNOWN, *LABELS, BEGIN)
@@ -72,6 +74,15 @@ def comparisons(sizes: Sizes) -> list[Comparison]:
             {OURS: 3.0},
             faster=True,
             check=same_hypotheses,
+        )
+        for n in (1, sizes.utterances)
+    ]
+    searches += [
+        Comparison(
+            f"CTC scores, {n} utterance{'s' if n > 1 else ''} of {sizes.seconds} s",
+            partial(ctc_of, sizes, n),
+            WITHOUT_CTC,
+            {WITH_CTC: 1.15},
         )
         for n in (1, sizes.utterances)
     ]
@@ -145,6 +156,25 @@ def searches_of(
     return {ESPNET: run_espnet, OURS: run_ours}
 
 
+def ctc_of(sizes: Sizes, utterances: int) -> Sides:
+    """Our search without and with the scores of a CTC head.
+
+    Args:
+        sizes: Of the model.
+        utterances: Decoded together.
+    """
+    encoder, decoder = model(sizes, None)
+    encoded, lengths = encode(encoder, *features(sizes, utterances))
+    with torch.no_grad():
+        ctc = CTC(sizes.vocabulary, sizes.size).eval()
+        ctc.ctc_lo.weight.mul_(SURE)
+    alone, together = (search_of(sizes, decoder, head) for head in (None, ctc))
+    return {
+        WITHOUT_CTC: lambda: best(alone(encoded, lengths, [ASR])[0]),
+        WITH_CTC: lambda: best(together(encoded, lengths, [ASR], 0)[0]),
+    }
+
+
 def tasks_of(sizes: Sizes, moe: Mapping[str, Any] | None) -> Sides:
     """Both tasks of one utterance, from the features on.
 
@@ -192,11 +222,18 @@ def model(
     return encoder.eval(), decoder.eval()
 
 
-def search_of(sizes: Sizes, decoder: SMoETransformerDecoder) -> PromptBeamSearch:
+def search_of(
+    sizes: Sizes, decoder: SMoETransformerDecoder, ctc: CTC | None = None
+) -> PromptBeamSearch:
     """Our search, which ends every hypothesis after ``sizes.tokens`` tokens."""
-    options = SearchOptions(beam_size=sizes.beam, maxlenratio=-float(sizes.tokens))
+    options = SearchOptions(
+        beam_size=sizes.beam,
+        maxlenratio=-float(sizes.tokens),
+        ctc_weight=CTC_WEIGHT if ctc else 0.0,
+    )
     # laid out for few rows, as `SpeechToText` does it
-    return PromptBeamSearch(convert_to_mkldnn(decoder), sizes.vocabulary - 1, options)
+    decoder = convert_to_mkldnn(decoder)
+    return PromptBeamSearch(decoder, sizes.vocabulary - 1, options, ctc)
 
 
 def features(sizes: Sizes, utterances: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from espnet_smoe.compat import CTC, CTCPrefixScorer
+from espnet_smoe.compat import CTC
 from espnet_smoe.decoder.cache import DecoderCache
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
+from espnet_smoe.inference.search.ctc_scores import CTCScores, CTCState
 from espnet_smoe.inference.search.hypothesis import (
     NEG_INF,
     FinishedHypotheses,
@@ -25,7 +26,7 @@ from espnet_smoe.inference.search.topk import topk_chunked
 from espnet_smoe.moe import Routing
 
 PRE_BEAM = 1.5  # tokens a hypothesis that CTC scores, over the beam, as in ESPnet
-IMPOSSIBLE = -1e8  # ESPnet's scorer gives -1e10 and takes it back at the end
+IMPOSSIBLE = -1e8  # CTC gives -1e10 and takes it back at the end
 
 
 @dataclass
@@ -39,7 +40,7 @@ class _Beam:
         hidden: ``(N, D)`` decoder's output for the next token.
         cache: The decoder's.
         routing: The decoder's.
-        ctc_state: The CTC scorer's.
+        ctc: The hypotheses of the prompt whose texts CTC scores.
         ended: Texts that have just ended without a place in the beam: prompt,
             utterance, tokens, score.
     """
@@ -50,7 +51,7 @@ class _Beam:
     hidden: torch.Tensor
     cache: DecoderCache
     routing: Routing | None = None
-    ctc_state: object = None
+    ctc: CTCState | None = None
     ended: Sequence[tuple[int, int, list[int], float]] = ()
 
 
@@ -101,9 +102,10 @@ class PromptBeamSearch:
         ended = [[FinishedHypotheses() for _ in lengths] for _ in prompts]
         scorer = None
         if self.ctc is not None and ctc_prompt is not None:
-            scorer = CTCPrefixScorer(self.ctc, self.eos)
-            scorer.batch_init_state(encoded, lengths)
+            scorer = CTCScores(self.ctc, encoded, lengths, self.eos)
         beam = self._start(encoded, lengths, prompts)
+        if scorer is not None:
+            beam.ctc = scorer.start(self.options.beam_size)
         prompt_length = beam.ys.size(1)
         if self.decoder.max_length is not None:
             most = self.decoder.max_length - prompt_length
@@ -120,8 +122,9 @@ class PromptBeamSearch:
             ]
             if not open_:
                 break
-            if len(open_) < len(beam.utterances) and scorer is None:
-                beam = self._keep(beam, torch.tensor(open_, device=encoded.device))
+            if len(open_) < len(beam.utterances):
+                kept = torch.tensor(open_, device=encoded.device)
+                beam = self._keep(beam, kept)
             beam = self._advance(beam)
         normalize = self.options.normalize_length
         if normalize is None:
@@ -160,7 +163,7 @@ class PromptBeamSearch:
     def _extend(
         self,
         beam: _Beam,
-        scorer: CTCPrefixScorer | None,
+        scorer: CTCScores | None,
         ctc_prompt: int | None,
         prompt_length: int,
     ) -> _Beam:
@@ -168,19 +171,13 @@ class PromptBeamSearch:
         grid = beam.scores.shape  # (R, B, K)
         first = beam.ys.size(1) == prompt_length
         gain, ids = self._candidates(beam.hidden, first)  # (N, C)
-        ctc_state = None
         if scorer is not None:
             size = grid[1:].numel()
-            rows = slice(ctc_prompt * size, (ctc_prompt + 1) * size)
-            ctc_scores, ctc_state = scorer.batch_score_partial(
-                beam.ys[rows, prompt_length - 1 :],  # the prompt is not spoken
-                ids[rows, :-1] if self.pre_beam < self.decoder.vocab_size else None,
-                beam.ctc_state or [None],
-                None,
-            )
-            ctc_scores = ctc_scores.masked_fill(ctc_scores < IMPOSSIBLE, NEG_INF)
+            scored = slice(ctc_prompt * size, (ctc_prompt + 1) * size)
+            ctc_gain, ctc_totals = scorer.score(beam.ctc, ids[scored])
+            ctc_gain = ctc_gain.masked_fill(ctc_gain < IMPOSSIBLE, NEG_INF)
             w = self.options.ctc_weight
-            gain[rows] = (1 - w) * gain[rows] + w * ctc_scores.gather(1, ids[rows])
+            gain[scored] = (1 - w) * gain[scored] + w * ctc_gain
         totals = beam.scores[..., None] + gain.view(*grid, -1)  # (R, B, K, C)
         places = grid[2]
         if self.decoder.searched_as_whisper:  # each hypothesis may end, K go on
@@ -195,17 +192,23 @@ class PromptBeamSearch:
             going = ends.int().argsort(dim=-1, stable=True)[..., : grid[2]]
             scores = scores.masked_fill(ends, NEG_INF).gather(2, going)
             parents, tokens = parents.gather(2, going), tokens.gather(2, going)
-        if scorer is not None:
-            chosen = parents[ctc_prompt] * self.decoder.vocab_size + tokens[ctc_prompt]
-            ctc_state = scorer.batch_select_state(ctc_state, chosen)
+            best = best.gather(2, going)
         starts = torch.arange(grid[:2].numel(), device=best.device) * grid[2]
         rows = (parents.flatten(0, 1) + starts[:, None]).flatten()  # (N,)
+        ctc = beam.ctc
+        if scorer is not None:
+            of_utterances = ctc_totals.view(grid[1], -1)  # (B, K C)
+            ctc = scorer.extend(
+                beam.ctc.select(rows[scored] - scored.start),
+                tokens[ctc_prompt].flatten(),
+                of_utterances.gather(1, best[ctc_prompt]).flatten(),
+            )
         return replace(
             beam,
             ys=torch.cat([beam.ys[rows], tokens.view(-1, 1)], dim=1),
             scores=scores,
             cache=beam.cache.select(rows),
-            ctc_state=ctc_state,
+            ctc=ctc,
             ended=ended,
         )
 
@@ -312,8 +315,9 @@ class PromptBeamSearch:
 
     def _keep(self, beam: _Beam, kept: torch.Tensor) -> _Beam:
         """Go on with the utterances ``kept`` ``(B',)``."""
-        rows = torch.arange(len(beam.ys), device=kept.device).view_as(beam.scores)
-        rows = rows[:, kept].flatten()
+        grid = torch.arange(len(beam.ys), device=kept.device).view_as(beam.scores)
+        rows = grid[:, kept].flatten()
+        ctc = beam.ctc and beam.ctc.select(grid[0, kept].flatten())
         return replace(
             beam,
             utterances=beam.utterances[kept],
@@ -321,6 +325,7 @@ class PromptBeamSearch:
             scores=beam.scores[:, kept],
             cache=beam.cache.select(rows).keep_utterances(kept),
             routing=None,
+            ctc=ctc,
         )
 
     def _advance(self, beam: _Beam) -> _Beam:

@@ -218,10 +218,10 @@ def get_parser() -> argparse.ArgumentParser:
     add("--beam-size", type=int, help="hypotheses kept (default: 5, U2++ 8)")
     add("--ctc-weight", type=float, help="of CTC scores (default: 0, U2++ 0.5)")
     add("--batch-size", type=int, help="pieces decoded together (default: 8, U2++ 16)")
+    add("--int8", action="store_true", default=None, help=INT8_HELP)
     u2pp = parser.add_argument_group("U2++ models")
     u2pp.add_argument("--chunk-size", type=int, help="encoder frames (default: 0, all)")
     u2pp.add_argument("--left-chunks", type=int, help="seen before (default: -1, all)")
-    u2pp.add_argument("--int8", action="store_true", default=None, help=INT8_HELP)
     add("--graph", help="SpeechMoE models: folder of the decoding graph, for words")
     add("--device", default="cpu", help="such as cuda (default: %(default)s)")
     return parser

@@ -167,7 +167,7 @@ def _load(
 
     with model_files(path) as (train_config, model_file):
         kind = speech_to_text_class(train_config)
-        int8 = {"int8": True} if options.int8 and hasattr(kind.Options, "int8") else {}
+        int8 = {"int8": True} if options.int8 else {}
         decoding = kind.Options.read(config, **int8)
         recordings = kind(train_config, model_file, device=device, options=decoding)
         created = int(model_file.stat().st_mtime)

@@ -71,6 +71,16 @@ def test_ctc_scores_the_transcript_alone(experiment):
     assert heard["asr"].score != plain["asr"].score
 
 
+def test_experts_in_int8_score_a_little_otherwise(experiment):
+    whole, int8 = (
+        SpeechToText(*experiment, int8=on, **LIMIT)([talk(1)])[0]
+        for on in (False, True)
+    )
+    for task in ("asr", "st"):
+        assert int8[task].score != whole[task].score
+        assert int8[task].score == pytest.approx(whole[task].score, rel=0.05)
+
+
 def test_nbest_is_sorted(experiment):
     result = SpeechToText(*experiment, nbest=3, **LIMIT)([talk(1)])[0]["asr"]
     scores = [score for _, score in result.nbest]

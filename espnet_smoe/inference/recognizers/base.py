@@ -89,7 +89,7 @@ class BaseRecognizer:
         device: str,
         options: DecodeOptions,
     ) -> nn.Module:
-        model = load_model(config, model_file, device, getattr(options, "int8", False))
+        model = load_model(config, model_file, device, options.int8)
         self.encoder = BatchEncoder(model)
         return model
 
@@ -160,7 +160,7 @@ class BaseRecognizer:
     @classmethod
     def loaded_with(cls, options: DecodeOptions) -> tuple:
         """What of the options a loaded model depends on: others need no new one."""
-        return (getattr(options, "int8", False),)
+        return (options.int8,)
 
     # -- batches --------------------------------------------------------------------
 

@@ -30,7 +30,6 @@ class U2PPDecodeOptions(DecodeOptions):
             the one of training.
         chunk_size: Encoder frames that are seen at once; 0 for the whole utterance.
         left_chunks: Chunks before them that are seen, too; -1 for all.
-        int8: Experts and feed-forward blocks in int8, on a CPU.
     """
 
     search: str = "rescoring"
@@ -40,7 +39,6 @@ class U2PPDecodeOptions(DecodeOptions):
     reverse_weight: Share | None = None
     chunk_size: Natural = 0
     left_chunks: Annotated[int, Range(-1)] = -1
-    int8: bool = False
 
     model: ClassVar[str] = "u2pp"
 

@@ -28,7 +28,8 @@ def quantize(model: nn.Module) -> nn.Module:
         The model.
 
     Raises:
-        ValueError: It is not float32 on a CPU, or this PyTorch has no int8 kernels.
+        ValueError: It is not float32 on a CPU, it has no such block, or this PyTorch
+            has no int8 kernels.
 
     Example:
         >>> block = quantize(nn.Sequential(FeedForward(8, 16)))
@@ -36,7 +37,10 @@ def quantize(model: nn.Module) -> nn.Module:
         'torch.ao.nn.quantized.dynamic.modules.linear'
     """
     _check(model)
-    for block in [m for m in model.modules() if isinstance(m, FeedForward)]:
+    blocks = [m for m in model.modules() if isinstance(m, FeedForward)]
+    if not blocks:
+        raise ValueError("int8: none of the model's classes is of espnet_smoe")
+    for block in blocks:
         for name, layer in list(block.named_children()):
             if type(layer) is nn.Linear:  # no subclass: somebody wants its weights
                 setattr(block, name, _int8(layer))

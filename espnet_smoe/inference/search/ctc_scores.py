@@ -66,17 +66,17 @@ class CTCScores:
         self, ctc: CTC, encoded: torch.Tensor, lengths: torch.Tensor, eos: int
     ):
         self.log_probs = ctc.log_softmax(encoded)  # (B, T, V)
-        self.ends = lengths.to(encoded.device) - 1  # (B,)
         frames = torch.arange(encoded.size(1), device=encoded.device)
-        self.padding = frames > self.ends[:, None]  # (B, T)
-        # after the end nothing but blanks, which cost nothing
+        self.padding = frames >= lengths.to(frames.device)[:, None]  # (B, T)
+        # after the end nothing but blanks, which cost nothing: the last frame of all
+        # tells what was reached at the end
         blanks = self.log_probs[..., BLANK].masked_fill(self.padding, 0.0)
         self.blanks = blanks.double().cumsum(dim=1)  # (B, T)
         self.eos = eos
 
     def start(self, hypotheses: int) -> CTCState:
         """The empty prefix, for K hypotheses of each utterance, ``N = B K``."""
-        rows = torch.arange(len(self.ends), device=self.ends.device)
+        rows = torch.arange(len(self.padding), device=self.padding.device)
         rows = rows.repeat_interleave(hypotheses)
         blank = self.blanks[rows].float()
         return CTCState(
@@ -104,8 +104,7 @@ class CTCScores:
         first = x[..., :1].masked_fill(state.last[:, None, None] >= 0, IMPOSSIBLE)
         psi = torch.cat([first, phi[..., :-1] + x[..., 1:]], dim=-1).logsumexp(dim=-1)
         whole = state.forward.logsumexp(dim=1)  # (N, T)
-        end = whole.gather(1, self.ends[state.utterances, None])  # (N, 1)
-        psi = torch.where(tokens == self.eos, end, psi)
+        psi = torch.where(tokens == self.eos, whole[:, -1:], psi)
         psi = psi.masked_fill(tokens == BLANK, IMPOSSIBLE)
         return psi - state.score[:, None], psi
 

@@ -63,6 +63,7 @@ class DecodeOptions:
         detect_speech: Give an utterance in which nobody speaks an empty text.
         longest_seconds: Longer recordings are cut in their pauses; None for what suits
             the model.
+        int8: Experts and feed-forward blocks in int8, on a CPU.
         search_options: Of a search that has options of its own.
     """
 
@@ -71,6 +72,7 @@ class DecodeOptions:
     nbest: Count = 1
     detect_speech: bool = True
     longest_seconds: Above0 | None = None
+    int8: bool = False
     search_options: Any = None
 
     model: ClassVar[str] = ""  # `model:` of the training YAML

@@ -18,6 +18,7 @@ BENCHMARKS = {
     "train": "joint beside alternate training",
     "gpu": "every path on a GPU",
     "codec": "the channel conditions beside the starts of FFmpeg",
+    "whisper": "an imported Whisper beside faster-whisper, on the same weights",
     "wfst": "building a decoding graph, and searching in it",
 }
 
@@ -46,8 +47,8 @@ def get_parser(words: Sequence[str] = tuple(BENCHMARKS)) -> argparse.ArgumentPar
         for size in fields(benchmark.Sizes):
             sizes.add_argument(
                 f"--{size.name.replace('_', '-')}",
-                type=int,
-                metavar="N",
+                type=size.type,
+                metavar="N" if size.type is int else size.name.upper(),
                 help=f"{size.metadata['help']} (default: {size.default})",
             )
     return parser

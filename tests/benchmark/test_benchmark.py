@@ -181,3 +181,13 @@ def test_threads_must_be_positive(capsys):
     with pytest.raises(SystemExit):
         main(["moe", "--threads", "0"])
     assert "at least 1" in capsys.readouterr().err
+
+
+def test_the_benchmark_of_whisper_names_the_folder_that_lacks(tmp_path):
+    (tmp_path / "a").mkdir()
+    given = ["--model", str(tmp_path / "a"), "--weights", str(tmp_path / "b")]
+    with pytest.raises(ValueError, match="--weights: no such folder: .*b'"):
+        main(["whisper", "--quick", *given])
+    given[3] = given[1]
+    with pytest.raises(ValueError, match="pip install faster-whisper"):
+        main(["whisper", "--quick", *given, "--audio", given[1]])

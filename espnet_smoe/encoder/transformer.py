@@ -22,7 +22,6 @@ from espnet_smoe.compat import (
     TooShortUttError,
     TransformerEncoder,
     check_short_utt,
-    make_pad_mask,
     repeat,
 )
 from espnet_smoe.config.options import options_of, require_multiple
@@ -194,7 +193,8 @@ class SMoETransformerEncoder(TransformerEncoder):
             TooShortUttError: Too few frames for the subsampling.
             ValueError: Labels are needed and missing.
         """
-        mask = (~make_pad_mask(ilens, maxlen=xs_pad.size(1)))[:, None, :]
+        frames = torch.arange(xs_pad.size(1), device=ilens.device)
+        mask = (frames < ilens[:, None])[:, None, :]  # (B, 1, T)
         x, mask = self._embed(xs_pad, mask.to(xs_pad.device))
         routing = routing or own_routing(self, Routing(ilens))
         routing.lengths = mask.sum(dim=(1, 2))

@@ -1,11 +1,17 @@
-"""`espnet-smoe export`: a trained U2++ model as graphs for other runtimes.
+"""`espnet-smoe export`: a trained model as graphs for other runtimes.
 
     espnet-smoe export --model exp/u2pp --out export
     espnet-smoe export --model u2pp.zip --out export --format torchscript
+    espnet-smoe export --model exp/smoe --out export --format sherpa-onnx --int8
 
-The encoder goes chunk by chunk with a limited past, so that all sizes are fixed but
-those of the batch. `config.json` in the folder tells what goes in and out;
-`espnet_smoe.export.runner` shows how the graphs are fed.
+Formats `onnx` and `torchscript` are of a U2++ model. The encoder goes chunk by chunk
+with a limited past, so that all sizes are fixed but those of the batch. `config.json`
+in the folder tells what goes in and out; `espnet_smoe.export.runner` shows how the
+graphs are fed.
+
+`sherpa-onnx` writes what sherpa-onnx runs as it is: of a U2++ model its type
+`wenet_ctc`, streaming and not; of an S-MoE model its type `whisper`. `wenet` writes the
+three graphs of WeNet's runtime.
 """
 
 import argparse
@@ -16,7 +22,12 @@ from typing import Any
 
 from espnet_smoe.command import MODEL_HELP, new_parser, run_command
 
-FORMATS = ("onnx", "torchscript")  # those of `export.write.WRITERS`
+FORMATS = (
+    "onnx",
+    "torchscript",
+    "sherpa-onnx",
+    "wenet",
+)  # those of `export.write.WRITERS`
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -38,6 +49,18 @@ def get_parser() -> argparse.ArgumentParser:
         type=int,
         default=4,
         help="chunks that attention sees before its own (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--bandwidth",
+        choices=("wb", "nb"),
+        default="wb",
+        help="of the speech, for an S-MoE model whose encoder has an expert for each "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--int8",
+        action="store_true",
+        help="write each ONNX file a second time, its matrices in int8 (*.int8.onnx)",
     )
     return parser
 
@@ -63,6 +86,9 @@ def main(argv: list[str] | None = None) -> int:
             args.chunk_size,
             args.left_chunks,
             frontend_of(config),
+            symbols=symbols_of(config),
+            bandwidth=args.bandwidth,
+            int8=args.int8,
         )
     for path in written:
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
@@ -77,6 +103,19 @@ def frontend_of(config: Mapping[str, Any]) -> dict[str, Any]:
     options = config.get("frontend_conf") or {}
     given = {k: v for k, v in options.items() if v is not None}
     return {"name": config.get("frontend"), **given}
+
+
+def symbols_of(config: Mapping[str, Any]) -> str:
+    """How a model's tokens make up a text, as `export.symbols` names it.
+
+    Example:
+        >>> symbols_of({"token_type": "bpe", "bpemodel": "data/bpe.json"})
+        'bytes'
+    """
+    pieces = str(config.get("bpemodel") or "")
+    if config.get("token_type") == "bpe" or pieces:
+        return "bytes" if pieces.endswith(".json") else "bpe"
+    return config.get("token_type") or "char"
 
 
 if __name__ == "__main__":

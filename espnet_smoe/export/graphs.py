@@ -7,7 +7,7 @@ graph thus does the work of all experts; what it computes is the same.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -34,6 +34,8 @@ class Graph:
         inputs: Name -> its axes of any length, by name.
         outputs: Names.
         longest: Axis -> the most it may have, where there is a limit.
+        metadata: Written into the file, where a runtime reads it there.
+        shortest: Axis -> the least that it has, where this is more than one.
     """
 
     name: str
@@ -42,6 +44,8 @@ class Graph:
     inputs: Mapping[str, Mapping[int, str]]
     outputs: tuple[str, ...]
     longest: Mapping[str, int]
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    shortest: Mapping[str, int] = field(default_factory=dict)
 
 
 def graphs_of(
@@ -57,6 +61,18 @@ def graphs_of(
     Raises:
         ValueError: The model cannot stream, or its cache would have no fixed size.
     """
+    module = encoder_chunk(model, chunk_size, left_chunks)
+    return [_encoder_graph(module), ctc_graph(model), _rescorer_graph(model)]
+
+
+def encoder_chunk(
+    model: ESPnetU2PPModel, chunk_size: int, left_chunks: int
+) -> "EncoderChunk":
+    """A step of the encoder of a model that can be exported.
+
+    Raises:
+        ValueError: As `graphs_of`.
+    """
     if not isinstance(model, ESPnetU2PPModel):
         raise ValueError(
             f"{type(model).__name__} cannot be exported; only 'model: u2pp' can"
@@ -66,11 +82,8 @@ def graphs_of(
             f"left_chunks is {left_chunks}: the cache would grow without end, but an "
             "exported graph has one of fixed size; choose 0 or more"
         )
-    return [
-        _encoder_graph(model, chunk_size, left_chunks),
-        _ctc_graph(model),
-        _rescorer_graph(model),
-    ]
+    parts = model.encoder, model.normalize, chunk_size, left_chunks
+    return EncoderChunk(*parts).eval()
 
 
 class EncoderChunk(nn.Module):
@@ -81,6 +94,9 @@ class EncoderChunk(nn.Module):
         normalize: Applied to the features first; `global_mvn` or None.
         chunk_size: C.
         left_chunks: Chunks kept, not below 0.
+
+    Attributes:
+        width: Feature frames a chunk.
 
     Raises:
         ValueError: Features are normalised by the whole utterance.
@@ -94,13 +110,10 @@ class EncoderChunk(nn.Module):
         left_chunks: int,
     ):
         super().__init__()
-        if normalize is not None and not isinstance(normalize, GlobalMVN):
-            raise ValueError(
-                f"normaliser '{type(normalize).__name__}' needs the whole utterance "
-                "and cannot stream; train with 'normalize: global_mvn'"
-            )
+        check_normalize(normalize)
         self.encoder, self.normalize = encoder, normalize
         self.chunk_size, self.left_chunks = chunk_size, left_chunks
+        self.width = chunk_size * encoder.stride
         # the same for all chunks: constants of the graph
         fresh = encoder.new_cache(1, chunk_size, left_chunks)
         self.positions = [table.detach() for table in fresh.positions]
@@ -152,7 +165,7 @@ class EncoderChunk(nn.Module):
             ``(B, C, D)``; ``(B,)`` encoder frames; the new cache.
         """
         ahead = self.encoder.lookahead
-        before = self._normalize(features) if ahead else features
+        before = normalized(self.normalize, features) if ahead else features
         cache = EncoderCache(
             before,
             list(zip(keys.unbind(1), values.unbind(1))),
@@ -163,19 +176,36 @@ class EncoderChunk(nn.Module):
             self.positions,
         )
         out, frames, cache = self.encoder.forward_chunk(
-            self._normalize(chunk), cache, lengths
+            normalized(self.normalize, chunk), cache, lengths
         )
         if ahead:  # what comes is kept as it comes
             cache.features = torch.cat((features, chunk), dim=1)[:, -ahead:]
         return out, frames, *self.flat(cache)
 
-    def _normalize(self, x: torch.Tensor) -> torch.Tensor:
-        """ESPnet's own changes its input and reads the lengths on the host."""
-        if self.normalize is None:
-            return x
-        if self.normalize.norm_means:
-            x = x - self.normalize.mean.to(x.dtype)
-        return x / self.normalize.std.to(x.dtype) if self.normalize.norm_vars else x
+
+def check_normalize(normalize: nn.Module | None) -> None:
+    """Refuse a normaliser that is not one of single frames.
+
+    Raises:
+        ValueError: It needs the whole utterance.
+    """
+    if normalize is not None and not isinstance(normalize, GlobalMVN):
+        raise ValueError(
+            f"normaliser '{type(normalize).__name__}' needs the whole utterance "
+            "and cannot stream; train with 'normalize: global_mvn'"
+        )
+
+
+def normalized(normalize: GlobalMVN | None, x: torch.Tensor) -> torch.Tensor:
+    """Features ``(B, T, F)`` by global statistics.
+
+    ESPnet's own changes its input and reads the lengths on the host.
+    """
+    if normalize is None:
+        return x
+    if normalize.norm_means:
+        x = x - normalize.mean.to(x.dtype)
+    return x / normalize.std.to(x.dtype) if normalize.norm_vars else x
 
 
 class CTCHead(nn.Module):
@@ -244,32 +274,55 @@ class Rescorer(nn.Module):
     ) -> torch.Tensor:
         """``(B * N,)`` from texts ``(B * N, L)`` in the decoder's own direction."""
         start = torch.full_like(texts[:, :1], self.sos)
-        x = decoder.embed(torch.cat((start, texts), dim=1))  # (B * N, L + 1, D)
-        places = torch.arange(x.size(1), device=x.device)
-        past = (places <= places[:, None])[None]  # (1, L + 1, L + 1)
-        routing = Routing(counts + 1)
-        for layer in decoder.decoders:
-            memory = layer.src_attn.keys_values(encoded)
-            x, _ = layer(x, None, memory, memory_mask, routing, mask=past)
-        x = decoder.after_norm(x) if decoder.normalize_before else x
-        logits = decoder.output_layer(x)  # (B * N, L + 1, V)
+        logits = text_logits(
+            decoder, encoded, memory_mask, torch.cat((start, texts), dim=1), counts + 1
+        )  # (B * N, L + 1, V)
+        places = torch.arange(logits.size(1), device=logits.device)
         ends = places == counts[:, None]  # (B * N, L + 1)
         wanted = torch.cat((texts, start), dim=1).masked_fill(ends, self.eos)
         gains = logits.gather(2, wanted[..., None])[..., 0] - logits.logsumexp(dim=2)
         return gains.masked_fill(places > counts[:, None], 0.0).sum(dim=1)
 
 
-def _encoder_graph(model: ESPnetU2PPModel, chunk_size: int, left_chunks: int) -> Graph:
-    module = EncoderChunk(model.encoder, model.normalize, chunk_size, left_chunks)
-    width = chunk_size * model.encoder.stride
+def text_logits(
+    decoder: SMoETransformerDecoder,
+    encoded: torch.Tensor,
+    memory_mask: torch.Tensor | None,
+    tokens: torch.Tensor,
+    lengths: torch.Tensor,
+) -> torch.Tensor:
+    """Scores of the next token behind every token of whole texts.
+
+    Args:
+        decoder: In its own direction.
+        encoded: ``(B, T, D)``.
+        memory_mask: ``(B, 1, T)``, false at padding; None without padding.
+        tokens: ``(B * N, L)``, the token that begins a text included.
+        lengths: ``(B * N,)`` tokens.
+
+    Returns:
+        ``(B * N, L, V)`` before the softmax.
+    """
+    x = decoder.embed(tokens)  # (B * N, L, D)
+    places = torch.arange(x.size(1), device=x.device)
+    past = (places <= places[:, None])[None]  # (1, L, L)
+    routing = Routing(lengths)
+    for layer in decoder.decoders:
+        memory = layer.src_attn.keys_values(encoded)
+        x, _ = layer(x, None, memory, memory_mask, routing, mask=past)
+    x = decoder.after_norm(x) if decoder.normalize_before else x
+    return decoder.output_layer(x)
+
+
+def _encoder_graph(module: EncoderChunk) -> Graph:
     example = (
-        torch.randn(BATCH, width, model.encoder.input_size),
-        torch.full((BATCH,), width),
+        torch.randn(BATCH, module.width, module.encoder.input_size),
+        torch.full((BATCH,), module.width),
         *module.new_cache(BATCH),
     )
     return Graph(
         "encoder_chunk",
-        module.eval(),
+        module,
         example,
         {name: {0: "batch"} for name in ("chunk", "lengths", *CACHE)},
         ("encoded", "encoded_lengths", *(f"new_{name}" for name in CACHE)),
@@ -277,15 +330,23 @@ def _encoder_graph(model: ESPnetU2PPModel, chunk_size: int, left_chunks: int) ->
     )
 
 
-def _ctc_graph(model: ESPnetU2PPModel) -> Graph:
+def ctc_graph(
+    model: ESPnetU2PPModel, encoded: str = "encoded", log_probs: str = "log_probs"
+) -> Graph:
+    """The CTC head, and the names of what goes in and out."""
     return Graph(
         "ctc",
         CTCHead(model.ctc.ctc_lo).eval(),
         (torch.randn(BATCH, 5, model.encoder.output_size()),),
-        {"encoded": {0: "batch", 1: "time"}},
-        ("log_probs",),
+        {encoded: {0: "batch", 1: "time"}},
+        (log_probs,),
         {},
     )
+
+
+def longest_text(decoder: SMoETransformerDecoder) -> int:
+    """Tokens that its table of positions has room for, that of the beginning too."""
+    return decoder.embed[-1].pe.size(1)
 
 
 def _rescorer_graph(model: ESPnetU2PPModel) -> Graph:
@@ -308,5 +369,5 @@ def _rescorer_graph(model: ESPnetU2PPModel) -> Graph:
             "token_lengths": {0: "batch", 1: "texts"},
         },
         ("left_to_right", "right_to_left") if both else ("left_to_right",),
-        {"tokens": model.decoder.embed[-1].pe.size(1) - 1},  # the table of positions
+        {"tokens": longest_text(model.decoder) - 1},
     )

@@ -3,37 +3,53 @@
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
+from espnet_smoe.export.features import SHERPA_CTC, SHERPA_WHISPER, WENET
 from espnet_smoe.export.graphs import CACHE, Graph, graphs_of
+from espnet_smoe.export.symbols import ctc_symbols, whisper_symbols
+from espnet_smoe.export.wenet import sherpa_ctc_graphs, wenet_graphs
+from espnet_smoe.export.whisper import whisper_graphs
+from espnet_smoe.model.smoe import ESPnetSMoEModel
 from espnet_smoe.model.u2pp import ESPnetU2PPModel
 from espnet_smoe.version import __version__
 
-CONFIG, TOKENS = "config.json", "tokens.txt"
+CONFIG, TOKENS, UNITS = "config.json", "tokens.txt", "units.txt"
+INT8 = ".int8.onnx"
+QUANTIZED = ["MatMul"]  # what sherpa-onnx quantizes of its own models, too
+MISSING = "install espnet_smoe[export], or take the format torchscript"
 
 
 def export_model(
-    model: ESPnetU2PPModel,
+    model: nn.Module,
     folder: str | Path,
     kind: str = "onnx",
     chunk_size: int = 16,
     left_chunks: int = 4,
     frontend: Mapping[str, Any] | None = None,
+    *,
+    symbols: str = "char",
+    bandwidth: str = "wb",
+    int8: bool = False,
 ) -> list[Path]:
-    """Write a model's graphs, tokens and description.
+    """Write a model's graphs and tokens, and a description where they need one.
 
     Args:
         model: Ready for inference, on the CPU, float32.
         folder: Made if it is missing.
-        kind: ``onnx`` or ``torchscript``.
+        kind: ``onnx``, ``torchscript``, ``sherpa-onnx`` or ``wenet``.
         chunk_size: Encoder frames a chunk.
         left_chunks: Chunks seen on the left.
         frontend: How features are made, for the description.
+        symbols: How tokens make up a text, a key of `symbols.KINDS`.
+        bandwidth: Of the speech, for an S-MoE whose encoder reads it.
+        int8: Write each ONNX file a second time, with matrices in int8.
 
     Returns:
         What was written.
@@ -44,27 +60,76 @@ def export_model(
     if kind not in WRITERS:
         raise ValueError(f"format '{kind}' is not one of {', '.join(WRITERS)}")
     suffix, write = WRITERS[kind]
-    graphs = graphs_of(model, chunk_size, left_chunks)
+    if int8 and suffix != ".onnx":
+        raise ValueError(f"--int8 is for ONNX, not for the format {kind}; leave it out")
+    sizes = chunk_size, left_chunks
+    if kind in CONTENTS:
+        graphs, name, tokens = CONTENTS[kind](model, *sizes, symbols, bandwidth)
+    else:
+        graphs, name = graphs_of(model, *sizes), TOKENS
+        tokens = "".join(f"{token}\n" for token in model.token_list).encode()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{graph.name}{suffix}" for graph in graphs]
+    written = [*paths]
     for graph, path in zip(graphs, paths):
         with torch.no_grad(), _quiet():
             write(graph, path)
-    tokens = "".join(f"{token}\n" for token in model.token_list)
-    (folder / TOKENS).write_text(tokens, encoding="utf-8")
-    description = {
-        "format": kind,
-        "espnet_smoe": __version__,
-        **_sizes(model, chunk_size, left_chunks),
-        "tokens": TOKENS,
-        "frontend": dict(frontend or {}),
-        "cache": {name: f"new_{name}" for name in CACHE},
-        "graphs": {g.name: _describe(g, p) for g, p in zip(graphs, paths)},
-    }
-    text = json.dumps(description, indent=1, ensure_ascii=False)
-    (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
-    return [*paths, folder / TOKENS, folder / CONFIG]
+            written += [quantize_file(path)] if int8 else []
+    (folder / name).write_bytes(tokens)
+    written.append(folder / name)
+    if kind not in CONTENTS:
+        description = {
+            "format": kind,
+            "espnet_smoe": __version__,
+            **_sizes(model, *sizes),
+            "tokens": TOKENS,
+            "frontend": dict(frontend or {}),
+            "cache": {name: f"new_{name}" for name in CACHE},
+            "graphs": {g.name: _describe(g, p) for g, p in zip(graphs, paths)},
+        }
+        text = json.dumps(description, indent=1, ensure_ascii=False)
+        (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+        written.append(folder / CONFIG)
+    return written
+
+
+Content = tuple[Sequence[Graph], str, bytes]  # graphs, name and content of the tokens
+
+
+def _sherpa(
+    model: nn.Module, chunk: int, left: int, symbols: str, bandwidth: str
+) -> Content:
+    """For sherpa-onnx: type ``wenet_ctc`` or ``whisper``."""
+    if isinstance(model, ESPnetSMoEModel):
+        SHERPA_WHISPER.check(model)
+        text = whisper_symbols(model.token_list, symbols)
+        return whisper_graphs(model, bandwidth), TOKENS, text
+    _check_u2pp(model, "sherpa-onnx", "'model: u2pp' and 'model: smoe'")
+    SHERPA_CTC.check(model)
+    text = ctc_symbols(model.token_list, symbols, model.blank_id)
+    return sherpa_ctc_graphs(model, chunk, left), TOKENS, text
+
+
+def _wenet(
+    model: nn.Module, chunk: int, left: int, symbols: str, bandwidth: str
+) -> Content:
+    """For WeNet's own runtime."""
+    _check_u2pp(model, "wenet", "'model: u2pp'")
+    WENET.check(model)
+    text = ctc_symbols(model.token_list, symbols, model.blank_id)
+    return wenet_graphs(model, chunk, left), UNITS, text
+
+
+def _check_u2pp(model: nn.Module, kind: str, known: str) -> None:
+    if not isinstance(model, ESPnetU2PPModel):
+        raise ValueError(
+            f"{type(model).__name__} has no place in the format {kind}; {known} can be "
+            "exported to it"
+        )
+
+
+CONTENTS: dict[str, Callable[..., Content]] = {"sherpa-onnx": _sherpa, "wenet": _wenet}
 
 
 def write_onnx(graph: Graph, path: Path) -> None:
@@ -77,12 +142,12 @@ def write_onnx(graph: Graph, path: Path) -> None:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ValueError(
-            f"{error.name} is missing; install espnet_smoe[export], or take the format "
-            "torchscript"
-        ) from error
+        raise ValueError(f"{error.name} is missing; {MISSING}") from error
     names = {axis for axes in graph.inputs.values() for axis in axes.values()}
-    dims = {n: torch.export.Dim(n, max=graph.longest.get(n)) for n in names}
+    dims = {
+        n: torch.export.Dim(n, min=graph.shortest.get(n), max=graph.longest.get(n))
+        for n in names
+    }
     program = torch.onnx.export(
         graph.module,
         graph.example,
@@ -94,6 +159,8 @@ def write_onnx(graph: Graph, path: Path) -> None:
         ),
         verbose=False,
     )
+    properties = {key: str(value) for key, value in graph.metadata.items()}
+    program.model.metadata_props.update(properties)
     program.save(path)
 
 
@@ -103,9 +170,30 @@ def write_torchscript(graph: Graph, path: Path) -> None:
     traced.save(path)
 
 
+def quantize_file(path: Path) -> Path:
+    """Write an ONNX file again, its matrices in int8, rows rounded as they come.
+
+    Returns:
+        The new file, beside it.
+
+    Raises:
+        ValueError: onnxruntime is missing.
+    """
+    try:
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+    except ImportError as error:
+        raise ValueError(f"{error.name} is missing; {MISSING}") from error
+    smaller = path.with_suffix(INT8)
+    kinds = {"op_types_to_quantize": QUANTIZED, "weight_type": QuantType.QInt8}
+    quantize_dynamic(path, smaller, **kinds)
+    return smaller
+
+
 WRITERS: dict[str, tuple[str, Callable[[Graph, Path], None]]] = {
     "onnx": (".onnx", write_onnx),
     "torchscript": (".pt", write_torchscript),
+    "sherpa-onnx": (".onnx", write_onnx),
+    "wenet": (".onnx", write_onnx),
 }
 
 
@@ -143,14 +231,16 @@ def _quiet() -> Iterator[None]:
     """Without what the exporters say about what is meant to be so.
 
     That is: tracing is deprecated, sizes of the chunk are constants, torchvision is
-    missing.
+    missing, a graph should be prepared before it is quantized.
     """
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "root")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before):
+            logger.setLevel(level)

@@ -173,11 +173,15 @@ class AbsoluteAttention(RelativeAttention):
         """Attend as above; ``positions`` are the T frames' own, not yet projected."""
         q = self.q_norm(self._heads(self.linear_q(x)))  # (B, heads, T, d)
         k, v = self.keys_values(x)
-        placed = self._heads(self.linear_pos(positions)).expand_as(k)
+        placed = self.project_places(positions).expand_as(k)
         keys_values = append_kv(cache, (torch.cat((k, placed), dim=3), v))
         u, v = self.pos_bias_u[:, None], self.pos_bias_v[:, None]
         q = torch.cat((q + u, q + v), dim=3) * math.sqrt(2)  # divided by sqrt(2 d) next
         return self.attention_output(q, keys_values, bias), keys_values
+
+    def project_places(self, table: torch.Tensor) -> torch.Tensor:
+        """What keys get of their positions ``(B, T, D)``: ``(B, heads, T, d)``."""
+        return self._heads(self.linear_pos(table))
 
 
 class RotaryAttention(ChunkAttention):

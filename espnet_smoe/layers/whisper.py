@@ -1,6 +1,7 @@
 """What Whisper (Radford et al. 2022) has of its own: features, positions."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import nn
@@ -14,6 +15,8 @@ from espnet_smoe.moe import FeedForward
 
 SAMPLE_RATE, WINDOW, HOP = 16000, 400, 160
 DYNAMIC_RANGE = 8.0  # of log10 power, below the loudest
+LEAST_POWER = -10.0  # log10
+EARLY, LATE = (WINDOW - HOP) // 2, (WINDOW + HOP) // 2  # of a frame in Kaldi's place
 NORM_EPS = 1e-5  # PyTorch's; ESPnet's layers have 1e-12
 
 
@@ -27,6 +30,8 @@ class WhisperFrontend(WaveformFrontend):
         n_mels: F, channels; 80, or 128 of large-v3.
         pad_seconds: Append silence to shorter waveforms, as Whisper was trained (30);
             0 for none, which takes less time.
+        framing: Where frames lie: ``whisper``, the middle of the first is the first
+            sample; ``kaldi``, 5 ms later, which is what sherpa-onnx computes.
 
     Example:
         >>> wave, length = torch.zeros(1, 1600), torch.tensor([1600])
@@ -37,11 +42,16 @@ class WhisperFrontend(WaveformFrontend):
     hop_length = HOP
 
     @options_of("frontend_conf")
-    def __init__(self, n_mels: Count = 80, pad_seconds: Finite = 0.0):
+    def __init__(
+        self,
+        n_mels: Count = 80,
+        pad_seconds: Finite = 0.0,
+        framing: Literal["whisper", "kaldi"] = "whisper",
+    ):
         super().__init__(n_mels)
         import librosa
 
-        self.pad_seconds = pad_seconds
+        self.pad_seconds, self.framing = pad_seconds, framing
         filters = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=WINDOW, n_mels=n_mels)
         self.register_buffer("filters", torch.from_numpy(filters), persistent=False)
         window = torch.hann_window(WINDOW)
@@ -49,16 +59,40 @@ class WhisperFrontend(WaveformFrontend):
 
     def _features(self, wave: torch.Tensor) -> torch.Tensor:
         """Of one waveform ``(samples,)``: ``(T, F)``."""
+        least = int(self.pad_seconds * SAMPLE_RATE)
+        power = self._power_of_kaldi if self.framing == "kaldi" else self._power
+        mel = (self.filters @ power(wave.float(), least)).clamp(min=10**LEAST_POWER)
+        mel = mel.log10()  # (F, T)
+        if self.framing == "kaldi":
+            more = max(0, least // HOP - mel.size(1))
+            mel = functional.pad(mel, (0, more), value=LEAST_POWER)
+        mel = mel.maximum(mel.max() - DYNAMIC_RANGE)
+        return scaled(mel).T
+
+    def _power(self, wave: torch.Tensor, least: int) -> torch.Tensor:
+        """Spectrum ``(201, T)`` of at least so many samples."""
         # a window reflects 200 samples, of which there must be more
-        least = max(int(self.pad_seconds * SAMPLE_RATE), WINDOW)
-        wave = functional.pad(wave.float(), (0, max(0, least - len(wave))))
+        wave = functional.pad(wave, (0, max(0, max(least, WINDOW) - len(wave))))
         spectrum = torch.stft(
             wave, WINDOW, HOP, window=self.window, return_complex=True
         )
-        power = spectrum[:, :-1].abs() ** 2  # (201, T)
-        mel = (self.filters @ power).clamp(min=1e-10).log10()
-        mel = mel.maximum(mel.max() - DYNAMIC_RANGE)
-        return ((mel + 4.0) / 4.0).T
+        return spectrum[:, :-1].abs() ** 2
+
+    def _power_of_kaldi(self, wave: torch.Tensor, least: int) -> torch.Tensor:
+        """Spectrum ``(201, T)`` of frames in the middle of their hops.
+
+        What is appended to the wave is frames there, not samples.
+        """
+        wave = functional.pad(wave, (0, max(0, LATE - len(wave))))
+        count = (len(wave) + HOP // 2) // HOP
+        wave = torch.cat((wave[:EARLY].flip(0), wave, wave[-LATE:].flip(0)))
+        frames = wave.unfold(0, WINDOW, HOP)[:count] * self.window  # (T, 400)
+        return torch.fft.rfft(frames).abs().T ** 2
+
+
+def scaled[Power: (float, torch.Tensor)](power: Power) -> Power:
+    """Features of log10 powers."""
+    return (power + 4.0) / 4.0
 
 
 class WhisperSubsampling(nn.Module):

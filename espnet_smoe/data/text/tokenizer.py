@@ -141,11 +141,18 @@ def join_bytes(pieces: Sequence[str]) -> str:
         >>> join_bytes(["ê", "°", "Ģ", "ê", "°"])
         '가'
     """
+    return _complete(b"".join(map(bytes_of_piece, pieces)))
+
+
+def bytes_of_piece(piece: str) -> bytes:
+    """What a byte-level piece stands for; it need not be whole characters.
+
+    Example:
+        >>> bytes_of_piece("ĠêB")
+        b' \\xeaB'
+    """
     table = _byte_of_character()
-    data = b"".join(
-        bytes([table[c]]) if c in table else c.encode() for p in pieces for c in p
-    )
-    return _complete(data)
+    return b"".join(bytes([table[c]]) if c in table else c.encode() for c in piece)
 
 
 def join_marked(pieces: Sequence[str]) -> str:
@@ -155,11 +162,19 @@ def join_marked(pieces: Sequence[str]) -> str:
         >>> join_marked(["▁", "<0xEA>", "<0xB0>", "<0x80>", "<space>", "a", "<0xEA>"])
         '가 a'
     """
-    data = b"".join(
-        bytes([int(p[3:5], 16)]) if BYTE_PIECE.fullmatch(p) else p.encode()
-        for p in (" " if p == SPACE else p.replace(WORD_START, " ") for p in pieces)
-    )
-    return _complete(data)
+    return _complete(b"".join(map(bytes_of_marked, pieces)))
+
+
+def bytes_of_marked(piece: str) -> bytes:
+    """What a piece of sentencepiece, or a character, stands for.
+
+    Example:
+        >>> bytes_of_marked("▁go"), bytes_of_marked("<0xEA>")
+        (b' go', b'\\xea')
+    """
+    if BYTE_PIECE.fullmatch(piece):
+        return bytes([int(piece[3:5], 16)])
+    return b" " if piece == SPACE else piece.replace(WORD_START, " ").encode()
 
 
 def _complete(data: bytes) -> str:

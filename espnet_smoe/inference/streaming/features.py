@@ -17,7 +17,7 @@ class StreamFrontend:
     the start and behind the end of what it is given the wave is reflected. So a slice
     gets as many samples more on both sides as no frame that is kept reaches beyond.
     Frame i of Kaldi's features sees the samples from ``i * hop_length`` on, and needs
-    no more.
+    no more; without ``snip_edges`` they are centred too.
 
     Args:
         frontend: ESPnet's ``default``, centred, or `KaldiFbank`.
@@ -28,6 +28,7 @@ class StreamFrontend:
     Attributes:
         hop_length: Samples from frame to frame.
         reach: Samples from the place of a frame to the end of what it sees.
+        least: Samples without which there is no frame.
         size: F, features of a frame.
 
     Raises:
@@ -48,23 +49,30 @@ class StreamFrontend:
         device: str | torch.device = "cpu",
     ):
         self.frontend, self.normalize, self.device = frontend, normalize, device
-        self.centered = not isinstance(frontend, KaldiFbank)
-        if self.centered:
+        if isinstance(frontend, KaldiFbank):
+            self.hop_length, self.reach = frontend.hop_length, frontend.reach
+            # two frames before the last one make a whole window with it
+            self.context = 0 if frontend.snip_edges else 2
+            self.least = frontend.window
+        else:
             stft = _centered_stft(frontend)
             self.hop_length, self.reach = stft.hop_length, stft.n_fft // 2
             # frames of context: one more than the reach asks for, since a reflection
             # needs one sample more than it makes
             self.context = self.reach // self.hop_length + 1
             self.least = self.reach + 1
-        else:
-            self.hop_length, self.reach = frontend.hop_length, frontend.window
-            self.context, self.least = 0, frontend.window
         self.size = frontend.output_size()
         if normalize is not None and not self._treats_frames_alone():
             raise ValueError(
                 f"normaliser '{type(normalize).__name__}' needs the whole utterance "
                 "and cannot stream; train with 'normalize: global_mvn'"
             )
+
+    def num_frames(self, samples: int) -> int:
+        """Frames of a whole wave of at least `least` samples."""
+        if isinstance(self.frontend, KaldiFbank):
+            return self.frontend.num_frames(samples)
+        return samples // self.hop_length + 1
 
     @torch.inference_mode()
     def __call__(self, wave: np.ndarray) -> torch.Tensor:
@@ -145,8 +153,8 @@ class StreamFeatures:
         hop, frontend = self.frontend.hop_length, self.frontend
         if self.samples < frontend.least:  # as for the reflection at the start
             return 0
-        if self.finished and frontend.centered:
-            return self.samples // hop + 1
+        if self.finished:
+            return frontend.num_frames(self.samples)
         return (self.samples - frontend.reach) // hop + 1
 
     def take(self, count: int) -> torch.Tensor:

@@ -14,7 +14,7 @@ from espnet_smoe.layers.kaldi_fbank import KaldiFbank
 from tests.tiny import noise
 
 MELS = 5
-KALDI = (400, 160, "whole windows alone")
+KALDI = {True: (400, 160, "whole windows alone"), False: (400, 160, "each hop")}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,9 @@ def in_pieces(stream_frontend, wave, pieces, takes):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    geometry=st.sampled_from([(512, 160), (400, 160), (256, 128), (64, 100), KALDI]),
+    geometry=st.sampled_from(
+        [(512, 160), (400, 160), (256, 128), (64, 100), *KALDI.values()]
+    ),
     samples=st.integers(300, 6000),
     cuts=st.lists(
         st.tuples(st.integers(0, 1500), st.integers(0, 9)), min_size=1, max_size=12
@@ -59,8 +61,9 @@ def test_any_split_gives_the_frames_of_the_whole(
     normalize, geometry, samples, cuts, seed
 ):
     wave = noise(samples / 16000, seed)
-    if geometry is KALDI:
-        model = KaldiFbank(MELS).eval(), normalize
+    if geometry in KALDI.values():
+        snip_edges = geometry == KALDI[True]
+        model = KaldiFbank(MELS, snip_edges=snip_edges).eval(), normalize
     else:
         n_fft, hop = geometry
         model = frontend(n_fft=n_fft, hop_length=hop), normalize
@@ -92,6 +95,16 @@ def test_a_frame_of_kaldi_is_available_with_its_last_sample():
     assert features.available == 1
     features.finished = True
     assert features.available == 1
+
+
+def test_a_frame_in_the_middle_of_its_hop_waits_for_less():
+    features = StreamFeatures(StreamFrontend(KaldiFbank(MELS, snip_edges=False)))
+    features.accept(noise(400 / 16000))
+    assert features.available == 1  # the next one sees up to sample 440
+    features.accept(noise(40 / 16000))
+    assert features.available == 2
+    features.finished = True
+    assert features.available == 3
 
 
 def test_a_long_wave_that_came_at_once_is_let_go_as_it_is_taken():

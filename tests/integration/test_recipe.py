@@ -1,13 +1,13 @@
 """The mini_koen recipe, from nothing to a packed model that transcribes a file."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.warm_python import environment
 
 ROOT = Path(__file__).parents[2]
 SMALL = (
@@ -28,9 +28,8 @@ def recipe(tmp_path_factory) -> Path:
     command = ["./run.sh", "--nbpe", "330", "--asr_args", SMALL]
     command += ["--local_data_opts", "--num-train 16 --num-dev 4 --num-test 10"]
     (folder / "conf/decode.yaml").write_text("beam_size: 2\nmaxlenratio: -8\n")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    pipes = {"env": environment(), "capture_output": True, "text": True}
+    done = subprocess.run(command, cwd=folder, **pipes)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert f"results:      {folder}/exp/train_bbpe330/RESULTS.md" in done.stdout
     assert "epoch 1/1  loss" in done.stderr
@@ -57,10 +56,9 @@ def test_the_packed_model_transcribes_a_file(recipe):
     wav = next(iter((recipe / "data/wav").glob("*.wav")))
     model = recipe / "exp/train_bbpe330/train_bbpe330.zip"
     command = ["transcribe", str(wav), "--model", str(model), "--format", "json"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "espnet_smoe", *command, "--beam-size", "2"],
-        env=env,
+        ["python3", "-m", "espnet_smoe", *command, "--beam-size", "2"],
+        env=environment(),
         capture_output=True,
         text=True,
     )

@@ -1,10 +1,8 @@
 """A third task, of a YAML file alone: prepared, trained, decoded, scored, compared."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ import soundfile
 
 from espnet_smoe.data.data_dir import write_table
 from tests.tiny import talk
+from tests.warm_python import environment
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """
@@ -54,11 +53,9 @@ TEXTS = {
 
 def run(folder: Path, *words: object) -> str:
     """What a module of the package prints."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", *map(str, words)]
-    done = subprocess.run(
-        command, cwd=folder, env=env, capture_output=True, text=True, check=False
-    )
+    command = ["python3", "-m", *map(str, words)]
+    pipes = {"env": environment(), "capture_output": True, "text": True}
+    done = subprocess.run(command, cwd=folder, **pipes)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     return done.stdout
 

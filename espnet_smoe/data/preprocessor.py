@@ -8,6 +8,7 @@ import numpy as np
 from espnet_smoe.compat import CommonPreprocessor, TextCleaner
 from espnet_smoe.data.data_dir import NO_TRANSLATION
 from espnet_smoe.data.speech.random_channel import RandomChannel
+from espnet_smoe.data.speech.resample import SAMPLE_RATE
 from espnet_smoe.data.task_table import token_of
 from espnet_smoe.data.text.tokenizer import is_special, load_tokenizer
 from espnet_smoe.data.text.tokens import read_token_list
@@ -72,7 +73,8 @@ class SMoEPreprocessor(CommonPreprocessor):
                 "preprocessor smoe needs --token_list and --bpemodel; stage 5 of the "
                 "recipe makes both"
             )
-        super().__init__(train, **kwargs)
+        # which ESPnet's effects (`data_aug_effects`) want to know
+        super().__init__(train, **({"fs": SAMPLE_RATE} | kwargs))
         if isinstance(token_list, (str, Path)):
             token_list = read_token_list(token_list)
         self.token_ids = {token: i for i, token in enumerate(token_list)}

@@ -15,6 +15,10 @@ FIELDS = (
     *("timestamp_granularities", "include", "chunking_strategy", "tasks", "bandwidth"),
     "experts",
 )
+SAMPLING = (  # of vLLM's clients: taken, since a search has nothing to draw
+    *("seed", "top_p", "top_k", "min_p", "repetition_penalty", "frequency_penalty"),
+    "presence_penalty",
+)
 MOST_FIELDS, LONGEST_FIELD = 64, 2**12  # of a form; bytes of one
 YES, NO = ("true", "1"), ("false", "0", "")
 
@@ -49,7 +53,7 @@ class Form:
                     "curl does with -F file=@talk.wav",
                     param=FILE,
                 )
-            elif name not in FIELDS:
+            elif name not in FIELDS + SAMPLING:
                 raise RequestError(
                     f"unknown field '{key}'{nearest(name, FIELDS)}; known are file, "
                     f"{', '.join(FIELDS)}",

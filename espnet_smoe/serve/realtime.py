@@ -8,7 +8,8 @@
     <- {"type": "transcription.delta", "delta": ...}
     <- {"type": "transcription.done", "text": ..., "usage": ...}
 
-An utterance is a delta when it has ended: what was told is never taken back. Behind
+Without ``session.update`` it is the server's own model, as in vLLM's first clients. An
+utterance is a delta when it has ended: what was told is never taken back. Behind
 ``transcription.done`` another recording may follow.
 """
 
@@ -58,7 +59,7 @@ class RealtimeDialect(Dialect):
                 self._check_chosen()
                 return self._incoming.read(_decoded(message.get("audio")))
             case "input_audio_buffer.commit":
-                self._check_chosen()
+                self.chosen = True  # the server's own model, where none was named
                 self.ended = message.get("final") is True
             case other:
                 raise SessionError(
@@ -79,7 +80,7 @@ class RealtimeDialect(Dialect):
 
     def _check_chosen(self) -> None:
         if not self.chosen:
-            raise SessionError(f"audio before {UPDATE} with the name of a model")
+            raise SessionError(f"audio before {UPDATE} or {COMMIT}")
 
     def event(self, event: Event) -> list[str]:
         """The text of an utterance that has ended."""

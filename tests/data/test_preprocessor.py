@@ -145,6 +145,15 @@ def test_validation_and_inference_hear_the_files(tokens):
     np.testing.assert_array_equal(utterances[0]["speech"], wide(0)["speech"])
 
 
+def test_espnets_effects_need_no_sampling_rate(tokens):
+    effects = [[1, "speed_perturb", {"factor": 1.25}]]
+    chance = {"data_aug_prob": 1.0, "data_aug_effects": effects}
+    samples = len(wide()["speech"])
+    for train, expected in ((True, samples / 1.25), (False, samples)):
+        made = make(tokens, train, **chance)("u", wide())["speech"]
+        assert len(made) == pytest.approx(expected, abs=1)
+
+
 def test_narrowband_stays_narrowband(tokens):
     channel = {"share": 1.0, "conditions": ["wb", "amr_wb"]}
     pytest.importorskip("imageio_ffmpeg")

@@ -53,6 +53,7 @@ EXTRAS = {
         "websockets>=15",
     ],
     "translate": ["transformers>=5,<6"],
+    "vad": ["onnxruntime>=1.22", "silero-vad>=6,<7"],
     "wfst": ["kaldi-decoder>=0.3.2", "kaldifst>=1.8"],
 }
 EXTRAS["all"] = sorted({package for extra in EXTRAS.values() for package in extra})

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from espnet_smoe.inference.output.words import Word
 from espnet_smoe.inference.streaming.events import TimedToken
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Result:
             `espnet_smoe.inference.confidence`; None where there is no text.
         experts: That an utterance went to, where the recognizer watches them (see
             `BaseRecognizer.watching_experts`).
+        words: The words of the text, where the pieces have times; seconds as theirs.
     """
 
     text: str
@@ -36,6 +38,35 @@ class Result:
     timed: tuple[TimedToken, ...] = ()
     confidence: float | None = None
     experts: "tuple[ExpertUse, ...]" = ()
+    words: tuple[Word, ...] = ()
+
+    def shifted(self, seconds: float) -> "Result":
+        """The same of a waveform that begins so much earlier."""
+        return replace(
+            self,
+            timed=tuple(_later(token, seconds) for token in self.timed),
+            words=tuple(_later(word, seconds) for word in self.words),
+        )
+
+
+def _later[Timed: (TimedToken, Word)](timed: Timed, seconds: float) -> Timed:
+    start, end = max(0.0, timed.start + seconds), max(0.0, timed.end + seconds)
+    return replace(timed, start=start, end=end)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of a recording and what was found in it.
+
+    Attributes:
+        start: Seconds.
+        end: Seconds.
+        results: By task; their times count from the start.
+    """
+
+    start: float
+    end: float
+    results: dict[str, Result]
 
 
 NO_SPEECH = Result("", (), 0.0, (("", 0.0),))
@@ -50,18 +81,16 @@ def join_results(results: Sequence[Result], starts: Sequence[float]) -> Result:
     """
     if not results:
         return NO_SPEECH
-    timed = tuple(
-        replace(token, start=start + token.start, end=start + token.end)
-        for result, start in zip(results, starts)
-        for token in result.timed
-    )
+    results = [result.shifted(start) for result, start in zip(results, starts)]
     if len(results) == 1:
-        return replace(results[0], timed=timed)
+        return results[0]
+    timed = tuple(token for result in results for token in result.timed)
+    words = tuple(word for result in results for word in result.words)
     text = " ".join(result.text for result in results if result.text)
     score = sum(result.score for result in results)
     tokens = tuple(token for result in results for token in result.tokens)
     confidence = mean_confidence(results)
-    return Result(text, tokens, score, ((text, score),), timed, confidence)
+    return Result(text, tokens, score, ((text, score),), timed, confidence, words=words)
 
 
 def mean_confidence(results: Sequence[Result]) -> float | None:

@@ -20,7 +20,9 @@ import numpy as np
 
 from espnet_smoe.command import MODEL_HELP, new_parser, reason, run_command
 from espnet_smoe.inference.audio import SAMPLE_RATE
+from espnet_smoe.inference.long_form.detectors import DETECTOR_HELP, DETECTORS
 from espnet_smoe.inference.long_form.long_audio import Piece, cuts_of
+from espnet_smoe.inference.long_form.seams import without_overlaps
 from espnet_smoe.inference.long_form.segmentation import Cut
 from espnet_smoe.inference.long_form.speech_pieces import (
     find_speech,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:  # torch takes its time, and --help has none
 
 OPTIONS = (  # those of decoding YAMLs
     *("search", "beam_size", "ctc_weight", "batch_size", "nbest", "longest_seconds"),
-    *("detect_speech", "chunk_size", "left_chunks", "int8", "graph", "language"),
+    *("detect_speech", "vad", "chunk_size", "left_chunks", "int8", "graph", "language"),
 )
 BATCHES = 4  # held at once: enough to find pieces of like length
 
@@ -110,7 +112,7 @@ class Transcriber:
         """Find the speech of a file, then read it piece by piece."""
         model = self.speech_to_text
         try:
-            activity, label = find_speech(recording.path)
+            activity, label = find_speech(recording.path, vad=model.vad)
             recording.seconds = activity.samples / SAMPLE_RATE
             recording.bandwidth = label if self.bandwidth == AUTO else self.bandwidth
             model.check_label(recording.bandwidth, recording.path)
@@ -151,7 +153,7 @@ class Transcriber:
             before = recording.found[-1].end if recording.found else 0.0
             recording.found.append(Piece(start, end, results))
             recording.waiting -= 1
-            self.progress(end - before)
+            self.progress(max(0.0, end - before))
 
     def _finished(self, open_: list[_Recording]) -> Iterator[Transcript | None]:
         """Take the files that are done off the front of the list."""
@@ -169,7 +171,7 @@ class Transcriber:
                     recording.seconds,
                     recording.bandwidth,
                     self.tasks,
-                    recording.found,
+                    list(without_overlaps(recording.found, self.speech_to_text.join)),
                 )
 
     def fail(self, message: str) -> None:
@@ -210,6 +212,7 @@ def get_parser() -> argparse.ArgumentParser:
         default=None,
         help="decode files in which nobody seems to speak, too",
     )
+    add("--vad", choices=DETECTORS, help=DETECTOR_HELP)
     add("--config", help="decoding YAML of a recipe; the options here take precedence")
     add(
         "--search",

@@ -11,7 +11,6 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from espnet_smoe.inference.long_form.long_audio import Piece, joined
 from espnet_smoe.inference.output.formats import Transcript, as_srt, as_vtt
-from espnet_smoe.inference.output.words import words_of
 from espnet_smoe.inference.result import Result
 from espnet_smoe.serve.errors import RequestError
 from espnet_smoe.serve.models import Model
@@ -173,7 +172,7 @@ def _compression(text: str) -> float:
 
 def _words(ask: Ask, piece: Piece) -> list[dict[str, Any]]:
     result: Result = piece.results[ask.tasks[0]]
-    if result.text and not result.timed:
+    if result.text and not result.words:
         raise RequestError(
             f"{ask.model.name} does not know when the words of '{ask.tasks[0]}' are "
             "said; ask for the times of segments",
@@ -186,5 +185,5 @@ def _words(ask: Ask, piece: Piece) -> list[dict[str, Any]]:
             "end": round(piece.start + word.end, DIGITS),
             "confidence": round(word.confidence, DIGITS),
         }
-        for word in words_of(result.timed, ask.model.recordings.join)
+        for word in result.words
     ]

@@ -167,8 +167,10 @@ def _load(
 
     with model_files(path) as (train_config, model_file):
         kind = speech_to_text_class(train_config)
-        int8 = {"int8": True} if options.int8 else {}
-        decoding = kind.Options.read(config, **int8)
+        shared: dict[str, Any] = {"int8": True} if options.int8 else {}
+        if options.vad != "energy":
+            shared["vad"] = options.vad
+        decoding = kind.Options.read(config, **shared)
         recordings = kind(train_config, model_file, device=device, options=decoding)
         created = int(model_file.stat().st_mtime)
     streams, reason = None, ""

@@ -135,7 +135,9 @@ class Recordings:
 
         path, name = recording.path, recording.name
         try:
-            activity, label = find_speech(path, self.limits.seconds, strict=True)
+            activity, label = find_speech(
+                path, self.limits.seconds, strict=True, vad=self.model.vad
+            )
         except ValueError as error:
             raise ValueError(str(error).replace(path, name)) from error
         recording.seconds = activity.samples / SAMPLE_RATE
@@ -150,10 +152,13 @@ class Recordings:
         Raises:
             Exception: The model has failed on one.
         """
+        from espnet_smoe.inference.long_form.seams import neighbors
+
         loop = asyncio.get_running_loop()
         reader = _Reader(self.model, recording)
         most = AHEAD * self.model.batch_size
-        pending: deque[asyncio.Future[Piece]] = deque()
+        pending: deque[_Waiting] = deque()
+        held: Piece | None = None  # it overlaps the next one
         self._open[recording] = None
         try:
             more = True
@@ -162,17 +167,23 @@ class Recordings:
                     part = await loop.run_in_executor(self._readers, reader.next)
                     more = part is not None
                     if part is not None:
-                        pending.append(loop.create_future())
-                        waiting = _Waiting(recording, *part, pending[-1])
-                        recording.waiting.append(waiting)
+                        pending.append(_Waiting(recording, *part, loop.create_future()))
+                        recording.waiting.append(pending[-1])
                         self._work.set()
                 if pending:
-                    yield await pending.popleft()
+                    first = pending.popleft()
+                    piece = await first.found
+                    if held is not None:
+                        held, piece = neighbors(held, piece, self.model.join)
+                        yield held
+                    held = piece if first.cut.goes_on else None
+                    if held is None:
+                        yield piece
         finally:
             del self._open[recording]
             recording.waiting.clear()
-            for future in pending:
-                future.cancel()
+            for waiting in pending:
+                waiting.found.cancel()
             with suppress(RuntimeError):  # the server has stopped
                 self._readers.submit(reader.close)
 

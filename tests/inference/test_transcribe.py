@@ -7,6 +7,7 @@ import soundfile
 
 from espnet_smoe.cli import main
 from espnet_smoe.inference import SpeechToText
+from espnet_smoe.inference.output.formats import as_json
 from espnet_smoe.inference.transcribe import Transcriber
 from tests.inference.sounds import not_speech, talks_with_pauses
 from tests.tiny import save_experiment, talk, tiny_config
@@ -104,6 +105,26 @@ def test_a_recording_in_pieces_has_what_each_has_alone(model, tmp_path):
         own = wave[round(piece.start * 16000) : round(piece.end * 16000)]
         (alone,) = speech_to_text.recognize([own], ["wb"], ["asr"], ["x"])
         assert piece.results["asr"].tokens == alone["asr"].tokens
+
+
+def test_speech_without_a_pause_is_read_once(model, tmp_path):
+    """By the command as by the class; its words have the times of the recording."""
+    soundfile.write(tmp_path / "talk.wav", talk(9), 16000, "FLOAT")
+    speech_to_text = SpeechToText.from_pretrained(
+        model, beam_size=1, longest_seconds=2.0, maxlenratio=0.2
+    )
+    (found,) = Transcriber(speech_to_text, ["asr"], "wb")([str(tmp_path / "talk.wav")])
+    (alone,) = speech_to_text([talk(9)], "asr", "wb")
+    record = json.loads(as_json(found))
+    assert record["asr"] == alone["asr"].text
+    pieces = record["pieces"]
+    assert len(pieces) > 4
+    assert [p["end"] for p in pieces[:-1]] == [p["start"] for p in pieces[1:]]
+    words = [word for piece in pieces for word in piece["asr"].get("words", ())]
+    assert [word["word"] for word in words] == record["asr"].split()
+    starts = [word["start"] for word in words]
+    assert starts == pytest.approx([w.start for w in alone["asr"].words], abs=1e-3)
+    assert starts == sorted(starts) and starts[-1] > 7
 
 
 def test_no_more_than_some_pieces_are_in_memory(model, tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from espnet_smoe.data.task_table import task_table
 from espnet_smoe.inference.expert_use import ExpertUse
+from espnet_smoe.inference.output.words import words_of
 from espnet_smoe.inference.result import Result
 from espnet_smoe.inference.streaming.events import Event, TimedToken
 from espnet_smoe.serve.limits import Limits
@@ -93,6 +94,7 @@ class FakeSpeechToText:
     longest_seconds = longest_utterance = 2.0
     lead_seconds = tail_seconds = None
     detect_speech = False
+    vad = "energy"
     spoken = ""  # where somebody has said it
     watches = False
 
@@ -152,7 +154,10 @@ class FakeSpeechToText:
         routed = ExpertUse("encoder.1", 8, (3, 7, 7, 0))
         own = ExpertUse("decoder", 2, (int(task == "asr"),), task, task)
         experts = (label, routed, own) if self.watches else ()
-        return Result(text, tuple(text), -1.0, ((text, -1.0),), timed, 0.5, experts)
+        words = tuple(words_of(timed, self.join))
+        return Result(
+            *(text, tuple(text), -1.0, ((text, -1.0),), timed, 0.5, experts, words)
+        )
 
 
 def model(streams=None, recordings=None, name="fake"):

@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from espnet_smoe.inference.audio import SAMPLE_RATE
+from espnet_smoe.inference.long_form.detectors import Detector, new_activity
+from espnet_smoe.inference.long_form.seams import Join, without_overlaps
 from espnet_smoe.inference.long_form.segmentation import (
     Cut,
     cut_at_pauses,
     cut_in_parts,
 )
 from espnet_smoe.inference.long_form.speech_activity import SpeechActivity
-from espnet_smoe.inference.result import Result
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A stretch of a recording and what was found in it.
-
-    Attributes:
-        start: Seconds.
-        end: Seconds.
-        results: By task.
-    """
-
-    start: float
-    end: float
-    results: dict[str, Result]
+from espnet_smoe.inference.result import Piece, Result
 
 
 class Recognizer(Protocol):
@@ -42,6 +28,8 @@ class Recognizer(Protocol):
     lead_seconds: float | None
     tail_seconds: float | None
     detect_speech: bool
+    vad: Detector
+    join: Join
 
     def recognize(
         self,
@@ -87,17 +75,18 @@ def decode_long(
             [name for name, cut in zip(names, cuts) for _ in cut],
         )
     )
-    return [
+    pieces = [
         [Piece(c.start / SAMPLE_RATE, c.end / SAMPLE_RATE, next(found)) for c in cut]
         for cut in cuts
     ]
+    return [list(without_overlaps(cut, speech_to_text.join)) for cut in pieces]
 
 
 def pieces_of(
     speech_to_text: Recognizer, wave: np.ndarray, name: str, utterance: bool = False
 ) -> list[Cut]:
     """What of a wave ``(samples,)`` at 16 kHz to decode, piece by piece."""
-    activity = SpeechActivity()
+    activity = new_activity(speech_to_text.vad)
     activity.accept(wave)
     if utterance and len(wave) <= speech_to_text.longest_utterance * SAMPLE_RATE:
         if not speech_to_text.detect_speech or activity.spans():

@@ -17,6 +17,9 @@ SHORTEST_LONGEST = 1.0  # seconds; less is no piece to recognise
 PAUSE_SECONDS = 0.24
 SHORTEST_PAUSE_SECONDS = 0.05  # shorter ones are within words
 MARGIN_SECONDS = 0.2  # of pause kept on both sides of a piece
+# Pieces overlap where they part speech, so that each word is whole in one of them.
+OVERLAP_SECONDS = 1.0
+OVERLAP_SHARE = 0.2  # of the longest piece, at most
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,14 @@ class Cut(Span):
 
     Attributes:
         speech: The speech in it; around it are margins.
-        in_speech: It begins in the middle of speech that has no pause.
+        in_speech: It begins in the middle of speech that has no pause: it overlaps the
+            one before.
+        goes_on: It ends in the middle of such speech.
     """
 
     speech: Span = Span(0, 0)
     in_speech: bool = False
+    goes_on: bool = False
 
     def of(
         self, wave: np.ndarray, lead_seconds: float | None, tail_seconds: float | None
@@ -42,10 +48,11 @@ class Cut(Span):
             tail_seconds: Behind it.
         """
         start, end = self.start, self.end
-        if lead_seconds is not None and self.speech.start > start:
+        within = self.speech.start > start and not self.in_speech
+        if lead_seconds is not None and within:
             begins = start + onset(wave, self.speech.start - start)
             start = max(start, begins - int(lead_seconds * SAMPLE_RATE))
-        if tail_seconds is not None:
+        if tail_seconds is not None and not self.goes_on:
             tail = max(tail_seconds, SHORTEST_PAUSE_SECONDS)
             end = min(end, self.speech.end + int(tail * SAMPLE_RATE))
         return replace(self, start=start, end=end)
@@ -61,8 +68,8 @@ def cut_at_pauses(
         longest_seconds: Longest piece.
 
     Returns:
-        Pieces in their order, none overlaps another. All speech is in one of them;
-        what is between them is pause or noise.
+        Pieces in their order. All speech is in one of them; what is between them is
+        pause or noise. They overlap where they part speech without a pause.
 
     Raises:
         ValueError: The longest piece is shorter than a second.
@@ -76,7 +83,9 @@ def cut_at_pauses(
     pieces: list[Cut] = []
     for sentence in _parted(activity.spans(), int(PAUSE_SECONDS * SAMPLE_RATE)):
         for together in _at_longest_pauses(sentence, longest):
-            pieces += _in_parts(activity, together[0].start, together[-1].end, longest)
+            pieces += _overlapping(
+                activity, together[0].start, together[-1].end, longest
+            )
     return _with_margins(pieces, activity.samples, longest)
 
 
@@ -143,6 +152,23 @@ def _in_parts(
     return [*parts, Cut(start, end, Span(start, end), bool(parts))]
 
 
+def _overlapping(
+    activity: SpeechActivity, start: int, end: int, longest: int
+) -> list[Cut]:
+    """The same, each part with some of its neighbors."""
+    if end - start <= longest:
+        return [Cut(start, end, Span(start, end))]
+    overlap = min(int(OVERLAP_SECONDS * SAMPLE_RATE), int(OVERLAP_SHARE * longest))
+    half = overlap // 2
+    parts = _in_parts(activity, start, end, longest - 2 * half)
+    wide = []
+    for part in parts:
+        first = part.start - half * (part.start > start)
+        last = part.end + half * (part.end < end)
+        wide.append(Cut(first, last, part.speech, part.start > start, part.end < end))
+    return wide
+
+
 def _with_margins(pieces: Sequence[Cut], samples: int, longest: int) -> list[Cut]:
     """Each piece with some of the pauses around it, at most half of each."""
     margin = int(MARGIN_SECONDS * SAMPLE_RATE)
@@ -151,8 +177,8 @@ def _with_margins(pieces: Sequence[Cut], samples: int, longest: int) -> list[Cut
     for i, piece in enumerate(pieces):
         spare = (longest - (piece.end - piece.start)) // 2
         before, after = piece.start - borders[2 * i], borders[2 * i + 3] - piece.end
-        before = before if i == 0 else before // 2
-        after = after if i == len(pieces) - 1 else after // 2
+        before = max(0, before if i == 0 else before // 2)
+        after = max(0, after if i == len(pieces) - 1 else after // 2)
         start = piece.start - min(margin, spare, before)
         end = piece.end + min(margin, spare, after)
         wide.append(replace(piece, start=start, end=end))

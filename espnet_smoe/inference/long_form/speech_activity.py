@@ -130,7 +130,7 @@ class SpeechActivity:
             [_score(self._over(floor, np.arange(i, i + CHUNK))) for i in chunks]
         )
         spoken: list[Span] = []
-        for together in _joined(_runs(score)):
+        for together in _joined(active_runs(score, HIGH_DB, LOW_DB, SHORTEST_FRAMES)):
             frames = np.concatenate([np.arange(a, b) for a, b in together])
             if self._is_speech(floor, frames):
                 spoken += [self._span(a, b) for a, b in together]
@@ -230,14 +230,23 @@ def _score(over: np.ndarray) -> np.ndarray:
     return np.sort(over, axis=1)[:, -TOP_BANDS:].mean(axis=1)
 
 
-def _runs(score: np.ndarray) -> list[tuple[int, int]]:
-    """First frame and frame behind the last of each stretch above the thresholds."""
-    active = np.concatenate([[False], score > LOW_DB, [False]])
+def active_runs(
+    score: np.ndarray, high: float, low: float, shortest: int
+) -> list[tuple[int, int]]:
+    """First frame and frame behind the last of each stretch of active frames.
+
+    Args:
+        score: ``(frames,)``.
+        high: Above it a stretch is active.
+        low: Below it the stretch ends.
+        shortest: Frames of a stretch.
+    """
+    active = np.concatenate([[False], score > low, [False]])
     borders = np.flatnonzero(active[1:] != active[:-1]).reshape(-1, 2)
     return [
         (int(a), int(b))
         for a, b in borders
-        if b - a >= SHORTEST_FRAMES and score[a:b].max() > HIGH_DB
+        if b - a >= shortest and score[a:b].max() > high
     ]
 
 

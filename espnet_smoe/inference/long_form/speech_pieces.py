@@ -14,6 +14,7 @@ from espnet_smoe.data.speech.audio import opened, split_segment
 from espnet_smoe.data.speech.bandwidth import BandwidthMeter
 from espnet_smoe.data.speech.waveform import as_waveform
 from espnet_smoe.inference.audio import SAMPLE_RATE, SHORTEST_SECONDS, read_audio
+from espnet_smoe.inference.long_form.detectors import Detector, new_activity
 from espnet_smoe.inference.long_form.segmentation import Cut
 from espnet_smoe.inference.long_form.speech_activity import SpeechActivity
 from espnet_smoe.inference.streaming.sources import at_16khz
@@ -22,7 +23,10 @@ BLOCK_SECONDS = 1.0
 
 
 def find_speech(
-    path: str, most_seconds: float = math.inf, strict: bool = False
+    path: str,
+    most_seconds: float = math.inf,
+    strict: bool = False,
+    vad: Detector = "energy",
 ) -> tuple[SpeechActivity, str]:
     """Find the speech of a recording, and its bandwidth.
 
@@ -30,6 +34,7 @@ def find_speech(
         path: See `espnet_smoe.data.speech.audio.read_audio`.
         most_seconds: A longer one is not read to its end.
         strict: A file that is cut off is an error, not a warning.
+        vad: How speech is found.
 
     Returns:
         Where speech is; the bandwidth, ``nb`` or ``wb``.
@@ -39,7 +44,7 @@ def find_speech(
             another scale or holds NaN; says which file, and what to do.
     """
     blocks, rate = audio_blocks(path, strict)
-    activity, bandwidth = SpeechActivity(), BandwidthMeter(rate)
+    activity, bandwidth = new_activity(vad), BandwidthMeter(rate)
     for block in blocks:
         block = as_waveform(block, path, whole=False)  # of full scale, and finite
         activity.accept(block)
@@ -66,7 +71,7 @@ def pieces(
 
     Args:
         path: As of `find_speech`.
-        cuts: In their order; none overlaps another.
+        cuts: In their order; one may overlap the next.
         strict: As of `find_speech`.
 
     Yields:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from espnet_smoe.inference.long_form.long_audio import Piece, joined
 from espnet_smoe.inference.output.subtitles import blocks_of
+from espnet_smoe.inference.output.words import Word
 from espnet_smoe.inference.result import Result, mean_confidence
+from espnet_smoe.inference.streaming.events import TimedToken
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ SUBTITLES = ("srt", "vtt")  # have no place for a file's name
 
 
 def _record(result: Result, start: float) -> dict:
-    """Text, score and confidence; where there are more, n-best and tokens' times."""
+    """Text, score and confidence; n-best, times of words and tokens, if any."""
     record: dict = {
         "text": result.text,
         "score": round(result.score, 4),
@@ -95,17 +97,20 @@ def _record(result: Result, start: float) -> dict:
         record["nbest"] = [
             {"text": text, "score": round(score, 4)} for text, score in result.nbest
         ]
+    result = result.shifted(start)
+    if result.words:
+        record["words"] = [{"word": w.text, **_times(w)} for w in result.words]
     if result.timed:
-        record["tokens"] = [
-            {
-                "token": token.token,
-                "start": round(start + token.start, 3),
-                "end": round(start + token.end, 3),
-                "confidence": round(token.confidence, 3),
-            }
-            for token in result.timed
-        ]
+        record["tokens"] = [{"token": t.token, **_times(t)} for t in result.timed]
     return record
+
+
+def _times(timed: TimedToken | Word) -> dict[str, float]:
+    return {
+        "start": round(timed.start, 3),
+        "end": round(timed.end, 3),
+        "confidence": round(timed.confidence, 3),
+    }
 
 
 def _rounded(value: float | None) -> float | None:

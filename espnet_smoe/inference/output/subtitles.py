@@ -5,15 +5,20 @@ Japanese or Korean is twice as wide.
 """
 
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
-from espnet_smoe.inference.long_form.long_audio import Piece
-from espnet_smoe.inference.result import Result
+from espnet_smoe.inference.output.words import Word
+from espnet_smoe.inference.result import Piece, Result
 
 LINE_WIDTH = 42
 LINES = 2
 LONGEST_SECONDS = 7.0
+SHORTEST_SECONDS = 1.0  # that a block is shown, where the next one lets it
+LINGER_SECONDS = 0.5  # that it stays behind its last word
+GAP_SECONDS = 1.0  # shorter ones between blocks are closed
 WIDE = 0x1100  # the first characters that are
 
 
@@ -50,43 +55,70 @@ def _blocks_of_piece(piece: Piece, results: Sequence[Result]) -> Iterator[Block]
     rows = LINES if len(results) == 1 else 1
     seconds = piece.end - piece.start
     count = max(1, -(-int(seconds * 1000) // int(LONGEST_SECONDS * 1000)))
-    while None in (texts := [split_text(r.text, count, rows) for r in results]):
+    clock = next((r for r in results if r.words), results[0])
+    most = 2 * count  # with more of them, who speaks slowly gets a block a word
+    while True:
+        texts = [split_text(r.text, count, rows) for r in results]
+        if None not in texts:
+            spoken = _times(piece, clock, texts[results.index(clock)])
+            short = all(end - start <= LONGEST_SECONDS for start, end in spoken)
+            if short or count >= most:
+                break
         count += 1
-    clock = next((r for r in results if r.timed), results[0])
-    times = _times(piece, clock, texts[results.index(clock)])
-    for i, (start, end) in enumerate(zip(times, times[1:])):
+    begins = [start for start, _ in spoken[1:]] + [piece.end]
+    for i, ((start, end), following) in enumerate(zip(spoken, begins)):
         lines = [line for parts in texts for line in wrapped(parts[i])]
         if lines:
-            yield from _not_too_long(Block(start, end, tuple(lines)))
+            end = _shown_until(start, end, following)
+            yield Block(start, end, tuple(lines))
 
 
-def _not_too_long(block: Block) -> Iterator[Block]:
-    """A block whose words are far apart is shown no longer than is allowed."""
-    yield Block(block.start, min(block.end, block.start + LONGEST_SECONDS), block.lines)
+def _shown_until(start: float, end: float, following: float) -> float:
+    """When a block goes: with its last word, but not in a hurry, and without a gap.
+
+    Args:
+        start: Of its first word.
+        end: Of its last word.
+        following: When the next one begins.
+    """
+    end = max(end + LINGER_SECONDS, start + SHORTEST_SECONDS)
+    if following - end < GAP_SECONDS:
+        end = following
+    return min(end, following, start + LONGEST_SECONDS)
 
 
-def _times(piece: Piece, result: Result, parts: Sequence[str]) -> list[float]:
-    """Where each part begins, and the end; by its tokens, or else by its share."""
+def _times(
+    piece: Piece, result: Result, parts: Sequence[str]
+) -> list[tuple[float, float]]:
+    """When each part is said: by its words, or else by its share of the text."""
+    if result.words:
+        return _times_of_words(piece, result.words, parts)
     whole = sum(map(width_of, parts)) or 1
     shares, times = 0, [piece.start]
-    for part in parts[:-1]:
+    for part in parts:
         shares += width_of(part)
-        time = (piece.end - piece.start) * shares / whole
-        if result.timed:
-            time = _time_of_share(result, shares / whole)
-        times.append(max(times[-1], min(piece.start + time, piece.end)))
-    return [*times, piece.end]
+        times.append(piece.start + (piece.end - piece.start) * shares / whole)
+    return list(zip(times, times[1:]))
 
 
-def _time_of_share(result: Result, share: float) -> float:
-    """When the token begins before which so much of the text is."""
-    sizes = [len(token.token) for token in result.timed]
-    before = 0
-    for token, size in zip(result.timed, sizes):
-        if before + size / 2 >= share * sum(sizes):
-            return token.start
-        before += size
-    return result.timed[-1].end
+def _times_of_words(
+    piece: Piece, words: Sequence[Word], parts: Sequence[str]
+) -> list[tuple[float, float]]:
+    """From the first word of each part to its last; of an empty one, its place."""
+    # letters before each word, and how many there are by the end of it
+    ends = list(accumulate(len(word.text) for word in words))
+    times, letters, last = [], 0, piece.start
+    for part in parts:
+        begin = letters
+        letters += len("".join(part.split()))
+        own = words[bisect_right(ends, begin) : bisect_left(ends, letters) + 1]
+        if letters > begin and own:
+            start = max(last, min(piece.start + own[0].start, piece.end))
+            last = max(start, min(piece.start + own[-1].end, piece.end))
+        else:
+            start = last
+        times.append((start, last))
+    return times
 
 
 def split_text(text: str, count: int, rows: int) -> list[str] | None:

@@ -39,7 +39,27 @@ def words_of(
         >>> [(w.text, w.start, w.end) for w in words_of(tokens, "".join)]
         [('ab', 0, 2), ('cd', 3, 5)]
     """
-    tokens = [token.token for token in timed]
+    words = []
+    for text, first, last in token_ranges([token.token for token in timed], join):
+        own = timed[first:last]
+        sure = sum(token.confidence for token in own) / len(own)
+        words.append(Word(text, own[0].start, own[-1].end, sure))
+    return words
+
+
+def token_ranges(
+    tokens: Sequence[str], join: Callable[[Sequence[str]], str]
+) -> list[tuple[str, int, int]]:
+    """The words of a text; of each the first token and the one behind its last.
+
+    Args:
+        tokens: Of the text.
+        join: Tokens to text.
+
+    Example:
+        >>> token_ranges(list("ab cd"), "".join)
+        [('ab', 0, 2), ('cd', 3, 5)]
+    """
     whole = join(tokens)
     # how much of the text the first tokens give, and how much the others, whatever
     # pieces they are: spaces of their own, or parts of a character
@@ -50,9 +70,7 @@ def words_of(
     for text, start, end in _parts(whole):
         first = max(0, min(bisect_right(lacking, start), len(tokens)) - 1)
         last = max(first + 1, min(bisect_left(before, end), len(tokens)))
-        own = timed[first:last]
-        sure = sum(token.confidence for token in own) / len(own)
-        words.append(Word(text, own[0].start, own[-1].end, sure))
+        words.append((text, first, last))
     return words
 
 

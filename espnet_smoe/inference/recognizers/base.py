@@ -29,6 +29,7 @@ from espnet_smoe.inference.long_form.segmentation import (
     SHORTEST_LONGEST,
     check_longest,
 )
+from espnet_smoe.inference.output.words import words_of
 from espnet_smoe.inference.result import Result
 from espnet_smoe.inference.search import searches  # noqa: F401 - they register
 from espnet_smoe.inference.search.encoded_batch import EncodedBatch
@@ -100,7 +101,7 @@ class BaseRecognizer:
         """Decode with these options from now on."""
         self.options = options
         self.nbest, self.batch_size = options.nbest, options.batch_size
-        self.detect_speech = options.detect_speech
+        self.detect_speech, self.vad = options.detect_speech, options.vad
         given = options.longest_seconds
         self.longest_seconds = given or self._trained_seconds
         check_longest(self.longest_seconds)
@@ -257,8 +258,9 @@ class BaseRecognizer:
             text, score = pairs[0]
             sure_of_text = sure if text else None
             experts = self._watch.uses_of(number, task) if self._watch else ()
+            words = tuple(words_of(timed, self.join))
             results[task] = Result(
-                *(text, tokens[0], score, pairs, timed, sure_of_text, experts)
+                *(text, tokens[0], score, pairs, timed, sure_of_text, experts, words)
             )
         return results
 

@@ -96,6 +96,11 @@ class SpeechMoESpeechToText(SpeechToText):
             pairs = tuple((" ".join(h.words), h.score) for h in nbest)
             text = pairs[0][0]
             results[WORDS] = replace(
-                results[WORDS], text=text, tokens=best.words, nbest=pairs, timed=()
+                results[WORDS],
+                text=text,
+                tokens=best.words,
+                nbest=pairs,
+                timed=(),
+                words=(),
             )
         return results

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 from espnet_smoe.config.options import make, options_of, reject_unknown, section
 from espnet_smoe.config.typed import Above0, Count, Finite, Rate
 from espnet_smoe.config.yaml_file import read_yaml
+from espnet_smoe.inference.long_form.detectors import Detector
 from espnet_smoe.inference.search.registry import Search, find_search
 
 AUTO = "auto"  # the bandwidth as it sounds
@@ -61,6 +62,8 @@ class DecodeOptions:
         batch_size: Utterances decoded together.
         nbest: Hypotheses in `Result.nbest`, at most the beam size.
         detect_speech: Give an utterance in which nobody speaks an empty text.
+        vad: How speech is found: ``energy``; ``silero``, a network, which the extra
+            ``vad`` installs; ``auto``: silero where it is installed.
         longest_seconds: Longer recordings are cut in their pauses; None for what suits
             the model.
         int8: Experts and feed-forward blocks in int8, on a CPU.
@@ -71,6 +74,7 @@ class DecodeOptions:
     batch_size: Count = 8
     nbest: Count = 1
     detect_speech: bool = True
+    vad: Detector = "energy"
     longest_seconds: Above0 | None = None
     int8: bool = False
     search_options: Any = None

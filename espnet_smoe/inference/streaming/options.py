@@ -6,6 +6,11 @@ from typing import Annotated
 
 from espnet_smoe.config.options import options_of
 from espnet_smoe.config.typed import Count, Range, Seconds, Share, Weight
+from espnet_smoe.inference.long_form.detectors import (
+    DETECTOR_HELP,
+    DETECTORS,
+    Detector,
+)
 
 HELP = {
     "chunk_size": "encoder frames computed together",
@@ -41,6 +46,8 @@ class StreamOptions:
         start_seconds: Of nothing but blanks; the encoder then begins anew, silently.
         longest_seconds: An utterance ends here, in whatever it says.
         detect_speech: Give no text to an utterance in which nobody speaks.
+        vad: How speech is found: ``energy``; ``silero``, a network, which the extra
+            ``vad`` installs; ``auto``: silero where it is installed.
         int8: Experts and feed-forward blocks in int8, on a CPU; for a model that is
             loaded from files.
 
@@ -58,6 +65,7 @@ class StreamOptions:
     start_seconds: Seconds = 5.0
     longest_seconds: Seconds = 20.0
     detect_speech: bool = True
+    vad: Detector = "energy"
     int8: bool = False
 
 
@@ -85,6 +93,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_false",
         help="give text where nobody speaks, too, if the model does",
     )
+    group.add_argument("--vad", choices=DETECTORS, default="energy", help=DETECTOR_HELP)
     group.add_argument("--int8", action="store_true", help=INT8_HELP)
 
 

@@ -107,7 +107,7 @@ class StreamingRecognizer:
     def create_stream(self) -> Stream:
         """A new stream."""
         features = StreamFeatures(self.frontend)
-        gate = SpeechGate() if self.options.detect_speech else None
+        gate = SpeechGate(self.options.vad) if self.options.detect_speech else None
         size, first = self.options.chunk_size, self._begin(0)
         return Stream(features, first, self.stride, size, gate, self.lookahead)
 

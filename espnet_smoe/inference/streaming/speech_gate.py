@@ -3,13 +3,16 @@
 import numpy as np
 
 from espnet_smoe.inference.audio import SAMPLE_RATE
-from espnet_smoe.inference.long_form.speech_activity import SpeechActivity
+from espnet_smoe.inference.long_form.detectors import Detector, new_activity
 
 HISTORY_SECONDS = 30  # of the past: enough to know the noise floor by
 
 
 class SpeechGate:
     """Follows one stream.
+
+    Args:
+        vad: How speech is found.
 
     Example:
         >>> gate = SpeechGate()
@@ -19,8 +22,8 @@ class SpeechGate:
         False
     """
 
-    def __init__(self) -> None:
-        self._activity = SpeechActivity()
+    def __init__(self, vad: Detector = "energy") -> None:
+        self._activity = new_activity(vad)
         self._pieces: list[np.ndarray] = []
 
     def accept(self, samples: np.ndarray) -> None:

@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
-from espnet_smoe.inference.long_form.segmentation import cut_at_pauses, cut_in_parts
+from espnet_smoe.inference.long_form.segmentation import (
+    OVERLAP_SECONDS,
+    cut_at_pauses,
+    cut_in_parts,
+)
 from espnet_smoe.inference.long_form.speech_activity import SpeechActivity, speech_spans
 from tests.inference.sounds import RATE, talks_with_pauses
 from tests.tiny import talk
@@ -37,7 +41,10 @@ def test_pieces_hold_all_speech_once_and_are_not_too_long(longest):
         covered[cut.start : cut.end] += 1
         assert 0.1 * RATE <= cut.end - cut.start <= longest * RATE
         assert cut.start <= cut.speech.start < cut.speech.end <= cut.end
-    assert covered.max() == 1
+    for one, other in zip(cuts, cuts[1:]):
+        assert one.speech.end <= other.speech.start
+        assert one.goes_on == other.in_speech == (one.end > other.start)
+    assert covered.max() <= 2
     for span in speech_spans(wave):
         assert covered[span.start : span.end].min() == 1
 
@@ -45,10 +52,12 @@ def test_pieces_hold_all_speech_once_and_are_not_too_long(longest):
 def test_speech_without_a_pause_is_cut_where_it_is_quietest_and_says_so():
     wave = talk(10)
     first, second = cut_at_pauses(heard(wave), 7.0)
-    assert 3 * RATE <= first.end == second.start <= 7 * RATE
+    seam = first.speech.end
+    assert 3 * RATE <= seam == second.speech.start <= 7 * RATE
     assert (first.in_speech, second.in_speech) == (False, True)
+    assert first.end - seam == seam - second.start == OVERLAP_SECONDS / 2 * RATE
     tenths = np.square(wave).reshape(-1, RATE // 10).mean(axis=1)
-    assert tenths[first.end // (RATE // 10)] < np.percentile(tenths[30:70], 20)
+    assert tenths[seam // (RATE // 10)] < np.percentile(tenths[30:70], 20)
 
 
 def test_the_longest_pause_comes_first():
@@ -75,6 +84,14 @@ def test_margins_are_those_of_training():
     assert 0 <= own.start - 2 * RATE <= 16
     assert 0 <= own.end - 3 * RATE <= 0.1 * RATE
     assert cut.of(wave[cut.start : cut.end], None, None) == cut
+
+
+def test_margins_of_training_leave_an_overlap_as_it_is():
+    wave = talk(10)
+    for cut in cut_at_pauses(heard(wave), 7.0):
+        own = cut.of(wave[cut.start : cut.end], lead_seconds=0.0, tail_seconds=0.0)
+        assert own.start == cut.start or not cut.in_speech
+        assert own.end == cut.end or not cut.goes_on
 
 
 def test_silence_has_no_piece_and_parts_cover_it():

@@ -1,5 +1,7 @@
 """Subtitles can be read: two lines of 42 columns, seven seconds."""
 
+from dataclasses import replace
+
 import pytest
 
 from espnet_smoe.inference.long_form.long_audio import Piece
@@ -10,6 +12,7 @@ from espnet_smoe.inference.output.subtitles import (
     width_of,
     wrapped,
 )
+from espnet_smoe.inference.output.words import Word
 from espnet_smoe.inference.result import Result
 from espnet_smoe.inference.streaming.events import TimedToken
 
@@ -46,15 +49,20 @@ def test_short_text_of_a_long_piece_is_not_shown_longer_than_seven_seconds():
     assert not rest
 
 
-def test_blocks_begin_with_their_first_token():
+def test_blocks_are_shown_from_their_first_word_to_their_last():
     words = [f"word{i:02d}" for i in range(24)]
     times = [i * 0.2 + (8.0 if i >= 12 else 0.0) for i in range(24)]
     timed = tuple(TimedToken(w, t, t + 0.1, 1.0) for w, t in zip(words, times))
-    found = result(" ".join(words), timed)
+    found = replace(
+        result(" ".join(words), timed),
+        words=tuple(Word(t.token, t.start, t.end, 1.0) for t in timed),
+    )
     blocks = list(blocks_of([Piece(100.0, 113.0, {"asr": found})]))
     for block in blocks:
         first = words.index(block.lines[0].split()[0])
-        assert block.start == pytest.approx(100.0 + (times[first] if first else 0))
+        last = words.index(" ".join(block.lines).split()[-1])
+        assert block.start == pytest.approx(100.0 + times[first])
+        assert 0.1 <= block.end - (100.0 + times[last]) <= 1.6
 
 
 def test_lines_of_a_block_are_about_as_wide():

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import yaml
 from markdown_it import MarkdownIt
 
+from espnet_smoe.benchmark.__main__ import COMMANDS as BENCHMARKS
 from espnet_smoe.check_config import build_model
 from espnet_smoe.cli import COMMANDS
 from espnet_smoe.data.corpora.registry import corpora, parser_of
@@ -127,8 +128,8 @@ def check_command(words: list[str], folder: Path) -> None:
         check_command([program, *rest[1:]], folder)
     elif program == "espnet-smoe":
         module, _ = COMMANDS[rest[0]]
-        if rest[:2] == ["benchmark", "gpu"]:  # a command of its own
-            module, rest = "espnet_smoe.benchmark.gpu.__main__", rest[1:]
+        if rest[0] == "benchmark" and rest[1] in BENCHMARKS:
+            module, rest = f"espnet_smoe.benchmark.{BENCHMARKS[rest[1]]}", rest[1:]
         parse(importlib.import_module(module).get_parser(), rest[1:])
     elif program == "python3" and rest[0] == "-m":
         check_module(rest[1], rest[2:])

@@ -19,8 +19,11 @@ BENCHMARKS = {
     "gpu": "every path on a GPU",
     "codec": "the channel conditions beside the starts of FFmpeg",
     "whisper": "an imported Whisper beside faster-whisper, on the same weights",
+    "long_form": "words lost or doubled where recordings are cut",
     "wfst": "building a decoding graph, and searching in it",
 }
+# Those with options of their own.
+COMMANDS = {"gpu": "gpu.__main__", "long_form": "long_form"}
 
 
 def get_parser(words: Sequence[str] = tuple(BENCHMARKS)) -> argparse.ArgumentParser:
@@ -37,11 +40,9 @@ def get_parser(words: Sequence[str] = tuple(BENCHMARKS)) -> argparse.ArgumentPar
     commands = parser.add_subparsers(dest="benchmark", required=True)
     for name, what in BENCHMARKS.items():
         command = commands.add_parser(name, help=what, description=f"Time {what}.")
-        if name not in words:
+        if name not in words or name in COMMANDS:
             continue
         benchmark = _module(name)
-        if not hasattr(benchmark, "comparisons"):  # a command of its own
-            continue
         _add_common(command, benchmark.ROUNDS)
         sizes = command.add_argument_group("sizes")
         for size in fields(benchmark.Sizes):
@@ -61,8 +62,8 @@ def main(argv: list[str] | None = None) -> int:
         The exit status.
     """
     argv = sys.argv[1:] if argv is None else argv
-    if argv[:1] == ["gpu"]:
-        return _module("gpu.__main__").main(argv[1:])
+    if argv and argv[0] in COMMANDS:
+        return _module(COMMANDS[argv[0]]).main(argv[1:])
     args = get_parser(argv).parse_args(argv)
     import torch
 

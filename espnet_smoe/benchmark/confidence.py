@@ -20,7 +20,7 @@ from espnet_smoe.command import MODEL_HELP, new_parser, run_command
 from espnet_smoe.data.speech.audio import SAMPLE_RATE
 from espnet_smoe.inference.audio import read_audio
 from espnet_smoe.inference.decode.parallel import read_utterance, utterances_of
-from espnet_smoe.inference.long_form.speech_activity import speech_spans
+from espnet_smoe.inference.long_form.detectors import DETECTORS, Detector, new_activity
 from espnet_smoe.inference.speech_to_text import SpeechToText
 
 AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".opus")
@@ -59,6 +59,13 @@ def area(known: Sequence[float], other: Sequence[float]) -> float:
     return float((a > b).mean() + 0.5 * (a == b).mean())
 
 
+def has_speech(wave: np.ndarray, vad: Detector) -> bool:
+    """Whether a way to find speech finds any in ``(samples,)`` at 16 kHz."""
+    activity = new_activity(vad)
+    activity.accept(wave)
+    return bool(activity.spans())
+
+
 def measure(
     speech_to_text: SpeechToText, waves: Sequence[np.ndarray]
 ) -> dict[str, list[float]]:
@@ -84,6 +91,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--data", type=Path, required=True, help="data directory that the model knows")
     add("--other", type=Path, nargs="*", default=[], help="folders of other audio")
     add("--most", type=int, default=200, help="files of each (default: %(default)s)")
+    add("--vad", choices=DETECTORS, default="energy", help="default: %(default)s")
     return parser
 
 
@@ -102,7 +110,7 @@ def main(argv: list[str] | None = None) -> int:
     print(f"| sound | n | no speech |{columns}")
     print("|---|---:|---:|" + "---:|---:|" * len(model.tasks))
     for name, waves in {args.data.name: known, **others}.items():
-        silent = sum(not speech_spans(wave) for wave in waves)
+        silent = sum(not has_speech(wave, args.vad) for wave in waves)
         cells = "".join(
             f" {np.median(of_task):.2f} | {area(sure[task], of_task):.3f} |"
             for task, of_task in measure(model, waves).items()

@@ -129,6 +129,8 @@ def test_counts_are_frames_without_padding(model, config, data):
         of_frames = -(np.exp(log_p) * log_p).sum(axis=1)
         assert layer.entropy == pytest.approx(of_frames.mean(), rel=1e-5)
         assert layer.top == pytest.approx(np.exp(log_p).max(axis=1).mean(), rel=1e-5)
+    spikes = [h.spike_probability for h in heard]
+    assert found.spike_probability == pytest.approx(np.mean(spikes)) and min(spikes) > 0
     english = found.classes["tone"].index("English")
     (third,) = (h for h in heard if h.utterance.name == "utt2")
     expected = int(((third.units < 2) & ~third.silence).sum())

@@ -13,12 +13,14 @@ from espnet_smoe.registry import register
 
 
 def prepare() -> None:
-    """Add our classes to ESPnet's; make its training checked and resumable."""
+    """Add our classes to ESPnet's; make its training checked, resumable, thrifty."""
+    from espnet_smoe.training.accumulation import reduce_once_an_update
     from espnet_smoe.training.resume import protect_checkpoints
     from espnet_smoe.training.start import check_before_training
 
     register()
     protect_checkpoints()
+    reduce_once_an_update()
     check_before_training()
 
 

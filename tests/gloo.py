@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import distributed
 
-PATIENCE = 60  # seconds until a process that waits for the other one is given up
+PATIENCE = 300  # seconds until a process that waits for the other one is given up
 
 
 def _work(rank: int, folder: Path, work: Callable[[int], Any]) -> None:

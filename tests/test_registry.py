@@ -2,7 +2,6 @@
 
 import importlib
 import subprocess
-import sys
 
 import pytest
 
@@ -10,6 +9,7 @@ from espnet_smoe import register
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.encoder.transformer import SMoETransformerEncoder
 from espnet_smoe.registry import TASKS
+from tests.warm_python import environment
 
 OURS = {"encoder": "smoe_transformer", "decoder": "smoe_transformer"}
 OURS |= {"model": "smoe", "preprocessor": "smoe"}
@@ -31,7 +31,8 @@ def snapshot() -> dict[tuple[str, str], dict[str, type]]:
 
 def launch(*argv: str, cwd=None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "espnet_smoe", *argv],
+        ["python3", "-m", "espnet_smoe", *argv],
+        env=environment(),
         capture_output=True,
         text=True,
         cwd=cwd,

@@ -1,9 +1,7 @@
 """Stage 1 of egs2/aishell on small trees in the corpora's real layout."""
 
-import os
 import shutil
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import soundfile
 
 from espnet_smoe.data.corpora.aishell import main
 from espnet_smoe.data.data_dir import read_table
+from tests.warm_python import environment
 
 ROOT = Path(__file__).parents[2]
 SPEECH = {
@@ -72,7 +71,7 @@ def test_the_recipe_writes_its_sets(corpus, second, tmp_path):
     for name in ("path.sh", "db.sh"):
         shutil.copy(ROOT / "egs2/aishell/ctc1" / name, recipe)
     shutil.copytree(ROOT / "egs2/aishell/ctc1/local", recipe / "local")
-    env = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
+    env = environment()
     options = ["--aishell", str(corpus.parent), "--aishell2", str(second)]
     command = ["local/data.sh", *options]
     done = subprocess.run(command, cwd=recipe, env=env, capture_output=True, text=True)

@@ -1,10 +1,8 @@
 """The aihub_koen recipe on a tree of every layout, from archives to scores."""
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ from tests.data.corpora.trees import (
     utterance_json,
 )
 from tests.importers.tiny_whisper import make_hugging_face
+from tests.warm_python import environment
 
 ROOT = Path(__file__).parents[2]
 SENTENCES = ("오늘 날씨가 (10개)/(열 개) 좋네요", "내일 아침에 만나요", "어디로 갈까요")
@@ -83,9 +82,8 @@ def recipe(tmp_path_factory) -> tuple[Path, str]:
 
 def run(folder: Path, *command: str) -> str:
     """What a command of the recipe says."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    pipes = {"env": environment(), "capture_output": True, "text": True}
+    done = subprocess.run(command, cwd=folder, **pipes)
     logs = "".join(p.read_text()[-3000:] for p in folder.glob("exp/**/*.log"))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:] + logs
     return done.stdout
@@ -128,7 +126,7 @@ def test_a_whisper_has_a_column_in_both_tables(recipe, whisper):
     folder, _ = recipe
     shutil.copytree(folder / "exp/tiny_bbpe330", folder / "exp/base_seed1")
     command = ["./run_all.sh", "--systems", "base", "--test_sets", "test_fleurs"]
-    run(folder, *command, "--stage", "11", "--whisper", str(whisper))
+    run(folder, *command, "--nj", "1", "--stage", "11", "--whisper", str(whisper))
     for table in ("table1_test_fleurs", "table2_test_fleurs_nbwb"):
         lines = (folder / f"exp/{table}.md").read_text().splitlines()
         rows = {line.split("|")[1].strip(): line for line in lines if line[:1] == "|"}
@@ -152,7 +150,7 @@ def test_systems_begin_with_a_whisper(recipe, whisper):
     options |= {"num_workers": 0, "use_tensorboard": False}
     config.write_text(yaml.safe_dump(options))
     command = ["./run_all.sh", "--expdir", "exp_whisper", "--start", str(whisper)]
-    command += ["--systems", "decsmoe", "--test_sets", "test_fleurs"]
+    command += ["--systems", "decsmoe", "--test_sets", "test_fleurs", "--nj", "1"]
     run(folder, *command, "--stage", "4", "--max_tokens", str(LENGTH - 5))
     state = torch.load(folder / "exp_whisper/decsmoe_seed1/valid.acc.ave.pth")
     first = "decoder.decoders.0.feed_forward.experts"

@@ -1,13 +1,13 @@
 """The mini_cmn recipe, from nothing to words found by a graph."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.warm_python import environment
 
 ROOT = Path(__file__).parents[2]
 SMALL = (
@@ -30,9 +30,8 @@ def recipe(tmp_path_factory) -> Path:
     command += ["--inference_config", "conf/decode.yaml conf/decode_greedy.yaml"]
     command += ["--local_data_opts"]
     command += ["--num-train 24 --num-dev 4 --num-test 6 --num-lm 200"]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    pipes = {"env": environment(), "capture_output": True, "text": True}
+    done = subprocess.run(command, cwd=folder, **pipes)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return folder
 

@@ -1,7 +1,5 @@
 """Gradients of two processes on CPU are those of one process on the joined batch."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from espnet2.asr.ctc import CTC
@@ -11,6 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.encoder.transformer import SMoETransformerEncoder
 from espnet_smoe.model.smoe import ESPnetSMoEModel
+from tests.gloo import in_two_processes
 
 SPECIALS = ["<transcribe>", "<translate>", "<ko>", "<en>", "<wb>", "<nb>"]
 TOKENS = [
@@ -131,10 +130,7 @@ def step(dp: DistributedDataParallel, share: dict[str, torch.Tensor]) -> dict:
     return {"grads": gradients(dp.module), "stats": stats, "keys": keys}
 
 
-def work(rank: int, folder: str) -> None:
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=WORLD
-    )
+def work(rank: int) -> dict:
     done = {}
     for case in CASES:
         dp = DistributedDataParallel(make("joint"), find_unused_parameters=True)
@@ -147,16 +143,13 @@ def work(rank: int, folder: str) -> None:
     dp = DistributedDataParallel(make("alternate"), find_unused_parameters=True)
     for turn in range(3):
         done["alternate", turn] = step(dp, batches("each_rank_one_bandwidth")[rank])
-    torch.save(done, f"{folder}/{rank}.pth")
-    torch.distributed.destroy_process_group()
+    return done
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory) -> list[dict]:
     """What each of the two processes made of every case."""
-    folder: Path = tmp_path_factory.mktemp("ddp")
-    torch.multiprocessing.spawn(work, (str(folder),), nprocs=WORLD)
-    return [torch.load(folder / f"{rank}.pth") for rank in range(WORLD)]
+    return in_two_processes(tmp_path_factory.mktemp("ddp"), work)
 
 
 def check(rank_grads: list[dict], model: ESPnetSMoEModel) -> None:

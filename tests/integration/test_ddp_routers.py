@@ -21,6 +21,7 @@ from espnet_smoe.model.speech_moe import ESPnetSpeechMoEModel
 from espnet_smoe.model.stock import route_stock_model
 from espnet_smoe.model.u2pp import ESPnetU2PPModel
 from espnet_smoe.moe import MoEFeedForward
+from tests.gloo import in_two_processes
 
 TOKENS = ["<blank>", "<unk>", "ni3", "hao3", "ma5", "<sos/eos>"]
 SPECIALS = ["<transcribe>", "<translate>", "<ko>", "<en>", "<beginning_of_sentence>"]
@@ -224,22 +225,15 @@ def sharded_step(case: str, unit: str, rank: int) -> dict:
     return {"grads": grads, "stats": stats, "loads": own}
 
 
-def work(rank: int, folder: str) -> None:
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2
-    )
+def work(rank: int) -> dict:
     done = {case: step(case, rank) for case in CASES}
-    done |= {given: sharded_step(*given, rank) for given in SHARDED}
-    torch.save(done, f"{folder}/{rank}.pth")
-    torch.distributed.destroy_process_group()
+    return done | {given: sharded_step(*given, rank) for given in SHARDED}
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory) -> list[dict]:
     """What each of the two processes made of every case."""
-    folder = tmp_path_factory.mktemp("ddp")
-    torch.multiprocessing.spawn(work, (str(folder),), nprocs=2)
-    return [torch.load(folder / f"{rank}.pth") for rank in range(2)]
+    return in_two_processes(tmp_path_factory.mktemp("ddp"), work)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -4,9 +4,10 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
+
+from tests.warm_python import environment
 
 ROOT = Path(__file__).parents[2]
 RECIPE = ROOT / "egs2/mini_an4/asr1"
@@ -18,17 +19,13 @@ def test_asr_sh_trains_the_routers_of_a_stock_model(tmp_path):
     tracked = ("README.md", "cmd.sh", "conf", "local", "path.sh", "run.sh")
     generated = set(os.listdir(RECIPE)) - set(tracked)
     shutil.copytree(RECIPE, folder, ignore=shutil.ignore_patterns(*generated))
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-    }
     kept = RECIPE / ARCHIVE  # fetched once a checkout, like ESPnet's wheel
     archive = ["--espnet-archive", str(kept)] if kept.is_file() else []
     done = subprocess.run(
         ["./run.sh", *archive, "--asr_config", "conf/train_moe.yaml"]
         + ["--stop_stage", "11", "--asr_args", "--max_epoch 1", "--asr_tag", "moe"],
         cwd=folder,
-        env=environment,
+        env=environment(),
         capture_output=True,
         text=True,
     )

@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 import soundfile
 
 from espnet_smoe.data.data_dir import read_table, write_table
+from tests.warm_python import environment
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,9 +22,7 @@ def block(page: str, language: str) -> str:
 
 def shell(folder: Path, script: str, **variables: str) -> str:
     """What the commands of a page print."""
-    path = [str(Path(sys.executable).parent), os.environ["PATH"]]
-    env = {**os.environ, "PATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"}
-    env |= {"PYTHONPATH": str(ROOT), **variables}
+    env = environment(**variables)
     done = subprocess.run(
         ["bash", "-e", "-c", script],
         cwd=folder,

@@ -3,7 +3,6 @@
 import argparse
 import importlib
 import math
-import os
 import re
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from espnet_smoe.moe.loss import LOSSES
 from espnet_smoe.plugins import KINDS, REGISTERED, load_plugins, register_class
 from espnet_smoe.registry import TASKS
 from tests.tiny import tiny_config
+from tests.warm_python import environment
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGES = {"my_gates": "extend_gate.md", "my_encoders": "extend_encoder.md"}
@@ -295,10 +295,10 @@ def test_commands_read_the_environment(plugged):
     path = plugged / "train.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-m", "espnet_smoe", "check-config", str(path)],
+        ["python3", "-m", "espnet_smoe", "check-config", str(path)],
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": f"{plugged}:{DOCS.parent}"},
+        env=environment(PYTHONPATH=f"{plugged}:{DOCS.parent}"),
     )
     assert done.returncode != 0
     assert "encoder_conf.moe: 'gate: noisy_topk' needs num_experts" in done.stderr

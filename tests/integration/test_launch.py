@@ -8,7 +8,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from espnet2.train.distributed_utils import (
 
 from espnet_smoe import register
 from espnet_smoe.data.text.tokens import train_tokens
+from tests.warm_python import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "egs2" / "aihub_koen" / "smoe1"
@@ -136,14 +136,8 @@ def make_corpus(folder: Path, utterances: int = 24) -> None:
 
 def train(folder: Path, tag: str, backend: str, *options: str) -> subprocess.Popen:
     """Stage 11 of smoe.sh."""
-    path = [folder / "bin", Path(sys.executable).parent, os.environ["PATH"]]
-    env = {
-        **os.environ,
-        "PATH": os.pathsep.join(map(str, path)),
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-        "cmd_backend": backend,
-    }
+    env = environment(cmd_backend=backend)
+    env["PATH"] = f"{folder / 'bin'}{os.pathsep}{env['PATH']}"
     words = ["./smoe.sh", "--stage", "11", "--stop_stage", "11", "--nbpe", "300"]
     return subprocess.Popen(
         [*words, "--asr_tag", tag, *options],
@@ -165,7 +159,7 @@ def trained(tmp_path_factory) -> dict[str, dict[str, torch.Tensor]]:
     make_corpus(folder)
     (folder / "tiny.yaml").write_text(CONFIG, encoding="utf-8")
     # all but the count of parameters that follows a training
-    executable(folder / "python", f'[ "$1" = -c ] || exec {sys.executable} "$@"\n')
+    executable(folder / "python", '[ "$1" = -c ] || exec python3 "$@"\n')
     tiny = ["--asr_config", "tiny.yaml"]
     torchrun = "torchrun --no-python --standalone --nproc_per_node 2 ./python"
     gloo = "--multiprocessing_distributed false --dist_backend gloo"

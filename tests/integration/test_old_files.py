@@ -8,9 +8,7 @@ Only what users name is called here: commands, and what `espnet_smoe.inference` 
 import contextlib
 import io
 import json
-import os
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from espnet_smoe import register
 from espnet_smoe.check_config import build_model, count_parameters
 from espnet_smoe.cli import main
 from espnet_smoe.inference import SpeechToText, StreamingRecogniser, U2PPSpeechToText
+from tests.warm_python import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 OLD = ROOT / "tests/old_files"
@@ -183,9 +182,9 @@ def test_an_old_checkpoint_goes_on_as_before(tmp_path):
     recipe, wanted = unpack("smoe1", tmp_path), expected("resumed")
     words = ["-m", "espnet_smoe", "-m", "espnet2.bin.asr_train", *wanted["words"]]
     done = subprocess.run(
-        [sys.executable, *words, "--max_epoch", "3"],
+        ["python3", *words, "--max_epoch", "3"],
         cwd=recipe,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env=environment(),
         capture_output=True,
         text=True,
     )

@@ -1,13 +1,13 @@
 """The U2++ recipe of mini_cmn, from nothing to tables of what streams and what not."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.warm_python import environment
 
 ROOT = Path(__file__).parents[2]
 WAYS = ("greedy", "prefix_beam", "attention", "rescoring")
@@ -38,10 +38,10 @@ def recipe(tmp_path_factory) -> Path:
 
 
 def run(folder: Path, options: dict[str, str]) -> None:
+    options = {"nj": "1", **options}
     command = ["./run.sh", *(w for k, v in options.items() for w in (f"--{k}", v))]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    pipes = {"env": environment(), "capture_output": True, "text": True}
+    done = subprocess.run(command, cwd=folder, **pipes)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 

@@ -16,6 +16,7 @@ from espnet_smoe import processes, register
 from espnet_smoe.training import provenance
 from espnet_smoe.training import start as training_start
 from tests.tiny import tiny_config
+from tests.warm_python import environment
 
 TABLES = ("wav.scp", "text")
 
@@ -254,8 +255,9 @@ def test_a_refused_training_never_begins(trained, recipe, monkeypatch, capsys):
 def test_the_check_alone_is_a_command(trained, recipe):
     edit(recipe, model_conf={"ctc_weight": 0.7})
     module = ["-m", "espnet_smoe.training.start", "-m", "espnet2.bin.asr_train"]
-    command = [sys.executable, *module, *words("--output_dir", str(trained))]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = ["python3", *module, *words("--output_dir", str(trained))]
+    pipes = {"env": environment(), "capture_output": True, "text": True}
+    done = subprocess.run(command, **pipes)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "  model_conf.ctc_weight: 0.3 -> 0.7\n" in done.stderr

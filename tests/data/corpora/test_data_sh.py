@@ -1,9 +1,7 @@
 """Stage 1 of egs2/aihub_koen as a user runs it."""
 
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ import pytest
 from espnet_smoe.data.data_dir import read_table
 from tests.data.corpora import trees
 from tests.data.corpora.test_kinds import TRAIN, VALIDATION
+from tests.warm_python import environment
 
 ROOT = Path(__file__).parents[3]
 
@@ -26,7 +25,7 @@ def stage1(tmp_path):
     shutil.copytree(source / "local", recipe / "local")
 
     def run(*options):
-        env = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
+        env = environment()
         command = ["local/data.sh", *options]
         done = subprocess.run(
             command, cwd=recipe, env=env, capture_output=True, text=True

@@ -136,9 +136,8 @@ class WhisperEncoder(nn.Module):
         sounds = (x != 0).any(dim=2)  # (1, T)
         lengths = (sounds * places).amax(dim=1).clamp(min=1)  # (1,)
         if self.padded:
-            floor = (x.masked_fill(~sounds[..., None], SILENCE).amax() - RANGE).clamp(
-                min=SILENCE
-            )
+            loudest = x.masked_fill(~sounds[..., None], SILENCE).max()
+            floor = (loudest - RANGE).clamp(min=SILENCE)
             x = torch.where((places <= lengths[:, None])[..., None], x, floor)
             lengths = lengths.clamp(min=self.padded)
         x = self._normalized(x, places, lengths)
@@ -148,7 +147,7 @@ class WhisperEncoder(nn.Module):
             labels = BatchLabels(number, len(self.encoder.labels.names))
         out, lengths, _ = self.encoder(x, lengths, routing=Routing(lengths, labels))
         out = out[0] if isinstance(out, tuple) else out
-        count = int(lengths[0])
+        count = lengths[0].item()  # an `int` of it has no place in a graph
         torch._check(count >= 1)
         torch._check(count <= out.size(1))
         out = out[:, :count]

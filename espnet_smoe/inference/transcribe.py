@@ -116,7 +116,7 @@ class Transcriber:
             recording.seconds = activity.samples / SAMPLE_RATE
             recording.bandwidth = label if self.bandwidth == AUTO else self.bandwidth
             model.check_label(recording.bandwidth, recording.path)
-            cuts = cuts_of(model, activity, recording.path)
+            cuts = cuts_of(model, activity, self.tasks, recording.path)
             recording.waiting = len(cuts)
             for cut, wave in pieces(recording.path, cuts):
                 own = cut.of(wave, model.lead_seconds, model.tail_seconds)

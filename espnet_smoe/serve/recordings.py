@@ -143,7 +143,7 @@ class Recordings:
         recording.seconds = activity.samples / SAMPLE_RATE
         recording.bandwidth = label if bandwidth == "auto" else bandwidth
         self.model.check_label(recording.bandwidth, name)
-        recording.cuts = cuts_of(self.model, activity, name)
+        recording.cuts = cuts_of(self.model, activity, recording.tasks, name)
         recording.left = sum(c.end - c.start for c in recording.cuts) / SAMPLE_RATE
 
     async def pieces(self, recording: Recording) -> "AsyncIterator[Piece]":

@@ -7,6 +7,8 @@ import soundfile
 
 from espnet_smoe.cli import main
 from espnet_smoe.inference import SpeechToText
+from espnet_smoe.inference.long_form.detectors import new_activity
+from espnet_smoe.inference.long_form.long_audio import cuts_of
 from espnet_smoe.inference.output.formats import as_json
 from espnet_smoe.inference.transcribe import Transcriber
 from tests.inference.sounds import not_speech, talks_with_pauses
@@ -125,6 +127,18 @@ def test_speech_without_a_pause_is_read_once(model, tmp_path):
     starts = [word["start"] for word in words]
     assert starts == pytest.approx([w.start for w in alone["asr"].words], abs=1e-3)
     assert starts == sorted(starts) and starts[-1] > 7
+
+
+def test_pieces_overlap_only_where_all_tasks_have_times(model, tmp_path):
+    """What two pieces have of a translation is not told by their words."""
+    speech_to_text = SpeechToText.load(model, beam_size=1, longest_seconds=2.0)
+    activity = new_activity()
+    activity.accept(talk(9))
+    for tasks, overlap in ((["asr"], True), (["asr", "st"], False), (["st"], False)):
+        cuts = cuts_of(speech_to_text, activity, tasks, "talk")
+        assert len(cuts) > 4
+        for one, other in zip(cuts, cuts[1:]):
+            assert (one.end > other.start) == overlap
 
 
 def test_no_more_than_some_pieces_are_in_memory(model, tmp_path, monkeypatch):

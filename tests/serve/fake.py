@@ -107,6 +107,9 @@ class FakeSpeechToText:
     def join(self, tokens):
         return "".join(tokens)
 
+    def tells_times(self, tasks):
+        return False
+
     def check_tasks(self, tasks):
         for task in tasks:
             if task not in self.tasks:

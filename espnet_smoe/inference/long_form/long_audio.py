@@ -12,6 +12,7 @@ from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.long_form.detectors import Detector, new_activity
 from espnet_smoe.inference.long_form.seams import Join, without_overlaps
 from espnet_smoe.inference.long_form.segmentation import (
+    OVERLAP_SECONDS,
     Cut,
     cut_at_pauses,
     cut_in_parts,
@@ -30,6 +31,9 @@ class Recognizer(Protocol):
     detect_speech: bool
     vad: Detector
     join: Join
+
+    def tells_times(self, tasks: Sequence[str]) -> bool:
+        """Whether words of all these tasks have times."""
 
     def recognize(
         self,
@@ -64,7 +68,7 @@ def decode_long(
         Of each recording its pieces; none where nobody speaks.
     """
     cuts = [
-        pieces_of(speech_to_text, wave, name, utterances)
+        pieces_of(speech_to_text, wave, tasks, name, utterances)
         for wave, name in zip(waves, names)
     ]
     found = iter(
@@ -83,7 +87,11 @@ def decode_long(
 
 
 def pieces_of(
-    speech_to_text: Recognizer, wave: np.ndarray, name: str, utterance: bool = False
+    speech_to_text: Recognizer,
+    wave: np.ndarray,
+    tasks: Sequence[str],
+    name: str,
+    utterance: bool = False,
 ) -> list[Cut]:
     """What of a wave ``(samples,)`` at 16 kHz to decode, piece by piece."""
     activity = new_activity(speech_to_text.vad)
@@ -92,7 +100,7 @@ def pieces_of(
         if not speech_to_text.detect_speech or activity.spans():
             return [Cut(0, len(wave))]
         return _nobody_speaks(name)
-    cuts = cuts_of(speech_to_text, activity, name)
+    cuts = cuts_of(speech_to_text, activity, tasks, name)
     margins = speech_to_text.lead_seconds, speech_to_text.tail_seconds
     return [cut.of(wave[cut.start : cut.end], *margins) for cut in cuts]
 
@@ -100,6 +108,7 @@ def pieces_of(
 def cuts_of(
     speech_to_text: Recognizer,
     activity: SpeechActivity,
+    tasks: Sequence[str],
     name: str,
 ) -> list[Cut]:
     """What of a recording to decode, piece by piece; a warning where it has no pause.
@@ -107,10 +116,13 @@ def cuts_of(
     Args:
         speech_to_text: Knows the longest piece, and whether silence is left out.
         activity: Of the whole recording.
+        tasks: Names. Pieces overlap only where all of them have times of words:
+            without, what both pieces have is not found well enough.
         name: Of the recording.
     """
     longest = speech_to_text.longest_seconds
-    cuts = cut_at_pauses(activity, longest)
+    overlap = OVERLAP_SECONDS if speech_to_text.tells_times(tasks) else 0.0
+    cuts = cut_at_pauses(activity, longest, overlap)
     if not cuts and not speech_to_text.detect_speech:
         cuts = cut_in_parts(activity, 0, activity.samples, longest)
     if not cuts:

@@ -28,8 +28,8 @@ class Cut(Span):
 
     Attributes:
         speech: The speech in it; around it are margins.
-        in_speech: It begins in the middle of speech that has no pause: it overlaps the
-            one before.
+        in_speech: It begins in the middle of speech that has no pause; it may overlap
+            the one before.
         goes_on: It ends in the middle of such speech.
     """
 
@@ -59,13 +59,16 @@ class Cut(Span):
 
 
 def cut_at_pauses(
-    activity: SpeechActivity, longest_seconds: float = LONGEST_SECONDS
+    activity: SpeechActivity,
+    longest_seconds: float = LONGEST_SECONDS,
+    overlap_seconds: float = OVERLAP_SECONDS,
 ) -> list[Cut]:
     """Cut a recording into pieces of speech.
 
     Args:
         activity: Of the whole recording.
         longest_seconds: Longest piece.
+        overlap_seconds: Of pieces that part speech without a pause.
 
     Returns:
         Pieces in their order. All speech is in one of them; what is between them is
@@ -80,11 +83,12 @@ def cut_at_pauses(
     """
     check_longest(longest_seconds)
     longest = int(longest_seconds * SAMPLE_RATE)
+    overlap = int(min(overlap_seconds, OVERLAP_SHARE * longest_seconds) * SAMPLE_RATE)
     pieces: list[Cut] = []
     for sentence in _parted(activity.spans(), int(PAUSE_SECONDS * SAMPLE_RATE)):
         for together in _at_longest_pauses(sentence, longest):
             pieces += _overlapping(
-                activity, together[0].start, together[-1].end, longest
+                activity, together[0].start, together[-1].end, longest, overlap // 2
             )
     return _with_margins(pieces, activity.samples, longest)
 
@@ -153,13 +157,11 @@ def _in_parts(
 
 
 def _overlapping(
-    activity: SpeechActivity, start: int, end: int, longest: int
+    activity: SpeechActivity, start: int, end: int, longest: int, half: int
 ) -> list[Cut]:
-    """The same, each part with some of its neighbors."""
+    """The same, each part with so much of its neighbors."""
     if end - start <= longest:
         return [Cut(start, end, Span(start, end))]
-    overlap = min(int(OVERLAP_SECONDS * SAMPLE_RATE), int(OVERLAP_SHARE * longest))
-    half = overlap // 2
     parts = _in_parts(activity, start, end, longest - 2 * half)
     wide = []
     for part in parts:

@@ -137,6 +137,10 @@ class BaseRecognizer:
         """Whether the CTC head knows the texts of a task."""
         return True
 
+    def tells_times(self, tasks: Sequence[str]) -> bool:
+        """Whether words of all these tasks have times."""
+        return self.model.ctc is not None and all(map(self._is_aligned, tasks))
+
     def with_options(self, options: DecodeOptions) -> Self:
         """The same model, decoding in another way; nothing is loaded again.
 

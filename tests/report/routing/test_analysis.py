@@ -13,6 +13,7 @@ from espnet_smoe.report.routing.analysis import analyze_routing
 from espnet_smoe.report.routing.mutual_information import mutual_information
 from espnet_smoe.report.routing.page import dead_experts, to_page
 from espnet_smoe.report.routing.trace import (
+    SILENCE_DB,
     centers_of,
     read_utterances,
     silent,
@@ -104,6 +105,9 @@ def test_silence_is_what_lies_far_below_the_loud_frames(model, config, data):
     mel = np.log(np.array([1.0, 0.9, 2e-3, 5e-4]))[:, None].repeat(3, axis=1)
     assert silent(mel).tolist() == [False, False, False, True]
     assert np.array_equal(silent(mel - 5), silent(mel))  # how loud does not matter
+    below = -SILENCE_DB + np.array([0.1, -0.1])  # decibels
+    mel = np.log(10) / 10 * np.concatenate([np.zeros(98), below])[:, None]
+    assert silent(mel).nonzero()[0].tolist() == [99]
 
 
 def test_an_encoder_frame_lies_in_the_middle_of_its_stack(model):

@@ -213,6 +213,9 @@ def test_more_experts_than_colours_and_more_layers_than_names(tmp_path):
     assert names == [f"layer {n}" for n in range(0, 25, 3)]
     assert axes["strips"].get_yticks().tolist() == [n + 0.5 for n in range(0, 25, 3)]
     assert axes["strips"].get_ylim() == (0, 25)
+    ends = [list(line.get_ydata()) for line in axes["strips"].lines]
+    level = [low for low, high in ends if low == high]  # the others are of words
+    assert level == list(range(25))
 
 
 def test_places_have_at_least_their_room():

@@ -231,6 +231,8 @@ def test_utterance_of_a_readable_length_is_shown(model, config, data):
     assert [u for u, _, _ in units] == ["ma5"]
     assert units[0][1:] == (0, found.example.seconds)
     assert found.example.seconds == pytest.approx(SECONDS["utt4"], abs=0.03)
+    frames = np.diff(found.example.borders)  # of the encoder: one each 30 ms
+    assert frames[1:-1] == pytest.approx(0.03)
 
 
 def test_a_model_of_one_expert_or_none_has_nothing_to_show(tmp_path, config, data):

@@ -24,6 +24,7 @@ from espnet_smoe.inference.confidence import (
 from espnet_smoe.inference.config_files import trained_lengths
 from espnet_smoe.inference.detokenizer import detokenizer
 from espnet_smoe.inference.expert_use import ExpertWatch
+from espnet_smoe.inference.long_form.detectors import new_activity
 from espnet_smoe.inference.long_form.segmentation import (
     LONGEST_SECONDS,
     SHORTEST_LONGEST,
@@ -102,6 +103,7 @@ class BaseRecognizer:
         self.options = options
         self.nbest, self.batch_size = options.nbest, options.batch_size
         self.detect_speech, self.vad = options.detect_speech, options.vad
+        new_activity(self.vad)  # a package that is missing is told at once
         given = options.longest_seconds
         self.longest_seconds = given or self._trained_seconds
         check_longest(self.longest_seconds)

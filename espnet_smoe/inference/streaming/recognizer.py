@@ -22,6 +22,7 @@ from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.checkpoint import load_model, model_files, read_config
 from espnet_smoe.inference.confidence import timed_tokens
 from espnet_smoe.inference.detokenizer import Detokenizer, detokenizer
+from espnet_smoe.inference.long_form.detectors import new_activity
 from espnet_smoe.inference.search.ctc_prefix import PrefixBeam
 from espnet_smoe.inference.search.hypothesis import Hypothesis
 from espnet_smoe.inference.search.options import check_beam
@@ -65,6 +66,7 @@ class StreamingRecognizer:
                 "the model has no decoder to rescore with; turn rescoring off"
             )
         check_beam(options.beam_size, model.token_list)
+        new_activity(options.vad)  # a package that is missing is told at once
         self.model, self.options, self.join = model.eval(), options, join
         self.device = next(model.parameters()).device
         self.frontend = StreamFrontend(model.frontend, model.normalize, self.device)

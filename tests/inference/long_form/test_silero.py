@@ -11,11 +11,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from espnet_smoe.inference import SpeechToText
 from espnet_smoe.inference.long_form import detectors, silero
 from espnet_smoe.inference.long_form.detectors import new_activity
 from espnet_smoe.inference.streaming.speech_gate import SpeechGate
+from tests.inference.listening import recognizer_of
 from tests.inference.sounds import RATE
-from tests.tiny import talk
+from tests.inference.tiny_u2pp import tiny_u2pp
+from tests.tiny import save_experiment, talk, tiny_config
 
 
 def save_network(path):
@@ -148,3 +151,11 @@ def test_auto_tells_once_that_it_goes_by_energy(missing, caplog):
 def test_a_network_that_is_asked_for_and_missing_is_an_error(missing):
     with pytest.raises(ValueError, match=r"silero_vad: pip install 'espnet_smoe\[vad"):
         new_activity("silero")
+
+
+def test_a_missing_network_is_told_before_any_recording_is_read(missing, tmp_path):
+    save_experiment(tmp_path, tiny_config(tmp_path))
+    with pytest.raises(ValueError, match="vad: silero needs silero_vad"):
+        SpeechToText.load(tmp_path, vad="silero")
+    with pytest.raises(ValueError, match="vad: silero needs silero_vad"):
+        recognizer_of(tiny_u2pp(), vad="silero")

@@ -14,13 +14,13 @@ from espnet_smoe.registry import register
 
 def prepare() -> None:
     """Add our classes to ESPnet's; make its training checked, resumable, thrifty."""
-    from espnet_smoe.training.accumulation import reduce_once_an_update
     from espnet_smoe.training.resume import protect_checkpoints
     from espnet_smoe.training.start import check_before_training
+    from espnet_smoe.training.steps import save_steps
 
     register()
     protect_checkpoints()
-    reduce_once_an_update()
+    save_steps()
     check_before_training()
 
 

@@ -64,7 +64,7 @@ from espnet2.tasks.abs_task import AbsTask
 from espnet2.text.cleaner import TextCleaner
 from espnet2.torch_utils.device_funcs import force_gatherable, to_device
 from espnet2.torch_utils.safe_torch_load import UnsafeLoadRefusedError
-from espnet2.train import trainer
+from espnet2.train import reporter, trainer
 from espnet2.train.preprocessor import CommonPreprocessor
 from espnet2.utils.types import str_or_none
 

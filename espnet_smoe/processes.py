@@ -2,9 +2,12 @@
 
 import ctypes
 import fcntl
+import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
@@ -20,6 +23,31 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     except (OSError, AttributeError):
         pass
+
+
+@contextmanager
+def signals_passed_on(*numbers: signal.Signals) -> Iterator[None]:
+    """Hand signals to the processes that this one has started and waits for.
+
+    What they fail with after SIGTERM is the signal's status.
+    """
+    received = set()
+
+    def pass_on(number: int, frame: object) -> None:
+        received.add(number)
+        for child in multiprocessing.active_children():
+            os.kill(child.pid, number)
+
+    before = {number: signal.signal(number, pass_on) for number in numbers}
+    try:
+        yield
+    except Exception:
+        if signal.SIGTERM in received:
+            sys.exit(128 + signal.SIGTERM)
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def is_first() -> bool:

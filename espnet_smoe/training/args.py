@@ -14,6 +14,7 @@ from espnet_smoe.training.options import (
     check_training,
     refusals_in_one_line,
 )
+from espnet_smoe.training.steps import save_steps
 
 SHOWN = 160  # characters of PyTorch's message
 
@@ -36,6 +37,7 @@ def training_args(
     Raises:
         ValueError: An unknown key, class or value; names it and the nearest known.
     """
+    save_steps()
     parser = task.get_parser()
     if args is None:
         args = _parse(parser, sys.argv[1:] if cmd is None else cmd)

@@ -24,6 +24,7 @@ from espnet_smoe.data.preprocessor import BANDWIDTH
 from espnet_smoe.data.speech.random_channel import BANDWIDTH_OF, RandomChannel
 from espnet_smoe.moe.labels import entries_of, name_of, tokens_like
 from espnet_smoe.training.criteria import check_criteria
+from espnet_smoe.training.steps import OPTION, save_steps
 
 Phase = Annotated[str, OneOf(("train", "valid"))]
 Mode = Annotated[str, OneOf(("min", "max"))]
@@ -62,7 +63,7 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(
         ("ngpu", "seed", "num_workers", "num_att_plot", "patience", "warmup_steps")
         + ("nbest_averaging_interval", "num_freq_mask", "num_time_mask")
-        + ("weight_decay", "min_lr", "time_warp_window"),
+        + ("weight_decay", "min_lr", "time_warp_window", OPTION),
         AT_LEAST_0,
     ),
     **dict.fromkeys(
@@ -93,6 +94,7 @@ def check_training(task: type, options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: An unknown key, class or value; names it and the nearest known.
     """
+    save_steps()  # an option more
     parser = task.get_parser()
     checked = check_top_level(parser, options)
     for choices in task.class_choices_list:
@@ -261,6 +263,9 @@ def _check_together(options: Mapping[str, Any]) -> None:
     window, size = frontend.get("win_length"), frontend.get("n_fft", N_FFT)
     if window is not None and window > size:
         raise ValueError(f"frontend_conf.win_length: {window} is above n_fft {size}")
+    for other in ("use_deepspeed", "sharded_ddp"):
+        if options.get(OPTION) and options.get(other):
+            raise ValueError(f"{OPTION}: does not go with {other}; leave one out")
     model = options.get("model_conf") or {}
     if options.get("model") != "espnet" or options.get("decoder", "") is not None:
         return

@@ -29,10 +29,15 @@ class _Torch(ModuleType):
         return getattr(torch, name)
 
     def save(self, obj: object, path: str | os.PathLike) -> None:
-        """Write beside ``path``, then rename."""
-        partial = f"{os.fspath(path)}.part"
-        torch.save(obj, partial)
-        os.replace(partial, path)
+        """As `save_whole`."""
+        save_whole(obj, path)
+
+
+def save_whole(obj: object, path: str | os.PathLike) -> None:
+    """`torch.save` beside ``path``, then rename."""
+    partial = f"{os.fspath(path)}.part"
+    torch.save(obj, partial)
+    os.replace(partial, path)
 
 
 def protect_checkpoints() -> None:

@@ -13,6 +13,7 @@ import functools
 import importlib
 import os
 import re
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,10 +29,12 @@ from espnet_smoe.input_files import (
     check_tokens,
     read_checkpoint,
 )
-from espnet_smoe.processes import hold, is_first
+from espnet_smoe.processes import hold, is_first, signals_passed_on
 from espnet_smoe.registry import register
 from espnet_smoe.training import provenance
 from espnet_smoe.training.args import training_args
+from espnet_smoe.training.step_checkpoint import NAME as STEP
+from espnet_smoe.training.step_checkpoint import check_step_file
 
 ALLOW = "ESPNET_SMOE_ALLOW_CHANGES"  # the driver's --allow_changes
 # What the checkpoint brings along: other values would be written and never used.
@@ -57,8 +60,11 @@ def check_before_training() -> None:
             except ValueError as error:
                 _say(f"error: {error}")
                 sys.exit(1)
+        starts_others = args.ngpu > 1 and args.multiprocessing_distributed
+        signals = (signal.SIGTERM, signal.SIGUSR1) if starts_others else ()
         try:
-            return start(cls, args=args)
+            with signals_passed_on(*signals):
+                return start(cls, args=args)
         except (
             UnsafeLoadRefusedError
         ) as error:  # whose advice is to load it all the same
@@ -128,11 +134,14 @@ def check_files(args: argparse.Namespace) -> None:
         if not isinstance(states.get("model"), dict):
             raise ValueError(f"{path}: not a checkpoint of a training; {cure}")
         check_finite(states["model"], path, cure)
+    if args.resume and not args.collect_stats:
+        check_step_file(path.with_name(STEP))
 
 
 def trained(folder: Path) -> bool:
     """Whether a folder holds a model or a checkpoint."""
-    return any(folder.glob("*epoch.pth")) or (folder / "checkpoint.pth").exists()
+    checkpoints = (folder / name for name in ("checkpoint.pth", STEP))
+    return any(folder.glob("*epoch.pth")) or any(path.exists() for path in checkpoints)
 
 
 def check(

@@ -14,6 +14,9 @@ USUAL = {
     "grad_clip_type": 2.0,
     "save_strategy": "all",
     "seed": 0,
+    "ngpu": 0,
+    "patience": None,
+    "ddp_comm_hook": None,
     "keep_nbest_models": [1],
     "early_stopping_criterion": ("valid", "loss", "min"),
     "best_model_criterion": [("valid", "loss", "min")],
@@ -25,7 +28,7 @@ USUAL = {
 def options(build: Any = TrainerOptions, **given: Any) -> TrainerOptions:
     """Those of a trainer; what is not given is ESPnet's default, or off."""
     names = [field.name for field in dataclasses.fields(build)]
-    return build(**{name: (USUAL | given).get(name) or 0 for name in names} | given)
+    return build(**{name: (USUAL | given).get(name, False) for name in names})
 
 
 def distributed(rank: int, processes: int) -> DistributedOption:

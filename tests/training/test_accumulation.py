@@ -1,5 +1,7 @@
 """Two processes that accumulate gradients add them up once an update."""
 
+import inspect
+
 import pytest
 import torch
 from espnet2.train import trainer
@@ -13,8 +15,7 @@ from tests.gloo import in_two_processes
 from tests.integration import test_ddp_routers
 from tests.training.runs import distributed, options
 
-PRESENT = trainer.Trainer.train_one_epoch.__func__  # another test may have begun it
-ESPNETS = PRESENT.__wrapped__ if hasattr(PRESENT, "reduces_once") else PRESENT
+ESPNETS = inspect.unwrap(trainer.Trainer.train_one_epoch.__func__)
 ACCUM_GRAD, UPDATES, ROWS = 4, 3, 2  # utterances of a process in a minibatch
 EXPERT_OF_ROW = [0] + [1] * 200  # the first works once, in one of the processes
 

@@ -63,19 +63,13 @@ def _with_option(add_arguments: Any) -> Any:
         add_arguments(cls, parser)
         parser.add_argument(
             f"--{OPTION}",
-            type=_at_least_0,
+            type=int,
             default=0,
             help=f"Write {NAME}, from which a killed training goes on, every so many "
             "updates and at the end of an epoch; 0: only when SIGUSR1 or SIGTERM asks",
         )
 
     return add_with_option
-
-
-def _at_least_0(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of at least 0")
-    return int(text)
 
 
 def _with_value(build_options: Any) -> Any:

@@ -40,6 +40,8 @@ best_model_criterion: [[valid, acc, max]]
 TOKENS = ["<blank>", "<unk>", "<transcribe>", "<translate>", "<ko>", "<en>", "<wb>"]
 TOKENS += ["<nb>", "<beginning_of_sentence>", *"abcd", "<sos/eos>"]
 WRONG = [  # place, value, what is said of it
+    ("save_every_steps", -1, "-1 is not a whole number of at least 0"),
+    ("save_every_steps", "often", "'often'"),
     ("encoder_conf.dropout_rate", -0.1, "-0.1 is not a number from 0"),
     ("encoder_conf.num_blocks", 0, "0 is not a whole number of at least 1"),
     ("encoder_conf.num_blocks", "two", "'two' is not a whole number"),
@@ -268,3 +270,12 @@ def test_weights_of_another_vocabulary_say_how_to_go_on(tmp_path, train, monkeyp
             map_location="cpu",
         )
     assert len(str(error.value)) < 1000 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("other", ["use_deepspeed", "sharded_ddp"])
+def test_steps_are_not_promised_where_another_trainer_would_save_none(other):
+    register()
+    options = yaml.safe_load(SMALL) | {"save_every_steps": 100}
+    assert check_training(ASRTask, options)["save_every_steps"] == 100
+    with pytest.raises(ValueError, match=f"save_every_steps: .* {other}; leave one"):
+        check_training(ASRTask, options | {other: True})

@@ -8,7 +8,6 @@ import pytest
 
 from espnet_smoe.processes import signals_passed_on
 
-
 BOTH = (signal.SIGUSR1, signal.SIGTERM)
 
 

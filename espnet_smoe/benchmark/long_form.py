@@ -191,8 +191,10 @@ def at_seams(
         near: How many on either side of a seam belong to it.
 
     Example:
-        >>> at_seams([["a", "b"], ["c", "d"]], ["a", "b", "b", "d"], 1)
-        (1, 1)
+        >>> at_seams([["a", "b"], ["c", "d"]], ["a", "b", "d"], 1)
+        (1, 0)
+        >>> at_seams([["a", "b"], ["c", "d"]], ["a", "b", "b", "c", "d"], 1)
+        (0, 1)
     """
     expected = [unit for units in alone for unit in units]
     seams = np.cumsum([len(units) for units in alone])[:-1]

@@ -1,10 +1,15 @@
 """When each token was said, and how sure a CTC head is of it."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:  # torch takes its time, and the --help of transcribe has none
+    import torch
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,7 @@ def token_of_frame(
         >>> token_of_frame(np.log([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]]), [1])
         array([-1,  0])
     """
+    import torch
     from torchaudio.functional import forced_align
 
     emissions = torch.as_tensor(log_probs)

@@ -17,6 +17,7 @@ import torch
 
 from espnet_smoe.benchmark.comparison import Comparison
 from espnet_smoe.benchmark.measure import Sides
+from espnet_smoe.data.speech.audio import read_listed, resample
 
 ROUNDS = 5
 THEIRS, OURS = "faster-whisper", "espnet-smoe"
@@ -75,11 +76,10 @@ def sides_of(sizes: Sizes, tasks: tuple[str, ...]) -> Sides:
         tasks: That are asked for.
     """
     from faster_whisper import WhisperModel
-    from faster_whisper.audio import decode_audio
 
     from espnet_smoe.inference.speech_to_text import SpeechToText
 
-    waves = [decode_audio(str(path)) for path in _paths(sizes)]
+    waves = _waves(sizes)
     ours = SpeechToText.load(sizes.model, beam_size=sizes.beam, detect_speech=False)
     theirs = WhisperModel(
         sizes.weights,
@@ -135,6 +135,4 @@ def _paths(sizes: Sizes) -> list[Path]:
 
 
 def _waves(sizes: Sizes) -> list[np.ndarray]:
-    from faster_whisper.audio import decode_audio
-
-    return [decode_audio(str(path)) for path in _paths(sizes)]
+    return [resample(*read_listed(str(path))) for path in _paths(sizes)]

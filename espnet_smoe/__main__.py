@@ -13,7 +13,7 @@ from espnet_smoe.registry import register
 
 
 def prepare() -> None:
-    """Add our classes to ESPnet's; make its training checked, resumable, thrifty."""
+    """Add our classes to ESPnet's; make its training checked and resumable."""
     from espnet_smoe.training.resume import protect_checkpoints
     from espnet_smoe.training.start import check_before_training
     from espnet_smoe.training.steps import save_steps

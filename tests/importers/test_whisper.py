@@ -28,21 +28,6 @@ from tests.importers.tiny_whisper import (
 PAD = ["--pad", str(SECONDS)]
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    """A folder of Hugging Face, and its model."""
-    folder = tmp_path_factory.mktemp("whisper") / "tiny"
-    return folder, make_hugging_face(folder)
-
-
-@pytest.fixture(scope="module")
-def imported(source, tmp_path_factory):
-    """The experiment made of it."""
-    out = tmp_path_factory.mktemp("imported") / "exp"
-    main(["whisper", str(source[0]), "--out", str(out), *PAD])
-    return out
-
-
 def waves(count: int = 2) -> list[np.ndarray]:
     """Noise of different lengths."""
     random = np.random.default_rng(1)

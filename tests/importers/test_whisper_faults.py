@@ -11,27 +11,11 @@ import yaml
 from espnet_smoe.importers.command import main
 from tests.importers.tiny_whisper import (
     SECONDS,
-    make_hugging_face,
     save_ctranslate2,
     save_openai,
 )
 
 PAD = ["--pad", str(SECONDS)]
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    """A folder of Hugging Face, and its model."""
-    folder = tmp_path_factory.mktemp("whisper") / "tiny"
-    return folder, make_hugging_face(folder)
-
-
-@pytest.fixture(scope="module")
-def imported(source, tmp_path_factory):
-    """The experiment made of it."""
-    out = tmp_path_factory.mktemp("imported") / "exp"
-    main(["whisper", str(source[0]), "--out", str(out), *PAD])
-    return out
 
 
 class Harm:

@@ -108,7 +108,7 @@ overview() {
         next+=(--next "espnet-smoe compare $expdir/base $asr_exp --data $dumpdir/raw/$first --test-set $first --out $expdir/compare.md --png $expdir/compare.png")
     fi
     $python -m espnet_smoe.report.tables.overview --exp "$asr_exp" \
-        --decode "$(decodings | head -n 1)" \
+        --decode "$(decodings | head -n 1)" --config "${inference_config%% *}" \
         --data "$dumpdir/raw" --sets $decoded_sets --results "$results" \
         --zip "$asr_exp/$asr_tag.zip" "${next[@]}"
 }

@@ -26,7 +26,6 @@ from espnet_smoe.inference.search.topk import topk_chunked
 from espnet_smoe.moe import Routing
 
 PRE_BEAM = 1.5  # tokens a hypothesis that CTC scores, over the beam, as in ESPnet
-IMPOSSIBLE = -1e8  # CTC gives -1e10 and takes it back at the end
 
 
 @dataclass
@@ -175,7 +174,6 @@ class PromptBeamSearch:
             size = grid[1:].numel()
             scored = slice(ctc_prompt * size, (ctc_prompt + 1) * size)
             ctc_gain, ctc_totals = scorer.score(beam.ctc, ids[scored])
-            ctc_gain = ctc_gain.masked_fill(ctc_gain < IMPOSSIBLE, NEG_INF)
             w = self.options.ctc_weight
             gain[scored] = (1 - w) * gain[scored] + w * ctc_gain
         totals = beam.scores[..., None] + gain.view(*grid, -1)  # (R, B, K, C)

@@ -21,8 +21,9 @@ from dataclasses import dataclass
 import torch
 
 from espnet_smoe.compat import CTC
+from espnet_smoe.inference.search.hypothesis import NEG_INF
 
-IMPOSSIBLE = -1e10  # ESPnet's; finite, so that differences of two are no NaN
+IMPOSSIBLE = -1e10  # as in ESPnet finite, so that differences of two are no NaN
 BLANK = 0
 
 
@@ -96,7 +97,8 @@ class CTCScores:
             tokens: ``(N, C)`` candidates.
 
         Returns:
-            What each adds, and its prefix score: ``(N, C)`` each.
+            What each adds, minus infinity where the frames do not allow it, and its
+            prefix score: ``(N, C)`` each.
         """
         repeats = tokens == state.last[:, None]
         phi = self._phi(state, repeats)  # (N, C, T)
@@ -106,7 +108,8 @@ class CTCScores:
         whole = state.forward.logsumexp(dim=1)  # (N, T)
         psi = torch.where(tokens == self.eos, whole[:, -1:], psi)
         psi = psi.masked_fill(tokens == BLANK, IMPOSSIBLE)
-        return psi - state.score[:, None], psi
+        gain = psi - state.score[:, None]
+        return gain.masked_fill(gain < IMPOSSIBLE / 100, NEG_INF), psi
 
     def extend(
         self, state: CTCState, tokens: torch.Tensor, psi: torch.Tensor

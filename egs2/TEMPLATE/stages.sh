@@ -13,6 +13,7 @@
 #   max_tokens=0         a longer text is left out by stage 4
 #   format_options       options of espnet_smoe.data.prepare about bandwidth
 #   decode_options=()    further options of stage 12
+#   pack_options=()      further options of stage 14
 #   scored_without=''    stages that --skip_train runs for test sets (beside 3 and 4)
 # and has to define make_tokens (stage 5). It may define add_conditions (stage 3),
 # read_tasks (sets data_files before training), language_model (stages 6 to 8) and overview
@@ -28,6 +29,7 @@ trained=
 max_tokens=0
 format_options=(--bandwidth wb)
 decode_options=()
+pack_options=()
 scored_without=
 
 runs() { [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ] && ! among "$1" $skip_stages; }
@@ -349,7 +351,7 @@ pack() { # stage 14
     need 11 "$asr_exp/config.yaml" "$asr_exp/$inference_asr_model"
     lock "$asr_exp"
     $python -m espnet_smoe.inference.pack --exp "$asr_exp" --model "$inference_asr_model" \
-        --out "$asr_exp/$asr_tag.zip"
+        --out "$asr_exp/$asr_tag.zip" "${pack_options[@]}"
 }
 
 run_stages() {

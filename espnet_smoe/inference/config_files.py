@@ -15,6 +15,7 @@ from espnet_smoe.data.data_dir import write_lines
 
 FILE_KEYS = (("bpemodel",), ("token_list",), ("normalize_conf", "stats_file"))
 LENGTHS = "lengths.json"  # beside the configuration: how long training speech was
+DECODING = "decode.yaml"  # beside the configuration: how the model decodes
 UTTERANCES = 50  # that tell how those of training begin and end
 SAMPLE_RATE = 16000  # Hz, where the configuration's front-end does not say another
 
@@ -165,6 +166,19 @@ def _margins(wav_scp: str, config: Path) -> tuple[float | None, float | None]:
     if not leads:
         return None, None
     return float(statistics.median(leads)), float(statistics.median(tails))
+
+
+def own_decoding(train_config: str | Path) -> Path | None:
+    """The decoding YAML that came with a model; None where it came without.
+
+    Stage 14 puts it there: a text is then the one that was scored, unless a user asks
+    for something else.
+
+    Args:
+        train_config: Its training configuration.
+    """
+    path = Path(train_config).with_name(DECODING)
+    return path if path.is_file() else None
 
 
 def training_seconds(path: Path, config: Mapping[str, Any]) -> list[float] | None:

@@ -26,9 +26,11 @@ from espnet_smoe.compat import pack_funcs
 from espnet_smoe.data.data_dir import write_lines
 from espnet_smoe.inference.checkpoint import cure_of, save_weights
 from espnet_smoe.inference.config_files import (
+    DECODING,
     LENGTHS,
     Lengths,
     named_files,
+    own_decoding,
     read_config,
     trained_lengths,
 )
@@ -97,7 +99,7 @@ class Gathered:
     Attributes:
         config: Training configuration that names the files beside it.
         weights: Key -> tensor, whole and finite.
-        files: Names of tokenizer and statistics.
+        files: Names of tokenizer, statistics and decoding YAML.
         lengths: Of the training utterances.
     """
 
@@ -129,6 +131,8 @@ def gather(config_file: Path, model_file: Path, folder: Path) -> Gathered:
     write_lines(folder / LENGTHS, [json.dumps(asdict(lengths))])
     text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
     (folder / "config.yaml").write_text(text, encoding="utf-8")
+    if (decoding := own_decoding(config_file)) is not None:
+        files.append(shutil.copy(decoding, folder / DECODING).name)
     return Gathered(config, weights, files, lengths)
 
 
@@ -149,6 +153,12 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--exp", type=Path, required=True, help="experiment folder")
     parser.add_argument("--model", default="valid.acc.ave.pth", help="checkpoint in it")
     parser.add_argument("--out", type=Path, required=True, help="zip file to write")
+    parser.add_argument(
+        "--decoding",
+        type=Path,
+        help="YAML that it is to decode by, where a user gives none; kept in the "
+        "experiment, too",
+    )
     return parser
 
 
@@ -156,6 +166,9 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(argv)
     check_out(args.out)
+    own = args.exp / DECODING
+    if args.decoding and not (own.exists() and own.samefile(args.decoding)):
+        write_lines(own, [args.decoding.read_text(encoding="utf-8").rstrip("\n")])
     pack(args.exp, args.model, args.out)
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB")
 

@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from espnet_smoe.config.options import nearest
+from espnet_smoe.config.yaml_file import read_yaml
 from espnet_smoe.inference.audio import (
     SAMPLE_RATE,
     as_waveforms,
@@ -16,6 +17,7 @@ from espnet_smoe.inference.audio import (
     to_16khz,
 )
 from espnet_smoe.inference.checkpoint import model_files, read_config
+from espnet_smoe.inference.config_files import own_decoding
 from espnet_smoe.inference.long_form.long_audio import decode_long
 from espnet_smoe.inference.recognizers.base import BaseRecognizer, kind_of
 from espnet_smoe.inference.result import Result, join_results
@@ -81,12 +83,16 @@ class SpeechToText(BaseRecognizer):
         Args:
             path: Zip file, folder, or name on the Hugging Face hub, such as
                 ``lab/koen`` or ``lab/koen@v1.0``.
-            **options: Those of the constructor.
+            **options: Those of the constructor. What is left out is as the decoding
+                YAML says that came with the model, where one did.
 
         Raises:
             ValueError: As the constructor.
         """
         with model_files(path) as (train_config, model_file):
+            own = own_decoding(train_config)
+            if own is not None and options.get("options") is None:
+                options = read_yaml(own, empty=True) | options
             return cls(train_config, model_file, **options)
 
     from_pretrained = load  # as ESPnet's Speech2Text names it

@@ -213,7 +213,11 @@ def get_parser() -> argparse.ArgumentParser:
         help="decode files in which nobody seems to speak, too",
     )
     add("--vad", choices=DETECTORS, help=DETECTOR_HELP)
-    add("--config", help="decoding YAML of a recipe; the options here take precedence")
+    add(
+        "--config",
+        help="decoding YAML, over which the options here take precedence (default: the "
+        "one that came with the model)",
+    )
     add(
         "--search",
         help="way to decode, such as greedy or rescoring (default: the model's)",
@@ -266,6 +270,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _load(args: argparse.Namespace) -> "SpeechToText":
     from espnet_smoe.inference.checkpoint import model_files
+    from espnet_smoe.inference.config_files import own_decoding
     from espnet_smoe.inference.speech_to_text import speech_to_text_class
 
     given = {name: getattr(args, name) for name in OPTIONS}
@@ -278,7 +283,7 @@ def _load(args: argparse.Namespace) -> "SpeechToText":
             files = stack.enter_context(model_files(args.model))
         kind = speech_to_text_class(files[0])
         kind.Options.check_flags(n for n, value in given.items() if value is not None)
-        options = kind.Options.read(args.config, **given)
+        options = kind.Options.read(args.config or own_decoding(files[0]), **given)
         return kind(*files, device=args.device, options=options)
 
 

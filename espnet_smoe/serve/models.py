@@ -163,6 +163,7 @@ def _load(
     name: str, path: str, options: "StreamOptions", device: str, config: str | None
 ) -> Model:
     from espnet_smoe.inference.checkpoint import model_files
+    from espnet_smoe.inference.config_files import own_decoding
     from espnet_smoe.inference.speech_to_text import speech_to_text_class
 
     with model_files(path) as (train_config, model_file):
@@ -170,7 +171,7 @@ def _load(
         shared: dict[str, Any] = {"int8": True} if options.int8 else {}
         if options.vad != "energy":
             shared["vad"] = options.vad
-        decoding = kind.Options.read(config, **shared)
+        decoding = kind.Options.read(config or own_decoding(train_config), **shared)
         recordings = kind(train_config, model_file, device=device, options=decoding)
         created = int(model_file.stat().st_mtime)
     streams, reason = None, ""

@@ -292,7 +292,7 @@ def test_the_whole_recipe_ends_with_one_table_of_everything(recipe):
         "espnet_smoe.report.tables.overview",
     ]
     last = calls(recipe)[-1]
-    assert "--decode default --config conf/decode.yaml --data dump/raw " in last
+    assert "--decode default --data dump/raw --sets test " in last
     # the very options of this run, so that the other system is comparable
     assert "--nj 3 --stage 11 --asr_config conf/tuning/train_base.yaml" in last
     (recipe / "calls").unlink()

@@ -44,6 +44,19 @@ def test_unpacked_model_finds_its_files(experiment, tmp_path):
     assert np.load(config["normalize_conf"]["stats_file"])["count"] == 10
 
 
+def test_the_decoding_goes_along_and_stays_with_the_experiment(experiment, tmp_path):
+    yaml_file = tmp_path / "conf_decode.yaml"
+    yaml_file.write_text("maxlenratio: 2\n")
+    given = ["--exp", "exp", "--model", "best.pth", "--out", "exp/m.zip"]
+    module.main([*given, "--decoding", str(yaml_file)])
+    unpack(experiment / "m.zip", tmp_path / "unpacked")
+    packed = list((tmp_path / "unpacked").rglob("decode.yaml"))
+    kept = experiment / "decode.yaml"
+    assert [p.read_text() for p in (*packed, kept)] == ["maxlenratio: 2\n"] * 2
+    module.main([*given, "--decoding", str(kept)])  # its own
+    assert kept.read_text() == "maxlenratio: 2\n"
+
+
 def test_half_statistics_are_not_packed(experiment, tmp_path):
     path = tmp_path / "recipe" / "feats_stats.npz"
     path.write_bytes(path.read_bytes()[:300])

@@ -1,5 +1,6 @@
 """SpeechToText loads what fits, decodes what it is asked for, and says why not."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +216,20 @@ def test_packed_model_decodes_like_its_folder(experiment, tmp_path, speech_to_te
     (expected,) = speech_to_text([talk(1)])
     for path in (tmp_path / "m.zip", experiment[0].parent):
         assert SpeechToText.from_pretrained(path, **LIMIT)([talk(1)])[0] == expected
+
+
+def test_a_model_decodes_as_the_yaml_beside_it_says(experiment, tmp_path):
+    folder = tmp_path / "exp"
+    shutil.copytree(Path(experiment[0]).parent, folder)
+    short = {"maxlenratio": -2, "beam_size": 2}
+    (folder / "decode.yaml").write_text(yaml.safe_dump(short))
+    loaded = SpeechToText.load(folder)
+    assert loaded.options.maxlenratio == -2 and loaded.options.beam_size == 2
+    assert SpeechToText.load(folder, beam_size=3).options.beam_size == 3
+    assert len(loaded([talk(1)])[0]["asr"].tokens) <= 2
+    pack.pack(folder, Path(experiment[1]).name, tmp_path / "m.zip")
+    assert SpeechToText.load(tmp_path / "m.zip").options.maxlenratio == -2
+    assert SpeechToText(*experiment).options.maxlenratio == 0  # of its files alone
 
 
 def test_what_is_no_model_is_named(tmp_path):

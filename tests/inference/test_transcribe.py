@@ -1,6 +1,7 @@
 """The command writes text, JSON and subtitles, and goes on after a bad file."""
 
 import json
+import shutil
 
 import pytest
 import soundfile
@@ -40,6 +41,24 @@ def test_text_has_a_line_a_task(model, audio, capsys):
     lines = [line.split("\t") for line in out.splitlines()]
     assert [line[:2] for line in lines] == [[audio[0], "asr"], [audio[0], "st"]]
     assert "RTF" in err
+
+
+def test_the_yaml_that_came_with_a_model_is_its_decoding(
+    model, audio, tmp_path, capsys
+):
+    folder = tmp_path / "exp"
+    shutil.copytree(model, folder)
+
+    def tokens(*more):
+        given = ["--model", str(folder), "--tasks", "asr", "--format", "json", *more]
+        assert transcribe(audio[0], *given) == 0
+        return len(json.loads(capsys.readouterr().out)["pieces"][0]["asr"]["tokens"])
+
+    free = tokens()
+    (folder / "decode.yaml").write_text("maxlenratio: -2\n")
+    assert tokens() <= 2 < free
+    (tmp_path / "other.yaml").write_text("batch_size: 1\n")
+    assert tokens("--config", str(tmp_path / "other.yaml")) == free
 
 
 def test_json_tells_bandwidth_and_pieces(model, audio, tmp_path):

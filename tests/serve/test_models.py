@@ -1,5 +1,7 @@
 """What the models of a server do for clients, and how their experts are counted."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,18 @@ def test_a_model_that_cannot_stream_is_served_all_the_same(smoe):
     (here,) = loaded.recordings([wave])
     (alone,) = load(smoe)([wave])
     assert {t: r.text for t, r in here.items()} == {t: r.text for t, r in alone.items()}
+
+
+def test_a_model_is_served_with_the_decoding_that_came_with_it(smoe, tmp_path):
+    shutil.copytree(smoe, tmp_path / "exp")
+    (tmp_path / "exp/decode.yaml").write_text("maxlenratio: 2\n")
+    (tmp_path / "other.yaml").write_text("beam_size: 3\n")
+    for configs, expected in (([], (2.0, 5)), ([str(tmp_path / "other.yaml")], (0, 3))):
+        (loaded,) = load_models(
+            [str(tmp_path / "exp")], StreamOptions(), "cpu", configs
+        )
+        options = loaded.recordings.options
+        assert (options.maxlenratio, options.beam_size) == expected
 
 
 def test_a_model_of_units_transcribes_them(tmp_path):

@@ -43,6 +43,7 @@ model_options=(--allow_variable_data_keys true --token_type bpe --bpemodel "$bpe
 [ -z "$tasks" ] || [ -f "$tasks" ] || model_options+=(--model_conf "tasks=[${tasks// /,}]")
 tasks=${tasks:-$asr_config}
 format_options=(--bandwidth "$bandwidth" --labels $bandwidths --tasks "$tasks")
+pack_options=(--decoding "${inference_config%% *}")
 
 read_tasks() { # the files of the tasks' texts, for stages 5 to 11
     local file
@@ -108,7 +109,7 @@ overview() {
         next+=(--next "espnet-smoe compare $expdir/base $asr_exp --data $dumpdir/raw/$first --test-set $first --out $expdir/compare.md --png $expdir/compare.png")
     fi
     $python -m espnet_smoe.report.tables.overview --exp "$asr_exp" \
-        --decode "$(decodings | head -n 1)" --config "${inference_config%% *}" \
+        --decode "$(decodings | head -n 1)" \
         --data "$dumpdir/raw" --sets $decoded_sets --results "$results" \
         --zip "$asr_exp/$asr_tag.zip" "${next[@]}"
 }

@@ -130,10 +130,7 @@ def commands(args: argparse.Namespace, has_experts: bool) -> list[str]:
     waves = list(chosen(args.data / args.sets[0], EXAMPLES).values())
     model, wave = args.zip if packed else args.exp, waves[len(waves) // 2]
     found.append("# a recording, transcribed and translated")
-    as_scored = f"--config {_quoted(args.config)} " if args.config else ""
-    found.append(
-        f"espnet-smoe transcribe --model {_quoted(model)} {as_scored}{_quoted(wave)}"
-    )
+    found.append(f"espnet-smoe transcribe --model {_quoted(model)} {_quoted(wave)}")
     if has_experts:
         last = args.sets[-1]  # the one with the conditions, where there are any
         info = decode_info(args.exp / f"decode_{args.decode}" / last)
@@ -209,7 +206,6 @@ def get_parser() -> argparse.ArgumentParser:
     add("--sets", nargs="+", required=True, help="names of the test sets")
     add("--results", type=Path, help="the tables that stage 13 has written")
     add("--zip", type=Path, help="the model that stage 14 has packed")
-    add("--config", type=Path, help="YAML of that decoding")
     add(
         *("--next", "--rival"),  # the second: its name until 0.1
         action="append",

@@ -22,12 +22,8 @@ from typing import Any
 
 from espnet_smoe.command import MODEL_HELP, new_parser, run_command
 
-FORMATS = (
-    "onnx",
-    "torchscript",
-    "sherpa-onnx",
-    "wenet",
-)  # those of `export.write.WRITERS`
+# those of `export.write.WRITERS`, without torch
+FORMATS = ("onnx", "torchscript", "sherpa-onnx", "wenet")
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -203,6 +203,13 @@ def test_what_the_kernels_of_a_gpu_can_take_is_grouped():
     assert not can_group(Rows(3, 16, dtype=torch.float64), experts)
     with torch.autocast("cpu", torch.bfloat16):
         assert can_group(Rows(3, 16, dtype=torch.float32), experts)
+
+
+def test_float32_is_not_grouped_where_a_compiler_traces(monkeypatch):
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    experts = make_experts(2, 16, 24)
+    assert can_group(Rows(3, 16), experts)
+    assert not can_group(Rows(3, 16, dtype=torch.float32), experts)
     assert not can_group(Rows(3, 16), [experts[0], nn.Linear(16, 16)])
 
 

@@ -58,6 +58,7 @@ from espnet2.legacy.nets.scorer_interface import (
     MaskParallelScorerInterface,
 )
 from espnet2.legacy.nets.scorers.ctc import CTCPrefixScorer
+from espnet2.layers.augmentation import DataAugmentation
 from espnet2.main_funcs import average_nbest_models, pack_funcs
 from espnet2.tasks import abs_task
 from espnet2.tasks.abs_task import AbsTask

@@ -7,6 +7,7 @@ import numpy as np
 
 from espnet_smoe.compat import CommonPreprocessor, TextCleaner
 from espnet_smoe.data.data_dir import NO_TRANSLATION
+from espnet_smoe.data.speech.effects import Effects
 from espnet_smoe.data.speech.random_channel import RandomChannel
 from espnet_smoe.data.speech.resample import SAMPLE_RATE
 from espnet_smoe.data.task_table import token_of
@@ -75,6 +76,9 @@ class SMoEPreprocessor(CommonPreprocessor):
             )
         # which ESPnet's effects (`data_aug_effects`) want to know
         super().__init__(train, **({"fs": SAMPLE_RATE} | kwargs))
+        if self.data_aug is not None:
+            given = kwargs["data_aug_effects"], kwargs.get("data_aug_num", [1, 1])
+            self.data_aug = Effects(*given)
         if isinstance(token_list, (str, Path)):
             token_list = read_token_list(token_list)
         self.token_ids = {token: i for i, token in enumerate(token_list)}
@@ -82,6 +86,7 @@ class SMoEPreprocessor(CommonPreprocessor):
         self.text_names = None if text_names is None else tuple(text_names)
         self.label_names = (*label_names, LANGUAGE)
         self.tokenizer = load_tokenizer(bpemodel)
+        normalize_unicode("é")  # makes its table once, not in each epoch's workers
         self.text_cleaner = TextCleaner(text_cleaner)
         self.channel = None
         if channel is not None:

@@ -154,6 +154,14 @@ def test_espnets_effects_need_no_sampling_rate(tokens):
         assert len(made) == pytest.approx(expected, abs=1)
 
 
+def test_speed_is_changed_without_torchaudio(tokens, monkeypatch):
+    monkeypatch.setattr("torchaudio.functional.resample", None)
+    effects = [[1.0, "speed_perturb", {"factor": 0.8}]]
+    chance = {"data_aug_prob": 1.0, "data_aug_effects": effects}
+    data = make(tokens, train=True, **chance)("utt", fields())
+    assert len(data["speech"]) == 200
+
+
 def test_narrowband_stays_narrowband(tokens):
     channel = {"share": 1.0, "conditions": ["wb", "amr_wb"]}
     pytest.importorskip("imageio_ffmpeg")

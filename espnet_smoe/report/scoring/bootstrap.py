@@ -21,9 +21,9 @@ a stratum without a reference; it is drawn again, since the score is not defined
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 
 import numpy as np
-from scipy import stats
 
 from espnet_smoe.report.scoring.metrics import REFERENCE_SIZE, Metric
 
@@ -99,7 +99,7 @@ def score_interval(
         high = min(100.0, value + reach) if metric.higher_is_better else value + reach
     else:
         # Quantiles, not value +- reach: they keep the skew of the distribution.
-        tail = stats.norm.sf(spread.reach(OUTSIDE / 2))
+        tail = NormalDist().cdf(-spread.reach(OUTSIDE / 2))
         low, high = np.quantile(drawn, [tail, 1 - tail])
     return Score(value, float(low), float(high), rows, plan.units)
 
@@ -337,9 +337,13 @@ class _Spread:
 
     def reach(self, tail: float) -> float:
         """Standard deviations of the resamples up to the ``tail`` of the score."""
-        return float(self.ratio * stats.t.isf(tail, self.freedom))
+        from scipy.special import stdtrit  # not for a --help
+
+        return float(-self.ratio * stdtrit(self.freedom, tail))
 
     def corrected(self, p: float) -> float:
         """The p-value that a two-sided p of the resamples stands for."""
-        distance = stats.norm.isf(p / 2) / self.ratio
-        return float(2 * stats.t.sf(distance, self.freedom))
+        from scipy.special import stdtr
+
+        distance = NormalDist().inv_cdf(p / 2) / self.ratio
+        return float(2 * stdtr(self.freedom, distance))

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from espnet_smoe.report.scoring.pairing import look_up, read_text
 
@@ -71,6 +69,9 @@ def _joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         first: (N,) numbers below N.
         second: (N,) likewise.
     """
+    from scipy.sparse import coo_matrix  # not for a --help
+    from scipy.sparse.csgraph import connected_components
+
     size = len(first)
     rows = np.arange(size)
     links = np.concatenate([size + first, 2 * size + second])  # a node a number

@@ -29,6 +29,7 @@ from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from espnet2.asr.frontend.default import DefaultFrontend
 from espnet2.asr.preencoder.abs_preencoder import AbsPreEncoder
+from espnet2.layers.augmentation import DataAugmentation
 from espnet2.layers.global_mvn import GlobalMVN
 from espnet2.layers.utterance_mvn import UtteranceMVN
 from espnet2.legacy.nets.batch_beam_search import BatchBeamSearch
@@ -58,7 +59,6 @@ from espnet2.legacy.nets.scorer_interface import (
     MaskParallelScorerInterface,
 )
 from espnet2.legacy.nets.scorers.ctc import CTCPrefixScorer
-from espnet2.layers.augmentation import DataAugmentation
 from espnet2.main_funcs import average_nbest_models, pack_funcs
 from espnet2.tasks import abs_task
 from espnet2.tasks.abs_task import AbsTask

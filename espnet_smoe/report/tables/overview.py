@@ -10,12 +10,16 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 
 from espnet_smoe.command import new_parser, run_command
+from espnet_smoe.data.data_dir import write_lines
 from espnet_smoe.report.scoring.decodings import read_decoded
 from espnet_smoe.report.scoring.metrics import METRICS
 from espnet_smoe.report.scoring.pairing import read_text
+from espnet_smoe.report.tables import page
+from espnet_smoe.report.tables.curves import read_curves
 from espnet_smoe.report.tables.experiment import (
     decode_info,
     parameters,
@@ -28,19 +32,21 @@ from espnet_smoe.report.tables.number_format import (
     group_label,
     with_interval,
 )
+from espnet_smoe.report.tables.page import Pair
 
 ALSO = "cer_no_space"  # shown beside the first metric of a task
 EXAMPLES = 5
 
 
-def table(scores: dict[str, dict]) -> str:
-    """One table of all test sets.
+def rows_of(scores: dict[str, dict]) -> tuple[list[str], list[list[str]]]:
+    """The scores of all test sets.
 
     Args:
         scores: Set -> content of its ``scores.json``.
 
     Returns:
-        A row a set, and one for each of its conditions if there are several.
+        Headings of the scores; a row a set, and one for each of its conditions if there
+        are several: name, number of utterances, scores.
     """
     known = {task: of["all"] for tasks in scores.values() for task, of in tasks.items()}
     columns = [
@@ -49,9 +55,7 @@ def table(scores: dict[str, dict]) -> str:
         for metric in metrics
         if metric in (next(iter(metrics)), ALSO)
     ]
-    heads = "".join(f"{_head(*column, columns):>20}" for column in columns)
-    width = max(14, *map(len, scores))
-    lines = [f"{'':{width}}{'n':>6}{heads}"]
+    rows = []
     for name, tasks in scores.items():
         groups = dict.fromkeys(group for task in tasks.values() for group in task)
         for group in groups:
@@ -61,9 +65,20 @@ def table(scores: dict[str, dict]) -> str:
                 continue  # a set of one condition has the same scores three times
             label = name if group == "all" else f"  {group_label(group)}"
             size = next(value["n"] for value in values if value)
-            cells = "".join(f"{with_interval(value, digits=1):>20}" for value in values)
-            lines.append(f"{label:{width}}{size:>6}{cells}")
-    return "\n".join(lines)
+            cells = [with_interval(value, digits=1) for value in values]
+            rows.append([label, str(size), *cells])
+    return [_head(*column, columns) for column in columns], rows
+
+
+def table(scores: dict[str, dict]) -> str:
+    """One table of all test sets, see `rows_of`, for a terminal."""
+    heads, rows = rows_of(scores)
+    width = max(14, *map(len, scores))
+    lines = [[f"{'':{width}}", f"{'n':>6}", *(f"{head:>20}" for head in heads)]]
+    for label, size, *cells in rows:
+        padded = (f"{cell:>20}" for cell in cells)
+        lines.append([f"{label:{width}}", f"{size:>6}", *padded])
+    return "\n".join("".join(line) for line in lines)
 
 
 def _head(task: str, metric: str, columns: Sequence[tuple[str, str]]) -> str:
@@ -81,7 +96,9 @@ def chosen(data: Path, most: int) -> dict[str, Path]:
     return {name: Path(waves[name]).absolute() for name in some}
 
 
-def examples(data: Path, decoded: Path, most: int = EXAMPLES) -> list[str]:
+def examples(
+    data: Path, decoded: Path, most: int = EXAMPLES
+) -> list[tuple[Path, list[Pair]]]:
     """Sentences of a test set, from all over it, as the model understood them.
 
     Args:
@@ -90,8 +107,7 @@ def examples(data: Path, decoded: Path, most: int = EXAMPLES) -> list[str]:
         most: How many.
 
     Returns:
-        A paragraph each: the audio file; for each task what was recognised and what
-        is true.
+        Audio file; for each task its title, what was recognised and what is true.
 
     Raises:
         ValueError: A file is missing, or names another utterance.
@@ -105,14 +121,23 @@ def examples(data: Path, decoded: Path, most: int = EXAMPLES) -> list[str]:
         title = f"{title} {task}" if title in pairs else title
         references = read_text(target, cure) if target.is_file() else {}
         pairs[title] = of_task.hypotheses, references
-    paragraphs = []
-    for name, wave in waves.items():
-        lines = [str(wave)]
-        for title, (hypotheses, references) in pairs.items():
-            lines.append(f"  {title:12} {hypotheses.get(name, '-')}")
-            lines.append(f"  {'  true':12} {references.get(name, '-')}")
-        paragraphs.append("\n".join(lines))
-    return paragraphs
+    return [
+        (
+            wave,
+            [
+                (title, hypotheses.get(name, "-"), references.get(name, "-"))
+                for title, (hypotheses, references) in pairs.items()
+            ],
+        )
+        for name, wave in waves.items()
+    ]
+
+
+def _paragraph(wave: Path, pairs: Sequence[Pair]) -> str:
+    lines = [str(wave)]
+    for title, found, true in pairs:
+        lines += [f"  {title:12} {found}", f"  {'  true':12} {true}"]
+    return "\n".join(lines)
 
 
 def commands(args: argparse.Namespace, has_experts: bool) -> list[str]:
@@ -174,26 +199,64 @@ def overview(args: argparse.Namespace) -> str:
     total, active = parameters(args.exp)
     first = args.sets[0]
     shown = examples(args.data / first, decoded / first)
+    about = (
+        f"{count(total)} parameters, {count(active)} active; "
+        f"trained in {duration(training_seconds(args.exp))}"
+    )
+    found = commands(args, total != active)
+    if args.html is not None:
+        _write_page(args, scores, about, shown, found)
     places = {
+        "page": args.html,
         "results": args.results,
         "model": args.exp,
         "packed model": args.zip,
         "training log": args.exp / "train.log",
     }
     parts = [
-        f"{args.exp.name}: {count(total)} parameters, {count(active)} active; "
-        f"trained in {duration(training_seconds(args.exp))}",
+        f"{args.exp.name}: {about}",
         f"{table(scores)}\n{_intervals(scores[first])}",
-        f"{len(shown)} sentences of {first}:\n\n" + "\n".join(shown),
+        f"{len(shown)} sentences of {first}:\n\n"
+        + "\n".join(_paragraph(*example) for example in shown),
         "\n".join(
             f"{what + ':':14}{path.absolute()}"
             for what, path in places.items()
             if path is not None and path.exists()
         ),
-        "Try next:\n\n"
-        + "\n".join(f"  {line}" for line in commands(args, total != active)),
+        "Try next:\n\n" + "\n".join(f"  {line}" for line in found),
     ]
     return "\n\n".join(parts)
+
+
+def _write_page(
+    args: argparse.Namespace,
+    scores: dict[str, dict],
+    about: str,
+    shown: list[tuple[Path, list[Pair]]],
+    found: list[str],
+) -> None:
+    """What the text says, and the curves of the training, as HTML."""
+    first = args.sets[0]
+    heads, rows = rows_of(scores)
+    commands = "\n".join(found)
+    sentences = [page.sentence(*example, args.html.parent) for example in shown]
+    sections = {
+        "Scores": page.table(["", "n", *heads], rows, _intervals(scores[first])),
+        f"{len(shown)} sentences of {first}": "\n".join(sentences),
+        "Training, measured on the validation set": _curves(args.exp),
+        "Try next": f"<pre>{escape(commands)}</pre>",
+    }
+    write_lines(args.html, [page.page(args.exp.name, about, sections)])
+
+
+def _curves(exp: Path) -> str:
+    """Pictures of the validation's loss and error rates; none where no log is left."""
+    try:
+        curves = read_curves(exp)
+    except (OSError, ValueError):
+        return ""
+    names = [n for n in curves if n == "loss" or n.startswith(("wer_", "cer_ctc"))]
+    return "\n".join(page.curve(name, curves[name]) for name in names)
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -205,6 +268,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--data", type=Path, required=True, help="folder of the test sets")
     add("--sets", nargs="+", required=True, help="names of the test sets")
     add("--results", type=Path, help="the tables that stage 13 has written")
+    add("--html", type=Path, help="write it as a page for a browser, too")
     add("--zip", type=Path, help="the model that stage 14 has packed")
     add(
         *("--next", "--rival"),  # the second: its name until 0.1

@@ -1,12 +1,14 @@
 """The end of a recipe: one table, examples, places, commands."""
 
+import re
 import shlex
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
 from espnet_smoe.report.scoring import command as score
-from espnet_smoe.report.tables import overview
+from espnet_smoe.report.tables import overview, page
 from tests.report.conftest import write_table
 
 
@@ -155,12 +157,41 @@ def test_what_was_not_decoded_or_has_no_truth_is_a_dash(recipe):
     folder = recipe.decode("moe")
     heard = (folder / "hyp.asr").read_text().splitlines(keepends=True)
     (folder / "hyp.asr").write_text("".join(heard[1:]))
-    (first, *_) = overview.examples(recipe.data, folder, most=1)
-    lines = first.splitlines()
-    assert lines[1:3] == [
-        *("  transcript   -", f"    true       {' '.join(recipe.text['utt000'])}")
+    ((_, (heard, translated)),) = overview.examples(recipe.data, folder, most=1)
+    assert heard == ("transcript", "-", " ".join(recipe.text["utt000"]))
+    assert (translated[0], translated[2]) == ("translation", "-")
+
+
+def test_the_page_has_the_scores_and_sentences_that_play(capsys, scored, recipe):
+    html = scored / "overview.html"
+    text = shown(capsys, scored, "--html", str(html))
+    assert f"page:         {html}" in text
+    written = html.read_text(encoding="utf-8")
+    for row in table_of(text)[1:-1]:
+        label = row[:14].strip()
+        assert re.search(rf"<td[^>]*>{label}</td><td>\d+</td>", written), label
+    sources = re.findall(r'<audio controls preload=none src="([^"]*)">', written)
+    assert len(sources) == 5
+    waves = [line for line in text.splitlines() if re.match(r"/.*\.wav$", line)]
+    assert [(scored / unquote(source)).resolve() for source in sources] == [
+        *map(Path, waves)
     ]
-    assert lines[3].startswith("  translation  ") and lines[4] == "    true       -"
+
+
+def test_words_that_are_wrong_or_missing_are_marked_and_nothing_is_code():
+    assert page.marked("a <b> d", "a c d") == "a <mark>&lt;b&gt;</mark> d"
+    whole = page.sentence(
+        Path("/w.wav"), [("transcript", "so", "so small")], Path("/x")
+    )
+    assert "<dd>so</dd>" in whole and "so <mark>small</mark></dd>" in whole
+    assert 'src="../w.wav"' in whole
+
+
+def test_a_curve_ends_at_its_last_value_and_ignores_what_is_no_number():
+    picture = page.curve("wer_asr", {1: 0.9, 2: float("nan"), 3: 0.1})
+    points = re.search(r'points="([^"]*)"', picture)[1].split()
+    assert len(points) == 2 and ">0.1<" in picture
+    assert page.curve("loss", {1: 2.0}) == ""
 
 
 def test_the_whole_text_names_size_intervals_and_places(capsys, scored, recipe):

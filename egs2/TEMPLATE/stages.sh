@@ -9,6 +9,7 @@
 #   model_options  further options of training: the tokens
 # It may change, before run_stages:
 #   endings=('')         endings of the twins that stage 3 makes of each set
+#   train_endings=()    more of them, of training and validation sets alone
 #   trained=''           the ending of the sets that are trained on
 #   max_tokens=0         a longer text is left out by stage 4
 #   format_options       options of espnet_smoe.data.prepare about bandwidth
@@ -25,6 +26,7 @@ template=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 . "$template/disks.sh"
 
 endings=('')
+train_endings=()
 trained=
 max_tokens=0
 format_options=(--bandwidth wb)
@@ -114,7 +116,7 @@ name_sets() { # the sets of the stages; after stage 1, which may make the test s
     ! "$skip_train" || plain_sets=
     { ! "$skip_train" || ! "$eval_valid_set"; } || plain_sets=$valid_set
     train_sets= whole_sets=
-    for ending in "${endings[@]}"; do
+    for ending in "${endings[@]}" "${train_endings[@]}"; do
         for set in $plain_sets; do train_sets+=" $set$ending"; done
     done
     for set in $test_sets; do
@@ -311,23 +313,24 @@ decodings() { # names of the folders decode_<name>, one a line
     done
 }
 
-decode() { # stage 12; the model is loaded once for all decodings of a set
-    local set config out
+decode() { # stage 12; the model is loaded once for all sets and decodings
+    local set config out sets=()
     need 11 "$asr_exp/config.yaml" "$asr_exp/$inference_asr_model"
     for config in $inference_config; do
         [ -f "$config" ] || die "--inference_config $config does not exist"
     done
     for set in $decoded_sets; do
         need 4 "$dumpdir/raw/$set/wav.scp"
-        out=$asr_exp/decode_${inference_tag:-{decoding\}$(overrides)}/$set
-        $decode_cmd --gpu "$decode_gpus" "$asr_exp/decode_$set.log" \
-            $python -m espnet_smoe.inference.decode \
-            --train-config "$asr_exp/config.yaml" \
-            --model-file "$asr_exp/$inference_asr_model" --config $inference_config \
-            --data "$dumpdir/raw/$set" --out "$out" \
-            "${decode_options[@]}" "${where[@]}" $inference_args
-        log "decoded $set: $asr_exp/decode_*/$set"
+        sets+=("$dumpdir/raw/$set")
     done
+    out=$asr_exp/decode_${inference_tag:-{decoding\}$(overrides)}/{set}
+    $decode_cmd --gpu "$decode_gpus" "$asr_exp/decode.log" \
+        $python -m espnet_smoe.inference.decode \
+        --train-config "$asr_exp/config.yaml" \
+        --model-file "$asr_exp/$inference_asr_model" --config $inference_config \
+        --data "${sets[@]}" --out "$out" \
+        "${decode_options[@]}" "${where[@]}" $inference_args
+    log "decoded $decoded_sets: $asr_exp/decode_*"
 }
 
 score() { # stage 13

@@ -1,17 +1,18 @@
-"""Decode a data directory with a model of any kind (stage 12 of the recipes).
+"""Decode data directories with a model of any kind (stage 12 of the recipes).
 
     python3 -m espnet_smoe.inference.decode --train-config exp/x/config.yaml \\
         --model-file exp/x/valid.acc.ave.pth --data dump/raw/test \\
         --config conf/decode.yaml --out exp/x/decode_default/test --nj 2
     python3 -m espnet_smoe.inference.decode --train-config exp/x/config.yaml \\
-        --model-file exp/x/valid.acc.ave.pth --data dump/raw/test \\
+        --model-file exp/x/valid.acc.ave.pth --data dump/raw/test dump/raw/test_nbwb \\
         --config conf/decode_greedy.yaml conf/decode_rescoring.yaml \\
-        --chunk-size 0 16 --out "exp/x/decode_{decoding}/test"
+        --chunk-size 0 16 --out "exp/x/decode_{decoding}/{set}"
 
-Several configurations, and chunk sizes of a U2++ model, share one loaded model;
-``{decoding}`` in --out is replaced by the name of each: ``greedy`` for
-conf/decode_greedy.yaml, ``default`` for conf/decode.yaml, and of a U2++ model
-``greedy_chunk16``, or ``greedy_full`` without chunks.
+Several data directories, configurations, and chunk sizes of a U2++ model share one
+loaded model. In --out, ``{set}`` is replaced by the name of each directory, and
+``{decoding}`` by that of each decoding: ``greedy`` for conf/decode_greedy.yaml,
+``default`` for conf/decode.yaml, and of a U2++ model ``greedy_chunk16``, or
+``greedy_full`` without chunks.
 
 Further options, such as ``--beam_size 3``, take precedence over what --config says.
 
@@ -42,11 +43,15 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
 from espnet_smoe.command import new_parser, positive
 from espnet_smoe.data.task_table import as_plain, load_task_table, spoken_of
 from espnet_smoe.fingerprints import fingerprint_file
+from espnet_smoe.inference.decode.decodings import (
+    decodings_of,
+    folders_of,
+    read_overrides,
+)
 from espnet_smoe.inference.decode.journal import Journal, Utterance, by_size
 from espnet_smoe.inference.decode.latency import (
     UTTERANCES,
@@ -68,32 +73,36 @@ from espnet_smoe.inference.speech_to_text import SpeechToText, speech_to_text_cl
 
 TASKS = ("asr", "words", "units")
 GROUP = 8  # batches read together: enough to find utterances of like length
-PLACE = "{decoding}"
 
 
 @dataclass(frozen=True)
 class _Decoding:
-    """One way to decode, and what of it is done."""
+    """One way to decode utterances of a data directory, and what of it is done.
+
+    `languages` has the spoken language of those that name it.
+    """
 
     options: DecodeOptions
     journal: Journal
+    utterances: list[Utterance]
+    languages: Mapping[str, str]
+    made_of: Mapping[str, Any]
+
+    def part(self, i: int, nj: int) -> "_Decoding":
+        """What process `i` of `nj` does."""
+        return replace(self, utterances=self.utterances[i::nj])
 
 
 @dataclass(frozen=True)
 class _Job:
-    """The utterances of one process: (name, audio file, bandwidth).
-
-    `languages` has the spoken language of those that name it. Of `measured` of them the
-    latency is measured, where the model can stream.
-    """
+    """The decodings of one process; of `measured` utterances of each the latency is
+    measured, where the model can stream."""
 
     train_config: str
     model_file: str
     device: str
     task: str | None
-    decodings: Mapping[str, _Decoding]
-    utterances: list[Utterance]
-    languages: Mapping[str, str]
+    decodings: list[_Decoding]
     measured: int
 
 
@@ -103,15 +112,15 @@ class _Done:
 
     Attributes:
         frame_seconds: Of an encoder frame of U2++.
-        latencies: Decoding -> seconds of each utterance measured.
+        latencies: Folder -> seconds of each utterance measured.
     """
 
     frame_seconds: float | None = None
-    latencies: dict[str, list[float]] = field(default_factory=dict)
+    latencies: dict[Path, list[float]] = field(default_factory=dict)
 
 
 def decode(args: argparse.Namespace) -> dict[Path, dict[str, Any]]:
-    """Decode a data directory and write the results.
+    """Decode data directories and write the results.
 
     Args:
         args: Of `get_parser`.
@@ -127,25 +136,18 @@ def decode(args: argparse.Namespace) -> dict[Path, dict[str, Any]]:
     chosen = decodings_of(
         kind, args.config, args.chunk_size, args.graph, **(args.overrides or {})
     )
-    folders = folders_of(args.out, list(chosen))
-    default = next(iter(chosen.values()))
-    bandwidth = getattr(default, "bandwidth", AUTO)
-    utterances = utterances_of(Path(args.data), bandwidth)
-    made_of = decoding_inputs(args.model_file, args.data)
-    how = {**made_of, "config": fingerprint_file(args.train_config), "task": args.task}
+    folders = folders_of(args.out, list(chosen), args.data)
     table = load_task_table(args.train_config) if kind.Options.model == "smoe" else {}
-    languages = languages_of(Path(args.data)) if spoken_of(table) else {}
-    how |= {"languages": languages} if languages else {}
-    decodings = {
-        name: _Decoding(options, Journal.of(folders[name], options.as_dict() | how))
-        for name, options in chosen.items()
-    }
-    nj = max(1, min(args.nj, len(utterances)))
+    decodings = [
+        decoding
+        for data in args.data
+        for decoding in _decodings_of_set(args, Path(data), chosen, folders, table)
+    ]
+    nj = max(1, min(args.nj, max(len(d.utterances) for d in decodings)))
     model = args.train_config, args.model_file, args.device, args.task
     measured = -(-UTTERANCES // nj)
     jobs = [
-        _Job(*model, decodings, utterances[i::nj], languages, measured)
-        for i in range(nj)
+        _Job(*model, [d.part(i, nj) for d in decodings], measured) for i in range(nj)
     ]
     done = list(run_jobs(_decode_part, jobs))
     more: dict[str, Any] = {"nj": nj}
@@ -153,133 +155,61 @@ def decode(args: argparse.Namespace) -> dict[Path, dict[str, Any]]:
         more["wall_seconds"] = round(time.perf_counter() - begun, 3)
     if table:
         more["task_table"] = as_plain(table)
-    names = [name for name, _, _ in utterances]
     summaries = {}
-    for name, decoding in decodings.items():
-        of_this = {**more, **decoding.options.as_dict(), **made_of}
-        of_this |= _latency(name, decoding.options, done)
+    for decoding in decodings:
+        folder = decoding.journal.out
+        of_this = {**more, **decoding.options.as_dict(), **decoding.made_of}
+        of_this |= _latency(folder, decoding.options, done)
+        names = [name for name, _, _ in decoding.utterances]
         part = decoding.journal.read()
-        summaries[folders[name]] = write_results(folders[name], names, part, of_this)
-    for decoding in decodings.values():
+        summaries[folder] = write_results(folder, names, part, of_this)
+    for decoding in decodings:
         decoding.journal.close()
     return summaries
 
 
-def decodings_of(
-    kind: type[SpeechToText],
-    configs: Sequence[str] | None,
-    chunk_sizes: Sequence[int] | None = None,
-    graph: str | None = None,
-    **overrides: Any,
-) -> dict[str, DecodeOptions]:
-    """Each configuration at each chunk size.
-
-    Args:
-        kind: Class for the model.
-        configs: YAML files; None for the defaults.
-        chunk_sizes: In encoder frames; None for the configuration's own.
-        graph: Folder of the decoding graph; None for the configuration's own.
-        **overrides: Options in place of the configurations' own.
-
-    Returns:
-        Name, such as ``greedy_chunk16`` -> options.
-
-    Raises:
-        ValueError: A file or size is wrong, or two files have the same name.
-    """
-    given = {"chunk_size": chunk_sizes, "graph": graph}
-    kind.Options.check_flags(n for n, value in given.items() if value is not None)
-    decodings: dict[str, DecodeOptions] = {}
-    for config in configs or [None]:
-        options = kind.Options.read(config, graph=graph, **overrides)
-        for size in dict.fromkeys([None] if chunk_sizes is None else chunk_sizes):
-            try:
-                sized = options if size is None else replace(options, chunk_size=size)
-            except ValueError as error:
-                raise ValueError(f"--chunk-size: {error}") from error
-            chunk = getattr(sized, "chunk_size", None)
-            name = decoding_name(config or "decode.yaml", chunk)
-            if name in decodings:
-                raise ValueError(
-                    f"{config}: another configuration decodes as '{name}', too, and "
-                    "their results would go to the same folder; rename one"
-                )
-            decodings[name] = sized
+def _decodings_of_set(
+    args: argparse.Namespace,
+    data: Path,
+    chosen: Mapping[str, DecodeOptions],
+    folders: Mapping[tuple[str, str], Path],
+    table: Mapping[str, Any],
+) -> list[_Decoding]:
+    """All ways to decode one data directory."""
+    default = next(iter(chosen.values()))
+    utterances = utterances_of(data, getattr(default, "bandwidth", AUTO))
+    languages = languages_of(data) if spoken_of(table) else {}
+    made_of = decoding_inputs(args.model_file, str(data))
+    how = {**made_of, "config": fingerprint_file(args.train_config), "task": args.task}
+    how |= {"languages": languages} if languages else {}
+    decodings = []
+    for name, options in chosen.items():
+        journal = Journal.of(folders[data.name, name], options.as_dict() | how)
+        given = options, journal, utterances, languages, made_of
+        decodings.append(_Decoding(*given))
     return decodings
-
-
-def read_overrides(words: Sequence[str]) -> dict[str, Any]:
-    """Options of a search on the command line, as ESPnet's ``asr_inference`` has them.
-
-    Raises:
-        ValueError: A word is no option, or an option has no value.
-
-    Example:
-        >>> read_overrides(["--beam_size", "3", "--ctc-weight=0.5"])
-        {'beam_size': 3, 'ctc_weight': 0.5}
-    """
-    words = [part for word in words for part in _split_option(word)]
-    if len(words) % 2 or not all(name.startswith("--") for name in words[::2]):
-        raise ValueError(
-            f"'{' '.join(words)}': write options of the search as --name value"
-        )
-    names = [name[2:].replace("-", "_") for name in words[::2]]
-    return dict(zip(names, map(yaml.safe_load, words[1::2])))
-
-
-def _split_option(word: str) -> list[str]:
-    return word.split("=", 1) if word.startswith("--") else [word]
-
-
-def decoding_name(config: str | Path, chunk_size: int | None = None) -> str:
-    """What stands for ``{decoding}`` in the results' folder.
-
-    Example:
-        >>> decoding_name("conf/decode_greedy.yaml", 16)
-        'greedy_chunk16'
-        >>> decoding_name("conf/decode.yaml")
-        'default'
-    """
-    name = Path(config).stem.removeprefix("decode").removeprefix("_") or "default"
-    if chunk_size is None:
-        return name
-    return f"{name}_{f'chunk{chunk_size}' if chunk_size else 'full'}"
-
-
-def folders_of(out: str, names: Sequence[str]) -> dict[str, Path]:
-    """Where the results of each decoding go.
-
-    Raises:
-        ValueError: There are several, and one folder.
-    """
-    if len(names) > 1 and PLACE not in out:
-        raise ValueError(
-            f"--out {out}: {len(names)} decodings need a folder each; write {PLACE} in "
-            f"it, such as exp/x/decode_{PLACE}/test"
-        )
-    return {name: Path(out.replace(PLACE, name)) for name in names}
 
 
 def _decode_part(job: _Job) -> _Done:
     # one thread a process: `nj` says how many cores are used
     torch.set_num_threads(1)
     kind = speech_to_text_class(job.train_config)
-    utterances = by_size(job.utterances)  # little padding in a batch
     loaded: dict[tuple, SpeechToText] = {}
     done = _Done()
-    for name, decoding in job.decodings.items():
-        options = decoding.options
+    for decoding in job.decodings:
+        options, utterances = decoding.options, by_size(decoding.utterances)
         key = kind.loaded_with(options)
         if key not in loaded:
             files = job.train_config, job.model_file, job.device
             loaded[key] = kind(*files, options=options)
         recognizer = loaded[key].with_options(options)
-        spoken = _by_language(decoding.journal.to_do(utterances), job.languages)
+        spoken = _by_language(decoding.journal.to_do(utterances), decoding.languages)
         for language, of_one in spoken.items():
             speaking = recognizer.in_language(language) if language else recognizer
             _decode_all(speaking, decoding.journal, of_one, job.task)
         if hasattr(options, "chunk_size"):
-            done.latencies[name] = _measured(recognizer, utterances, job.measured)
+            measured = _measured(recognizer, utterances, job.measured)
+            done.latencies[decoding.journal.out] = measured
             frame_seconds = recognizer.encoder.frame_seconds
             done = replace(done, frame_seconds=frame_seconds)
     return done
@@ -347,12 +277,12 @@ def _measured(
 
 
 def _latency(
-    name: str, options: DecodeOptions, done: Sequence[_Done]
+    folder: Path, options: DecodeOptions, done: Sequence[_Done]
 ) -> dict[str, Any]:
     """Seconds of a chunk; median and 95th percentile of the latencies."""
     if done[0].frame_seconds is None:
         return {}
-    seconds = [s for of_one in done for s in of_one.latencies[name]]
+    seconds = [s for of_one in done for s in of_one.latencies[folder]]
     spread = None
     if seconds:
         p50, p95 = (round(float(x), 4) for x in np.percentile(seconds, [50, 95]))
@@ -368,8 +298,8 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--train-config", required=True, help="config.yaml of the experiment")
     add("--model-file", required=True, help="checkpoint")
-    add("--data", required=True, help="data directory")
-    add("--out", required=True, help="folder to write; may hold {decoding}")
+    add("--data", required=True, nargs="+", help="data directories")
+    add("--out", required=True, help="folder to write; may hold {decoding} and {set}")
     add("--config", nargs="+", help="decoding YAML files (default: the defaults)")
     add(
         "--chunk-size",

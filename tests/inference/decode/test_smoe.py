@@ -71,6 +71,32 @@ def test_fault_names_its_place(experiment, data, file, content, message):
         decode(experiment, data, "out")
 
 
+def test_sets_share_a_loaded_model_and_have_the_texts_of_each_alone(
+    experiment, data, monkeypatch
+):
+    alone = (decode(experiment, data, "alone") / "hyp.asr").read_text()
+    other = data / "other"
+    other.mkdir()
+    for name in ("wav.scp", "utt2bandwidth"):
+        line = (data / "data" / name).read_text().splitlines()[1]
+        (other / name).write_text(line.replace("utt1", "o", 1) + "\n")
+    loaded = []
+    load = SMoESpeechToText.__init__
+    monkeypatch.setattr(
+        SMoESpeechToText,
+        "__init__",
+        lambda self, *a, **k: (loaded.append(a), load(self, *a, **k))[1],
+    )
+    decode(experiment, data, "both/{set}", "--data", str(data / "data"), str(other))
+    assert len(loaded) == 1
+    assert (data / "both/data/hyp.asr").read_text() == alone
+    of_one = (data / "both/other/hyp.asr").read_text()
+    assert of_one == alone.splitlines()[1].replace("utt1", "o") + "\n"
+    assert json.loads((data / "both/other/decode.json").read_text())["utterances"] == 1
+    with pytest.raises(ValueError, match=r"data, other need a folder each.*\{set\}"):
+        decode(experiment, data, "one", "--data", str(data / "data"), str(other))
+
+
 def test_segments_are_decoded_as_the_utterances_they_cut(experiment, data):
     whole, _ = soundfile.read(data / "utt4.wav", dtype="float32")
     soundfile.write(data / "b.wav", whole[6400:], 16000)

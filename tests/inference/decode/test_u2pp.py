@@ -7,7 +7,8 @@ import soundfile
 import torch
 
 from espnet_smoe.inference.decode import driver
-from espnet_smoe.inference.decode.driver import decodings_of, main
+from espnet_smoe.inference.decode.decodings import decodings_of
+from espnet_smoe.inference.decode.driver import main
 from espnet_smoe.inference.decode.journal import Journal
 from espnet_smoe.inference.recognizers.u2pp import U2PPSpeechToText
 from espnet_smoe.inference.runtime import quantize

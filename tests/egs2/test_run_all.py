@@ -23,6 +23,9 @@ def test_every_system_is_trained_with_every_seed(recipe):
     prepare, prepare_nbwb, *rest = calls
     assert value(prepare, "stop_stage") == value(prepare_nbwb, "stop_stage") == "10"
     assert value(prepare_nbwb, "on_nbwb") == "true"
+    assert all(
+        value(call, "with_nbwb") == "false" for call in calls if "run.sh" in call
+    )
     trainings = [call for call in rest if call.startswith("run.sh")]
     systems = ["base", "decffnx2", "decsmoe", "base_nbwb", "encdecsmoe"]
     expected = [f"{system}_seed{seed}" for seed in (1, 2) for system in systems]

@@ -145,6 +145,29 @@ def test_conditions_follow_the_checked_audio(recipe):
     assert test[0].endswith("--every")
 
 
+def test_mixed_sets_are_whole_with_the_conditions_of_the_others(recipe):
+    plain = {"wav.scp": "a a.wav\nb b.wav\n", "utt2bandwidth": "a wb\nb wb\n"}
+    heard = {"wav.scp": "b coded.wav\n", "utt2bandwidth": "b nb\n"}
+    for name in ("train", "dev", "test"):
+        touch(recipe, f"data/{name}/wav.scp")
+        for ending, tables in (("", plain), ("_nbwb", heard)):
+            for table, rows in (tables | {"text": "b x\n"}).items():
+                path = recipe / f"dump/raw/org/{name}{ending}/{table}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(rows)
+    ok(recipe, 3, "--nbwb_share", "0.2", "--with_nbwb", "true")
+    mixed = recipe / "dump/raw/org/train_mixed"
+    assert (mixed / "wav.scp").read_text() == "a a.wav\nb coded.wav\n"
+    assert (mixed / "utt2bandwidth").read_text() == "a wb\nb nb\n"
+    assert not (recipe / "dump/raw/org/test_mixed").exists()
+    (recipe / "calls").unlink()
+    ok(recipe, 4, "--nbwb_share", "0.2", "--with_nbwb", "true")
+    kept = [line.split("--out dump/raw/")[1].split()[0] for line in calls(recipe)]
+    assert {"train_mixed", "dev_mixed", "test_nbwb"} < set(kept)
+    result = smoe(recipe, "--with_nbwb", "true")
+    assert "--with_nbwb true needs --nbwb_share" in result.stderr
+
+
 def test_sets_with_conditions_are_filtered_but_make_no_tokens(recipe):
     names = ("train", "dev", "test")
     for folder in ("dump/raw/org", "dump/raw"):
@@ -275,7 +298,7 @@ def test_decoding_uses_the_gpu_where_there_is_one(with_tokens, ngpu, where):
     for name in ("config.yaml", "valid.acc.ave.pth"):
         touch(with_tokens, f"exp/train_bbpe300/{name}")
     ok(with_tokens, 12, "--nbpe", "300", "--ngpu", ngpu)
-    assert calls(with_tokens)[0].endswith(f"decode_{{decoding}}/test {where}")
+    assert calls(with_tokens)[0].endswith(f"decode_{{decoding}}/{{set}} {where}")
 
 
 def test_the_whole_recipe_ends_with_one_table_of_everything(recipe):

@@ -20,7 +20,7 @@ inference_config=conf/decode.yaml
 whisper=
 start=
 own='inference_config whisper start'
-taken='on_nbwb pretrained_model'
+taken='on_nbwb with_nbwb pretrained_model'
 . "$(dirname "$(readlink -f run_all.sh)")/../systems.sh"
 . "$(dirname "$(readlink -f run_all.sh)")/../smoe_systems.sh"
 decode_by "$inference_config"
@@ -28,10 +28,10 @@ compare_options=(--every-condition)
 
 before() { # a fine-tuned system starts from a trained one
     local from tag=$1_seed$2
-    more=()
+    more=(--with_nbwb false)
     case $1 in
-        base_nbwb) from=$expdir/base_seed$2 more=(--on_nbwb true) ;;
-        encdecsmoe) from=$expdir/decsmoe_seed$2 more=(--on_nbwb true) ;;
+        base_nbwb) from=$expdir/base_seed$2 more+=(--on_nbwb true) ;;
+        encdecsmoe) from=$expdir/decsmoe_seed$2 more+=(--on_nbwb true) ;;
         *) from=${start:+$expdir/start} ;;
     esac
     [ -n "$from" ] || return 0
@@ -41,8 +41,8 @@ before() { # a fine-tuned system starts from a trained one
 }
 
 begin_with_whisper
-prepare base
-[ "$stage" -gt 10 ] || stage=10 prepare base --on_nbwb true
+prepare base --with_nbwb false
+[ "$stage" -gt 10 ] || stage=10 prepare base --with_nbwb false --on_nbwb true
 make_all 'base decffnx2 decsmoe'
 make_all 'base_nbwb encdecsmoe'
 whispers_as_they_come

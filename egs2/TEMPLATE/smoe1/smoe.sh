@@ -12,6 +12,7 @@ bandwidth=file              # file, auto or a label: see espnet-smoe prepare --h
 bandwidths='nb wb'          # the bandwidth labels of the data
 nbwb_share=                 # make *_nbwb sets too, of this share of training, such as 0.15; 0: none
 on_nbwb=false               # true: stages 10 and 11 train on the *_nbwb sets
+with_nbwb=false             # true: they train on *_mixed, the whole sets, those utterances in their conditions
 max_tokens=120              # leave out longer texts (training and validation)
 bpemode=bbpe                # bbpe (of bytes), or sentencepiece's bpe or unigram
 nbpe=40000                  # tokens, special ones included
@@ -27,10 +28,12 @@ read_options "$@"
     die "--nbwb_share '$nbwb_share' is not a share between 0 and 1"
 [[ $nbwb_share =~ [1-9] ]] || nbwb_share= # 0 is none
 ! "$on_nbwb" || [ -n "$nbwb_share" ] || die "--on_nbwb true needs --nbwb_share"
+! "$with_nbwb" || [ -n "$nbwb_share" ] || die "--with_nbwb true needs --nbwb_share"
 [ "$bpemode" != sentencepiece ] || bpemode=bpe # its former name
 among "$bpemode" bbpe bpe unigram || die "--bpemode '$bpemode' is not bbpe, bpe or unigram"
 
 [ -z "$nbwb_share" ] || endings=('' _nbwb)
+! "$with_nbwb" || { trained=_mixed train_endings=(_mixed); }
 ! "$on_nbwb" || trained=_nbwb
 tokens=$bpemode$nbpe
 [ -z "$tokens_from" ] || tokens=$(basename "$tokens_from") bpemode=bbpe
@@ -72,6 +75,22 @@ add_conditions() {
             --out "$dumpdir/raw/channel/$set" --nj "$nj" "${which[@]}"
         format "$dumpdir/raw/channel/$set" "$set"_nbwb
     done
+    ! "$with_nbwb" || mix_conditions
+}
+
+mix_conditions() { # an utterance has the same id in both sets
+    local set plain file name
+    for set in "$perturbed" "$valid_set"; do
+        plain=$org/$set
+        rm -rf "${plain}_mixed"
+        mkdir -p "${plain}_mixed.part"
+        for file in "$plain"/utt2* "$plain"/text* "$plain/wav.scp"; do
+            name=${file##*/}
+            awk 'NR == FNR {of[$1] = $0; next} {print $1 in of ? of[$1] : $0}' \
+                "${plain}_nbwb/$name" "$file" >"${plain}_mixed.part/$name"
+        done
+        mv "${plain}_mixed.part" "${plain}_mixed"
+    done
 }
 
 make_tokens() {
@@ -111,7 +130,7 @@ overview() {
     $python -m espnet_smoe.report.tables.overview --exp "$asr_exp" \
         --decode "$(decodings | head -n 1)" \
         --data "$dumpdir/raw" --sets $decoded_sets --results "$results" \
-        --zip "$asr_exp/$asr_tag.zip" "${next[@]}"
+        --html "$asr_exp/overview.html" --zip "$asr_exp/$asr_tag.zip" "${next[@]}"
 }
 
 run_stages

@@ -127,3 +127,13 @@ def test_each_system_is_a_line_named_with_its_last_value(tmp_path):
     assert axes.get_legend().get_title().get_text() == "in the last epoch"
     many = {f"s{i}": {1: float(i)} for i in range(9)}  # more systems than colours
     assert len(figure_of(draw_curves, many, "loss", tmp_path).axes[0].lines) == 9
+
+
+def test_values_far_apart_have_a_logarithmic_axis(tmp_path):
+    far, near = {1: 50.0, 9: 1.5}, {1: 50.0, 9: 6.0}
+    without = {1: 50.0, 9: 0.0}  # no logarithm
+    scales = [
+        figure_of(draw_curves, {"a": curve}, "loss", tmp_path / "c.png").axes[0]
+        for curve in (far, near, without)
+    ]
+    assert [axes.get_yscale() for axes in scales] == ["log", "linear", "linear"]

@@ -101,6 +101,16 @@ def check_out(path: Path) -> None:
         raise ValueError(f"{path} is {what}; name a file to write")
 
 
+def check_new_folder(path: Path) -> None:
+    """Refuse to put a new folder in the place of anything but an empty one.
+
+    Raises:
+        ValueError: There is a file, or a folder that holds one.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"{path} is there already; name a new folder with --out")
+
+
 def one_line(text: str) -> str:
     """`text` with what is no character of a line written as Python writes it.
 

@@ -36,6 +36,7 @@ NEEDS = {
     "export": "--model {exp} --out {out}",
     "pack": "{exp} --out {out}",
     "pack a zip": "{zip} --out {out}.zip",
+    "pack a decoding": "{exp} --out {out}.zip --decoding {decode_yaml}",
     "transcribe a folder of the hub": "{wav} --model {hub} --out {out}",
     "export to sherpa-onnx": "--model {exp} --out {out} --format sherpa-onnx",
     "benchmark": "codec --quick --json {out}/x",
@@ -51,7 +52,6 @@ NEEDS = {
     "data.corpora.aishell": "--aishell {data} --out {out}",
     "inference.decode": "--train-config {config} --model-file {weights} "
     "--data {data} --out {out} --config {decode_yaml}",
-    "inference.pack": "--exp {exp} --model model.pth --out {out}",
     "inference.wfst.graph": "--tokens {tokens} --lexicon {text} --arpa {arpa} "
     "--out {out}",
     "lm.train": "--text {text} --order 2 --vocab {tokens} --out {out}",

@@ -6,13 +6,13 @@ import torch
 
 from espnet_smoe.data.text.tokens import train_tokens
 from espnet_smoe.inference.checkpoint import load_checkpoint
-from espnet_smoe.inference.pack import pack
 from espnet_smoe.input_files import (
     check_finite,
     check_statistics_file,
     check_tokens,
     read_checkpoint,
 )
+from espnet_smoe.pack.zip_file import write_zip
 from tests.tiny import TEXTS
 
 KINDS = {"bbpe": ("bpe.json", 300), "sentencepiece": ("bpe.model", 330)}
@@ -154,5 +154,5 @@ def test_a_damaged_model_is_not_packed(checkpoint, tmp_path, damage):
     if damage == "cut":
         checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
     with pytest.raises(ValueError, match="model.pth.*; take another checkpoint"):
-        pack(tmp_path, "model.pth", tmp_path / "out.zip")
+        write_zip(tmp_path / "config.yaml", checkpoint, tmp_path / "out.zip")
     assert not list(tmp_path.glob("*.zip")) and not list(tmp_path.glob(".*.zip"))

@@ -353,7 +353,7 @@ pack() { # stage 14
     log "Stage 14: pack"
     need 11 "$asr_exp/config.yaml" "$asr_exp/$inference_asr_model"
     lock "$asr_exp"
-    $python -m espnet_smoe.inference.pack --exp "$asr_exp" --model "$inference_asr_model" \
+    $python -m espnet_smoe pack "$asr_exp" --checkpoint "$inference_asr_model" \
         --out "$asr_exp/$asr_tag.zip" "${pack_options[@]}"
 }
 

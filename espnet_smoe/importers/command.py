@@ -10,10 +10,9 @@ is refused by its name.
 
 import argparse
 import importlib
-import sys
 from pathlib import Path
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import check_new_folder, new_parser
 
 # Each module has `add_options(parser)` and `read(args) -> Experiment`, its docstring is
 # the description of the command; it loads torch in `read` alone.
@@ -32,14 +31,16 @@ KINDS = {
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    layout = {"formatter_class": argparse.RawDescriptionHelpFormatter}
-    parser = argparse.ArgumentParser(
-        prog="espnet-smoe import", description=__doc__, **layout
-    )
+    parser = new_parser("espnet-smoe import", __doc__)
     kinds = parser.add_subparsers(dest="kind", required=True)
     for name, (module, what) in KINDS.items():
         kind = importlib.import_module(module)
-        command = kinds.add_parser(name, help=what, description=kind.__doc__, **layout)
+        command = kinds.add_parser(
+            name,
+            help=what,
+            description=kind.__doc__,
+            formatter_class=parser.formatter_class,
+        )
         add = command.add_argument
         add("path", type=Path, help="folder or file of the model")
         add("--out", type=Path, required=True, help="experiment to make; a new folder")
@@ -54,15 +55,10 @@ def main(argv: list[str] | None = None) -> None:
         ValueError: A file is missing or damaged, or has what cannot be carried.
     """
     args = get_parser().parse_args(argv)
-    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
-        raise ValueError(f"{args.out} is there already; name a new folder with --out")
+    check_new_folder(args.out)
     # torch is slow to load, and --help needs none
     from espnet_smoe.importers.experiment import write_experiment
 
     experiment = importlib.import_module(KINDS[args.kind][0]).read(args)
     write_experiment(args.out, experiment)
     print("\n".join([f"{args.path} -> {args.out}", *experiment.summary]))
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

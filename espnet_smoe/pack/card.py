@@ -7,7 +7,7 @@ from typing import Any
 
 from espnet_smoe.data.task_table import CTC_TASKS, TaskRow, task_table
 from espnet_smoe.inference.config_files import sample_rate, training_seconds
-from espnet_smoe.inference.pack import Gathered
+from espnet_smoe.pack.gathered import Gathered
 from espnet_smoe.report.scoring.metrics import METRICS
 from espnet_smoe.report.tables.experiment import (
     decode_info,

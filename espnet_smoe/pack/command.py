@@ -4,7 +4,8 @@
     espnet-smoe pack exp/train_bbpe500 --out koen --name lab/koen --license cc-by-4.0
     hf upload lab/koen koen
 
-A name that ends with .zip becomes ESPnet's zip file, as stage 14 writes it. Any other
+A name that ends with .zip becomes ESPnet's zip file, as stage 14 of a recipe writes it,
+which works on any machine. Any other
 becomes a new folder, which the Hugging Face hub takes as it is: weights in the format
 of safetensors, configuration, tokenizer, statistics, and as README.md a model card
 with scores, training data and limits. Both are loaded by the commands here (--model)
@@ -12,11 +13,13 @@ and by ESPnet.
 """
 
 import argparse
+import contextlib
 import re
-import sys
+import shutil
 from pathlib import Path
 
-from espnet_smoe.command import MODEL_HELP, check_out, new_parser, run_command
+from espnet_smoe.command import MODEL_HELP, check_new_folder, check_out, new_parser
+from espnet_smoe.config.yaml_file import read_yaml
 
 LICENSE = re.compile(r"[a-z0-9.-]+")
 NAME = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
@@ -30,6 +33,13 @@ def get_parser() -> argparse.ArgumentParser:
     add("model", help=MODEL_HELP)
     add("--checkpoint", help="in the folder (default: the averaged or best one)")
     add("--out", type=Path, required=True, help="NAME.zip, or a new folder")
+    add(
+        "--decoding",
+        type=Path,
+        metavar="YAML",
+        help="that it is to decode by, where a user gives none (default: the one that "
+        "the model has); kept in the folder of MODEL, too",
+    )
     card = parser.add_argument_group("Model card of a folder")
     add = card.add_argument
     add(
@@ -60,18 +70,25 @@ def main(argv: list[str] | None = None) -> None:
     """
     args = get_parser().parse_args(argv)
     _check(args)
+    if args.decoding:
+        read_yaml(args.decoding, empty=True)
     # torch is slow to load, and --help needs none
     from espnet_smoe.inference.checkpoint import model_files
-    from espnet_smoe.inference.pack import pack_files
+    from espnet_smoe.inference.config_files import DECODING
     from espnet_smoe.pack.folder import write_folder
+    from espnet_smoe.pack.zip_file import write_zip
 
     with model_files(args.model, args.checkpoint) as (config_file, model_file):
+        own = Path(args.model) / DECODING
+        if args.decoding and own.parent.is_dir():
+            with contextlib.suppress(shutil.SameFileError):
+                shutil.copy(args.decoding, own)
         if args.out.suffix == ".zip":
-            pack_files(config_file, model_file, args.out)
+            write_zip(config_file, model_file, args.out, args.decoding)
             print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB")
             return
         name = args.name or args.out.resolve().name
-        about = name, args.license, args.language
+        about = name, args.license, args.language, args.decoding
         write_folder(config_file, model_file, args.out, *about)
     for path in sorted(args.out.iterdir()):
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
@@ -83,8 +100,8 @@ def main(argv: list[str] | None = None) -> None:
 def _check(args: argparse.Namespace) -> None:
     if args.out.suffix == ".zip":
         check_out(args.out)
-    elif args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
-        raise ValueError(f"{args.out} is there already; name a new folder, or a .zip")
+    else:
+        check_new_folder(args.out)
     if args.name and not NAME.fullmatch(args.name):
         raise ValueError(f"--name: '{args.name}' is no name of a model; write lab/koen")
     if not LICENSE.fullmatch(args.license):
@@ -97,7 +114,3 @@ def _check(args: argparse.Namespace) -> None:
             raise ValueError(
                 f"--language: '{code}' is no code of a language (ISO 639), such as ko"
             )
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

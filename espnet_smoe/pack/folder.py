@@ -7,8 +7,8 @@ import yaml
 
 from espnet_smoe.data.data_dir import new_folder, write_lines
 from espnet_smoe.inference.checkpoint import SAFE_MODEL, save_weights
-from espnet_smoe.inference.pack import gather
 from espnet_smoe.pack.card import model_card
+from espnet_smoe.pack.gathered import gather
 from espnet_smoe.registry import task_name
 
 
@@ -19,6 +19,7 @@ def write_folder(
     name: str,
     license: str,
     languages: Sequence[str] | None = None,
+    decoding: Path | None = None,
 ) -> None:
     """Write weights, configuration, tokenizer, statistics and model card.
 
@@ -30,13 +31,14 @@ def write_folder(
         name: Of the model, on the hub.
         license: Of the weights.
         languages: Codes; those of the model's tasks when None.
+        decoding: YAML to decode by; the model's own, if it has one, when None.
 
     Raises:
         ValueError: A file is missing or damaged.
         OSError: The disk is full.
     """
     with new_folder(out) as folder:
-        gathered = gather(config_file, model_file, folder)
+        gathered = gather(config_file, model_file, folder, decoding)
         save_weights(gathered.weights, folder / SAFE_MODEL)
         task = task_name(gathered.config)
         # as in ESPnet's zip files: its own loaders read it

@@ -16,21 +16,16 @@ The README.md of the first two tells how to decode.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from espnet_smoe.command import MODEL_HELP, run_command
+from espnet_smoe.command import MODEL_HELP, check_new_folder, new_parser
 
 FORMATS = ("espnet", "transformers", "smoe")
 
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="espnet-smoe slice",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("espnet-smoe slice", __doc__)
     add = parser.add_argument
     add("--model", required=True, help=MODEL_HELP)
     add("--checkpoint", help="in the experiment (default: the averaged one)")
@@ -55,8 +50,7 @@ def main(argv: list[str] | None = None) -> None:
             has no place for what the model has.
     """
     args = get_parser().parse_args(argv)
-    if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
-        raise ValueError(f"{args.out} is there already; name a new folder with --out")
+    check_new_folder(args.out)
     # torch is slow to load, and --help needs none
     from espnet_smoe.data.data_dir import new_folder
     from espnet_smoe.inference.checkpoint import cure_of, model_files
@@ -79,7 +73,3 @@ def main(argv: list[str] | None = None) -> None:
     for task, prompt in made.prompts.items():
         print(f"{task}: {' '.join(prompt)}")
     print(*made.notes, sep="\n", end="\n" if made.notes else "")
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

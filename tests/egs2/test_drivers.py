@@ -224,7 +224,7 @@ def test_skip_train_gives_new_test_sets_the_units_of_the_model(tmp_path):
     [
         (["--skip_data_prep", "true"], {"data.prepare", "data.filter"}),
         (["--skip_eval", "true"], {"inference.decode", "score", "report"}),
-        (["--skip_packing", "true"], {"inference.pack"}),
+        (["--skip_packing", "true"], {"pack"}),
         (["--skip_stages", "3 12 14"], {"data.prepare", "inference.decode"}),
     ],
 )

@@ -156,8 +156,8 @@ def test_three_tasks_of_two_systems_are_compared(recipe):
 
 def test_a_packed_model_of_three_tasks_transcribes(recipe):
     run(
-        *(recipe, "espnet_smoe.inference.pack", "--exp", "exp/one"),
-        *("--model", "1epoch.pth", "--out", "one.zip"),
+        *(recipe, "espnet_smoe", "pack", "exp/one"),
+        *("--checkpoint", "1epoch.pth", "--out", "one.zip"),
     )
     wav = recipe / "data/test/test0.wav"
     options = "--beam-size", "2", "--keep-silence", "--format", "json"

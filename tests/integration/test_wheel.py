@@ -20,8 +20,8 @@ import pytest
 
 import espnet_smoe
 from espnet_smoe.inference import SpeechToText
-from espnet_smoe.inference.pack import pack_files
 from espnet_smoe.pack.folder import write_folder
+from espnet_smoe.pack.zip_file import write_zip
 from espnet_smoe.recipes import FETCHED, MADE
 from tests.inference.hub_server import put_in_cache
 from tests.tiny import save_experiment, talk, tiny_config
@@ -181,7 +181,7 @@ def test_espnets_own_loaders_know_the_models_of_the_installed_package(
     folder = tmp_path / "exp"
     folder.mkdir()
     files = save_experiment(folder, tiny_config(folder))
-    pack_files(*files, tmp_path / "m.zip")
+    write_zip(*files, tmp_path / "m.zip")
     write_folder(*files, tmp_path / "koen", "koen", "unknown")
     put_in_cache(tmp_path / "koen", tmp_path / "hub", "lab/koen")
     code = """

@@ -5,8 +5,8 @@ import re
 import pytest
 import torch
 
-from espnet_smoe.inference.pack import pack
 from espnet_smoe.inference.speech_to_text import SpeechToText
+from espnet_smoe.pack.zip_file import write_zip
 from espnet_smoe.slice.command import main
 from tests.tiny import save_experiment, talk, tiny_config, tiny_ctc_config
 
@@ -66,7 +66,7 @@ def test_a_part_without_a_label_stays_a_mixture_there(mixture, tmp_path, capsys)
 
 
 def test_a_packed_model_is_sliced_as_well(mixture, tmp_path):
-    pack(mixture, "model.pth", tmp_path / "model.zip")
+    write_zip(mixture / "config.yaml", mixture / "model.pth", tmp_path / "model.zip")
     for name, model in (("zip", tmp_path / "model.zip"), ("exp", mixture)):
         words = ["--model", str(model), "--format", "smoe", "--label", "<nb>"]
         main([*words, "--out", str(tmp_path / name)])

@@ -6,7 +6,7 @@ import torch
 import yaml
 from espnet2.main_funcs.pack_funcs import unpack
 
-from espnet_smoe.inference import pack as module
+from espnet_smoe.pack.command import main
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def experiment(tmp_path, monkeypatch):
 
 
 def test_unpacked_model_finds_its_files(experiment, tmp_path):
-    module.main(["--exp", "exp", "--model", "best.pth", "--out", "exp/m.zip"])
+    main(["exp", "--checkpoint", "best.pth", "--out", "exp/m.zip"])
     (tmp_path / "recipe" / "bpe.json").unlink()  # another machine lacks it
     files = unpack(experiment / "m.zip", tmp_path / "unpacked")
     assert torch.load(files["asr_model_file"])["weight"].tolist() == [1, 1, 1]
@@ -47,13 +47,13 @@ def test_unpacked_model_finds_its_files(experiment, tmp_path):
 def test_the_decoding_goes_along_and_stays_with_the_experiment(experiment, tmp_path):
     yaml_file = tmp_path / "conf_decode.yaml"
     yaml_file.write_text("maxlenratio: 2\n")
-    given = ["--exp", "exp", "--model", "best.pth", "--out", "exp/m.zip"]
-    module.main([*given, "--decoding", str(yaml_file)])
+    given = ["exp", "--checkpoint", "best.pth", "--out", "exp/m.zip"]
+    main([*given, "--decoding", str(yaml_file)])
     unpack(experiment / "m.zip", tmp_path / "unpacked")
     packed = list((tmp_path / "unpacked").rglob("decode.yaml"))
     kept = experiment / "decode.yaml"
     assert [p.read_text() for p in (*packed, kept)] == ["maxlenratio: 2\n"] * 2
-    module.main([*given, "--decoding", str(kept)])  # its own
+    main([*given, "--decoding", str(kept)])  # its own
     assert kept.read_text() == "maxlenratio: 2\n"
 
 
@@ -61,16 +61,16 @@ def test_half_statistics_are_not_packed(experiment, tmp_path):
     path = tmp_path / "recipe" / "feats_stats.npz"
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(ValueError, match="feats_stats.npz is damaged .*stage 10"):
-        module.main(["--exp", "exp", "--model", "best.pth", "--out", "exp/m.zip"])
+        main(["exp", "--checkpoint", "best.pth", "--out", "exp/m.zip"])
     assert not (experiment / "m.zip").exists()
 
 
 def test_missing_checkpoint_names_the_stage(experiment):
     with pytest.raises(ValueError, match="stage 11"):
-        module.main(["--exp", "exp", "--model", "no.pth", "--out", "m.zip"])
+        main(["exp", "--checkpoint", "no.pth", "--out", "m.zip"])
 
 
 def test_missing_tokenizer_names_its_key(experiment, tmp_path):
     (tmp_path / "recipe" / "bpe.json").unlink()
     with pytest.raises(ValueError, match="config.yaml: bpemodel names"):
-        module.main(["--exp", "exp", "--model", "best.pth", "--out", "m.zip"])
+        main(["exp", "--checkpoint", "best.pth", "--out", "m.zip"])

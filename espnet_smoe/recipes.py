@@ -8,8 +8,6 @@ A copy holds the recipe's corpus with all of its tasks, and the drivers in TEMPL
 they link to. Data and experiments are never copied.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import shlex

@@ -1,7 +1,5 @@
 """Archives and weights from elsewhere, held against limits before they are unpacked."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import stat

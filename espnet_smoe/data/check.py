@@ -1,7 +1,5 @@
 """Check the tables of a data directory against each other."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field

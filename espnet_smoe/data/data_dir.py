@@ -5,8 +5,6 @@ as a :class:`Problem` instead of stopping at the first, so that a user sees the
 whole list once.
 """
 
-from __future__ import annotations
-
 import codecs
 import math
 import os

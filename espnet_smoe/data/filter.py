@@ -3,8 +3,6 @@
 python3 -m espnet_smoe.data.filter --in dump/raw/org/train --out dump/raw/train
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import sys

@@ -8,8 +8,6 @@ stop, it goes on where it was. wav.scp and segments are read as Kaldi reads them
 of wav.scp that ends in | is a command, which is run in the shell.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

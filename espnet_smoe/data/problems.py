@@ -1,7 +1,5 @@
 """What is wrong with data: each problem with its file, utterance, cause and fix."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections import Counter
@@ -73,7 +71,7 @@ class ProblemLog:
     changed: Counter[tuple[str, str]] = field(default_factory=Counter)
     shown: int = 0
 
-    def __enter__(self) -> ProblemLog:
+    def __enter__(self) -> "ProblemLog":
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.partial = self.path.with_name(self.path.name + ".part")
         # names of files need not be UTF-8

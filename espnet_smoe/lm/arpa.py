@@ -1,7 +1,5 @@
 """Language models in ARPA files, plain or ``.gz``."""
 
-from __future__ import annotations
-
 import codecs
 import gzip
 import os

@@ -5,8 +5,6 @@ Chen and Goodman, "An Empirical Study of Smoothing Techniques for Language Model
 Heafield et al., "Scalable Modified Kneser-Ney Language Model Estimation", 2013.
 """
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """An n-gram language model over words."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -63,7 +61,7 @@ class NGram:
         sentences: Iterable[str],
         order: int = 5,
         vocabulary: Iterable[str] | None = None,
-    ) -> NGram:
+    ) -> "NGram":
         """Estimate with interpolated modified Kneser-Ney smoothing, as lmplz does.
 
         Args:
@@ -107,7 +105,7 @@ class NGram:
         ids = np.array([[index.get(each, 0) for each in [*history, word]]])
         return float(self.trie.log_prob(ids)[0])
 
-    def prune(self, threshold: float) -> NGram:
+    def prune(self, threshold: float) -> "NGram":
         """Leave out n-grams by relative entropy: :func:`espnet_smoe.lm.prune.prune`."""
         return NGram(self.words, prune.prune(self.trie, threshold))
 

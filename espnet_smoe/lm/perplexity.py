@@ -6,8 +6,6 @@ ppl counts known words and sentence ends, ppl1 known words alone. Words that the
 does not know are not scored, as in SRILM; their number is printed as oov.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

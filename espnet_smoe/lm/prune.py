@@ -2,8 +2,6 @@
 Language Models", 1998.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from espnet_smoe.lm.kneser_ney import END, START

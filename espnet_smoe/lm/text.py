@@ -1,7 +1,5 @@
 """Texts of a language model: one sentence a line, words separated by spaces."""
 
-from __future__ import annotations
-
 import gzip
 import zlib
 from array import array

@@ -7,8 +7,6 @@ The text has one sentence a line, words separated by spaces. The model is smooth
 interpolated modified Kneser-Ney and pruned by relative entropy.
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import sys

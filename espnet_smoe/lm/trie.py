@@ -5,8 +5,6 @@ place of ``w_1 .. w_{n-1}`` in the level above and V the number of words. Every 
 is thus an n-gram itself, and finding many n-grams is one binary search a word.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +51,7 @@ class Trie:
     size: int
 
     @classmethod
-    def of(cls, levels: list[Level], size: int) -> Trie:
+    def of(cls, levels: list[Level], size: int) -> "Trie":
         """A trie whose order is that of the longest n-grams there are."""
         order = max(n for n, level in enumerate(levels, 1) if len(level.key))
         return cls(levels[:order], size)

@@ -7,8 +7,6 @@ After the name of a corpus, or a file that holds a function prepare_<corpus>, co
 folder, the folder to write (data), and its options: NAME --help lists them.
 """
 
-from __future__ import annotations
-
 import argparse
 import inspect
 import sys

@@ -7,8 +7,6 @@ listed in problems.tsv and counted in report.md. Started again after a stop, it 
 read again the audio that it has measured.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

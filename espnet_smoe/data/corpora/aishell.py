@@ -16,8 +16,6 @@ segmentation. Audio without a transcript and transcripts without audio are left 
 counted, and named in problems.tsv.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -13,8 +13,6 @@ those that do not fit the length of their recording are left out, counted, and n
 problems.tsv.
 """
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import re

@@ -1,7 +1,5 @@
 """Recordings of Asterisk's prompts: headerless GSM 6.10 and G.722 to WAV."""
 
-from __future__ import annotations
-
 import io
 import os
 import shutil

@@ -1,7 +1,5 @@
 """What every corpus gives: entries."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from espnet_smoe.data.segment import segment

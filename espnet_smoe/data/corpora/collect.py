@@ -1,7 +1,5 @@
 """All utterances of all corpora, with plain texts and their English."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """One corpus while it is read: its files, its rules, its log."""
 
-from __future__ import annotations
-
 import codecs
 import json
 import re

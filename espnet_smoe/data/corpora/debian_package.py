@@ -3,8 +3,6 @@
 A .deb is an ar archive whose member ``data.tar.xz`` (gz, bz2 or plain) holds the files.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import lzma

@@ -8,8 +8,6 @@ Some corpora ship the .txt files without that JSON, or with another beside each:
 texts are taken by stem, speakers unknown.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 

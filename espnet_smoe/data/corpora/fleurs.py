@@ -5,8 +5,6 @@ For each language a folder such as ``ko_kr`` with ``train.tsv``, ``dev.tsv``,
 transcription, transcription, characters, samples, gender.
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Labels in JSON by dotted key paths: two families and any corpus unknown to us."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """KsponSpeech (AIHub 123): raw .pcm, transcripts in scripts/{train,dev,eval_*}.trn."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from espnet_smoe.data.corpora.base import TRAIN, VALIDATION, Entry

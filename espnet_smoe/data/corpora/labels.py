@@ -1,7 +1,5 @@
 """Every utterance of a corpus: each label file goes to the reader of its kind."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 

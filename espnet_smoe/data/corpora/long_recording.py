@@ -7,8 +7,6 @@
 Dual forms are the other way round than in KsponSpeech: ``(spoken)/(written)``.
 """
 
-from __future__ import annotations
-
 from espnet_smoe.data.corpora.key_paths import lookup
 
 KEYS = {

@@ -1,7 +1,5 @@
 """Which recording belongs to which label: same stem, and same folder where need be."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import Counter

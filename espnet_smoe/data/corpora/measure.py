@@ -3,8 +3,6 @@
 What was measured is noted at once, so that a stopped run does not measure again.
 """
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What the stage made of the corpora: hours, speakers, utterances, and what is lost."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 

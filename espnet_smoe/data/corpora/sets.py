@@ -1,7 +1,5 @@
 """Utterances into the sets train, dev and test: no speaker occurs in two sets."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Iterable

@@ -6,8 +6,6 @@ as folders or as zip files (``TS_*``, ``TL_*``, ``VS_*``, ``VL_*``). What a file
 suffix says; which split it is of, its folders or its archive say.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import unicodedata

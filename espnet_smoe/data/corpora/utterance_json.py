@@ -4,8 +4,6 @@
 {"command": {"text": "..."}}, {"발화정보": {"stt": "..."}}, ...
 """
 
-from __future__ import annotations
-
 from espnet_smoe.data.corpora.key_paths import first
 
 KEYS = {

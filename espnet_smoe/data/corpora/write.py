@@ -1,7 +1,5 @@
 """From the utterances of a corpus to data directories and a report."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Iterable

@@ -4,8 +4,6 @@ Archives stay open between calls, since the table of contents of one with a hund
 thousand members takes seconds to read.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -6,8 +6,6 @@ to its end). Where a file of exactly that name exists, it is meant. A ``wav.scp`
 also hold what Kaldi knows: ``COMMAND |`` and ``ARCHIVE.ark:OFFSET``.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import stat

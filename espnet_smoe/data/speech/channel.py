@@ -11,8 +11,6 @@ utterance that is narrowband already takes narrowband conditions alone. Started
 again after a stop, it goes on where it was.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json

@@ -4,8 +4,6 @@ What FFmpeg reads (M4A, WebM, the sound of a video, AMR, WMA ...) is converted t
 scratch file once and read from there. What is no audio is refused by name.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import shutil
@@ -61,7 +59,7 @@ class Sound:
         known = self._file.can_seek and self._file.frames < UNKNOWN_FRAMES
         self.frames = self._file.frames if known else None
 
-    def __enter__(self) -> Sound:
+    def __enter__(self) -> "Sound":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -7,8 +7,6 @@ Channels that agree, or have nothing to do with each other (a caller on each), a
 averaged as they are.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 BLOCK_SECONDS = 0.1

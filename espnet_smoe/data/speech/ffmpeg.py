@@ -1,7 +1,5 @@
 """Sound that soundfile does not read, converted by FFmpeg."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

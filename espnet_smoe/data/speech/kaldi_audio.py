@@ -1,7 +1,5 @@
 """What Kaldi's wav.scp holds beside paths: commands, and entries of archives."""
 
-from __future__ import annotations
-
 import io
 import os
 import re

@@ -5,8 +5,6 @@ noise. So signed 16-bit samples that are such noise, and smooth in another forma
 named instead of decoded.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -4,8 +4,6 @@ A writer that cannot go back, as on a pipe, leaves 0 or a huge number where the 
 belongs. A file that was cut off holds less than its header says.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import struct

@@ -1,7 +1,5 @@
 """What a file, a pipe or a socket holds, by its first bytes and not by its name."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

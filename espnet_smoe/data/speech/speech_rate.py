@@ -3,8 +3,6 @@
 No header tells that of raw samples or of MP3, and a text can belong to other audio.
 """
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Mapping
 from statistics import median

@@ -6,8 +6,6 @@
 Only tables are written: ``utt2speed`` tells stage 3, which reads the audio anyway.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -4,8 +4,6 @@ What recipes without recordings share; each has its own sentences. Everything fo
 from the seed, whatever the number of processes.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import os

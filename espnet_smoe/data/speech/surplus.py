@@ -4,8 +4,6 @@ Readers stop at the end that the header claims: what follows would be lost silen
 It is there in files joined with ``cat``, and where a program has gone on writing.
 """
 
-from __future__ import annotations
-
 import os
 import struct
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Arrays of samples from anywhere: checked, scaled, one channel, float32."""
 
-from __future__ import annotations
-
 import os
 from numbers import Real
 from typing import Any

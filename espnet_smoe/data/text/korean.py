@@ -18,8 +18,6 @@ mark                meaning                                option
 Of a mark that is broken (a bracket never closed) only the sign goes; its words stay.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from dataclasses import dataclass

@@ -20,8 +20,6 @@ written                read                                    rule
 has no rule stays or goes with its sign, and is a doubt too.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 

@@ -6,8 +6,6 @@
 ``lexicon.txt``  ``word unit unit ...``, a line for each reading, the usual one first
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable

@@ -11,8 +11,6 @@ are lexical: no tone sandhi is applied, and where pypinyin writes the sandhi of 
 one reading a word is enough, and the acoustic model hears the neighbors.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 import warnings

@@ -28,8 +28,6 @@ alone. A form that is read in more ways than one, and a sign without a reading, 
 noted as a doubt.
 """
 
-from __future__ import annotations
-
 import re
 
 from espnet_smoe.data.text.number_forms import (

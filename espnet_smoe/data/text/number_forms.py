@@ -6,8 +6,6 @@ numbers themselves are read afterwards, by the language. A form that is read in 
 ways than one, and a sign without a reading, is noted as a doubt, not lost in silence.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from abc import ABC, abstractmethod

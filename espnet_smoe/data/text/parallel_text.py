@@ -4,8 +4,6 @@ A corpus of speech without English may share its sentences with a corpus of para
 text: each row there holds a Korean sentence, its English, and often an id.
 """
 
-from __future__ import annotations
-
 import codecs
 import csv
 import json
@@ -58,7 +56,7 @@ class Translations:
     @classmethod
     def read(
         cls, paths: Iterable[Path | str], columns: Mapping[str, str] | None = None
-    ) -> Translations:
+    ) -> "Translations":
         """Read tables of parallel sentences.
 
         Args:

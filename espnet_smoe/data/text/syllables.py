@@ -15,8 +15,6 @@ with its fix. Words of --sets that words.txt lacks are in unknown_words.tsv.
 Without --train only --sets get text_syllable, in the tokens that --lang holds.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 import sys

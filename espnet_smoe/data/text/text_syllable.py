@@ -1,7 +1,5 @@
 """Transcripts of a data directory in words, and in modelling units."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path

@@ -10,8 +10,6 @@ unknown. With ``--type char`` the pieces are the characters of the text, the mos
 frequent first; there is no model.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import random

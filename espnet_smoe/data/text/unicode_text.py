@@ -28,8 +28,6 @@ fractions, Roman numerals, ``℃``       text normalization of a language reads 
 =====================================  ==============================================
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import Counter

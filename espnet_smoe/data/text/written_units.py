@@ -1,7 +1,5 @@
 """Units and currencies as they are written, and how Korean and Mandarin say them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 

@@ -1,7 +1,5 @@
 """Recordings of any length: in pieces through the model, and joined again."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from typing import Protocol

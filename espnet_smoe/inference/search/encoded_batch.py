@@ -1,7 +1,5 @@
 """What a search gets: utterances that the encoder has encoded together."""
 
-from __future__ import annotations
-
 from copy import copy
 from functools import cached_property
 from typing import Any
@@ -32,7 +30,7 @@ class EncodedBatch:
         """B."""
         return len(self.lengths)
 
-    def for_task(self, task: str, prompt: tuple[int, ...]) -> EncodedBatch:
+    def for_task(self, task: str, prompt: tuple[int, ...]) -> "EncodedBatch":
         """The same utterances, another task; what is computed is shared."""
         other = copy(self)
         other.task, other.prompt = task, tuple(prompt)

@@ -1,7 +1,5 @@
 """Words from the output of a CTC head, by a decoding graph and kaldi-decoder."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType

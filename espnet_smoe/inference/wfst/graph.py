@@ -8,8 +8,6 @@ T is the CTC topology, L the lexicon, G the language model. The folder then hold
 decoding compares with the model's units, and ``graph.json``, what all was made of.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import logging

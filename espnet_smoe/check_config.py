@@ -9,12 +9,11 @@ are the multiply-accumulates of one second of speech, up to the CTC output.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import new_parser
 from espnet_smoe.config.yaml_file import read_yaml
 
 if TYPE_CHECKING:  # torch takes its time, and --help has none
@@ -25,9 +24,9 @@ S2T_TOKENS = ("<na>", "<sop>", "<sos>", "<eos>")  # that ESPnet's S2T model look
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="espnet-smoe check-config",
-        description="Check a training configuration; count its parameters and costs.",
+    parser = new_parser(
+        "espnet-smoe check-config",
+        "Check a training configuration; count its parameters and costs.",
     )
     parser.add_argument("config", help="YAML file, as given to asr_train --config")
     parser.add_argument(
@@ -149,7 +148,3 @@ def _placeholder_tokens(options: Mapping[str, Any], size: int) -> list[str]:
             f"--vocab-size {size}: the special tokens alone are {len(tokens) + 1}"
         )
     return tokens + [f"piece{i}" for i in range(size - len(tokens) - 1)] + [SOS_EOS]
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

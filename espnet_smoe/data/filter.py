@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import new_parser, run_command
 from espnet_smoe.data.data_dir import (
     LANGUAGES,
     NO_TRANSLATION,
@@ -180,9 +180,7 @@ def filter_directory(
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m espnet_smoe.data.filter", description=__doc__
-    )
+    parser = new_parser("python3 -m espnet_smoe.data.filter", __doc__)
     parser.add_argument("--in", dest="source", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     add_arguments(parser)

@@ -15,12 +15,11 @@ three graphs of WeNet's runtime.
 """
 
 import argparse
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_smoe.command import MODEL_HELP, new_parser, run_command
+from espnet_smoe.command import MODEL_HELP, new_parser
 
 # those of `export.write.WRITERS`, without torch
 FORMATS = ("onnx", "torchscript", "sherpa-onnx", "wenet")
@@ -112,7 +111,3 @@ def symbols_of(config: Mapping[str, Any]) -> str:
     if config.get("token_type") == "bpe" or pieces:
         return "bytes" if pieces.endswith(".json") else "bpe"
     return config.get("token_type") or "char"
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

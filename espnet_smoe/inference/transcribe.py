@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
-from espnet_smoe.command import MODEL_HELP, new_parser, reason, run_command
+from espnet_smoe.command import MODEL_HELP, new_parser, reason
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.long_form.detectors import DETECTOR_HELP, DETECTORS
 from espnet_smoe.inference.long_form.long_audio import Piece, cuts_of
@@ -324,7 +324,3 @@ def _subtitle_name(files: Sequence[str], number: int, kind: str) -> str:
     stems = [Path(file).stem for file in files]
     same = stems[:number].count(stems[number])
     return f"{stems[number]}{f'.{same + 1}' if same else ''}.{kind}"
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

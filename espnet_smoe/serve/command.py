@@ -41,7 +41,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from espnet_smoe.command import MODEL_HELP, run_command
+from espnet_smoe.command import MODEL_HELP, new_parser, positive, run_command
 from espnet_smoe.inference.streaming.options import add_options, given_options
 from espnet_smoe.serve.access import TOKEN, Access, read_tokens
 from espnet_smoe.serve.limits import Limits, flag_of
@@ -80,19 +80,9 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _threads(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of threads")
-    return int(text)
-
-
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="espnet-smoe serve",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("espnet-smoe serve", __doc__)
     add = parser.add_argument
     add(
         "--model",
@@ -118,7 +108,7 @@ def get_parser() -> argparse.ArgumentParser:
         "/espnet-smoe (default: %(default)s)",
     )
     add("--device", default="cpu", help="such as cuda (default: %(default)s)")
-    add("--threads", type=_threads, default=1, help="of PyTorch (default: %(default)s)")
+    add("--threads", type=positive, default=1, help="of PyTorch (default: %(default)s)")
     add("--quiet", action="store_true", help="log faults, not each session")
     _add_access(parser.add_argument_group("access"))
     limits = parser.add_argument_group("limits")

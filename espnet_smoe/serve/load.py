@@ -34,7 +34,7 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_smoe.command import MODEL_HELP, run_command
+from espnet_smoe.command import MODEL_HELP, new_parser, run_command
 from espnet_smoe.inference.audio import SAMPLE_RATE, read_audio
 from espnet_smoe.serve.client import Talk, talk
 from espnet_smoe.serve.misbehave import MISBEHAVIORS
@@ -241,11 +241,7 @@ async def search(
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m espnet_smoe.serve.load",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("python3 -m espnet_smoe.serve.load", __doc__)
     add = parser.add_argument
     add("files", nargs="+", help="recordings of any kind and rate, or .pcm")
     server = parser.add_mutually_exclusive_group(required=True)

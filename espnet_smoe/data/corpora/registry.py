@@ -22,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
 
+from espnet_smoe.command import new_parser
 from espnet_smoe.config.typed import OneOf, nearest
 from espnet_smoe.plugins import load_plugins
 
@@ -98,12 +99,11 @@ def parser_of(prepare: Prepare, name: str) -> argparse.ArgumentParser:
         name: What it is called.
     """
     module = inspect.getmodule(prepare)
-    parser = argparse.ArgumentParser(
-        prog=f"python -m espnet_smoe.data.corpora {name}",
-        description=inspect.getdoc(module) or inspect.getdoc(prepare),
-        epilog=getattr(module, "EPILOG", None),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = new_parser(
+        f"python -m espnet_smoe.data.corpora {name}",
+        inspect.getdoc(module) or inspect.getdoc(prepare),
     )
+    parser.epilog = getattr(module, "EPILOG", None)
     parser.add_argument("corpus_dir", type=Path, help="folder of the corpus")
     parser.add_argument(
         "output_dir",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet_smoe.command import MODEL_HELP, new_parser, run_command
+from espnet_smoe.command import MODEL_HELP, new_parser
 from espnet_smoe.data.speech.raw_pcm import DEFAULT_FORMAT, RAW_FORMATS
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.streaming.display import Show, display
@@ -158,7 +158,3 @@ def _source(args: argparse.Namespace) -> Pieces:
     if sys.stdin.isatty():
         raise ValueError("standard input is the keyboard; pipe WAV or raw PCM into it")
     return open_pipe(sys.stdin.buffer, args.pcm_rate, args.pcm_format)
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

@@ -12,10 +12,9 @@ routing of one utterance over time.
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
-from espnet_smoe.command import new_parser, positive, run_command
+from espnet_smoe.command import new_parser, positive
 
 BY_LABEL = "smoe"  # the model that is asked for labels; others choose frame by frame
 
@@ -82,7 +81,3 @@ def main(argv: list[str] | None = None) -> None:
     out.write_text(to_page(report, picture), encoding="utf-8")
     print_page(report)
     print(f"Written to {out} and {png}")
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

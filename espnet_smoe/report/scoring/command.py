@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from espnet_smoe.command import run_command
 from espnet_smoe.report.scoring.alignment import (
     HEADS,
     edits_table,
@@ -174,7 +172,3 @@ def _score(data: Path | None, decode_dir: Path, out: Path, most: int) -> None:
     if rtf is not None:
         print(f"RTF {rtf:.3f}")
     print(f"Written to {', '.join(map(str, written))}")
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

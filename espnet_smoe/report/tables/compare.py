@@ -5,7 +5,6 @@ one column, with the mean of its scores.
 """
 
 import argparse
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from espnet_smoe.command import run_command
 from espnet_smoe.report.scoring.bootstrap import RESAMPLES, holm, paired_p_value
 from espnet_smoe.report.scoring.counts import TaskCounts
 from espnet_smoe.report.scoring.metrics import METRICS
@@ -362,7 +360,3 @@ def main(argv: list[str] | None = None) -> None:
     for note in dict.fromkeys(notes):
         print(f"Note: {note}")
     print(f"Written to {args.out} and {args.png}")
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

@@ -14,7 +14,7 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from espnet_smoe.command import run_command
+from espnet_smoe.command import new_parser, run_command
 from espnet_smoe.report.scoring.metrics import EDITS, METRICS
 from espnet_smoe.report.tables.experiment import (
     decode_info,
@@ -225,9 +225,9 @@ def replace_block(text: str, block: str, place: str) -> str:
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of ``python3 -m espnet_smoe.report.tables.results``."""
-    parser = argparse.ArgumentParser(
-        prog="python3 -m espnet_smoe.report.tables.results",
-        description="Write RESULTS.md of a recipe from scores.json files.",
+    parser = new_parser(
+        "python3 -m espnet_smoe.report.tables.results",
+        "Write RESULTS.md of a recipe from scores.json files.",
     )
     parser.add_argument(
         "--exp",

@@ -9,10 +9,12 @@ where an installed package has it as an entry point of the group
 
 import importlib
 import os
+import sys
+import warnings
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 VARIABLE = "ESPNET_SMOE_PLUGINS"
 GROUP = "espnet_smoe.plugins"
@@ -75,3 +77,28 @@ def load_plugins() -> list[ModuleType]:
                 "into PYTHONPATH"
             ) from error
     return found
+
+
+def import_extra(name: str, extra: str, what: str) -> Any:
+    """Import a package that an extra of this one brings, when it is needed.
+
+    Args:
+        name: The package, as Python calls it.
+        extra: What to install.
+        what: Needs it; for the message.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    if module := sys.modules.get(name):
+        return module
+    try:
+        with warnings.catch_warnings():
+            # jieba asks the outdated pkg_resources for its files
+            warnings.simplefilter("ignore")
+            return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(
+            f"{what} needs {(error.name or name).replace('_', '-')}: "
+            f"pip install 'espnet_smoe[{extra}]'"
+        ) from error

@@ -205,9 +205,15 @@ def require_multiple(
 
 def takes_any(init: Callable) -> bool:
     """Whether a constructor has ``**kwargs``, whose names nobody knows."""
-    last = list(_constructors(init))[-1]
-    kinds = [p.kind for p in inspect.signature(last).parameters.values()]
-    return inspect.Parameter.VAR_KEYWORD in kinds
+    return _is_open(list(_constructors(init))[-1])
+
+
+def _is_open(init: Callable) -> bool:
+    """Whether it has ``**kwargs`` whose names no `typing.TypedDict` tells."""
+    return any(
+        p.kind is p.VAR_KEYWORD and typing.get_origin(p.annotation) is not typing.Unpack
+        for p in inspect.signature(init).parameters.values()
+    )
 
 
 def _constructors(init: Callable) -> Iterator[Callable]:
@@ -220,8 +226,7 @@ def _constructors(init: Callable) -> Iterator[Callable]:
         own = kind.__init__
         if not ours or "__init__" in vars(kind):
             yield own
-            parameters = inspect.signature(own).parameters.values()
-            if inspect.Parameter.VAR_KEYWORD not in [p.kind for p in parameters]:
+            if not _is_open(own):
                 return
 
 
@@ -241,6 +246,9 @@ def _own_hints(init: Callable) -> dict[str, Any]:
         hints = {}
     found = {}
     for name, parameter in inspect.signature(init).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD and not _is_open(init):
+            (named,) = typing.get_args(parameter.annotation)
+            found |= typing.get_type_hints(named, include_extras=True)
         if name == "self" or parameter.kind in (
             inspect.Parameter.VAR_KEYWORD,
             inspect.Parameter.VAR_POSITIONAL,

@@ -18,12 +18,12 @@ from espnet_smoe.export.wenet import sherpa_ctc_graphs, wenet_graphs
 from espnet_smoe.export.whisper import whisper_graphs
 from espnet_smoe.model.smoe import ESPnetSMoEModel
 from espnet_smoe.model.u2pp import ESPnetU2PPModel
+from espnet_smoe.plugins import import_extra
 from espnet_smoe.version import __version__
 
 CONFIG, TOKENS, UNITS = "config.json", "tokens.txt", "units.txt"
 INT8 = ".int8.onnx"
 QUANTIZED = ["MatMul"]  # what sherpa-onnx quantizes of its own models, too
-MISSING = "install espnet_smoe[export], or take the format torchscript"
 
 
 def export_model(
@@ -136,13 +136,10 @@ def write_onnx(graph: Graph, path: Path) -> None:
     """Write one graph as ONNX; weights beyond 2 GB go to a file beside it.
 
     Raises:
-        ValueError: The packages that write it are missing.
+        ImportError: The packages that write it are missing.
     """
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ValueError(f"{error.name} is missing; {MISSING}") from error
+    for name in ("onnx", "onnxscript"):
+        import_extra(name, "export", "ONNX (not so torchscript)")
     names = {axis for axes in graph.inputs.values() for axis in axes.values()}
     dims = {
         n: torch.export.Dim(n, min=graph.shortest.get(n), max=graph.longest.get(n))
@@ -177,12 +174,11 @@ def quantize_file(path: Path) -> Path:
         The new file, beside it.
 
     Raises:
-        ValueError: onnxruntime is missing.
+        ImportError: onnxruntime is missing.
     """
-    try:
-        from onnxruntime.quantization import QuantType, quantize_dynamic
-    except ImportError as error:
-        raise ValueError(f"{error.name} is missing; {MISSING}") from error
+    import_extra("onnxruntime", "export", "quantization")
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
     smaller = path.with_suffix(INT8)
     kinds = {"op_types_to_quantize": QUANTIZED, "weight_type": QuantType.QInt8}
     quantize_dynamic(path, smaller, **kinds)

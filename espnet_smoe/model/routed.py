@@ -3,13 +3,44 @@
 import logging
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
+from torch import nn
 
-from espnet_smoe.compat import CTC, ESPnetASRModel
+from espnet_smoe.compat import CTC, AbsDecoder, AbsEncoder, ESPnetASRModel
 from espnet_smoe.model.parts import check_interctc, check_part, takes_routing
 from espnet_smoe.moe import Routing
+
+
+class ModelParts(TypedDict):
+    """What ESPnet's task fills in when it builds a model.
+
+    Attributes:
+        vocab_size: V.
+        token_list: V tokens.
+        frontend: Waveform to features.
+        specaug: Augmentation in training.
+        normalize: Feature normalisation.
+        preencoder: Such as `stacked_deltas`, or None.
+        encoder: Features to frames.
+        postencoder: On the encoder, or None.
+        decoder: With attention, or None.
+        ctc: CTC head on the encoder.
+        joint_network: None.
+    """
+
+    vocab_size: int
+    token_list: Sequence[str]
+    frontend: nn.Module | None
+    specaug: nn.Module | None
+    normalize: nn.Module | None
+    preencoder: nn.Module | None
+    encoder: AbsEncoder
+    postencoder: nn.Module | None
+    decoder: AbsDecoder | None
+    ctc: CTC
+    joint_network: None
 
 
 class RoutedASRModel(ESPnetASRModel):
@@ -25,6 +56,7 @@ class RoutedASRModel(ESPnetASRModel):
     bf16_on_cpu: bool
 
     def __init__(self, **parts: Any):
+        parts["token_list"] = list(parts["token_list"])
         super().__init__(**parts)
         for name in ("encoder", "decoder"):
             check_part(name, getattr(self, name), self, self.serves)

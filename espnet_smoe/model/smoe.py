@@ -7,15 +7,12 @@ input is the task's prompt and the target's text; its experts follow the prompt
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 import torch
 from torch import nn
 
 from espnet_smoe.compat import (
-    CTC,
-    AbsDecoder,
-    AbsEncoder,
     force_gatherable,
 )
 from espnet_smoe.config.options import nearest, options_of
@@ -34,6 +31,7 @@ from espnet_smoe.model.metrics import (
     routing_statistics,
 )
 from espnet_smoe.model.parts import auxiliary_loss_names, bind_labels
+from espnet_smoe.model.routed import ModelParts
 from espnet_smoe.model.tasks import Task, TaskPass, read_tasks
 from espnet_smoe.moe import Routing
 
@@ -44,17 +42,6 @@ class ESPnetSMoEModel(LabeledASRModel):
     """Speech to several texts through one shared encoder.
 
     Args:
-        vocab_size: V.
-        token_list: V tokens, the prompts' among them.
-        frontend: Waveform to features.
-        specaug: Augmentation in training.
-        normalize: Feature normalisation.
-        preencoder: None.
-        encoder: Any ESPnet encoder; one that reads labels needs ``bandwidth``.
-        postencoder: Any ESPnet post-encoder, or None.
-        decoder: Any ESPnet attention decoder; ours routes itself by the prompt.
-        ctc: CTC head on the encoder, unused where ``ctc_weight`` is 0.
-        joint_network: None.
         tasks: The task table: name -> ``{target, prompt, metrics, language}``, see
             `espnet_smoe.data.task_table`. ESPnet's own search decodes the first task.
         schedule: ``joint``: every target of an utterance from one encoder pass.
@@ -75,6 +62,9 @@ class ESPnetSMoEModel(LabeledASRModel):
         report_cer: Report character error rates in validation.
         report_wer: Report word error rates in validation.
         extract_feats_in_collect_stats: Part of ESPnet's interface.
+        **parts: Of ESPnet, an encoder and an attention decoder of any kind: an encoder
+            that reads labels needs ``bandwidth``, our decoder routes itself by the
+            prompt; ``ctc`` is unused where ``ctc_weight`` is 0.
 
     Raises:
         ValueError: Unknown option, schedule or task; a prompt token that is not in the
@@ -84,17 +74,6 @@ class ESPnetSMoEModel(LabeledASRModel):
     @options_of("model_conf")
     def __init__(
         self,
-        vocab_size: int,
-        token_list: Sequence[str],
-        frontend: nn.Module | None,
-        specaug: nn.Module | None,
-        normalize: nn.Module | None,
-        preencoder: nn.Module | None,
-        encoder: AbsEncoder,
-        postencoder: nn.Module | None,
-        decoder: AbsDecoder,
-        ctc: CTC,
-        joint_network: None,
         tasks: Mapping[str, Any] | Sequence[str] | None = None,
         schedule: Annotated[str, OneOf(SCHEDULES)] = "joint",
         ctc_weight: Rate = 0.3,
@@ -111,19 +90,10 @@ class ESPnetSMoEModel(LabeledASRModel):
         report_cer: bool = True,
         report_wer: bool = True,
         extract_feats_in_collect_stats: bool = True,
+        **parts: Unpack[ModelParts],
     ):
         super().__init__(
-            vocab_size=vocab_size,
-            token_list=list(token_list),
-            frontend=frontend,
-            specaug=specaug,
-            normalize=normalize,
-            preencoder=preencoder,
-            encoder=encoder,
-            postencoder=postencoder,
-            decoder=decoder,
-            ctc=ctc,
-            joint_network=joint_network,
+            **parts,
             ctc_weight=ctc_weight,
             interctc_weight=interctc_weight,
             sym_sos=sym_sos,
@@ -135,6 +105,7 @@ class ESPnetSMoEModel(LabeledASRModel):
             report_wer=False,
             extract_feats_in_collect_stats=extract_feats_in_collect_stats,
         )
+        decoder = parts["decoder"]  # ESPnet drops it where `ctc_weight` is 1
         if decoder is None:
             raise ValueError(
                 "model: smoe writes texts with a decoder; add 'decoder: "

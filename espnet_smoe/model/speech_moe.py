@@ -5,36 +5,23 @@ are options of the mixture (``encoder_conf.moe``), gamma is ours. The embedding 
 learns the same targets by a CTC loss of its own.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import jiwer
 import torch
-from torch import nn
 
-from espnet_smoe.compat import CTC, AbsEncoder, force_gatherable
+from espnet_smoe.compat import CTC, force_gatherable
 from espnet_smoe.config.ignored_options import warn_without_effect
 from espnet_smoe.config.options import options_of
 from espnet_smoe.config.typed import Weight
 from espnet_smoe.model.metrics import auxiliary_loss, greedy_ctc, routing_statistics
-from espnet_smoe.model.routed import RoutedASRModel
+from espnet_smoe.model.routed import ModelParts, RoutedASRModel
 
 
 class ESPnetSpeechMoEModel(RoutedASRModel):
     """Speech to modelling units by CTC.
 
     Args:
-        vocab_size: V.
-        token_list: V units, ``<blank>`` first.
-        frontend: Waveform to features.
-        specaug: Augmentation in training.
-        normalize: Feature normalisation.
-        preencoder: Such as `stacked_deltas`, or None.
-        encoder: Any ESPnet encoder; `speech_moe` for the paper's.
-        postencoder: Any ESPnet post-encoder, or None.
-        decoder: None: there is only CTC.
-        ctc: CTC head on the encoder.
-        joint_network: None.
         embedding_ctc_weight: gamma, the weight of the embedding network's own CTC
             loss; plays no part where the encoder has no such network.
         bf16_on_cpu: Train in bfloat16 autocast on a CPU that has it in hardware. It
@@ -42,6 +29,8 @@ class ESPnetSpeechMoEModel(RoutedASRModel):
             expert are as many as the batch makes them.
         ignore_id: Padding of targets.
         extract_feats_in_collect_stats: Part of ESPnet's interface.
+        **parts: Of ESPnet, an encoder of any kind, `speech_moe` for the paper's, and
+            no decoder; ``token_list`` are the units, ``<blank>`` first.
 
     Raises:
         ValueError: Unknown option, or a decoder.
@@ -52,36 +41,16 @@ class ESPnetSpeechMoEModel(RoutedASRModel):
     @options_of("model_conf")
     def __init__(
         self,
-        vocab_size: int,
-        token_list: Sequence[str],
-        frontend: nn.Module | None,
-        specaug: nn.Module | None,
-        normalize: nn.Module | None,
-        preencoder: nn.Module | None,
-        encoder: AbsEncoder,
-        postencoder: nn.Module | None,
-        decoder: None,
-        ctc: CTC,
-        joint_network: None,
         embedding_ctc_weight: Weight = 0.01,
         bf16_on_cpu: bool = False,
         ignore_id: int = -1,
         extract_feats_in_collect_stats: bool = True,
+        **parts: Unpack[ModelParts],
     ):
-        if decoder is not None:
+        if parts["decoder"] is not None:
             raise ValueError("model: speech_moe has no decoder; remove 'decoder'")
         super().__init__(
-            vocab_size=vocab_size,
-            token_list=list(token_list),
-            frontend=frontend,
-            specaug=specaug,
-            normalize=normalize,
-            preencoder=preencoder,
-            encoder=encoder,
-            postencoder=postencoder,
-            decoder=None,
-            ctc=ctc,
-            joint_network=None,
+            **parts,
             ctc_weight=1.0,
             ignore_id=ignore_id,
             report_cer=False,
@@ -91,10 +60,10 @@ class ESPnetSpeechMoEModel(RoutedASRModel):
         self.use_bf16_on_cpu(bf16_on_cpu)
         self.embedding_ctc = None
         self.embedding_ctc_weight = embedding_ctc_weight
-        embedding_size = getattr(encoder, "embedding_size", 0)
+        embedding_size = getattr(self.encoder, "embedding_size", 0)
         if embedding_size and embedding_ctc_weight:
-            self.embedding_ctc = CTC(vocab_size, embedding_size)
-        detached = bool(embedding_size) and encoder.detach_embedding
+            self.embedding_ctc = CTC(self.vocab_size, embedding_size)
+        detached = bool(embedding_size) and self.encoder.detach_embedding
         warn_without_effect(
             {
                 "model_conf.embedding_ctc_weight: with 0 nothing trains the embedding "

@@ -4,13 +4,12 @@
 2021, arXiv 2106.05642, Eq. 1 and 2), and the auxiliary losses of the mixtures.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 import torch
 from torch import nn
 
-from espnet_smoe.compat import CTC, force_gatherable
+from espnet_smoe.compat import force_gatherable
 from espnet_smoe.config.ignored_options import warn_without_effect
 from espnet_smoe.config.options import options_of
 from espnet_smoe.config.typed import Range, Rate
@@ -22,7 +21,7 @@ from espnet_smoe.model.metrics import (
     greedy_ctc,
     routing_statistics,
 )
-from espnet_smoe.model.routed import RoutedASRModel
+from espnet_smoe.model.routed import ModelParts, RoutedASRModel
 from espnet_smoe.moe import Routing
 
 
@@ -30,17 +29,6 @@ class ESPnetU2PPModel(RoutedASRModel):
     """Speech to text in two passes: CTC first, then both decoders.
 
     Args:
-        vocab_size: V.
-        token_list: V tokens.
-        frontend: Waveform to features.
-        specaug: Augmentation in training.
-        normalize: Feature normalisation.
-        preencoder: None.
-        encoder: `u2pp_conformer`.
-        postencoder: None.
-        decoder: `u2pp_transformer`.
-        ctc: CTC head on the encoder.
-        joint_network: None.
         ctc_weight: w, above 0: every way to decode needs the CTC head.
         reverse_weight: r; 0 where there is no decoder from right to left.
         ignore_id: Padding of targets.
@@ -50,6 +38,8 @@ class ESPnetU2PPModel(RoutedASRModel):
         report_cer: Report the character error rate of greedy CTC in validation.
         report_wer: Report its word error rate.
         extract_feats_in_collect_stats: Part of ESPnet's interface.
+        **parts: Of ESPnet; ``encoder: u2pp_conformer``, ``decoder: u2pp_transformer``,
+            neither pre-encoder nor post-encoder.
 
     Raises:
         ValueError: Unknown option, or parts that do not go together.
@@ -60,17 +50,6 @@ class ESPnetU2PPModel(RoutedASRModel):
     @options_of("model_conf")
     def __init__(
         self,
-        vocab_size: int,
-        token_list: Sequence[str],
-        frontend: nn.Module | None,
-        specaug: nn.Module | None,
-        normalize: nn.Module | None,
-        preencoder: None,
-        encoder: U2PPConformerEncoder,
-        postencoder: None,
-        decoder: U2PPTransformerDecoder,
-        ctc: CTC,
-        joint_network: None,
         ctc_weight: Annotated[float, Range(above=0, below=1)] = 0.3,
         reverse_weight: Rate = 0.3,
         ignore_id: int = -1,
@@ -80,20 +59,11 @@ class ESPnetU2PPModel(RoutedASRModel):
         report_cer: bool = True,
         report_wer: bool = True,
         extract_feats_in_collect_stats: bool = True,
+        **parts: Unpack[ModelParts],
     ):
-        check_parts(preencoder, postencoder, encoder, decoder)
+        check_parts(parts)
         super().__init__(
-            vocab_size=vocab_size,
-            token_list=list(token_list),
-            frontend=frontend,
-            specaug=specaug,
-            normalize=normalize,
-            preencoder=None,
-            encoder=encoder,
-            postencoder=None,
-            decoder=decoder,
-            ctc=ctc,
-            joint_network=None,
+            **parts,
             ctc_weight=ctc_weight,
             ignore_id=ignore_id,
             lsm_weight=lsm_weight,
@@ -102,12 +72,13 @@ class ESPnetU2PPModel(RoutedASRModel):
             report_wer=False,
             extract_feats_in_collect_stats=extract_feats_in_collect_stats,
         )
-        self.reverse_weight = reverse_weight if decoder.right is not None else 0.0
+        reverses = self.decoder.right is not None
+        self.reverse_weight = reverse_weight if reverses else 0.0
         warn_without_effect(
             {
                 "model_conf.reverse_weight: with 0 nothing trains the decoder from "
                 "right to left; give it a weight or write 'decoder_conf.r_num_blocks: "
-                "0'": decoder.right is not None and not reverse_weight,
+                "0'": reverses and not reverse_weight,
             }
         )
         self.use_bf16_on_cpu(bf16_on_cpu)
@@ -261,20 +232,16 @@ def reverse_text(text: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     return text.gather(1, torch.where(mirrored >= 0, mirrored, positions))
 
 
-def check_parts(
-    preencoder: nn.Module | None,
-    postencoder: nn.Module | None,
-    encoder: Any,
-    decoder: Any,
-) -> None:
+def check_parts(parts: ModelParts) -> None:
     """Refuse parts that the model has no place for.
 
     Raises:
         ValueError: Names the part and the cure.
     """
-    for name, part in (("preencoder", preencoder), ("postencoder", postencoder)):
-        if part is not None:
+    for name in ("preencoder", "postencoder"):
+        if parts.get(name) is not None:
             raise ValueError(f"model: u2pp has no {name}; remove '{name}'")
+    encoder, decoder = parts["encoder"], parts["decoder"]
     if not isinstance(encoder, U2PPConformerEncoder):
         raise ValueError(
             f"model: u2pp needs 'encoder: u2pp_conformer', got {type(encoder).__name__}"

@@ -43,6 +43,7 @@ from typing import TYPE_CHECKING
 
 from espnet_smoe.command import MODEL_HELP, new_parser, positive, run_command
 from espnet_smoe.inference.streaming.options import add_options, given_options
+from espnet_smoe.plugins import import_extra
 from espnet_smoe.serve.access import TOKEN, Access, read_tokens
 from espnet_smoe.serve.limits import Limits, flag_of
 
@@ -156,16 +157,10 @@ def check_installed() -> None:
     """Check that the packages of the server are there.
 
     Raises:
-        ModuleNotFoundError: One is not; tells the extra to install.
+        ImportError: One is not; tells the extra to install.
     """
     for name in NEEDED:
-        try:
-            __import__(name)
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                f"the server needs {name.replace('_', '-')}: "
-                "pip install 'espnet_smoe[serve]'"
-            ) from error
+        import_extra(name, "serve", "the server")
 
 
 def certificate_of(args: argparse.Namespace) -> Sequence[str]:

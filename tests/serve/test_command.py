@@ -142,7 +142,7 @@ def test_a_limit_of_nothing_is_refused(limit, message):
     [
         ("--port", "65536", "'65536' is not from 0 to 65535"),
         ("--port", "web", "'web' is not from 0 to 65535"),
-        ("--threads", "0", "'0' is not a number of threads"),
+        ("--threads", "0", "'0' is not a number of at least 1"),
     ],
 )
 def test_numbers_that_nobody_can_use_are_refused_before_a_model_is_loaded(

@@ -24,6 +24,7 @@ import soxr
 
 from espnet_smoe.config.options import nearest
 from espnet_smoe.data.speech.waveform import as_waveform
+from espnet_smoe.plugins import import_extra
 
 WIDE_RATE = 16000  # Hz, of every waveform that goes in and comes out
 NARROW_RATE = 8000  # Hz, inside a narrowband condition
@@ -252,10 +253,4 @@ def ffmpeg_path() -> str:
     Raises:
         ImportError: imageio-ffmpeg is not installed.
     """
-    try:
-        import imageio_ffmpeg
-    except ImportError as error:
-        raise ImportError(
-            'telephone codecs need imageio-ffmpeg: pip install "espnet-smoe[codec]"'
-        ) from error
-    return imageio_ffmpeg.get_ffmpeg_exe()
+    return import_extra("imageio_ffmpeg", "codec", "a telephone codec").get_ffmpeg_exe()

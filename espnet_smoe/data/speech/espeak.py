@@ -11,6 +11,8 @@ import warnings
 
 import numpy as np
 
+from espnet_smoe.plugins import import_extra
+
 _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: the call returns when all is spoken
 _RATE, _PITCH = 1, 3  # espeak_PARAMETER
 _UTF8 = 1  # espeakCHARS_UTF8
@@ -49,14 +51,9 @@ def speak(
     """
     if not text.strip():
         raise ValueError(f"cannot speak {text!r} with voice {voice!r}: it is empty")
-    try:
-        import espeakng_loader
-    except ImportError as error:
-        raise ImportError(
-            'synthetic speech needs espeakng-loader: pip install "espnet-smoe[espeak]"'
-        ) from error
-    library = str(espeakng_loader.get_library_path())
-    espeak, rate = _initialized(library, str(espeakng_loader.get_data_path()))
+    loader = import_extra("espeakng_loader", "espeak", "synthetic speech")
+    library, data = loader.get_library_path(), loader.get_data_path()
+    espeak, rate = _initialized(str(library), str(data))
     request = (text, voice, words_per_minute, pitch, seed)
     reader, writer = os.pipe()
     with warnings.catch_warnings():

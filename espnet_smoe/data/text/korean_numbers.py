@@ -41,6 +41,7 @@ from espnet_smoe.data.text.written_units import (
     read_rates,
     typed_powers,
 )
+from espnet_smoe.plugins import import_extra
 
 DIGITS = str.maketrans("0123456789", "공일이삼사오육칠팔구")
 DECIMALS = str.maketrans("0123456789", "영일이삼사오육칠팔구")
@@ -328,10 +329,5 @@ def _sino(number: str) -> str:
     point = f" 점 {decimals.translate(DECIMALS)}" if decimals else ""
     if len(whole) > LONGEST_NUMBER or (len(whole) > 1 and whole[0] == "0"):
         return whole.translate(DIGITS) + point
-    try:
-        from num2words import num2words
-    except ImportError as error:
-        raise ImportError(
-            'numbers: spell needs num2words: pip install "espnet-smoe[corpora]"'
-        ) from error
-    return num2words(int(whole), lang="ko") + point
+    num2words = import_extra("num2words", "corpora", "numbers: spell")
+    return num2words.num2words(int(whole), lang="ko") + point

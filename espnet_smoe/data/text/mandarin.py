@@ -13,16 +13,17 @@ one reading a word is enough, and the acoustic model hears the neighbors.
 
 import re
 import unicodedata
-import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cache
 from itertools import product
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
+from typing import Any
 
 from espnet_smoe.data.text.mandarin_numbers import read_numbers
 from espnet_smoe.data.text.number_forms import Doubts
 from espnet_smoe.data.text.unicode_text import normalize_unicode
+from espnet_smoe.plugins import import_extra
 
 Reading = tuple[str, ...]  # units of one word
 
@@ -34,7 +35,6 @@ APOSTROPHE = re.compile(rf"(?<={LATIN})'(?={LATIN})")
 
 READ_ALOUD = "%&@#/‰"  # punctuation to Unicode, but it sounds
 SILENT_SYMBOLS = "~^`"
-MISSING = 'Mandarin text needs {}: pip install "espnet-smoe[mandarin]"'
 
 
 def normalize(text: str, doubts: Doubts | None = None) -> str:
@@ -275,14 +275,5 @@ def english_phones() -> tuple[str, ...]:
         return tuple(sorted(line.split()[0].decode() for line in lines))
 
 
-def _import(name: str) -> ModuleType:
-    """A package of the extra ``mandarin``."""
-    import importlib
-
-    try:
-        with warnings.catch_warnings():
-            # jieba asks the outdated pkg_resources for its files.
-            warnings.simplefilter("ignore")
-            return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(MISSING.format(name)) from error
+def _import(name: str) -> Any:
+    return import_extra(name, "mandarin", "Mandarin text")

@@ -16,6 +16,7 @@ from xml.etree.ElementTree import ParseError
 from zipfile import BadZipFile
 
 from espnet_smoe.data.text.unicode_text import normalize_unicode
+from espnet_smoe.plugins import import_extra
 
 # (source, target) as AIHub's corpora name them; the first pair that a table has.
 COLUMN_PAIRS = (
@@ -241,13 +242,8 @@ def _wanted(columns: Mapping[str, str] | None) -> str:
 
 def _sheets(path: Path) -> Iterator[Table]:
     """Every sheet of a workbook, read as a stream."""
-    try:
-        from openpyxl import load_workbook
-    except ImportError as error:
-        raise ImportError(
-            f'{path} needs openpyxl: pip install "espnet-smoe[corpora]"'
-        ) from error
-    book = load_workbook(path, read_only=True, data_only=True)
+    openpyxl = import_extra("openpyxl", "corpora", str(path))
+    book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     try:
         for sheet in book.worksheets:
             sheet.reset_dimensions()  # some programs write a wrong size

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from espnet_smoe.inference.search.hypothesis import WordHypothesis
 from espnet_smoe.inference.wfst.graph import GRAPH, TOKENS, WORDS, read_tokens
 from espnet_smoe.inference.wfst.lexicon_fst import EPSILON, import_kaldifst
 from espnet_smoe.model.ctc_path import collapse
+from espnet_smoe.plugins import import_extra
 
 
 class WfstDecoder:
@@ -53,7 +53,7 @@ class WfstDecoder:
         )
         if max_active < 2:  # kaldi-decoder's condition
             raise ValueError(f"max_active must be at least 2, got {max_active}")
-        kaldi_decoder = _import_kaldi_decoder()
+        kaldi_decoder = import_extra("kaldi_decoder", "wfst", "decoding by a graph")
         folder = Path(graph_dir)
         self.tokens = read_tokens(folder / TOKENS)
         if tokens is not None:
@@ -153,16 +153,6 @@ class WfstDecoder:
             )
         if np.isnan(log_probs).any():
             raise ValueError("log_probs hold NaN. Check the audio and the model.")
-
-
-def _import_kaldi_decoder() -> ModuleType:
-    try:
-        import kaldi_decoder
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "decoding by a graph needs kaldi-decoder: pip install 'espnet_smoe[wfst]'"
-        ) from error
-    return kaldi_decoder
 
 
 def _check_positive(**options: float) -> None:

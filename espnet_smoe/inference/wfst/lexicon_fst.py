@@ -15,10 +15,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+from espnet_smoe.plugins import import_extra
 
 EPSILON = 0
 CHUNK = 100_000  # arcs turned into text at once
@@ -26,19 +27,9 @@ CHUNK = 100_000  # arcs turned into text at once
 Reading = tuple[int, tuple[int, ...]]  # a word's label, its units' labels
 
 
-def import_kaldifst() -> ModuleType:
-    """Load kaldifst.
-
-    Raises:
-        ModuleNotFoundError: It is not installed.
-    """
-    try:
-        import kaldifst
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "decoding graphs need kaldifst: pip install 'espnet_smoe[wfst]'"
-        ) from error
-    return kaldifst
+def import_kaldifst() -> Any:
+    """`import_extra` of kaldifst."""
+    return import_extra("kaldifst", "wfst", "a decoding graph")
 
 
 @dataclass(frozen=True)

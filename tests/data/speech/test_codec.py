@@ -286,6 +286,6 @@ def test_a_waveform_of_the_wrong_kind_is_refused(wave, said):
 
 def test_without_ffmpeg_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    with pytest.raises(ImportError, match=r"espnet-smoe\[codec\]"):
+    with pytest.raises(ImportError, match=r"espnet_smoe\[codec\]"):
         AmrNb()(noise())
     assert len(Narrowband()(noise())) == 16000  # needs no codec

@@ -37,5 +37,5 @@ def test_what_cannot_be_spoken_is_named(text, voice):
 
 def test_without_the_loader_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    with pytest.raises(ImportError, match=r"espnet-smoe\[espeak\]"):
+    with pytest.raises(ImportError, match=r"espnet_smoe\[espeak\]"):
         speak("물")

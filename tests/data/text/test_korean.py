@@ -161,7 +161,7 @@ def test_numbers_option_spells_only_where_asked():
 
 def test_spelling_without_num2words_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "num2words", None)
-    with pytest.raises(ImportError, match=r"espnet-smoe\[corpora\]"):
+    with pytest.raises(ImportError, match=r"espnet_smoe\[corpora\]"):
         normalize("3", KoreanOptions(numbers="spell"))
 
 

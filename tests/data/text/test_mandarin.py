@@ -198,7 +198,7 @@ def test_nothing_is_loaded_or_said_before_it_is_needed():
 
 def test_a_missing_package_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pypinyin", None)
-    with pytest.raises(ImportError, match=r"pypinyin.*espnet-smoe\[mandarin\]"):
+    with pytest.raises(ImportError, match=r"pypinyin.*espnet_smoe\[mandarin\]"):
         Syllables().readings("好")
     with pytest.raises(ImportError, match="mandarin"):
         mandarin.all_syllables()

@@ -177,7 +177,7 @@ def test_files_that_are_no_tables_are_named(tmp_path):
 def test_xlsx_without_openpyxl_names_the_extra(tmp_path, monkeypatch):
     path = write_xlsx(tmp_path / "a.xlsx", [HEADER])
     monkeypatch.setitem(sys.modules, "openpyxl", None)
-    with pytest.raises(ImportError, match=r"a\.xlsx.*espnet-smoe\[corpora\]"):
+    with pytest.raises(ImportError, match=r"a\.xlsx.*espnet_smoe\[corpora\]"):
         Translations.read([path])
 
 

@@ -98,7 +98,7 @@ def import_extra(name: str, extra: str, what: str) -> Any:
             warnings.simplefilter("ignore")
             return importlib.import_module(name)
     except ImportError as error:
-        raise ImportError(
+        raise type(error)(
             f"{what} needs {(error.name or name).replace('_', '-')}: "
             f"pip install 'espnet_smoe[{extra}]'"
         ) from error

@@ -74,6 +74,7 @@ class ESPnetSMoEModel(LabeledASRModel):
     @options_of("model_conf")
     def __init__(
         self,
+        *,
         tasks: Mapping[str, Any] | Sequence[str] | None = None,
         schedule: Annotated[str, OneOf(SCHEDULES)] = "joint",
         ctc_weight: Rate = 0.3,

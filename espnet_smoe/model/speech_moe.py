@@ -41,6 +41,7 @@ class ESPnetSpeechMoEModel(RoutedASRModel):
     @options_of("model_conf")
     def __init__(
         self,
+        *,
         embedding_ctc_weight: Weight = 0.01,
         bf16_on_cpu: bool = False,
         ignore_id: int = -1,

@@ -50,6 +50,7 @@ class ESPnetU2PPModel(RoutedASRModel):
     @options_of("model_conf")
     def __init__(
         self,
+        *,
         ctc_weight: Annotated[float, Range(above=0, below=1)] = 0.3,
         reverse_weight: Rate = 0.3,
         ignore_id: int = -1,

@@ -151,19 +151,7 @@ def test_auxiliary_losses_are_summed_over_the_layers():
 
 def test_a_decoder_is_refused():
     with pytest.raises(ValueError, match="has no decoder; remove 'decoder'"):
-        ESPnetSpeechMoEModel(
-            6,
-            TOKENS,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-            torch.nn.Linear(1, 1),
-            None,
-            None,
-        )
+        ESPnetSpeechMoEModel(decoder=torch.nn.Linear(1, 1))
 
 
 def test_an_embedding_network_that_nothing_trains_is_named(caplog):

@@ -236,7 +236,7 @@ def test_what_does_not_go_together_is_named(changes, message):
 
 def test_an_encoder_that_cannot_work_in_chunks_is_refused():
     with pytest.raises(ValueError, match="'encoder: u2pp_conformer', got Identity"):
-        check_parts(None, None, torch.nn.Identity(), make().decoder)
+        check_parts({"encoder": torch.nn.Identity(), "decoder": make().decoder})
 
 
 def test_reversing_leaves_padding_where_it_is():

@@ -15,9 +15,9 @@ import yaml
 from espnet_smoe import upcycle
 from espnet_smoe.command import one_line, run_command
 from espnet_smoe.data.data_dir import write_lines
-from espnet_smoe.inference import pack
 from espnet_smoe.lm.arpa import write_arpa
 from espnet_smoe.lm.ngram import NGram
+from espnet_smoe.pack import command as pack
 
 
 def ended(capsys, error: BaseException) -> tuple[int, str]:
@@ -177,16 +177,18 @@ for name in sorted(COMMANDS):
 @pytest.mark.parametrize("write", ["upcycle", "pack", "lines", "arpa"])
 @pytest.mark.parametrize("place", ["pipe", "folder"])
 def test_no_file_takes_the_place_of_a_device(tmp_path, write, place):
-    out = tmp_path / "out"
+    out = tmp_path / "out.zip"
     os.mkfifo(out) if place == "pipe" else out.mkdir()
     model = NGram.estimate(["a b"], order=2)
     writers = {
         "upcycle": lambda: upcycle.main(["exp", "--config", "c", "--out", str(out)]),
-        "pack": lambda: pack.main(["--exp", "exp", "--out", str(out)]),
+        "pack": lambda: pack.main(["exp", "--out", str(out)]),
         "lines": lambda: write_lines(out, ["a"]),
         "arpa": lambda: write_arpa(model, out),
     }
     what = {"pipe": "a device or pipe", "folder": "a folder"}[place]
-    with pytest.raises((ValueError, SystemExit), match=f"out is {what}; name a file"):
+    with pytest.raises(
+        (ValueError, SystemExit), match=f"out.zip is {what}; name a file"
+    ):
         writers[write]()
     assert not out.is_file() and [*tmp_path.iterdir()] == [out]

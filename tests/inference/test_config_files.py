@@ -7,13 +7,14 @@ import pytest
 import soundfile
 import yaml
 
-from espnet_smoe.inference import SpeechToText, pack
+from espnet_smoe.inference import SpeechToText
 from espnet_smoe.inference.config_files import (
     Lengths,
     read_config,
     trained_lengths,
     write_lengths,
 )
+from espnet_smoe.pack.zip_file import write_zip
 from tests.tiny import save_experiment, talk, tiny_config
 
 
@@ -60,7 +61,9 @@ def test_lengths_stay_with_the_experiment_and_its_zip_file(recipe, tmp_path):
     assert kept["longest_seconds"] == 4.3
     (recipe / "exp/stats/train/speech_shape").write_text("a 16000\n")
     (recipe / "dump/wav.scp").unlink()
-    pack.pack(recipe / "exp/a", "model.pth", tmp_path / "m.zip")
+    write_zip(
+        recipe / "exp/a/config.yaml", recipe / "exp/a/model.pth", tmp_path / "m.zip"
+    )
     for path in (recipe / "exp/a", tmp_path / "m.zip"):
         assert SpeechToText.from_pretrained(path).longest_seconds == 4.3
     write_lengths(recipe / "exp/a")  # trained again
@@ -68,7 +71,9 @@ def test_lengths_stay_with_the_experiment_and_its_zip_file(recipe, tmp_path):
 
 
 def test_an_old_experiment_is_packed_with_its_lengths(recipe, tmp_path):
-    pack.pack(recipe / "exp/a", "model.pth", tmp_path / "m.zip")
+    write_zip(
+        recipe / "exp/a/config.yaml", recipe / "exp/a/model.pth", tmp_path / "m.zip"
+    )
     assert SpeechToText.from_pretrained(tmp_path / "m.zip").longest_seconds == 4.3
 
 

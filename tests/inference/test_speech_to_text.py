@@ -8,8 +8,9 @@ import pytest
 import torch
 import yaml
 
-from espnet_smoe.inference import SpeechToText, pack
+from espnet_smoe.inference import SpeechToText
 from espnet_smoe.inference.long_form.long_audio import decode_long, joined
+from espnet_smoe.pack.zip_file import write_zip
 from tests.inference.sounds import not_speech, talks_with_pauses
 from tests.tiny import save_experiment, talk, tiny_config
 
@@ -212,7 +213,7 @@ def test_relative_paths_count_from_here_or_from_the_configuration(
 
 
 def test_packed_model_decodes_like_its_folder(experiment, tmp_path, speech_to_text):
-    pack.pack(experiment[0].parent, "model.pth", tmp_path / "m.zip")
+    write_zip(*map(Path, experiment), tmp_path / "m.zip")
     (expected,) = speech_to_text([talk(1)])
     for path in (tmp_path / "m.zip", experiment[0].parent):
         assert SpeechToText.from_pretrained(path, **LIMIT)([talk(1)])[0] == expected
@@ -227,7 +228,8 @@ def test_a_model_decodes_as_the_yaml_beside_it_says(experiment, tmp_path):
     assert loaded.options.maxlenratio == -2 and loaded.options.beam_size == 2
     assert SpeechToText.load(folder, beam_size=3).options.beam_size == 3
     assert len(loaded([talk(1)])[0]["asr"].tokens) <= 2
-    pack.pack(folder, Path(experiment[1]).name, tmp_path / "m.zip")
+    model = folder / Path(experiment[1]).name
+    write_zip(folder / "config.yaml", model, tmp_path / "m.zip")
     assert SpeechToText.load(tmp_path / "m.zip").options.maxlenratio == -2
     assert SpeechToText(*experiment).options.maxlenratio == 0  # of its files alone
 

@@ -132,21 +132,11 @@ class U2PPConformerEncoder(AbsEncoder):
     ):
         super().__init__()
         require_multiple("encoder_conf", output_size, attention_heads)
-        if not causal and (use_dynamic_chunk or static_chunk_size):
-            raise ValueError(
-                "encoder_conf.causal: convolutions that look ahead cannot stream; "
-                "write 'causal: true', or 'use_dynamic_chunk: false' and no "
-                "static_chunk_size"
-            )
-        warn_without_effect(
-            {
-                "encoder_conf.use_dynamic_left_chunk: no effect without "
-                "use_dynamic_chunk": use_dynamic_left_chunk and not use_dynamic_chunk,
-                "encoder_conf.moe_every: no effect without moe": (
-                    moe is None and moe_every != 1
-                ),
-            }
+        _check_chunks(
+            causal, use_dynamic_chunk, use_dynamic_left_chunk, static_chunk_size
         )
+        no_moe = "encoder_conf.moe_every: no effect without moe"
+        warn_without_effect({no_moe: moe is None and moe_every != 1})
         options = MoEOptions.parse(moe, "encoder_conf.moe", **U2PP_DEFAULTS)
         self.labels = None
         self.loss_weights = options.loss_weights if options else {}
@@ -398,3 +388,16 @@ class U2PPConformerEncoder(AbsEncoder):
         if keys > attention.max_keys(projected[0], size):
             projected = self._projected_positions(size, 2 * keys)
         return projected, [attention.slice_positions(p, size, keys) for p in projected]
+
+
+def _check_chunks(causal: bool, dynamic: bool, dynamic_left: bool, static: int) -> None:
+    """Refuse chunks for convolutions that look ahead."""
+    if not causal and (dynamic or static):
+        raise ValueError(
+            "encoder_conf.causal: convolutions that look ahead cannot stream; write "
+            "'causal: true', or 'use_dynamic_chunk: false' and no static_chunk_size"
+        )
+    no_chunk = (
+        "encoder_conf.use_dynamic_left_chunk: no effect without use_dynamic_chunk"
+    )
+    warn_without_effect({no_chunk: dynamic_left and not dynamic})

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from espnet_smoe.data.data_dir import write_lines
 from espnet_smoe.export.features import SHERPA_CTC, SHERPA_WHISPER, WENET
 from espnet_smoe.export.graphs import CACHE, Graph, graphs_of
 from espnet_smoe.export.symbols import ctc_symbols, whisper_symbols
@@ -79,18 +80,12 @@ def export_model(
     (folder / name).write_bytes(tokens)
     written.append(folder / name)
     if kind not in CONTENTS:
-        description = {
-            "format": kind,
-            "espnet_smoe": __version__,
-            **_sizes(model, *sizes),
-            "tokens": TOKENS,
-            "frontend": dict(frontend or {}),
-            "cache": {name: f"new_{name}" for name in CACHE},
-            "graphs": {g.name: _describe(g, p) for g, p in zip(graphs, paths)},
-        }
-        text = json.dumps(description, indent=1, ensure_ascii=False)
-        (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+        about = {"format": kind, "espnet_smoe": __version__, **_sizes(model, *sizes)}
+        about |= {"tokens": TOKENS, "frontend": dict(frontend or {})}
+        about["cache"] = {name: f"new_{name}" for name in CACHE}
+        about["graphs"] = {g.name: _describe(g, p) for g, p in zip(graphs, paths)}
         written.append(folder / CONFIG)
+        write_lines(written[-1], [json.dumps(about, indent=1, ensure_ascii=False)])
     return written
 
 

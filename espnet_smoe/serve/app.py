@@ -47,39 +47,14 @@ def build_app(server: Services, protocol: str = OWN) -> ASGIApp:
         server: With its models.
         protocol: Of websockets at paths that are not named here, of `DIALECTS`.
     """
-
-    async def health(request: Request) -> Response:
-        stopping = server.admission.stopping
-        content = {"status": "stopping" if stopping else "ok"}
-        return JSONResponse(content, 503 if stopping else 200)
-
-    async def metrics(request: Request) -> Response:
-        content, kind = server.metrics.page()
-        return Response(content, headers={"Content-Type": kind})
-
-    async def models(request: Request) -> Response:
-        data = [model.as_dict() for model in server.models]
-        return JSONResponse({"object": "list", "data": data})
-
-    async def model(request: Request) -> Response:
-        try:
-            found = find_model(server.models, request.path_params["name"])
-        except KeyError as error:
-            raise RequestError(error.args[0], 404, "model", "model_not_found") from None
-        return JSONResponse(found.as_dict())
-
-    audio = "/v1/audio"
-    open_routes = [Route("/health", health), *page_routes()]  # need no token
+    health, *others = _routes_about(server)
+    open_routes = [health, *page_routes()]  # need no token
     routes = [
         *open_routes,
-        Route("/metrics", metrics),
-        Route("/v1/models", models),
-        Route("/v1/models/{name:path}", model),
+        *others,
         *(
-            Route(
-                f"{audio}/{name}", Transcriptions(server, translate), methods=["POST"]
-            )
-            for name, translate in (("transcriptions", False), ("translations", True))
+            Route(f"/v1/audio/{name}", Transcriptions(server, into), methods=["POST"])
+            for name, into in (("transcriptions", False), ("translations", True))
         ),
         *(
             WebSocketRoute(path, _sessions(server, dialect))
@@ -102,6 +77,37 @@ def build_app(server: Services, protocol: str = OWN) -> ASGIApp:
             allow_headers=["*"],
         )
     return Gatekeeper(app, server, paths)
+
+
+def _routes_about(server: Services) -> list[Route]:
+    """What tells of the server: first whether it is well; figures; models."""
+
+    async def health(request: Request) -> Response:
+        stopping = server.admission.stopping
+        content = {"status": "stopping" if stopping else "ok"}
+        return JSONResponse(content, 503 if stopping else 200)
+
+    async def metrics(request: Request) -> Response:
+        content, kind = server.metrics.page()
+        return Response(content, headers={"Content-Type": kind})
+
+    async def models(request: Request) -> Response:
+        data = [model.as_dict() for model in server.models]
+        return JSONResponse({"object": "list", "data": data})
+
+    async def model(request: Request) -> Response:
+        try:
+            found = find_model(server.models, request.path_params["name"])
+        except KeyError as error:
+            raise RequestError(error.args[0], 404, "model", "model_not_found") from None
+        return JSONResponse(found.as_dict())
+
+    return [
+        Route("/health", health),
+        Route("/metrics", metrics),
+        Route("/v1/models", models),
+        Route("/v1/models/{name:path}", model),
+    ]
 
 
 def _sessions(server: Services, make: MakeDialect) -> Callable:

@@ -28,7 +28,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -145,18 +145,8 @@ async def run_load(
     Raises:
         ValueError: More misbehave, or send recordings, than there are sessions.
     """
-    if not 0 <= misbehaving <= sessions:
-        raise ValueError(f"{misbehaving} of {sessions} sessions cannot misbehave")
-    if not 0 <= recordings <= sessions:
-        raise ValueError(f"{recordings} of {sessions} sessions cannot be recordings")
+    sent, how = _roles(sessions, misbehaving, recordings, ways)
     begun, used = time.perf_counter(), clock() if clock else 0.0
-    # the same of each kind, and the files in turn among both
-    sent = {sessions - 1 - n * sessions // recordings for n in range(recordings)}
-    bad = [n * sessions // misbehaving for n in range(misbehaving)]
-    how = {
-        n: _way(ways, UPLOAD_MISBEHAVIOURS if n in sent else MISBEHAVIORS, i)
-        for i, n in enumerate(bad)
-    }
 
     async def one(number: int) -> Talk:
         await asyncio.sleep(number * spread / sessions)
@@ -168,18 +158,48 @@ async def run_load(
     talks = await asyncio.gather(*map(one, range(sessions)))
     wall = time.perf_counter() - begun
     cpu = round(clock() - used, 2) if clock else None
+    return _measured(talks, sent, how, len(waves), realtime, wall, cpu)
+
+
+def _roles(
+    sessions: int, misbehaving: int, recordings: int, ways: Sequence[str]
+) -> tuple[set[int], dict[int, str]]:
+    """Numbers of those that send a recording; number -> way of those that misbehave."""
+    if not 0 <= misbehaving <= sessions:
+        raise ValueError(f"{misbehaving} of {sessions} sessions cannot misbehave")
+    if not 0 <= recordings <= sessions:
+        raise ValueError(f"{recordings} of {sessions} sessions cannot be recordings")
+    # the same of each kind, and the files in turn among both
+    sent = {sessions - 1 - n * sessions // recordings for n in range(recordings)}
+    bad = [n * sessions // misbehaving for n in range(misbehaving)]
+    return sent, {
+        n: _way(ways, UPLOAD_MISBEHAVIOURS if n in sent else MISBEHAVIORS, i)
+        for i, n in enumerate(bad)
+    }
+
+
+def _measured(
+    talks: Sequence[Talk],
+    sent: Collection[int],
+    how: Mapping[int, str],
+    files: int,
+    realtime: bool,
+    wall: float,
+    cpu: float | None,
+) -> Load:
+    """What `run_load` tells of the sessions."""
     good = {n: t for n, t in enumerate(talks) if n not in how}
     complete = {n: t for n, t in good.items() if t.complete}
     told = [t for n, t in good.items() if t.first and n not in sent]
     streamed = {n: t for n, t in complete.items() if n not in sent}
     answered = {n: t for n, t in complete.items() if n in sent}
-    bad_ones = [talks[n] for n in bad]
+    bad_ones = [talks[n] for n in how]
     return Load(
         sessions=len(good),
         complete=len(complete),
         wordless=sum(not t.finals for t in complete.values()),
-        same=_same(streamed, len(waves)) and _same(answered, len(waves)),
-        misbehaving=misbehaving,
+        same=_same(streamed, files) and _same(answered, files),
+        misbehaving=len(how),
         closed=sum(t.done is None and t.begun is not None for t in bad_ones),
         realtime=realtime,
         audio_seconds=round(sum(t.seconds for t in talks), 2),

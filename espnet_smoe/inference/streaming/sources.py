@@ -12,7 +12,7 @@ import numpy as np
 import soxr
 
 from espnet_smoe.data.speech.audio import opened
-from espnet_smoe.data.speech.container import open_sound, refused, spooled
+from espnet_smoe.data.speech.container import Sound, open_sound, refused, spooled
 from espnet_smoe.data.speech.downmix import Downmix
 from espnet_smoe.data.speech.raw_pcm import DEFAULT_FORMAT, RawCheck, raw_format
 from espnet_smoe.data.speech.sniff import HEAD_BYTES, WAV, kind_of
@@ -51,12 +51,7 @@ def open_file(
     sound = stack.enter_context(
         opened(str(path), strict=False, raw=pcm_format, raw_rate=pcm_rate)
     )
-
-    def blocks() -> Iterator[np.ndarray]:
-        with stack:
-            yield from sound.blocks(max(1, int(PIECE_SECONDS * sound.rate)))
-
-    return at_16khz(blocks(), sound.rate)
+    return _pieces_of(sound, stack)
 
 
 def open_pipe(
@@ -97,14 +92,8 @@ def open_pipe(
     if kind == WAV:
         header = read_wav_header(peeked)
         if header is not None:
-            blocks = blocks_of_pcm(
-                peeked,
-                header.format,
-                header.channels,
-                header.rate,
-                PIECE_SECONDS,
-                header.length,
-            )
+            about = header.format, header.channels, header.rate
+            blocks = blocks_of_pcm(peeked, *about, PIECE_SECONDS, header.length)
             return at_16khz(blocks, header.rate)
         peeked.rewind()
     logging.warning(
@@ -116,13 +105,17 @@ def open_pipe(
     with ExitStack() as stack:
         file = stack.enter_context(spooled(peeked))
         sound = stack.enter_context(open_sound(file, STDIN, strict=False))
-        left = stack.pop_all()
+        return _pieces_of(sound, stack.pop_all())
 
-    def blocks_of_sound() -> Iterator[np.ndarray]:
-        with left:
+
+def _pieces_of(sound: Sound, still_open: ExitStack) -> Pieces:
+    """Read a sound piece by piece; what is open is closed behind the last one."""
+
+    def blocks() -> Iterator[np.ndarray]:
+        with still_open:
             yield from sound.blocks(max(1, int(PIECE_SECONDS * sound.rate)))
 
-    return at_16khz(blocks_of_sound(), sound.rate)
+    return at_16khz(blocks(), sound.rate)
 
 
 def open_microphone() -> Pieces:

@@ -69,22 +69,7 @@ def read_recordings(
     if not names:
         raise ValueError(f"{data / 'wav.scp'} is empty; there are no recordings")
     field = model.label_field
-    targets = {task.target for task in model.tasks.values()}
-    columns: dict[str, dict[str, str]] = {}
-    for target in sorted(targets):
-        if target == "text" or (data / target).is_file():
-            columns[target] = _column(data / target, names)
-    if encoder_has_experts:
-        path = data / f"utt2{field}"
-        if not path.is_file():
-            raise ValueError(
-                f"{path} does not exist; the encoder's experts are compared by the "
-                f"{field}: write lines 'utterance label', or prepare the data again "
-                "(stages 1 to 4)"
-            )
-        columns[field] = _column(path, names)
-    if spoken_of(model.task_table) and LANGUAGES in tables:
-        columns[LANGUAGE] = _column(data / LANGUAGES, names)
+    columns = _columns(data, model, encoder_has_experts, names)
     preprocess = SMoEPreprocessor(
         False,
         config["token_list"],
@@ -112,6 +97,29 @@ def read_recordings(
             )
         )
     return recordings
+
+
+def _columns(
+    data: Path, model: nn.Module, labeled: bool, names: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """Field -> utterance -> value, of targets, label and language."""
+    columns = {}
+    for target in sorted({task.target for task in model.tasks.values()}):
+        if target == "text" or (data / target).is_file():
+            columns[target] = _column(data / target, names)
+    if labeled:
+        field = model.label_field
+        path = data / f"utt2{field}"
+        if not path.is_file():
+            raise ValueError(
+                f"{path} does not exist; the encoder's experts are compared by the "
+                f"{field}: write lines 'utterance label', or prepare the data again "
+                "(stages 1 to 4)"
+            )
+        columns[field] = _column(path, names)
+    if spoken_of(model.task_table) and (data / LANGUAGES).is_file():
+        columns[LANGUAGE] = _column(data / LANGUAGES, names)
+    return columns
 
 
 def sample(names: Sequence[str], limit: int | None) -> list[str]:

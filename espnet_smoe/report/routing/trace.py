@@ -173,7 +173,6 @@ def trace_routing(
         )
     device = next(model.parameters()).device
     ids = {unit: i for i, unit in enumerate(config["token_list"])}
-    unknown = ids.get(UNKNOWN, 0)
     random = Random(SEED)
     samples = -(-MOST_FRAMES // -(-len(utterances) // BATCH_SIZE))  # of a batch
     recorded = {"encoder": {} if traces is None else traces}
@@ -197,33 +196,27 @@ def trace_routing(
             name: of_layer.float().log_softmax(1).cpu().split(sizes)
             for name, of_layer in logits.items()
         }
-        texts = [[ids.get(u, unknown) for u in item.units] for item in batch]
-        aligned = _align_batch(model, encoder_out, sizes, texts)
-        for i, (utterance, mel) in enumerate(zip(batch, mels)):
-            units, spike_probability = aligned[i]
-            energy = mel.cpu().numpy()
+        aligned = _align_batch(model, encoder_out, sizes, batch, ids)
+        for i, mel in enumerate(mel.cpu().numpy() for mel in mels):
             centers = centers_of(model, sizes[i], len(mel))
-            yield UtteranceTrace(
-                utterance=utterance,
-                mel=energy,
-                centers=centers,
-                silence=silent(energy)[centers.round().astype(int)],
-                units=units,
-                spike_probability=spike_probability,
-                log_p={name: of_layer[i].numpy() for name, of_layer in log_p.items()},
-            )
+            silence = silent(mel)[centers.round().astype(int)]
+            routed = {name: of_layer[i].numpy() for name, of_layer in log_p.items()}
+            yield UtteranceTrace(batch[i], mel, centers, silence, *aligned[i], routed)
 
 
 def _align_batch(
     model: nn.Module,
     encoder_out: torch.Tensor,
     sizes: Sequence[int],
-    texts: Sequence[Sequence[int]],
+    utterances: Sequence[Utterance],
+    ids: Mapping[str, int],
 ) -> list[tuple[np.ndarray | None, float]]:
     """Units and spike probability of each utterance; None, NaN without a CTC head."""
     ctc = ctc_of(model)
     if ctc is None:
-        return [(None, math.nan)] * len(texts)
+        return [(None, math.nan)] * len(utterances)
+    unknown = ids.get(UNKNOWN, 0)
+    texts = [[ids.get(u, unknown) for u in one.units] for one in utterances]
     log_probs = ctc.log_softmax(encoder_out).float().cpu()  # (B, T, V)
     return [
         _units(row[:size], text, model.blank_id)

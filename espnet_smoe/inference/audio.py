@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from espnet_smoe.data.speech import audio
-from espnet_smoe.data.speech.bandwidth import bandwidth_at_16khz
 from espnet_smoe.data.speech.waveform import as_waveform, check_rate
 
 SAMPLE_RATE = audio.SAMPLE_RATE
@@ -92,13 +91,3 @@ def as_waveforms(waveforms: object) -> list:
     if len(shape) < 2 or (len(shape) == 2 and shape[1] <= MOST_CHANNELS < shape[0]):
         return [waveforms]
     return list(waveforms)
-
-
-def bandwidth_of(wave: np.ndarray, original_rate: int) -> str:
-    """``nb`` or ``wb`` of a wave at 16 kHz that was recorded at another rate.
-
-    Args:
-        wave: ``(samples,)`` at 16 kHz.
-        original_rate: Hz, before resampling.
-    """
-    return bandwidth_at_16khz(wave, original_rate)

@@ -76,19 +76,3 @@ class BatchEncoder:
         lengths = torch.tensor([len(f) for f in feats], device=self.device)
         padded = nn.utils.rnn.pad_sequence(feats, batch_first=True)
         return self.model.encode(padded, lengths, **options)
-
-    @torch.inference_mode()
-    def log_probs(
-        self, encoded: torch.Tensor, frames: torch.Tensor
-    ) -> list[np.ndarray]:
-        """Log-probabilities of the model's CTC head.
-
-        Args:
-            encoded: ``(B, T, D)``.
-            frames: ``(B,)``.
-
-        Returns:
-            B times float32 ``(frames, V)``.
-        """
-        log_probs = self.model.ctc.log_softmax(encoded).float().cpu().numpy()
-        return [of_one[:n] for of_one, n in zip(log_probs, frames.tolist())]

@@ -10,10 +10,10 @@ import numpy as np
 
 from espnet_smoe.config.options import nearest
 from espnet_smoe.config.yaml_file import read_yaml
+from espnet_smoe.data.speech.bandwidth import bandwidth_at_16khz
 from espnet_smoe.inference.audio import (
     SAMPLE_RATE,
     as_waveforms,
-    bandwidth_of,
     to_16khz,
 )
 from espnet_smoe.inference.checkpoint import model_files, read_config
@@ -214,7 +214,7 @@ class SpeechToText(BaseRecognizer):
                 self.check_bandwidth(label)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
-            labels.append(bandwidth_of(wave, rate) if label == AUTO else label)
+            labels.append(bandwidth_at_16khz(wave, rate) if label == AUTO else label)
             self.check_label(labels[-1], name)
         return labels
 

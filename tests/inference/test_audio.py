@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_smoe.inference.audio import bandwidth_of, read_audio
+from espnet_smoe.data.speech.bandwidth import bandwidth_at_16khz
+from espnet_smoe.inference.audio import read_audio
 from espnet_smoe.inference.long_form.speech_pieces import find_speech
 from tests.tiny import noise
 
@@ -75,9 +76,9 @@ def test_bad_file_is_named_with_its_fault(tmp_path, write, cause):
 def test_telephone_rate_stays_narrowband_after_resampling(tmp_path):
     path = tmp_path / "a.wav"
     soundfile.write(path, noise(1, rate=8000), 8000)
-    assert bandwidth_of(*read_audio(path)) == "nb"
+    assert bandwidth_at_16khz(*read_audio(path)) == "nb"
     soundfile.write(path, noise(1), 16000)
-    assert bandwidth_of(*read_audio(path)) == "wb"
+    assert bandwidth_at_16khz(*read_audio(path)) == "wb"
 
 
 def test_of_a_file_that_is_cut_off_the_rest_is_heard_with_a_warning(tmp_path, caplog):

@@ -141,7 +141,7 @@ class BaseRecognizer:
 
     def tells_times(self, tasks: Sequence[str]) -> bool:
         """Whether words of all these tasks have times."""
-        return self.model.ctc is not None and all(map(self._is_aligned, tasks))
+        return all(map(self.is_timed, tasks))
 
     def with_options(self, options: DecodeOptions) -> Self:
         """The same model, decoding in another way; nothing is loaded again.

@@ -73,10 +73,6 @@ class SpeechMoESpeechToText(SpeechToText):
         """Units are; the graph's words are not."""
         return task == UNITS and super().is_timed(task)
 
-    def tells_times(self, tasks: Sequence[str]) -> bool:
-        """Units have times, words of a graph have none."""
-        return WORDS not in tasks
-
     def _results(
         self,
         batch: EncodedBatch,

@@ -17,7 +17,7 @@ from espnet_smoe.data.speech.bandwidth import (
 )
 from espnet_smoe.data.speech.codec import BANDWIDTH_OF, CONDITIONS
 from espnet_smoe.data.speech.espeak import speak
-from espnet_smoe.inference.audio import bandwidth_of, read_audio
+from espnet_smoe.inference.audio import read_audio
 from espnet_smoe.inference.long_form.speech_pieces import find_speech
 
 
@@ -105,14 +105,14 @@ def test_file_and_array_stage_and_transcription_have_one_answer(voices, tmp_path
         staged = check_audio(AudioJob(utterance, tmp_path / "dump", True))
         native, _ = soundfile.read(path, dtype="float32")
         found = {
-            bandwidth_of(*read_audio(path)),
+            bandwidth_at_16khz(*read_audio(path)),
             detect_bandwidth(native, rate),
             measure(str(path)).bandwidth,
             find_speech(str(path))[1],
             staged.bandwidth,
         }
         if rate > 8000:  # the copy in dump does not tell its first rate
-            found.add(bandwidth_of(*read_audio(staged.wav)))
+            found.add(bandwidth_at_16khz(*read_audio(staged.wav)))
         assert len(found) == 1
         assert found == {"wb" if rate >= 9600 and number == 0 else "nb"}
 

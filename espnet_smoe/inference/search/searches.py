@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from espnet_smoe.inference.search.attention import attention_search
+from espnet_smoe.inference.search.beam_search import PromptBeamSearch
 from espnet_smoe.inference.search.ctc_prefix import greedy, prefix_beam
 from espnet_smoe.inference.search.encoded_batch import EncodedBatch
 from espnet_smoe.inference.search.hypothesis import Hypothesis, WordHypothesis
+from espnet_smoe.inference.search.options import SearchOptions
 from espnet_smoe.inference.search.registry import Search, register_search
 from espnet_smoe.inference.search.rescoring import rescore
 
@@ -34,8 +35,10 @@ def prefix_beam_search(model: Any, options: Any) -> Search:
 
 
 @register_search("attention", models=("u2pp", "smoe"))
-def attention(model: Any, options: Any) -> Search:
+def attention_search(model: Any, options: Any) -> Search:
     """The decoder from left to right, and CTC where it has a weight.
+
+    The results are those of ESPnet's ``BatchBeamSearch``.
 
     Raises:
         ValueError: The decoder would have no weight.
@@ -45,18 +48,21 @@ def attention(model: Any, options: Any) -> Search:
             f"ctc_weight: {options.ctc_weight} leaves the decoder no say in "
             "'search: attention'; write less than 1, or 'search: prefix_beam'"
         )
-    return lambda batch: attention_search(
-        model,
-        batch.encoder_out,
-        batch.lengths,
-        options.beam_size,
-        options.ctc_weight,
-        ctc=None if model.ctc is None else batch.ctc,
-    )
+    own = SearchOptions(options.beam_size, options.ctc_weight)
+    silence = [Hypothesis((), 0.0)]  # where there is no frame, there is no step
+
+    def search(batch: EncodedBatch) -> list[list[Hypothesis]]:
+        ctc = None if model.ctc is None else batch.ctc
+        beam_search = PromptBeamSearch(model.decoder, model.eos, own, ctc)
+        given = batch.encoder_out, batch.lengths, [[model.sos]]
+        found = beam_search(*given, ctc_prompt=0)[0]
+        return [nbest[: own.beam_size] or silence for nbest in found]
+
+    return search
 
 
 @register_search("rescoring", models=("u2pp",))
-def rescoring(model: Any, options: Any) -> Search:
+def rescoring_search(model: Any, options: Any) -> Search:
     """Both decoders choose among what the prefix beam finds."""
     reverse = options.reverse_weight
     find = prefix_beam_search(model, options)

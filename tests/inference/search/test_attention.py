@@ -8,9 +8,11 @@ import torch
 from espnet2.asr.ctc import CTC
 
 from espnet_smoe.decoder.bidirectional import U2PPTransformerDecoder
-from espnet_smoe.inference.search.attention import attention_search
+from espnet_smoe.inference.search.beam_search import PromptBeamSearch
+from espnet_smoe.inference.search.encoded_batch import EncodedBatch
 from espnet_smoe.inference.search.espnet_search import ESPnetBeamSearch
 from espnet_smoe.inference.search.options import SearchOptions
+from espnet_smoe.inference.search.searches import attention_search
 
 D, T = 16, 20
 MIXTURE = {"gate": "topk", "num_experts": 4, "top_k": 2}
@@ -39,13 +41,18 @@ def utterances(count):
     return own + torch.randn(count, T, D, generator=generator), lengths
 
 
+def searched(asr, x, lengths, beam_size, ctc_weight=0.0):
+    options = SearchOptions(beam_size=beam_size, ctc_weight=ctc_weight)
+    return attention_search(asr, options)(EncodedBatch(asr, x, lengths))
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.3])
 def test_equals_espnets_search_batched_over_utterances(weight):
     asr, (x, lengths) = model(60), utterances(12)
     options = SearchOptions(beam_size=4, ctc_weight=weight)
     espnet = ESPnetBeamSearch(asr.decoder, asr.eos, options, 60, asr.ctc)
     theirs = espnet(x, lengths, [[asr.sos]], ctc_prompt=0)[0]
-    ours = attention_search(asr, x, lengths, beam_size=4, ctc_weight=weight)
+    ours = searched(asr, x, lengths, 4, weight)
     assert len({nbest[0].tokens for nbest in ours}) > 6  # not all alike
     for mine, its in zip(ours, theirs, strict=True):
         assert [h.tokens for h in mine] == [h.tokens for h in its[:4]]
@@ -72,10 +79,12 @@ def every_text(asr, heard, longest):
 def test_a_wide_beam_finds_the_best_text_of_all():
     asr, (x, lengths) = model(4, sure=1.0), utterances(3)
     longest = 4
-    found = attention_search(asr, x, lengths, beam_size=81, maxlenratio=-longest)
-    for heard, frames, nbest in zip(x, lengths, found):
+    options = SearchOptions(beam_size=81, maxlenratio=-longest)
+    search = PromptBeamSearch(asr.decoder, asr.eos, options)
+    found = search(x, lengths, [[asr.sos]])[0]
+    for heard, frames, nbest in zip(x, lengths, found, strict=True):
         scores = every_text(asr, heard[:frames], longest)
-        ended = {h.tokens: h.score for h in nbest if h.tokens in scores}
+        ended = {h.tokens: h.score for h in nbest[:81] if h.tokens in scores}
         best = max(scores, key=scores.get)
         assert best in ended and ended[best] == pytest.approx(scores[best], abs=1e-4)
         assert all(ended[t] == pytest.approx(scores[t], abs=1e-4) for t in ended)
@@ -83,7 +92,7 @@ def test_a_wide_beam_finds_the_best_text_of_all():
 
 def test_at_most_a_beam_of_hypotheses_is_given():
     asr, (x, lengths) = model(60), utterances(4)
-    for nbest in attention_search(asr, x, lengths, beam_size=2):
+    for nbest in searched(asr, x, lengths, 2):
         scores = [h.score for h in nbest]
         assert 1 <= len(nbest) <= 2 and scores == sorted(scores, reverse=True)
 
@@ -91,5 +100,5 @@ def test_at_most_a_beam_of_hypotheses_is_given():
 @pytest.mark.parametrize("beam", [11, 12, 24])
 def test_a_beam_as_wide_as_the_vocabulary_says_nothing_that_ctc_calls_impossible(beam):
     asr, (x, lengths) = model(12), utterances(2)
-    for nbest in attention_search(asr, x, lengths, beam, ctc_weight=0.5):
+    for nbest in searched(asr, x, lengths, beam, 0.5):
         assert nbest[0].score < -1 and all(0 not in h.tokens for h in nbest)

@@ -286,7 +286,7 @@ class SMoETransformerDecoder(AbsDecoder, BatchScorerInterface, NoPartiallyAR):
             The last hidden layer at the last token ``(N, D)``, ready for the output
             layer; the cache of all L tokens.
         """
-        start = cache.length
+        start = cache.length  # 0 at first: then the whole prompt is read at once
         x = self._embed_from(ys, start)  # (N, L - start, D)
         routing = routing or self.route(ys, torch.ones_like(ys[:, 0]))
         routing.lengths = torch.full_like(routing.lengths, x.size(1))

@@ -265,6 +265,8 @@ class U2PPConformerEncoder(AbsEncoder):
         if chunk_size < 1:
             raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
         like, attention = self.after_norm.weight, self.encoders[0].self_attn
+        # all left chunks are there from the start, masked until they are spoken: every
+        # step has the same shapes, which an exported graph needs
         num_keys = max(left_chunks, 0) * chunk_size
         keys = like.new_zeros(batch, attention.h, num_keys, attention.key_size)
         values = keys[..., : attention.d_k]

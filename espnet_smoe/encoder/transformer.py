@@ -61,7 +61,7 @@ class SMoEEncoderLayer(EncoderLayer):
 
 
 class SMoETransformerEncoder(TransformerEncoder):
-    """Transformer encoder with supervised experts.
+    """Transformer encoder whose feed-forward blocks may be mixtures.
 
     Args:
         input_size: Features a frame.

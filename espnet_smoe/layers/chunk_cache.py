@@ -1,7 +1,7 @@
 """The cache of a streaming encoder, and the attention masks of chunks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch.nn import functional
@@ -88,6 +88,7 @@ class EncoderCache:
                     f"encoded together: {mine} and {its}"
                 )
 
+        # streams that began later have fewer keys; the mask hides what fills them up
         def pad_left(x: torch.Tensor) -> torch.Tensor:  # (B, heads, l, d), l <= L
             return functional.pad(x, (0, 0, longest.length - x.size(2), 0))
 
@@ -112,14 +113,12 @@ class EncoderCache:
         """The B streams, each with a cache of its own, as views of this one."""
         rows = [slice(i, i + 1) for i in range(len(self.num_frames))]
         return [
-            EncoderCache(
-                self.features[row],
-                [(k[row], v[row]) for k, v in self.keys_values],
-                [x[row] for x in self.convolution],
-                self.num_frames[row],
-                self.chunk_size,
-                self.left_chunks,
-                self.positions,
+            replace(
+                self,
+                features=self.features[row],
+                keys_values=[(k[row], v[row]) for k, v in self.keys_values],
+                convolution=[x[row] for x in self.convolution],
+                num_frames=self.num_frames[row],
             )
             for row in rows
         ]

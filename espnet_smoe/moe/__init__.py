@@ -1,6 +1,16 @@
 """Mixtures of experts in place of position-wise feed-forward blocks.
 
-Torch only: nothing here imports ESPnet. Ten minutes, in this order:
+Torch only: nothing here imports ESPnet. A gate chooses experts in one of two ways:
+
+- by label (supervised routing, S-MoE): what is known of an utterance beforehand, its
+  task or bandwidth, names its expert. `Labels` read it once a pass, `LabelGate` hands
+  it on; nothing is learned, and all frames of an utterance go to one expert.
+- learned (U2++ MoE, SpeechMoE): a router, a linear map, scores all experts for each
+  frame; the best k compute it, weighted by their scores (`TopKGate`). Auxiliary losses
+  keep all experts in use. `LabelTopKGate` joins the two: the label names a group of
+  experts, the router chooses inside it.
+
+Ten minutes, in this order:
 
 1. ``feed_forward.py`` - `MoEFeedForward`, the drop-in for a dense block: a gate
    decides (3), the rows go to their experts and back (4).

@@ -52,6 +52,7 @@ class MoEOptions:
 
     def __new__(cls, gate: str = "label", *_: Any, **__: Any) -> "MoEOptions":
         """The options of the gate; a subclass makes its own."""
+        # callers name a gate as YAML does, and need not know the class of its options
         return object.__new__(gate_class(gate).Options if cls is MoEOptions else cls)
 
     @classmethod
@@ -83,6 +84,7 @@ class MoEOptions:
         kind = gate_class(name, f"{where}.gate").Options
         known = {field.name for field in fields(kind)}
         defaults = {k: v for k, v in defaults.items() if k in known}
+        # so that a file can go from one gate to another by one word
         given = _without_foreign(given, kind, where)
         values = {**defaults, "labels": tuple(labels or ()), **given, "gate": name}
         options = make(kind, values, where)

@@ -38,7 +38,9 @@ class LabelOptions(MoEOptions):
 class LabelGate(Gate):
     """The expert is chosen by a label of the utterance (S-MoE, Eq. 1-3).
 
-    There is nothing to learn and no gating network: the experts are the labels.
+    There is nothing to learn and no gating network: the experts are the labels. Rows
+    are whole utterances, with their padding: to compute it costs less than to copy the
+    frames without it.
     """
 
     Options = LabelOptions

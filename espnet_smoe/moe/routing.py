@@ -77,12 +77,13 @@ class Routing:
         self.lengths = lengths
         self.labels = labels
         self.embedding = embedding
-        self._packed = not traced()
+        self._packed = not traced()  # whether `embedding` is without padding
         self.embedding_sequence: torch.Tensor | None = None
         self.loads: dict[str, torch.Tensor] = {}
         self.sums: dict[str, FrameSums | None] = {}
         self.logits: dict[str, torch.Tensor] = {}
         self._inverse_order: torch.Tensor | None = None
+        # lengths and width that `index` was asked for last, and its answer
         self._index: tuple[torch.Tensor | None, int, torch.Tensor | None]
         self._index = None, 0, None
 
@@ -159,7 +160,7 @@ class Routing:
         lengths, width, index = self._index
         if lengths is not self.lengths or width != x.size(1):
             index = None
-            if int(self.lengths.min()) < x.size(1):
+            if int(self.lengths.min()) < x.size(1):  # else nothing is copied
                 index = self.valid(x).flatten().nonzero()[:, 0]
             self._index = self.lengths, x.size(1), index
         return index

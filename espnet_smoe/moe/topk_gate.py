@@ -95,7 +95,7 @@ class TopKGate(Gate):
         self.label_bias = None
         if options.label_embedding:
             self.label_bias = nn.Embedding(len(options.labels), self.num_experts)
-            nn.init.zeros_(self.label_bias.weight)
+            nn.init.zeros_(self.label_bias.weight)  # as if there were no label
         self.jitter = options.jitter
         self.register_load_state_dict_pre_hook(_rename_label_bias)
 
@@ -128,7 +128,7 @@ class TopKGate(Gate):
         """Decide about the frames ``x`` ``(N, D)``."""
         logits = self.logits(x, routing)  # (N, E)
         losses = self.training and self.loss_weights
-        if not losses and can_choose(logits):
+        if not losses and can_choose(logits):  # it keeps no probabilities for losses
             weights, chosen = choose(logits, self.top_k)  # (N, k)
             return Assignment(chosen, self.num_experts, weights, logits)
         probabilities = logits.softmax(dim=1)
@@ -143,6 +143,7 @@ class TopKGate(Gate):
         x = x.to(self.router.weight.dtype)
         if self.training and self.jitter:
             x = x * torch.empty_like(x).uniform_(1 - self.jitter, 1 + self.jitter)
+        # rounded to bfloat16, close experts would change places
         with torch.autocast(x.device.type, enabled=False):
             logits = self.router(x)
         if self.label_bias is not None:

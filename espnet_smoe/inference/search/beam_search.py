@@ -121,7 +121,7 @@ class PromptBeamSearch:
             ]
             if not open_:
                 break
-            if len(open_) < len(beam.utterances):
+            if len(open_) < len(beam.utterances):  # fewer rows make a quicker step
                 kept = torch.tensor(open_, device=encoded.device)
                 beam = self._keep(beam, kept)
             beam = self._advance(beam)
@@ -149,6 +149,7 @@ class PromptBeamSearch:
         ys = torch.tensor(prompts, device=encoded.device).repeat_interleave(n, dim=0)
         hidden, cache = self.decoder.advance(ys, cache)  # (R * B, D)
         copies = torch.arange(len(ys), device=ys.device).repeat_interleave(k)
+        # K equal hypotheses would find the same text K times: one begins
         scores = encoded.new_full((len(prompts), n, k), NEG_INF)
         scores[:, :, 0] = 0.0
         return _Beam(
@@ -170,7 +171,7 @@ class PromptBeamSearch:
         grid = beam.scores.shape  # (R, B, K)
         first = beam.ys.size(1) == prompt_length
         gain, ids = self._candidates(beam.hidden, first)  # (N, C)
-        if scorer is not None:
+        if scorer is not None:  # of the candidates alone: each costs it all frames
             size = grid[1:].numel()
             scored = slice(ctc_prompt * size, (ctc_prompt + 1) * size)
             ctc_gain, ctc_totals = scorer.score(beam.ctc, ids[scored])
@@ -180,6 +181,7 @@ class PromptBeamSearch:
         places = grid[2]
         if self.decoder.searched_as_whisper:  # each hypothesis may end, K go on
             places = min(2 * places, totals[0, 0].numel())
+        # of all candidates of the K hypotheses together
         scores, best = totals.flatten(2).topk(places, dim=-1)  # (R, B, K or 2K)
         parents = torch.div(best, gain.size(1), rounding_mode="trunc")
         tokens = ids.view(*grid[:2], -1).gather(2, best)
@@ -191,6 +193,7 @@ class PromptBeamSearch:
             scores = scores.masked_fill(ends, NEG_INF).gather(2, going)
             parents, tokens = parents.gather(2, going), tokens.gather(2, going)
             best = best.gather(2, going)
+        # what is kept of a hypothesis moves to the places of those it goes on as
         starts = torch.arange(grid[:2].numel(), device=best.device) * grid[2]
         rows = (parents.flatten(0, 1) + starts[:, None]).flatten()  # (N,)
         ctc = beam.ctc
@@ -250,6 +253,7 @@ class PromptBeamSearch:
                 lost = logits[:, never].logsumexp(dim=1, keepdim=True)  # (N, 1)
             logits[:, never] = NEG_INF
         top, ids = topk_chunked(logits, self.pre_beam)
+        # the end not a second time, where it is among the best anyway
         end = logits[:, self.eos, None].masked_fill(
             (ids == self.eos).any(dim=1, keepdim=True), NEG_INF
         )
@@ -283,6 +287,7 @@ class PromptBeamSearch:
                 of_utterance = of_prompt[utterance]
                 if of_utterance.closed:
                     continue
+                # at the limit every hypothesis is a text as it stands
                 out_of_time = step == longest[utterance] - 1
                 out_of_time = out_of_time and not self._full(of_utterance)
                 for k, score in enumerate(scores[r][b]):
@@ -322,7 +327,7 @@ class PromptBeamSearch:
             ys=beam.ys[rows],
             scores=beam.scores[:, kept],
             cache=beam.cache.select(rows).keep_utterances(kept),
-            routing=None,
+            routing=None,  # it has labels of the rows that were
             ctc=ctc,
         )
 

@@ -51,6 +51,7 @@ class PrefixBeam:
         self.blank, self.beam = blank, beam
         self._prefixes = _Prefixes()
         self._nodes = np.zeros(1, dtype=np.int64)  # (K,) first the empty prefix alone
+        # what came last decides whether the same unit goes on or begins again
         self._after_blank = np.zeros(1)  # (K,) log probabilities
         self._after_unit = np.full(1, NEG_INF)
 
@@ -106,6 +107,7 @@ class PrefixBeam:
         parents, lasts = self._prefixes.ends(nodes)  # (K,) each
         total = np.logaddexp(after_blank, after_unit)
         emission = frame[lasts].astype(np.float64)  # the empty prefix: anything
+        # a prefix stays what it is by a blank, or by its last unit going on
         stay_blank = total + frame[self.blank]
         stay_unit = after_unit + emission
         gains = np.where(units == self.blank, NEG_INF, frame[units])
@@ -119,6 +121,7 @@ class PrefixBeam:
             before = np.where(
                 lasts[short] == lasts[long], after_blank[short], total[short]
             )
+            # both ways to it count as one prefix, and it stands in the beam once
             stay_unit[long] = np.logaddexp(stay_unit[long], before + emission[long])
             pair, unit = again[long].nonzero()
             longer[short[pair], unit] = NEG_INF

@@ -64,7 +64,7 @@ class PrefixTree:
         """
         paths = np.eye(size, dtype=bool)
         for node, parent in enumerate(self.parents):
-            paths[node] |= paths[parent]
+            paths[node] |= paths[parent]  # which is whole: it comes before
         return paths
 
 
@@ -96,6 +96,7 @@ def decode_trees(
     tokens[:, 0] = sos
     routing = decoder.route(tokens.to(device), sizes)
     cache = decoder.batch_init_state(encoded, lengths)
+    # nodes of one depth are at one position, in whatever branch they stand
     x = _embed(decoder, tokens.to(device), depths.to(device))  # (B, M, D)
     for layer, memory in zip(decoder.decoders, cache.memory):
         x, _ = layer(x, None, memory, cache.memory_mask, routing, mask=paths)

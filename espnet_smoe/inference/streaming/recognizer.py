@@ -141,6 +141,7 @@ class StreamingRecognizer:
         ready = [stream for stream in streams if stream.ready]
         if streams_with_chunk:
             self._encode_chunks(streams_with_chunk)
+        # all endings first: what is final is rescored in one batch
         endings = {stream: self._ending(stream) for stream in ready}
         ended = [s for s, ending in endings.items() if ending is Ending.FINAL]
         finals = dict(zip(ended, self._finals([s.utterance for s in ended])))
@@ -186,6 +187,7 @@ class StreamingRecognizer:
         """One chunk of each through encoder and search."""
         feats = [stream.next_chunk() for stream in streams]
         lengths = torch.tensor([len(f) for f in feats], device=self.device)
+        # the last chunk of a stream may be shorter: the encoder takes whole ones
         width = self.stride * self.options.chunk_size
         chunk = feats[0].new_zeros(len(feats), width, feats[0].size(1))
         for row, of_one in zip(chunk, feats):

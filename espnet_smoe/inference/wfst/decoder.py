@@ -94,6 +94,7 @@ class WfstDecoder:
         self._check(log_probs)
         if len(log_probs) == 0:
             return []
+        # two decoders: the one that finds the best path alone makes no lattice
         decodable = self._decodable(self.acoustic_scale * log_probs)
         if nbest == 1:
             return list(self._best_one(decodable))

@@ -1,7 +1,8 @@
-"""``espnet-smoe benchmark train``: both targets at once beside one after the other.
+"""``espnet-smoe benchmark train``: both targets at once, and beside ESPnet's classes.
 
 A step trains on both targets of every utterance of a minibatch: ``joint`` with one
-minibatch, ``alternate`` with two, each followed by the optimizer.
+minibatch, ``alternate`` with two, each followed by the optimizer. Beside ESPnet's
+classes it trains on the transcripts alone.
 """
 
 from collections.abc import Mapping
@@ -37,6 +38,9 @@ class Sizes:
     utterances: int = field(default=4, metadata={"help": "in a minibatch"})
     seconds: int = field(default=8, metadata={"help": "seconds an utterance"})
     tokens: int = field(default=30, metadata={"help": "tokens a target"})
+    precision: str = field(
+        default="float32", metadata={"help": "beside ESPnet's: float32 or bfloat16"}
+    )
 
 
 QUICK = Sizes(
@@ -53,8 +57,11 @@ QUICK = Sizes(
 
 
 def comparisons(sizes: Sizes) -> list[Comparison]:
-    """One comparison: the two schedules."""
+    """The two schedules; a Transformer and a Conformer beside ESPnet's."""
+    from espnet_smoe.benchmark import beside_espnet
+
     return [
+        *beside_espnet.comparisons(sizes),
         Comparison(
             f"both targets of {sizes.utterances} utterances of {sizes.seconds} s",
             partial(schedules, sizes),
@@ -64,7 +71,7 @@ def comparisons(sizes: Sizes) -> list[Comparison]:
             check=same_targets,
             items=sizes.utterances,
             unit="utterances",
-        )
+        ),
     ]
 
 
@@ -110,9 +117,8 @@ def build_model(
         "linear_units": sizes.hidden,
         "moe": None if moe is None else dict(moe),
     }
-    pieces = [str(i) for i in range(sizes.vocabulary - len(SPECIAL) - 1)]
     return build_from(
-        token_list=[*SPECIAL, *pieces, SOS_EOS],
+        token_list=token_list(sizes),
         model="smoe",
         model_conf={"schedule": schedule, "ctc_weight": 0.3, "lsm_weight": 0.1},
         frontend_conf=FRONTEND,
@@ -128,6 +134,12 @@ def build_model(
         decoder="smoe_transformer",
         decoder_conf={"num_blocks": sizes.decoder_layers, **common},
     )
+
+
+def token_list(sizes: Sizes) -> list[str]:
+    """Labels, numbers as pieces, start and end."""
+    pieces = [str(i) for i in range(sizes.vocabulary - len(SPECIAL) - 1)]
+    return [*SPECIAL, *pieces, SOS_EOS]
 
 
 def build_from(**config: Any) -> torch.nn.Module:

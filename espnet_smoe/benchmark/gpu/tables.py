@@ -7,16 +7,14 @@ from typing import Any
 
 import torch
 
-from espnet_smoe.benchmark import decode, moe, rtf, train
+from espnet_smoe.benchmark import beside_espnet, decode, moe, rtf, train
+from espnet_smoe.benchmark.beside_espnet import compare_training
 from espnet_smoe.benchmark.comparison import Comparison
-from espnet_smoe.benchmark.gpu.training_step import (
-    compare_training,
-    large_u2pp,
-    speech_and_text,
-)
+from espnet_smoe.benchmark.gpu.training_step import large_u2pp, speech_and_text
 from espnet_smoe.benchmark.measure import Sides
 
 BF16, F32 = torch.bfloat16, torch.float32
+SPEECH = "s of speech"
 SIDES = (moe.DENSE, moe.LEARNED, moe.SLICES, moe.GROUPED, moe.LOOP)
 MOST_OF_DENSE, TIMES_THE_LOOP = 1.35, 3.0
 MOST_OF_SMALL = 1.25  # of the time of the dense model of the active size
@@ -197,7 +195,7 @@ def _compare_models(
         goals,
         check=partial(rtf.description_of, sizes),
         items=seconds,
-        unit="s of speech",
+        unit=SPEECH,
     )
 
 
@@ -221,12 +219,15 @@ def training(device: torch.device, sizes: Sizes) -> Iterator[Comparison]:
     }
     yield compare_training(
         device,
+        BF16,
         f"bf16 autocast: training step of the paper's S-MoE, both tasks of "
         f"{of_smoe.utterances} utterances of {of_smoe.seconds} s; all its memory",
         smoe,
         partial(train.minibatch, of_smoe),
         "dense",
+        {},
         of_smoe.utterances * of_smoe.seconds,
+        SPEECH,
     )
     mixture = {"num_experts": given.experts, "top_k": given.top_k}
     u2pp = {
@@ -245,13 +246,29 @@ def training(device: torch.device, sizes: Sizes) -> Iterator[Comparison]:
     )
     yield compare_training(
         device,
+        BF16,
         f"bf16 autocast: training step of U2++, {of_u2pp.utterances} utterances of "
         f"{of_u2pp.seconds} s; all its memory",
         u2pp,
         partial(speech_and_text, of_u2pp),
         rtf.DENSE,
+        {},
         of_u2pp.utterances * of_u2pp.seconds,
+        SPEECH,
     )
+    for kind in beside_espnet.KINDS:
+        yield compare_training(
+            device,
+            BF16,
+            f"bf16 autocast: training step of a {kind} beside ESPnet's, "
+            f"{of_u2pp.utterances} utterances of {of_u2pp.seconds} s; all its memory",
+            beside_espnet.makers(of_u2pp, kind),
+            partial(beside_espnet.minibatch, of_u2pp),
+            beside_espnet.ESPNET,
+            beside_espnet.GOALS,
+            of_u2pp.utterances,
+            "utterances",
+        )
 
 
 def searches(device: torch.device, sizes: decode.Sizes) -> Iterator[Comparison]:
@@ -276,7 +293,7 @@ def searches(device: torch.device, sizes: decode.Sizes) -> Iterator[Comparison]:
             partial(both_tasks, device, sizes, count),
             ENCODED_AND_SEARCHED,
             items=count * sizes.seconds,
-            unit="s of speech",
+            unit=SPEECH,
         )
 
 

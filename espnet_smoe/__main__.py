@@ -13,7 +13,8 @@ from espnet_smoe.registry import register
 
 
 def prepare() -> None:
-    """Add our classes to ESPnet's; make its training checked and resumable."""
+    """Add our classes to ESPnet's; make its training checked, resumable and quick."""
+    from espnet_smoe.training.cpu_products import train_quickly_on_cpu
     from espnet_smoe.training.resume import protect_checkpoints
     from espnet_smoe.training.start import check_before_training
     from espnet_smoe.training.steps import save_steps
@@ -21,6 +22,7 @@ def prepare() -> None:
     register()
     protect_checkpoints()
     save_steps()
+    train_quickly_on_cpu()
     check_before_training()
 
 

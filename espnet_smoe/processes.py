@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them, and folders with one writer."""
+"""Processes: their end, their memory, and folders with one writer."""
 
 import ctypes
 import fcntl
@@ -14,6 +14,7 @@ from typing import TextIO
 
 LOCK = ".training.lock"
 PR_SET_PDEATHSIG = 1
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt
 _held: list[TextIO] = []  # as long as this process lives
 
 
@@ -23,6 +24,20 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     except (OSError, AttributeError):
         pass
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep large blocks that it frees, for the next that it needs.
+
+    Else a step of training on a CPU gets its tensors on new pages, which costs a
+    quarter of its time. Only with glibc.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(M_MMAP_MAX, 0)
+    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)  # bytes
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 Same sizes, data and precision. The Transformers are the same model: their loss on the
 same weights is the same. Our Conformer looks back only and normalises frame by frame.
+On a CPU ours have the products that every training by ``python3 -m espnet_smoe`` has.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from espnet_smoe.benchmark import train
 from espnet_smoe.benchmark.comparison import Comparison
 from espnet_smoe.benchmark.measure import Sides
 from espnet_smoe.compat import to_device
+from espnet_smoe.training import cpu_products
 
 ESPNET, OURS, EXPERTS = "ESPnet's classes", "espnet-smoe", "espnet-smoe, experts"
 GOALS = {OURS: 1.3, EXPERTS: 1.2}
@@ -161,6 +163,7 @@ class TrainingStep:
         precision: Of autocast; float32 for none.
         make: The model.
         batch: On the device.
+        ours: It trains as by ``python3 -m espnet_smoe``.
     """
 
     def __init__(
@@ -169,19 +172,22 @@ class TrainingStep:
         precision: torch.dtype,
         make: Callable[[], nn.Module],
         batch: dict[str, Any],
+        ours: bool,
     ):
-        self.device, self.make, self.batch = device, make, batch
+        self.device, self.make, self.batch, self.ours = device, make, batch, ours
         self.context: Callable[[], Any] = nullcontext
         if precision != torch.float32:
             self.context = partial(torch.autocast, device.type, precision)
         self.model: nn.Module | None = None
 
     def __call__(self) -> dict[str, float]:
-        """Forward, backward, optimizer; the loss, the parameters in millions."""
+        """Forward, backward, optimizer; the parameters in millions."""
         if self.model is None:
             with torch.device(self.device):
                 self.model = self.make()
             self.model.to(self.device).train()
+            if self.ours and self.device.type == "cpu" and cpu_products.pays():
+                cpu_products.use_onednn(self.model)
             self.optimizer = torch.optim.AdamW(self.model.parameters(), 1e-5)
         self.optimizer.zero_grad()
         torch.manual_seed(1)  # chunks of one size for all
@@ -201,7 +207,7 @@ def training_sides(
     """A training step of each model on the same minibatch."""
     batch = to_device(make_batch(), device)
     return {
-        name: TrainingStep(device, precision, make, batch)
+        name: TrainingStep(device, precision, make, batch, name != ESPNET)
         for name, make in makers.items()
     }
 

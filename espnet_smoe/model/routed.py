@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from espnet_smoe.compat import CTC, AbsDecoder, AbsEncoder, ESPnetASRModel
+from espnet_smoe.model.losses import LabelSmoothingLoss, ctc_loss
 from espnet_smoe.model.parts import check_interctc, check_part, takes_routing
 from espnet_smoe.moe import Routing
 
@@ -60,6 +61,12 @@ class RoutedASRModel(ESPnetASRModel):
         super().__init__(**parts)
         for name in ("encoder", "decoder"):
             check_part(name, getattr(self, name), self, self.serves)
+        if hasattr(self, "criterion_att"):
+            given = self.criterion_att
+            self.criterion_att = LabelSmoothingLoss(
+                *(given.size, given.padding_idx, given.smoothing),
+                given.normalize_length,
+            )
         check_interctc(self.encoder, self.interctc_weight, self.ctc_weight)
         self.too_short: set[str] = set()
 
@@ -184,5 +191,6 @@ class RoutedASRModel(ESPnetASRModel):
         """Mean over the batch; an utterance that does not fit costs nothing."""
         if not fits.any():
             return encoded.sum() * 0.0
-        loss = ctc(encoded[fits], lengths[fits], text[fits], text_lengths[fits])
+        given = encoded[fits], lengths[fits], text[fits], text_lengths[fits]
+        loss = ctc_loss(ctc, *given)
         return loss * fits.sum() / len(fits)

@@ -23,6 +23,7 @@ from espnet_smoe.data.text.tokens import BEGIN, SOS_EOS
 from espnet_smoe.decoder.search_prompt import take_prompt
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.model.labeled import LabeledASRModel
+from espnet_smoe.model.losses import ctc_loss
 from espnet_smoe.model.metrics import (
     auxiliary_losses,
     error_rates,
@@ -316,13 +317,14 @@ class ESPnetSMoEModel(LabeledASRModel):
         text: torch.Tensor,
         text_lengths: torch.Tensor,
     ) -> tuple[torch.Tensor, dict[str, Any]]:
-        loss = self.ctc(encoded, lengths, text, text_lengths)
+        loss = ctc_loss(self.ctc, encoded, lengths, text, text_lengths)
         stats: dict[str, Any] = {"loss_ctc": loss.detach()}
         if not self.training and self.report_cer:
             best = greedy_ctc(self.ctc.argmax(encoded), lengths, self.blank_id)
             stats["cer_ctc"] = self._error_rates(best, text)["cer"]
         if hidden and self.interctc_weight > 0:
-            inner = [self.ctc(h, lengths, text, text_lengths) for _, h in hidden]
+            targets = lengths, text, text_lengths
+            inner = [ctc_loss(self.ctc, h, *targets) for _, h in hidden]
             w = self.interctc_weight
             loss = (1 - w) * loss + w * torch.stack(inner).mean()
         return loss, stats

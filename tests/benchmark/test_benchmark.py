@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import torch
 
-from espnet_smoe.benchmark import codec, decode, moe, train
+from espnet_smoe.benchmark import beside_espnet, codec, decode, moe, train
 from espnet_smoe.benchmark.__main__ import get_parser, main
 from espnet_smoe.benchmark.comparison import Comparison, run_comparison
 from espnet_smoe.benchmark.measure import Spread
@@ -127,6 +127,18 @@ def test_a_training_step_of_either_schedule_trains_both_targets():
         train.ALTERNATE: {"asr", "st"},
         train.JOINT: {"asr", "st"},
     }
+
+
+def test_our_transformer_beside_espnets_is_the_same_model():
+    sizes, losses = train.QUICK, []
+    made = beside_espnet.makers(sizes, "Transformer")
+    models = [made[name]().eval() for name in (beside_espnet.ESPNET, beside_espnet.OURS)]
+    models[1].load_state_dict(models[0].state_dict(), strict=False)
+    for model in models:
+        batch = beside_espnet.minibatch(sizes)
+        model.error_calculator = None
+        losses.append(model(**batch)[0].detach())
+    torch.testing.assert_close(*losses, rtol=1e-6, atol=0.0)
 
 
 def test_every_condition_is_timed_on_the_same_utterance():

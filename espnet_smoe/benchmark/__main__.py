@@ -16,6 +16,7 @@ BENCHMARKS = {
     "rescore": "attention rescoring in one batch beside loops over hypotheses",
     "rtf": "a mixture beside dense models of its active and of all its parameters",
     "train": "joint beside alternate training",
+    "beside_espnet": "a step of training beside ESPnet's own classes",
     "gpu": "every path on a GPU",
     "codec": "the channel conditions beside the starts of FFmpeg",
     "whisper": "an imported Whisper beside faster-whisper, on the same weights",

@@ -1,4 +1,4 @@
-"""A step of training of our models beside ESPnet's own classes.
+"""``espnet-smoe benchmark beside_espnet``: our training beside ESPnet's own classes.
 
 Same sizes, data and precision. The Transformers are the same model: their loss on the
 same weights is the same. Our Conformer looks back only and normalises frame by frame.
@@ -7,6 +7,7 @@ On a CPU ours have the products that every training by ``python3 -m espnet_smoe`
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -19,21 +20,43 @@ from espnet_smoe.benchmark.measure import Sides
 from espnet_smoe.compat import to_device
 from espnet_smoe.training import cpu_products
 
-ESPNET, OURS, EXPERTS = "ESPnet's classes", "espnet-smoe", "espnet-smoe, experts"
+ESPNET, OURS, EXPERTS = "ESPnet's classes", "espnet-smoe", "with experts"
 GOALS = {OURS: 1.3, EXPERTS: 1.2}
 KINDS = ("Transformer", "Conformer")
 KERNEL = 15  # taps of the Conformer's convolutions
+ROUNDS = 7
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def comparisons(sizes: train.Sizes) -> list[Comparison]:
-    """One a kind of model, on the CPU."""
-    given = f"{sizes.utterances} utterances of {sizes.seconds} s, {sizes.precision}"
-    precision = getattr(torch, sizes.precision)
+@dataclass(frozen=True)
+class Sizes(train.Sizes):
+    """The models of ``benchmark train``, dense and with experts."""
+
+    precision: str = field(
+        default="float32", metadata={"help": f"of autocast: {' or '.join(PRECISIONS)}"}
+    )
+
+
+QUICK = Sizes(**asdict(train.QUICK))
+
+
+def comparisons(sizes: Sizes) -> list[Comparison]:
+    """One a kind of model, on the CPU.
+
+    Raises:
+        ValueError: No such precision.
+    """
+    given = f"{sizes.utterances} x {sizes.seconds} s, {sizes.precision}"
+    precision = PRECISIONS.get(sizes.precision)
+    if precision is None:
+        raise ValueError(
+            f"--precision {sizes.precision}: write one of {', '.join(PRECISIONS)}"
+        )
     return [
         compare_training(
             torch.device("cpu"),
             precision,
-            f"{kind}: a step on {given}",
+            f"{kind}, {given}",
             makers(sizes, kind),
             partial(minibatch, sizes),
             ESPNET,
@@ -214,7 +237,5 @@ def training_sides(
 
 def parameters_of(results: Mapping[str, Mapping[str, float]]) -> str:
     """The sizes of the models."""
-    return ", ".join(
-        f"{name} {found['parameters']:,.1f}M parameters"
-        for name, found in results.items()
-    )
+    counts = {name: found["parameters"] for name, found in results.items()}
+    return ", ".join(f"{n} {m:,.1f}M" for n, m in counts.items()) + " parameters"

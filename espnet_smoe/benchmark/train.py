@@ -1,8 +1,7 @@
-"""``espnet-smoe benchmark train``: both targets at once, and beside ESPnet's classes.
+"""``espnet-smoe benchmark train``: both targets at once beside one after the other.
 
 A step trains on both targets of every utterance of a minibatch: ``joint`` with one
-minibatch, ``alternate`` with two, each followed by the optimizer. Beside ESPnet's
-classes it trains on the transcripts alone.
+minibatch, ``alternate`` with two, each followed by the optimizer.
 """
 
 from collections.abc import Mapping
@@ -38,9 +37,6 @@ class Sizes:
     utterances: int = field(default=4, metadata={"help": "in a minibatch"})
     seconds: int = field(default=8, metadata={"help": "seconds an utterance"})
     tokens: int = field(default=30, metadata={"help": "tokens a target"})
-    precision: str = field(
-        default="float32", metadata={"help": "beside ESPnet's: float32 or bfloat16"}
-    )
 
 
 QUICK = Sizes(
@@ -57,11 +53,8 @@ QUICK = Sizes(
 
 
 def comparisons(sizes: Sizes) -> list[Comparison]:
-    """The two schedules; a Transformer and a Conformer beside ESPnet's."""
-    from espnet_smoe.benchmark import beside_espnet
-
+    """One comparison: the two schedules."""
     return [
-        *beside_espnet.comparisons(sizes),
         Comparison(
             f"both targets of {sizes.utterances} utterances of {sizes.seconds} s",
             partial(schedules, sizes),

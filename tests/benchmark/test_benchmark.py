@@ -132,13 +132,20 @@ def test_a_training_step_of_either_schedule_trains_both_targets():
 def test_our_transformer_beside_espnets_is_the_same_model():
     sizes, losses = train.QUICK, []
     made = beside_espnet.makers(sizes, "Transformer")
-    models = [made[name]().eval() for name in (beside_espnet.ESPNET, beside_espnet.OURS)]
+    sides = beside_espnet.ESPNET, beside_espnet.OURS
+    models = [made[side]().eval() for side in sides]
     models[1].load_state_dict(models[0].state_dict(), strict=False)
     for model in models:
         batch = beside_espnet.minibatch(sizes)
         model.error_calculator = None
         losses.append(model(**batch)[0].detach())
     torch.testing.assert_close(*losses, rtol=1e-6, atol=0.0)
+
+
+def test_a_precision_that_is_none_is_refused():
+    sizes = replace(beside_espnet.QUICK, precision="float17")
+    with pytest.raises(ValueError, match="--precision float17: write one of float32"):
+        beside_espnet.comparisons(sizes)
 
 
 def test_every_condition_is_timed_on_the_same_utterance():
@@ -150,7 +157,9 @@ def test_every_condition_is_timed_on_the_same_utterance():
     assert codec.lengths(codec.QUICK, heard).startswith("4 of 5 conditions")
 
 
-@pytest.mark.parametrize("benchmark", ["moe", "decode", "train", "codec"])
+@pytest.mark.parametrize(
+    "benchmark", ["moe", "decode", "train", "beside_espnet", "codec"]
+)
 def test_every_benchmark_runs_and_writes_its_figures(
     benchmark, tmp_path, capsys, monkeypatch
 ):

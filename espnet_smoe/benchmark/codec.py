@@ -6,12 +6,12 @@ side that the others are compared with.
 
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from espnet_smoe.benchmark.comparison import Comparison
+from espnet_smoe.benchmark.comparison import Comparison, option, quick
 from espnet_smoe.benchmark.measure import Sides
 from espnet_smoe.data.speech.codec import CONDITIONS, WIDE_RATE, ffmpeg_path
 
@@ -23,10 +23,10 @@ STARTS = "two starts of FFmpeg, no audio"
 class Sizes:
     """What passes."""
 
-    seconds: int = field(default=5, metadata={"help": "length of the utterance, s"})
+    seconds: int = option(5, "length of the utterance, s", quick=1)
 
 
-QUICK = Sizes(seconds=1)
+QUICK = quick(Sizes)
 
 
 def comparisons(sizes: Sizes) -> list[Comparison]:

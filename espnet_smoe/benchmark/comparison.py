@@ -1,7 +1,7 @@
 """A comparison: sides that do the same work, one of them the baseline, and goals."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -13,6 +13,23 @@ from espnet_smoe.benchmark.measure import (
     ratio,
     take_turns,
 )
+
+
+def option(default: Any, what: str, quick: Any = None) -> Any:
+    """A field of a benchmark's ``Sizes``, which is an option of its command.
+
+    Args:
+        default: Of the field.
+        what: It is.
+        quick: With ``--quick``; the default where None.
+    """
+    tiny = default if quick is None else quick
+    return field(default=default, metadata={"help": what, "quick": tiny})
+
+
+def quick[S](sizes: type[S]) -> S:
+    """The sizes with ``--quick``."""
+    return sizes(**{size.name: size.metadata["quick"] for size in fields(sizes)})
 
 
 @dataclass(frozen=True)

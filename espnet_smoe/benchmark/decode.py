@@ -6,14 +6,14 @@ Random weights end no sentence: all sides write the same number of tokens.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
-from espnet_smoe.benchmark.comparison import Comparison
+from espnet_smoe.benchmark.comparison import Comparison, option, quick
 from espnet_smoe.benchmark.measure import Sides
 from espnet_smoe.compat import CTC, BatchBeamSearch, TransformerDecoder
 from espnet_smoe.data.text.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
@@ -38,30 +38,19 @@ ST = [SPECIAL.index(t) for t in ("<translate>", "<en>", BEGIN)]
 class Sizes:
     """The model of the paper, and what it decodes."""
 
-    size: int = field(default=512, metadata={"help": "D, width of the model"})
-    hidden: int = field(default=2048, metadata={"help": "F, width of an expert"})
-    heads: int = field(default=8, metadata={"help": "attention heads"})
-    encoder_layers: int = field(default=12, metadata={"help": "layers"})
-    decoder_layers: int = field(default=6, metadata={"help": "layers"})
-    vocabulary: int = field(default=40000, metadata={"help": "V"})
-    beam: int = field(default=5, metadata={"help": "hypotheses kept"})
-    seconds: int = field(default=10, metadata={"help": "seconds an utterance"})
-    utterances: int = field(default=8, metadata={"help": "decoded in one batch"})
-    tokens: int = field(default=60, metadata={"help": "tokens a hypothesis"})
+    size: int = option(512, "D, width of the model", quick=16)
+    hidden: int = option(2048, "F, width of an expert", quick=32)
+    heads: int = option(8, "attention heads", quick=2)
+    encoder_layers: int = option(12, "layers", quick=1)
+    decoder_layers: int = option(6, "layers", quick=2)
+    vocabulary: int = option(40000, "V", quick=50)
+    beam: int = option(5, "hypotheses kept", quick=3)
+    seconds: int = option(10, "seconds an utterance", quick=1)
+    utterances: int = option(8, "decoded in one batch", quick=2)
+    tokens: int = option(60, "tokens a hypothesis", quick=5)
 
 
-QUICK = Sizes(
-    size=16,
-    hidden=32,
-    heads=2,
-    encoder_layers=1,
-    decoder_layers=2,
-    vocabulary=50,
-    beam=3,
-    seconds=1,
-    utterances=2,
-    tokens=5,
-)
+QUICK = quick(Sizes)
 
 
 def comparisons(sizes: Sizes) -> list[Comparison]:

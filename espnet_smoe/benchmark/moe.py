@@ -6,13 +6,13 @@ the mixture. The baselines are the dense block and the loops of public code.
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import nn
 
-from espnet_smoe.benchmark.comparison import Comparison
+from espnet_smoe.benchmark.comparison import Comparison, option, quick
 from espnet_smoe.benchmark.measure import Sides
 from espnet_smoe.compat import PositionwiseFeedForward
 from espnet_smoe.moe import (
@@ -44,27 +44,18 @@ EVERY = "every expert on every row, as exported"
 class Sizes:
     """What is timed: the block of one layer, float32."""
 
-    size: int = field(default=512, metadata={"help": "D, width of the model"})
-    hidden: int = field(default=2048, metadata={"help": "F, width of an expert"})
-    experts: int = field(default=2, metadata={"help": "E, routed by label"})
-    few_experts: int = field(default=8, metadata={"help": "E, learned"})
-    many_experts: int = field(default=32, metadata={"help": "E, learned, at most"})
-    utterances: int = field(default=16, metadata={"help": "B"})
-    more_utterances: int = field(default=64, metadata={"help": "B of large batches"})
-    frames: int = field(default=256, metadata={"help": "T, frames an utterance"})
-    chunk: int = field(default=16, metadata={"help": "frames of a streaming chunk"})
+    size: int = option(512, "D, width of the model", quick=8)
+    hidden: int = option(2048, "F, width of an expert", quick=16)
+    experts: int = option(2, "E, routed by label")
+    few_experts: int = option(8, "E, learned", quick=3)
+    many_experts: int = option(32, "E, learned, at most", quick=5)
+    utterances: int = option(16, "B", quick=4)
+    more_utterances: int = option(64, "B of large batches", quick=6)
+    frames: int = option(256, "T, frames an utterance", quick=6)
+    chunk: int = option(16, "frames of a streaming chunk", quick=4)
 
 
-QUICK = Sizes(
-    size=8,
-    hidden=16,
-    few_experts=3,
-    many_experts=5,
-    utterances=4,
-    more_utterances=6,
-    frames=6,
-    chunk=4,
-)
+QUICK = quick(Sizes)
 
 
 def comparisons(sizes: Sizes) -> list[Comparison]:

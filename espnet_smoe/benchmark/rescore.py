@@ -6,13 +6,13 @@ what the hypotheses share, they share as those of a real list do.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
 
-from espnet_smoe.benchmark.comparison import Comparison
+from espnet_smoe.benchmark.comparison import Comparison, option, quick
 from espnet_smoe.benchmark.measure import Sides
 from espnet_smoe.decoder.bidirectional import U2PPTransformerDecoder
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
@@ -35,30 +35,19 @@ NBests = list[list[Hypothesis]]
 class Sizes:
     """The decoders, and what they rescore."""
 
-    size: int = field(default=256, metadata={"help": "D, width of the model"})
-    hidden: int = field(default=1024, metadata={"help": "F, width of an expert"})
-    heads: int = field(default=4, metadata={"help": "attention heads"})
-    layers: int = field(default=3, metadata={"help": "layers of each decoder"})
-    experts: int = field(default=8, metadata={"help": "E, two of them a token"})
-    vocabulary: int = field(default=5000, metadata={"help": "V"})
-    utterances: int = field(default=8, metadata={"help": "rescored together"})
-    hypotheses: int = field(default=10, metadata={"help": "of each utterance"})
-    tokens: int = field(default=20, metadata={"help": "tokens a hypothesis, about"})
-    seconds: int = field(default=6, metadata={"help": "seconds an utterance"})
+    size: int = option(256, "D, width of the model", quick=16)
+    hidden: int = option(1024, "F, width of an expert", quick=32)
+    heads: int = option(4, "attention heads", quick=2)
+    layers: int = option(3, "layers of each decoder", quick=1)
+    experts: int = option(8, "E, two of them a token", quick=4)
+    vocabulary: int = option(5000, "V", quick=50)
+    utterances: int = option(8, "rescored together", quick=2)
+    hypotheses: int = option(10, "of each utterance", quick=3)
+    tokens: int = option(20, "tokens a hypothesis, about", quick=4)
+    seconds: int = option(6, "seconds an utterance", quick=1)
 
 
-QUICK = Sizes(
-    size=16,
-    hidden=32,
-    heads=2,
-    layers=1,
-    experts=4,
-    vocabulary=50,
-    utterances=2,
-    hypotheses=3,
-    tokens=4,
-    seconds=1,
-)
+QUICK = quick(Sizes)
 
 
 def comparisons(sizes: Sizes) -> list[Comparison]:

@@ -11,14 +11,14 @@ not measured, which would take building them anew for each figure.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import torch
 from torch import nn
 
 from espnet_smoe.benchmark import rescore as rescoring
-from espnet_smoe.benchmark.comparison import Comparison
+from espnet_smoe.benchmark.comparison import Comparison, option, quick
 from espnet_smoe.benchmark.measure import Sides
 from espnet_smoe.check_config import count_parameters
 from espnet_smoe.decoder.bidirectional import U2PPTransformerDecoder
@@ -41,47 +41,28 @@ MODELS_IN_MEMORY = 3  # models in memory
 class Sizes:
     """The models, and their input."""
 
-    size: int = field(default=640, metadata={"help": "D"})
-    hidden: int = field(default=2560, metadata={"help": "F, width of an expert"})
-    heads: int = field(default=8, metadata={"help": "attention heads"})
-    layers: int = field(default=15, metadata={"help": "layers of the encoder"})
-    decoder_layers: int = field(default=3, metadata={"help": "of each decoder"})
-    experts: int = field(default=8, metadata={"help": "E"})
-    top_k: int = field(default=2, metadata={"help": "experts a frame"})
-    vocabulary: int = field(default=8000, metadata={"help": "V"})
-    large_size: int = field(default=1280, metadata={"help": f"D of {LARGE}"})
-    large_hidden: int = field(default=5120, metadata={"help": f"F of {LARGE}"})
-    large_heads: int = field(default=16, metadata={"help": f"heads of {LARGE}"})
-    large_layers: int = field(default=20, metadata={"help": f"layers of {LARGE}"})
-    seconds: int = field(default=10, metadata={"help": "seconds an utterance"})
-    chunk: int = field(default=16, metadata={"help": "encoder frames a chunk"})
-    left: int = field(default=4, metadata={"help": "chunks seen on the left"})
-    chunks: int = field(default=4, metadata={"help": "chunks of each stream"})
-    streams: int = field(default=8, metadata={"help": "streams in one batch"})
-    hypotheses: int = field(default=10, metadata={"help": "of an utterance"})
-    tokens: int = field(default=40, metadata={"help": "tokens a hypothesis, about"})
+    size: int = option(640, "D", quick=16)
+    hidden: int = option(2560, "F, width of an expert", quick=32)
+    heads: int = option(8, "attention heads", quick=2)
+    layers: int = option(15, "layers of the encoder", quick=1)
+    decoder_layers: int = option(3, "of each decoder", quick=1)
+    experts: int = option(8, "E", quick=4)
+    top_k: int = option(2, "experts a frame")
+    vocabulary: int = option(8000, "V", quick=50)
+    large_size: int = option(1280, f"D of {LARGE}", quick=32)
+    large_hidden: int = option(5120, f"F of {LARGE}", quick=64)
+    large_heads: int = option(16, f"heads of {LARGE}", quick=2)
+    large_layers: int = option(20, f"layers of {LARGE}", quick=1)
+    seconds: int = option(10, "seconds an utterance", quick=1)
+    chunk: int = option(16, "encoder frames a chunk", quick=4)
+    left: int = option(4, "chunks seen on the left", quick=1)
+    chunks: int = option(4, "chunks of each stream", quick=2)
+    streams: int = option(8, "streams in one batch", quick=2)
+    hypotheses: int = option(10, "of an utterance", quick=3)
+    tokens: int = option(40, "tokens a hypothesis, about", quick=4)
 
 
-QUICK = Sizes(
-    size=16,
-    hidden=32,
-    heads=2,
-    layers=1,
-    decoder_layers=1,
-    experts=4,
-    vocabulary=50,
-    large_size=32,
-    large_hidden=64,
-    large_heads=2,
-    large_layers=1,
-    seconds=1,
-    chunk=4,
-    left=1,
-    chunks=2,
-    streams=2,
-    hypotheses=3,
-    tokens=4,
-)
+QUICK = quick(Sizes)
 
 
 class Model(nn.Module):

@@ -11,13 +11,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from espnet_smoe.benchmark.comparison import Comparison
+from espnet_smoe.benchmark.comparison import Comparison, option, quick
 from espnet_smoe.benchmark.measure import Sides
 from espnet_smoe.data.data_dir import write_lines
 from espnet_smoe.inference.search.ctc_prefix import greedy, prefix_beam
@@ -45,18 +45,17 @@ Timed = tuple[float, list]  # seconds, what each utterance gave
 class Sizes:
     """What the graph is made of, and what is decoded."""
 
-    words: int = field(default=100_000, metadata={"help": "words of the lexicon"})
-    sentences: int = field(
-        default=500_000,
-        metadata={"help": f"sentences of {SENTENCE} words that the 5-gram comes from"},
+    words: int = option(100_000, "words of the lexicon", quick=50)
+    sentences: int = option(
+        500_000, f"sentences of {SENTENCE} words that the 5-gram comes from", quick=200
     )
-    vocabulary: int = field(default=1434, metadata={"help": "units, with the blank"})
-    utterances: int = field(default=20, metadata={"help": "sentences to decode"})
-    beam: int = field(default=15, metadata={"help": "of both searches for words"})
-    max_active: int = field(default=7000, metadata={"help": "paths kept in a frame"})
+    vocabulary: int = option(1434, "units, with the blank", quick=20)
+    utterances: int = option(20, "sentences to decode", quick=2)
+    beam: int = option(15, "of both searches for words")
+    max_active: int = option(7000, "paths kept in a frame")
 
 
-QUICK = Sizes(words=50, sentences=200, vocabulary=20, utterances=2)
+QUICK = quick(Sizes)
 
 
 def comparisons(sizes: Sizes) -> list[Comparison]:

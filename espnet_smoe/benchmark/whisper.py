@@ -7,7 +7,7 @@ faster-whisper``.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from espnet_smoe.benchmark.comparison import Comparison
+from espnet_smoe.benchmark.comparison import Comparison, option, quick
 from espnet_smoe.benchmark.measure import Sides
 from espnet_smoe.data.speech.audio import read_listed, resample
 
@@ -29,15 +29,15 @@ ENDINGS = {".wav", ".flac", ".mp3", ".ogg", ".opus"}
 class Sizes:
     """The model, and what it hears."""
 
-    model: str = field(default="", metadata={"help": "experiment of an import"})
-    weights: str = field(default="", metadata={"help": "CTranslate2 folder of it"})
-    audio: str = field(default="", metadata={"help": "folder of recordings"})
-    language: str = field(default="ko", metadata={"help": "that is spoken"})
-    recordings: int = field(default=12, metadata={"help": "the first of the folder"})
-    beam: int = field(default=5, metadata={"help": "hypotheses kept"})
+    model: str = option("", "experiment of an import")
+    weights: str = option("", "CTranslate2 folder of it")
+    audio: str = option("", "folder of recordings")
+    language: str = option("ko", "that is spoken")
+    recordings: int = option(12, "the first of the folder", quick=1)
+    beam: int = option(5, "hypotheses kept", quick=1)
 
 
-QUICK = Sizes(recordings=1, beam=1)
+QUICK = quick(Sizes)
 
 
 def comparisons(sizes: Sizes) -> list[Comparison]:

@@ -12,7 +12,6 @@ import argparse
 import os
 import shlex
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -160,9 +159,3 @@ def main(argv: list[str] | None = None) -> None:
         return
     for task in copy_recipe(args.name, args.folder):
         print(f"cd {shlex.quote(str(task))} && ./run.sh")
-
-
-if __name__ == "__main__":
-    from espnet_smoe.command import run_command
-
-    sys.exit(run_command(main))

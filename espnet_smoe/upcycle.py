@@ -10,14 +10,13 @@ configuration with more ``linear_units`` is made wider and does, too.
 
 import argparse
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
 from espnet_smoe.check_config import build_model, parameter_table
-from espnet_smoe.command import check_out, new_parser, run_command
+from espnet_smoe.command import check_out, new_parser
 from espnet_smoe.config.yaml_file import read_yaml
 from espnet_smoe.data.data_dir import write_lines
 
@@ -171,7 +170,3 @@ def _frozen(args: argparse.Namespace, model: "nn.Module", result: "Upcycled") ->
 
 def _is_statistics(name: str) -> bool:
     return name.startswith("normalize.")
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

@@ -23,7 +23,7 @@ report
 
 trained b1 2e 4e 8e
 [ ${#tags[@]} -eq 0 ] ||
-    python3 -m espnet_smoe.report.tables.curves "${tags[@]}" --key loss_ctc --png "$expdir/curves.png"
+    python3 -m espnet_smoe curves "${tags[@]}" --key loss_ctc --png "$expdir/curves.png"
 
 # where the frames go in 4e, and whether that follows phonetics
 experts 4e '*'

@@ -37,4 +37,4 @@ for set in "${tags[0]}"/modes_*.md; do
 done
 report
 
-python3 -m espnet_smoe.report.tables.curves "${tags[@]}" --key acc --png "$expdir/curves.png"
+python3 -m espnet_smoe curves "${tags[@]}" --key acc --png "$expdir/curves.png"

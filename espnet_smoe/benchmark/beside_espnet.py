@@ -7,7 +7,7 @@ On a CPU ours have the products that every training by ``python3 -m espnet_smoe`
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from espnet_smoe.benchmark import train
-from espnet_smoe.benchmark.comparison import Comparison
+from espnet_smoe.benchmark.comparison import Comparison, option, quick
 from espnet_smoe.benchmark.measure import Sides
 from espnet_smoe.compat import to_device
 from espnet_smoe.training import cpu_products
@@ -32,12 +32,10 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 class Sizes(train.Sizes):
     """The models of ``benchmark train``, dense and with experts."""
 
-    precision: str = field(
-        default="float32", metadata={"help": f"of autocast: {' or '.join(PRECISIONS)}"}
-    )
+    precision: str = option("float32", f"of autocast: {' or '.join(PRECISIONS)}")
 
 
-QUICK = Sizes(**asdict(train.QUICK))
+QUICK = quick(Sizes)
 
 
 def comparisons(sizes: Sizes) -> list[Comparison]:

@@ -5,14 +5,14 @@ minibatch, ``alternate`` with two, each followed by the optimizer.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import torch
 
-from espnet_smoe.benchmark.comparison import Comparison
+from espnet_smoe.benchmark.comparison import Comparison, option, quick
 from espnet_smoe.benchmark.measure import Sides
 from espnet_smoe.data.text.tokens import BEGIN, BLANK, LABELS, SOS_EOS, UNKNOWN
 from espnet_smoe.registry import register
@@ -28,28 +28,18 @@ SPECIAL = (BLANK, UNKNOWN, *LABELS, BEGIN)
 class Sizes:
     """A model of middle size with experts in encoder and decoder."""
 
-    size: int = field(default=256, metadata={"help": "D, width of the model"})
-    hidden: int = field(default=1024, metadata={"help": "F, width of an expert"})
-    heads: int = field(default=4, metadata={"help": "attention heads"})
-    encoder_layers: int = field(default=12, metadata={"help": "layers"})
-    decoder_layers: int = field(default=6, metadata={"help": "layers"})
-    vocabulary: int = field(default=5000, metadata={"help": "V"})
-    utterances: int = field(default=4, metadata={"help": "in a minibatch"})
-    seconds: int = field(default=8, metadata={"help": "seconds an utterance"})
-    tokens: int = field(default=30, metadata={"help": "tokens a target"})
+    size: int = option(256, "D, width of the model", quick=16)
+    hidden: int = option(1024, "F, width of an expert", quick=32)
+    heads: int = option(4, "attention heads", quick=2)
+    encoder_layers: int = option(12, "layers", quick=1)
+    decoder_layers: int = option(6, "layers", quick=1)
+    vocabulary: int = option(5000, "V", quick=50)
+    utterances: int = option(4, "in a minibatch", quick=2)
+    seconds: int = option(8, "seconds an utterance", quick=1)
+    tokens: int = option(30, "tokens a target", quick=3)
 
 
-QUICK = Sizes(
-    size=16,
-    hidden=32,
-    heads=2,
-    encoder_layers=1,
-    decoder_layers=1,
-    vocabulary=50,
-    utterances=2,
-    seconds=1,
-    tokens=3,
-)
+QUICK = quick(Sizes)
 
 
 def comparisons(sizes: Sizes) -> list[Comparison]:

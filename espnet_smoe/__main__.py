@@ -16,13 +16,17 @@ def prepare() -> None:
     """Add our classes to ESPnet's; make its training checked, resumable and quick."""
     from espnet_smoe.training.cpu_products import train_quickly_on_cpu
     from espnet_smoe.training.resume import protect_checkpoints
+    from espnet_smoe.training.shard_iterator import train_from_shards
     from espnet_smoe.training.start import check_before_training
+    from espnet_smoe.training.statistics import collect_in_flat_memory
     from espnet_smoe.training.steps import save_steps
 
     register()
     protect_checkpoints()
     save_steps()
     train_quickly_on_cpu()
+    collect_in_flat_memory()
+    train_from_shards()
     check_before_training()
 
 

@@ -29,6 +29,8 @@ from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from espnet2.asr.frontend.default import DefaultFrontend
 from espnet2.asr.preencoder.abs_preencoder import AbsPreEncoder
+from espnet2.iterators.abs_iter_factory import AbsIterFactory
+from espnet2.iterators.sequence_iter_factory import worker_init_fn
 from espnet2.layers.augmentation import DataAugmentation
 from espnet2.layers.global_mvn import GlobalMVN
 from espnet2.layers.utterance_mvn import UtteranceMVN
@@ -59,13 +61,13 @@ from espnet2.legacy.nets.scorer_interface import (
     MaskParallelScorerInterface,
 )
 from espnet2.legacy.nets.scorers.ctc import CTCPrefixScorer
-from espnet2.main_funcs import average_nbest_models, pack_funcs
+from espnet2.main_funcs import average_nbest_models, collect_stats, pack_funcs
 from espnet2.tasks import abs_task
 from espnet2.tasks.abs_task import AbsTask
 from espnet2.text.cleaner import TextCleaner
 from espnet2.torch_utils.device_funcs import force_gatherable, to_device
 from espnet2.torch_utils.safe_torch_load import UnsafeLoadRefusedError
-from espnet2.train import reporter, trainer
+from espnet2.train import dataset, iterable_dataset, reporter, trainer
 from espnet2.train.preprocessor import CommonPreprocessor
 from espnet2.utils.types import str_or_none
 

@@ -88,6 +88,25 @@ def fingerprint_audio(path: str | Path) -> str:
     return f"{number} lines, {content.hexdigest()[:16]}"
 
 
+def fingerprint_shards(path: str | Path) -> str:
+    """Fingerprint of a ``wav.scp`` of shards: all that it lists, wherever they lie.
+
+    Raises:
+        ValueError: The table does not exist.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"{path} does not exist")
+    content, names, number = hashlib.sha256(), set(), 0
+    with open(path, "rb") as lines:
+        for number, line in enumerate(lines, 1):
+            name, _, recording = line.strip().partition(b" ")
+            place = os.path.basename(recording)
+            content.update(name + b" " + place + b"\n")
+            names.add(place.rpartition(b":")[0])
+    digest = content.hexdigest()[:16]
+    return f"{number} lines in {len(names)} shards, {digest}"
+
+
 def _beginning(recording: str) -> bytes:
     try:
         with open(recording, "rb") as audio:

@@ -81,19 +81,33 @@ def hold(folder: Path) -> None:
         ValueError: Another process trains there; names its host, process and time.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = open(folder / LOCK, "a+", encoding="utf-8")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        raise ValueError(
-            f"{folder} is being trained by {lock.read().strip()}; this is host "
-            f"{os.uname().nodename}. Wait for it, stop it, or take another --output_dir"
-        ) from None
-    except OSError as error:
-        print(f"{folder}: no lock on this disk ({error.strerror})", file=sys.stderr)
-    lock.truncate(0)
+    file = open(folder / LOCK, "a+", encoding="utf-8")
+    file.seek(0)
+    lock(
+        file,
+        f"{folder} is being trained by {file.read().strip()}; this is host "
+        f"{os.uname().nodename}. Wait for it, stop it, or take another --output_dir",
+    )
+    file.truncate(0)
     now = datetime.now().isoformat(timespec="seconds")
-    lock.write(f"host {os.uname().nodename}, process {os.getpid()}, since {now}\n")
-    lock.flush()
-    _held.append(lock)
+    file.write(f"host {os.uname().nodename}, process {os.getpid()}, since {now}\n")
+    file.flush()
+    _held.append(file)
+
+
+def lock(file: TextIO, busy: str) -> None:
+    """Let nobody else lock a file until it is closed.
+
+    Args:
+        file: Open for writing.
+        busy: What to say where another process has it.
+
+    Raises:
+        ValueError: `busy`.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(busy) from None
+    except OSError as error:
+        print(f"{file.name}: no lock on this disk ({error.strerror})", file=sys.stderr)

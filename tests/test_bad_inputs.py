@@ -52,6 +52,7 @@ NEEDS = {
     "data.corpora.aishell": "--aishell {data} --out {out}",
     "inference.decode": "--train-config {config} --model-file {weights} "
     "--data {data} --out {out} --config {decode_yaml}",
+    "training.statistics": "{exp} --out {out}",
     "inference.wfst.graph": "--tokens {tokens} --lexicon {text} --arpa {arpa} "
     "--out {out}",
     "lm.train": "--text {text} --order 2 --vocab {tokens} --out {out}",
@@ -69,7 +70,10 @@ VALUES = {
     ),
     "serve": ("--port 99999999", "--beam-size 0", "--max-sessions 0", "--host x.y.z"),
     "stream": ("--beam-size 0", "--chunk-size x", "--device tpu", "--pcm-rate 0"),
-    "prepare": ("--nj 0", "--bandwidth xb", "--min-seconds x", "--max-tokens -1"),
+    "prepare": (
+        *("--nj 0", "--bandwidth xb", "--min-seconds x", "--max-tokens -1"),
+        *("--part 3/2", "--part 0/1", "--part x"),
+    ),
     "check-config": ("--vocab-size 0", "--vocab-size -1", "--vocab-size x"),
     "upcycle": ("--noise -1", "--noise x", "--noise nan", "--seed x"),
     "slice": ("--format onnx", "--label <ko>", "--label", "--checkpoint gone.pth"),

@@ -2,7 +2,11 @@
 
 import pytest
 
-from espnet_smoe.fingerprints import fingerprint_audio, fingerprint_tokens
+from espnet_smoe.fingerprints import (
+    fingerprint_audio,
+    fingerprint_shards,
+    fingerprint_tokens,
+)
 
 
 @pytest.fixture
@@ -41,6 +45,19 @@ def test_a_recording_that_is_a_pipe_is_compared_by_its_command(corpus):
     known = fingerprint_audio(corpus)
     corpus.write_text("a sox b.mp3 -t wav - |\n")
     assert fingerprint_audio(corpus) != known
+
+
+def test_shards_are_the_same_where_they_lie_and_others_in_another_list(tmp_path):
+    table = tmp_path / "wav.scp"
+
+    def fingerprint(*places: str) -> str:
+        table.write_text("".join(f"u{at} {p}\n" for at, p in enumerate(places)))
+        return fingerprint_shards(table)
+
+    known = fingerprint("here/0.tar:512", "here/0.tar:9728", "here/1.tar:512")
+    assert known.startswith("3 lines in 2 shards, ")
+    assert known == fingerprint("x/0.tar:512", "x/0.tar:9728", "x/1.tar:512")
+    assert known != fingerprint("here/0.tar:512", "here/0.tar:9728", "here/2.tar:512")
 
 
 def test_tokens_in_a_file_equal_the_list_that_config_yaml_holds(tmp_path):

@@ -30,6 +30,8 @@ eval_valid_set=false        # true: decode the validation set too, as stage 4 le
 lang=noinfo                 # language: part of the names of tokens, statistics, experiment
 local_data_opts=            # options for local/data.sh
 speed_perturb_factors=      # such as '0.9 1.0 1.1' (default: no perturbation)
+audio_format=wav            # of stage 3: wav, a file an utterance; shards, tar archives of training audio
+shard_size=1000             # utterances of a shard
 skip_bad=false              # true: leave bad utterances out instead of stopping
 min_wav_duration=0.1        # leave out shorter audio, seconds (training and validation)
 max_wav_duration=30         # leave out longer audio, seconds (training and validation)
@@ -60,7 +62,7 @@ renamed='inference_model=inference_asr_model inference_configs=inference_config
     bpe_type=bpemode ntoken=nbpe special_tokens=bpe_nlsyms lm_order=ngram_num
     min_seconds=min_wav_duration max_seconds=max_wav_duration'
 # Options of asr.sh that have one value here; a driver may have others in `fixed`.
-fixed="${fixed:-} feats_type=raw fs=16k audio_format=wav
+fixed="${fixed:-} feats_type=raw fs=16k
     asr_task=asr use_lightning=false num_splits_asr=1 num_ref=1 batch_size=1
     use_lm=false use_word_lm=false use_ngram=false use_k2=false use_maskctc=false
     use_streaming=false oov=<unk> blank=<blank> sos_eos=<sos/eos> bpe_char_cover=0.9995
@@ -145,6 +147,8 @@ check_values() { # each has the kind of its default
         fi
     done < <(for file in "${lists[@]}"; do declared "$file"; done | grep '^[a-z]')
     [[ $inference_nj =~ ^[0-9]*$ ]] || die "--inference_nj '$inference_nj' is not a whole number"
+    among "$audio_format" wav shards || die "--audio_format '$audio_format' is not wav or shards"
+    [ "$shard_size" -gt 0 ] || die "--shard_size is 1 at least"
     [[ $gpu_inference =~ ^(true|false|)$ ]] ||
         die "--gpu_inference '$gpu_inference' is not true or false"
     [[ $skip_stages =~ ^[0-9\ ]*$ ]] || die "--skip_stages '$skip_stages' are no whole numbers"

@@ -143,9 +143,16 @@ speed_perturb() { # stage 2
         --out "data/$perturbed" --factors $speed_perturb_factors
 }
 
-format() { # format SOURCE SET
-    $python -m espnet_smoe.data.prepare --in "$1" --out "$org/$2" --nj "$nj" \
-        "${format_options[@]}" --min-seconds 0 --max-seconds 0 "${skip[@]}"
+in_shards() { # in_shards SET: whether its audio goes into shards, as that of training alone
+    [ "$audio_format" = shards ] && among "$1" "${endings[@]/#/$perturbed}"
+}
+format() { # format SOURCE SET; over several machines where there are
+    local prepare=($python -m espnet_smoe.data.prepare --in "$1" --out "$org/$2" \
+        "${format_options[@]}" --min-seconds 0 --max-seconds 0 "${skip[@]}")
+    ! in_shards "$2" || prepare+=(--shards "$shard_size")
+    [[ $train_cmd != *slurm* ]] || $train_cmd JOB=1:"$nj" "$org/$2/log/format.JOB.log" \
+        "${prepare[@]}" --nj 1 --part "JOB/$nj" || return 1
+    "${prepare[@]}" --nj "$nj"
 }
 
 format_audio() { # stage 3
@@ -194,6 +201,8 @@ syllables() { # syllables FOLDER [more options]: text_syllable of all sets; lexi
 data_options() { # data_options train|valid DIRECTORY
     local triplet
     for triplet in "${data_files[@]}"; do
+        [ "$audio_format" != shards ] || [ "$2" != "$train_dir" ] ||
+            triplet=${triplet/%,sound/,shard}
         echo "--${1}_data_path_and_name_and_type $2/$triplet"
     done
 }
@@ -233,14 +242,7 @@ collect_statistics() { # stage 10
         --train_shape_file "$logdir/train.JOB.scp" \
         --valid_shape_file "$logdir/valid.JOB.scp" \
         --output_dir "$logdir/stats.JOB" $asr_args
-    inputs=()
-    for job in $(seq "$jobs"); do
-        inputs+=(--input_dir "$logdir/stats.$job")
-    done
-    # its command line, all that it says when it succeeds, is of no use on a terminal
-    $python -m espnet2.bin.aggregate_stats_dirs "${inputs[@]}" \
-        --output_dir "$stats_dir" 2>"$logdir/aggregate.log" ||
-        { cat "$logdir/aggregate.log" >&2; die "stage 10 could not sum up the statistics"; }
+    $single -m espnet_smoe.training.statistics "$logdir"/stats.*/ --out "$stats_dir"
     ! [ -f "$logdir/stats.1/provenance.json" ] ||
         cp "$logdir/stats.1/provenance.json" "$stats_dir"
 }
@@ -267,7 +269,9 @@ train() { # stage 11
     need 10 "$stats_dir/train/feats_stats.npz" "$stats_dir/valid/speech_shape"
     need_for_training
     lock "$asr_exp"
-    local launch=() distributed more= init_options= normalize_conf=()
+    local launch=() distributed more= init_options= normalize_conf=() iterator=()
+    [ "$audio_format" != shards ] ||
+        iterator=(--iterator_type task --valid_iterator_type sequence)
     [ "$feats_normalize" != global_mvn ] ||
         normalize_conf=(--normalize_conf "stats_file=$stats_dir/train/feats_stats.npz")
     ! "$ignore_init_mismatch" || init_options="--ignore_init_mismatch true"
@@ -295,7 +299,7 @@ train() { # stage 11
         --fold_length $((asr_speech_fold_length * 100)) --fold_length "$asr_text_fold_length" \
         --normalize "$feats_normalize" "${normalize_conf[@]}" \
         ${pretrained_model:+--init_param $pretrained_model} $init_options \
-        --output_dir "$asr_exp" ${seed:+--seed $seed} $more $asr_args)
+        "${iterator[@]}" --output_dir "$asr_exp" ${seed:+--seed $seed} $more $asr_args)
     export ESPNET_SMOE_ALLOW_CHANGES=$allow_changes
     # A checkpoint goes on only with what it was made from; before a log is written.
     ! compgen -G "$asr_exp/*.pth" >/dev/null ||

@@ -9,8 +9,8 @@ import codecs
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from espnet_smoe.command import check_out
@@ -56,9 +56,9 @@ def read_table(path: Path | str, problems: list[Problem]) -> dict[str, str]:
                 continue
             utterance, value = words[0], " ".join(words[1:])
             if verbatim:
-                value = _path_in(raw)
+                value = path_in(raw)
             place = f"{path}:{number}"
-            if not _is_utf8(raw.split(None, 1)[0] if verbatim else raw):
+            if not is_utf8(raw.split(None, 1)[0] if verbatim else raw):
                 problems.append(
                     Problem(place, utterance, "not UTF-8", "Convert it with iconv")
                 )
@@ -71,7 +71,7 @@ def read_table(path: Path | str, problems: list[Problem]) -> dict[str, str]:
     return table
 
 
-def _path_in(line: bytes) -> str:
+def path_in(line: bytes) -> str:
     """What stands behind the id, with the bytes of its file name."""
     _, *rest = line.removeprefix(codecs.BOM_UTF8).strip(b"\r\n").split(None, 1)
     path = os.fsdecode(rest[0]) if rest else ""
@@ -97,20 +97,30 @@ def read_recordings(directory: Path | str, problems: list[Problem]) -> dict[str,
     utterances = {}
     for utterance, value in read_table(path, problems).items():
         try:
-            utterances[utterance] = _part_of(value.split(), recordings)
+            fields = value.split()
+            path = recordings.get(fields[0]) if fields else None
+            utterances[utterance] = reference_of_segment(fields, path)
         except ValueError as error:
             problems.append(Problem(str(path), utterance, *split_message(error)))
     return utterances
 
 
-def _part_of(fields: list[str], recordings: Mapping[str, str]) -> str:
-    """The reference of a line of ``segments``, without its id."""
+def reference_of_segment(fields: list[str], path: str | None) -> str:
+    """The reference that a line of ``segments`` stands for.
+
+    Args:
+        fields: What stands behind the utterance: recording, start, end.
+        path: Of the recording; None where ``wav.scp`` has no such one.
+
+    Raises:
+        ValueError: The line is wrong.
+    """
     if len(fields) != 3:
         raise ValueError(
             f"{len(fields) + 1} fields. Write: utterance recording start end"
         )
     recording, *times = fields
-    if recording not in recordings:
+    if path is None:
         raise ValueError(
             f"recording '{recording}' is not in wav.scp. Add it there or remove the "
             "segment"
@@ -127,10 +137,11 @@ def _part_of(fields: list[str], recordings: Mapping[str, str]) -> str:
             f"it ends at {times[1]} s, not behind its start at {times[0]} s. Correct "
             "the times, in seconds"
         )
-    return segment(recordings[recording], start, None if whole else end)
+    return segment(path, start, None if whole else end)
 
 
-def _is_utf8(raw: bytes) -> bool:
+def is_utf8(raw: bytes) -> bool:
+    """Whether bytes are text in UTF-8."""
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -150,22 +161,32 @@ def read_tables(directory: Path | str) -> tuple[dict[str, dict[str, str]], list]
     Raises:
         ValueError: The directory, ``wav.scp`` or ``text`` does not exist.
     """
-    directory = Path(directory)
     problems: list[Problem] = []
     tables = {}
-    for name in (WAV_SCP, *find_targets(directory), *OPTIONAL_TABLES):
-        path = directory / name
-        if name == WAV_SCP and path.is_file():
+    for name, path in find_tables(directory).items():
+        if name == WAV_SCP:
             tables[name] = read_recordings(directory, problems)
-        elif path.is_file():
+        else:
             tables[name] = read_table(path, problems)
-        elif name in REQUIRED_TABLES:
+    return tables, problems
+
+
+def find_tables(directory: Path | str) -> dict[str, Path]:
+    """The tables of a data directory, by name; optional ones where they are there.
+
+    Raises:
+        ValueError: The directory, ``wav.scp`` or ``text`` does not exist.
+    """
+    names = (WAV_SCP, *find_targets(directory), *OPTIONAL_TABLES)
+    found = {name: Path(directory) / name for name in names}
+    for name in REQUIRED_TABLES:
+        if not found[name].is_file():
             raise ValueError(
-                f"{path} does not exist. A data directory holds "
+                f"{found[name]} does not exist. A data directory holds "
                 f"{' and '.join(REQUIRED_TABLES)}, one line an utterance; "
                 "the recipe's stage 1 (local/data.sh) makes it."
             )
-    return tables, problems
+    return {name: path for name, path in found.items() if path.is_file()}
 
 
 def write_table(path: Path | str, table: Mapping[str, object]) -> None:
@@ -174,13 +195,47 @@ def write_table(path: Path | str, table: Mapping[str, object]) -> None:
     Raises:
         ValueError: A value holds a newline, which no table can.
     """
-    for utt, value in table.items():
-        if "\n" in str(value) or "\r" in str(value):
-            raise ValueError(
-                f"{path}: the value of {utt} holds a newline: {str(value)!r}. Rename "
-                "the file or take the newline out."
-            )
-    write_lines(path, (f"{utt} {value}" for utt, value in table.items()))
+    write_lines(path, (_line(path, utt, value) for utt, value in table.items()))
+
+
+def _line(path: Path | str, utt: str, value: object) -> str:
+    text = str(value)
+    if "\n" in text or "\r" in text:
+        raise ValueError(
+            f"{path}: the value of {utt} holds a newline: {text!r}. Rename the file or "
+            "take the newline out."
+        )
+    return f"{utt} {text}"
+
+
+@contextmanager
+def new_tables(
+    out: Path, names: Iterable[str]
+) -> Iterator[Callable[[str, Mapping[str, object]], None]]:
+    """Write tables line by line; they appear when all are complete, or none does.
+
+    Args:
+        out: The data directory.
+        names: The tables.
+
+    Yields:
+        A function that takes an utterance and its values by table.
+
+    Raises:
+        ValueError: As `write_table`.
+    """
+    with ExitStack() as stack:
+        files = [
+            (name, out / name, stack.enter_context(new_lines(out / name)))
+            for name in names
+        ]
+
+        def write(utt: str, row: Mapping[str, object]) -> None:
+            for name, path, add in files:
+                if name in row:
+                    add(_line(path, utt, row[name]))
+
+        yield write
 
 
 @contextmanager
@@ -204,13 +259,29 @@ def new_folder(path: Path | str) -> Iterator[Path]:
 
 def write_lines(path: Path | str, lines: Iterable[str]) -> None:
     """Write lines through a neighboring file that is renamed when complete."""
+    with new_lines(path) as add:
+        for line in lines:
+            add(line)
+
+
+@contextmanager
+def new_lines(path: Path | str) -> Iterator[Callable[[str], None]]:
+    """A file that appears when all its lines are there.
+
+    Yields:
+        A function that writes a line.
+    """
     path = Path(path)
     check_out(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
     # names of files need not be UTF-8: they keep their bytes
-    with open(partial, "w", encoding="utf-8", errors="surrogateescape") as out:
-        out.writelines(f"{line}\n" for line in lines)
-        out.flush()
-        os.fsync(out.fileno())
+    try:
+        with open(partial, "w", encoding="utf-8", errors="surrogateescape") as out:
+            yield lambda line: print(line, file=out)
+            out.flush()
+            os.fsync(out.fileno())
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
     os.replace(partial, path)

@@ -7,17 +7,22 @@ import argparse
 import math
 import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
+
+from tqdm import tqdm
 
 from espnet_smoe.command import new_parser, run_command
 from espnet_smoe.data.data_dir import (
     LANGUAGES,
     NO_TRANSLATION,
-    read_table,
-    write_lines,
-    write_table,
+    new_lines,
+    new_tables,
 )
+from espnet_smoe.data.sorted_rows import sorted_rows
 from espnet_smoe.data.speech.audio import SAMPLE_RATE
 from espnet_smoe.data.task_table import TARGET, find_targets
 
@@ -89,93 +94,133 @@ def limits_of(args: argparse.Namespace) -> Limits:
     return limits
 
 
-def reasons_to_drop(
-    tables: dict[str, dict], limits: Limits, bpemodel: Path | None = None
-) -> dict[str, str]:
-    """Find the utterances outside the limits.
+class Kept:
+    """Writes the utterances within limits as a data directory, and lists the others.
+
+    Tables and list appear when all of it is written, or not at all.
 
     Args:
-        tables: `TABLES`, of which ``utt2num_samples`` (samples at 16 kHz) and ``text``
-            are read, and the texts of other tasks.
+        out: The data directory.
+        names: Its tables.
         limits: The bounds.
         bpemodel: Tokenizer; without it, texts of any length stay.
 
-    Returns:
-        Utterance to the reason why it is dropped.
+    Attributes:
+        count: Utterances that stay.
+        dropped: How many do not, by reason.
     """
-    dropped = {}
-    for utt, samples in tables["utt2num_samples"].items():
-        seconds = int(samples) / SAMPLE_RATE
+
+    def __init__(
+        self,
+        out: Path,
+        names: Sequence[str],
+        limits: Limits,
+        bpemodel: Path | None = None,
+    ):
+        self.count, self.dropped = 0, Counter[str]()
+        self._out, self._names, self._limits = out, names, limits
+        self._texts = [name for name in names if TARGET.fullmatch(name)]
+        self._tokenizer = None
+        if bpemodel and limits.max_tokens:
+            from espnet_smoe.data.text.tokenizer import load_tokenizer
+
+            self._tokenizer = load_tokenizer(bpemodel)
+        self._files = ExitStack()
+
+    def __enter__(self) -> Self:
+        enter = self._files.enter_context
+        self._write = enter(new_tables(self._out, self._names))
+        self._list = enter(new_lines(self._out / "filtered.tsv"))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if error[0] is None and not self.count:
+            with self._files:
+                raise ValueError(
+                    f"{self._out}: no utterance is left; dropped: "
+                    f"{describe(self.dropped)}. Loosen --max-seconds, --min-seconds, "
+                    "--max-tokens or mend the data."
+                )
+        self._files.__exit__(*error)
+        if error[0] is None:
+            for name in set(OPTIONAL) - set(self._names):  # an earlier run's
+                (self._out / name).unlink(missing_ok=True)
+
+    def add(self, utt: str, row: Mapping[str, Any]) -> bool:
+        """Write or list an utterance.
+
+        Args:
+            utt: Its name.
+            row: Its value for each table.
+
+        Returns:
+            Whether it stays.
+        """
+        reason = self._reason_to_drop(row)
+        if reason:
+            self.dropped[reason] += 1
+            self._list(f"{utt}\t{reason}")
+        else:
+            self.count += 1
+            self._write(utt, row)
+        return not reason
+
+    def _reason_to_drop(self, row: Mapping[str, Any]) -> str:
+        limits = self._limits
+        seconds = int(row["utt2num_samples"]) / SAMPLE_RATE
         if limits.max_seconds and seconds > limits.max_seconds:
-            dropped[utt] = f"longer than {limits.max_seconds:g} s"
-        elif seconds < limits.min_seconds:
-            dropped[utt] = f"shorter than {limits.min_seconds:g} s"
-    if bpemodel and limits.max_tokens:
-        from espnet_smoe.data.text.tokenizer import load_tokenizer
-
-        tokenizer = load_tokenizer(bpemodel)
-        for name in [name for name in tables if TARGET.fullmatch(name)]:
-            for utt, text in tables[name].items():
-                if utt in dropped or text == NO_TRANSLATION:
-                    continue
-                if len(tokenizer.encode(text)) > limits.max_tokens:
-                    dropped[utt] = f"{name} longer than {limits.max_tokens} tokens"
-    return dropped
+            return f"longer than {limits.max_seconds:g} s"
+        if seconds < limits.min_seconds:
+            return f"shorter than {limits.min_seconds:g} s"
+        for name in self._texts if self._tokenizer else ():
+            text = row[name]
+            if text == NO_TRANSLATION:
+                continue
+            if len(self._tokenizer.encode(text)) > limits.max_tokens:
+                return f"{name} longer than {limits.max_tokens} tokens"
+        return ""
 
 
-def write_kept(out: Path, tables: dict[str, dict], dropped: dict[str, str]) -> None:
-    """Write a data directory without the dropped utterances, and their list.
-
-    Raises:
-        ValueError: Nothing would be left.
-    """
-    kept = [utt for utt in tables["wav.scp"] if utt not in dropped]
-    if not kept:
-        raise ValueError(
-            f"{out}: no utterance is left; dropped: {describe(dropped)}. "
-            "Loosen --max-seconds, --min-seconds, --max-tokens or mend the data."
-        )
-    for name in OPTIONAL:
-        if name not in tables:  # an earlier run's
-            (out / name).unlink(missing_ok=True)
-    for name, table in tables.items():
-        write_table(out / name, {utt: table[utt] for utt in kept})
-    lines = (f"{utt}\t{reason}" for utt, reason in dropped.items())
-    write_lines(out / "filtered.tsv", lines)
-
-
-def describe(dropped: dict[str, str]) -> str:
-    """Count the dropped utterances by reason, on one line."""
-    counts = Counter(dropped.values())
-    return ", ".join(f"{n} {reason}" for reason, n in sorted(counts.items())) or "none"
+def describe(dropped: Counter[str]) -> str:
+    """The counts by reason, on one line."""
+    return ", ".join(f"{n} {reason}" for reason, n in sorted(dropped.items())) or "none"
 
 
 def filter_directory(
     source: Path, out: Path, limits: Limits, bpemodel: Path | None = None
-) -> dict[str, str]:
+) -> Counter[str]:
     """Copy a prepared data directory without the utterances outside the limits.
 
     Returns:
-        Utterance to the reason why it was dropped.
+        How many were dropped, by reason.
 
     Raises:
         ValueError: ``source`` is not a prepared directory, or nothing is left.
     """
-    tables = {}
     there = [name for name in OPTIONAL if (source / name).is_file()]
-    for name in dict.fromkeys([*TABLES, *find_targets(source), *there]):
+    names = list(dict.fromkeys([*TABLES, *find_targets(source), *there]))
+    for name in names:
         if not (source / name).is_file():
             raise ValueError(
                 f"{source / name} does not exist. Stage 3 "
                 "(python3 -m espnet_smoe.data.prepare) makes it."
             )
-        tables[name] = read_table(source / name, [])
-    dropped = reasons_to_drop(tables, limits, bpemodel)
-    write_kept(out, tables, dropped)
-    total = len(tables["wav.scp"])
-    print(f"{source} -> {out}: {total - len(dropped)} of {total} utterances kept")
-    print(f"  left out: {describe(dropped)} (named in {out / 'filtered.tsv'})")
-    return dropped
+    tables = {name: source / name for name in names}
+    kept = Kept(out, names, limits, bpemodel)
+    with kept, sorted_rows(tables, out) as rows:
+        for row in tqdm(rows, disable=None, desc=str(source), unit=" utterances"):
+            lacking = [name for name in names if name not in row.values]
+            if lacking or row.problems:
+                place = source / (lacking or names)[0]
+                raise ValueError(
+                    f"{place}: utterance {row.id} is not in all tables once; make "
+                    "them again with stage 3 (python3 -m espnet_smoe.data.prepare)."
+                )
+            kept.add(row.id, row.values)
+    total = kept.count + kept.dropped.total()
+    print(f"{source} -> {out}: {kept.count} of {total} utterances kept")
+    print(f"  left out: {describe(kept.dropped)} (named in {out / 'filtered.tsv'})")
+    return kept.dropped
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -1,12 +1,14 @@
 """Work over many utterances: in several processes, noted as it is done."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict
+from itertools import batched
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from tqdm import tqdm
 
@@ -14,39 +16,89 @@ from espnet_smoe.command import quiet_worker
 
 Job = TypeVar("Job")
 Done = TypeVar("Done")
+AHEAD = 4  # chunks that each process has before it
 
 
 def map_in_processes(
     work: Callable[[Job], Done],
-    jobs: Sequence[Job],
+    jobs: Iterable[Job],
     nj: int,
     *,
     chunk: int = 32,
+    total: int | None = None,
     what: str | None = None,
 ) -> Iterator[Done]:
     """Do jobs in `nj` processes of one core each, with a progress bar.
 
     Args:
         work: A function at the top of its module.
-        jobs: What to give it.
+        jobs: What to give it; taken as they are needed.
         nj: Processes; one works in this process.
         chunk: The most jobs that a process takes at once.
+        total: How many jobs there are, where they have no length.
         what: Written before the bar.
 
     Yields:
         What it returns, in the order of the jobs.
     """
+    total = len(jobs) if isinstance(jobs, Sized) else total
+    known = map_unknown(work, ((job, None) for job in jobs), nj, chunk, total)
+    for _, done in tqdm(known, total=total, disable=None, desc=what):
+        yield done
 
-    def shown(results: Iterable[Done]) -> Iterator[Done]:
-        yield from tqdm(results, total=len(jobs), disable=None, desc=what)
 
-    if nj == 1 or len(jobs) < 2:
-        yield from shown(map(work, jobs))
+def map_unknown(
+    work: Callable[[Job], Done],
+    jobs: Iterable[tuple[Job, Done | None]],
+    nj: int,
+    chunk: int = 32,
+    total: int | None = None,
+) -> Iterator[tuple[Job, Done]]:
+    """Do the jobs whose result is not known, see `map_in_processes`.
+
+    Args:
+        work: See there.
+        jobs: Each with its result, or None.
+        nj: See there.
+        chunk: See there.
+        total: See there.
+
+    Yields:
+        Each job with its result, in order. At most `AHEAD` chunks a process wait.
+    """
+    if nj == 1 or (total is not None and total < 2):
+        yield from ((job, work(job) if done is None else done) for job, done in jobs)
         return
-    size = max(1, min(chunk, len(jobs) // nj))
+    size = chunk if total is None else max(1, min(chunk, total // nj))
     context = get_context("forkserver")  # a fork of threads (tqdm's) may hang
     with ProcessPoolExecutor(nj, mp_context=context, initializer=quiet_worker) as pool:
-        yield from shown(pool.map(work, jobs, chunksize=size))
+        waiting: deque[tuple[tuple[tuple[Job, Done | None], ...], Future | None]]
+        waiting = deque()
+        try:
+            for some in batched(jobs, size):
+                todo = [job for job, done in some if done is None]
+                made = pool.submit(_do_all, work, todo) if todo else None
+                waiting.append((some, made))
+                if len(waiting) > AHEAD * nj:
+                    yield from _results(*waiting.popleft())
+            while waiting:
+                yield from _results(*waiting.popleft())
+        finally:
+            for _, made in waiting:
+                if made is not None:
+                    made.cancel()
+
+
+def _do_all(work: Callable[[Job], Done], jobs: Sequence[Job]) -> list[Done]:
+    return [work(job) for job in jobs]
+
+
+def _results(
+    some: Iterable[tuple[Job, Done | None]], made: Future | None
+) -> Iterator[tuple[Job, Done]]:
+    new = iter(made.result() if made is not None else ())
+    for job, done in some:
+        yield job, next(new) if done is None else done
 
 
 def map_noted(
@@ -58,7 +110,6 @@ def map_noted(
     *,
     kind: Callable[..., Done],
     is_good: Callable[[Done], bool],
-    still_holds: Callable[[Done], bool] = lambda result: True,
     order: Callable[[Job], Any] | None = None,
     chunk: int = 32,
     what: str | None = None,
@@ -73,7 +124,6 @@ def map_noted(
         nj: Processes.
         kind: The dataclass of results.
         is_good: Whether a result is worth a note; a problem may be mended.
-        still_holds: Whether a noted result counts yet.
         order: Sorts the jobs that are to be done.
         chunk: See there.
         what: See there.
@@ -81,7 +131,7 @@ def map_noted(
     Returns:
         A result for each job.
     """
-    known = {key: r for key, r in _recall(memory, kind) if still_holds(r)}
+    known = dict(_recall(memory, kind))
     new = [i for i, key in enumerate(keys) if key not in known]
     if order is not None:
         new.sort(key=lambda i: order(jobs[i]))
@@ -93,9 +143,14 @@ def map_noted(
         for i, result in zip(new, results):
             known[keys[i]] = result
             if is_good(result):
-                notes.write(json.dumps([keys[i], asdict(result)]) + "\n")
-                notes.flush()
+                note(notes, keys[i], result)
     return [known[key] for key in keys]
+
+
+def note(notes: TextIO, key: str, result: Any) -> None:
+    """Add what was done to a file of notes, at once."""
+    notes.write(json.dumps([key, asdict(result)]) + "\n")
+    notes.flush()
 
 
 def _recall(memory: Path, kind: Callable[..., Done]) -> Iterator[tuple[str, Done]]:

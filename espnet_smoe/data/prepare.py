@@ -9,130 +9,31 @@ of wav.scp that ends in | is a command, which is run in the shell.
 """
 
 import argparse
-import json
 import os
+import re
 import sys
-import zlib
+from array import array
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
+
+from tqdm import tqdm
 
 from espnet_smoe.command import new_parser, positive, run_command
 from espnet_smoe.data import filter as length_filter
-from espnet_smoe.data.check import AUTO, Utterance, check_tables
-from espnet_smoe.data.data_dir import (
-    LANGUAGES,
-    NO_TRANSLATION,
-    read_tables,
-    write_lines,
+from espnet_smoe.data.check import AUTO, Checker
+from espnet_smoe.data.checked_audio import (
+    AudioJob,
+    AudioResult,
+    check_all_audio,
+    count_utterances,
 )
-from espnet_smoe.data.parallel import map_noted
-from espnet_smoe.data.problems import Problem, print_problems, split_message
-from espnet_smoe.data.speech.audio import (
-    SAMPLE_RATE,
-    change_speed,
-    fits,
-    is_as_stamped,
-    resample,
-    stamp_of,
-    version_of,
-    write_wav,
-)
-from espnet_smoe.data.speech.audio import (
-    read_listed as read_audio,
-)
-from espnet_smoe.data.speech.speech_rate import too_much_text
-from espnet_smoe.data.speech.waveform import problem_of
+from espnet_smoe.data.data_dir import LANGUAGES, NO_TRANSLATION, new_lines
+from espnet_smoe.data.problems import BadData, Problem, ProblemLines
+from espnet_smoe.data.speech.audio import SAMPLE_RATE
+from espnet_smoe.data.speech.speech_rate import fastest, syllables
 from espnet_smoe.data.task_table import TARGET, load_task_table, targets_of
-
-LONGEST_NAME = 200  # bytes of a file's name
-
-
-@dataclass(frozen=True)
-class AudioJob:
-    """What one worker does with one utterance's audio."""
-
-    utterance: Utterance
-    audio_dir: Path
-    copy: bool
-
-    def key(self) -> list:
-        """What the result depends on: a change of any of it means new work."""
-        try:
-            source = version_of(self.utterance.wav)
-        except OSError:
-            source = []
-        utt = self.utterance
-        detect = utt.bandwidth == AUTO
-        return [utt.id, utt.wav, source, utt.speed, detect, self.copy]
-
-
-@dataclass(frozen=True)
-class AudioResult:
-    """What became of one utterance's audio.
-
-    Attributes:
-        wav: Path of the 16 kHz mono 16-bit file.
-        samples: Its length at 16 kHz.
-        bandwidth: The label estimated from the audio, where it was asked for.
-        stamp: Of the file, where it was made here, see
-            :func:`~espnet_smoe.data.speech.audio.stamp_of`.
-        problem: Cause and fix, where the audio is bad.
-    """
-
-    wav: str = ""
-    samples: int = 0
-    bandwidth: str = ""
-    stamp: list[int] | None = None
-    problem: tuple[str, str] | None = None
-
-
-def check_audio(job: AudioJob) -> AudioResult:
-    """Read, check and where necessary convert the audio of one utterance."""
-    utt = job.utterance
-    try:
-        wave, rate = read_audio(utt.wav)
-    except ValueError as error:
-        return AudioResult(problem=split_message(error))
-    if problem := problem_of(wave):
-        fix = "Replace the file or take the utterance out of the data directory"
-        return AudioResult(problem=(f"{utt.wav}: {problem}", fix))
-    bandwidth = ""
-    if utt.bandwidth == AUTO:
-        from espnet_smoe.data.speech.bandwidth import detect_bandwidth
-
-        bandwidth = detect_bandwidth(wave, rate)
-    if utt.speed == 1 and not job.copy and fits(utt.wav, len(wave)):
-        return AudioResult(utt.wav, len(wave), bandwidth)
-    wave = change_speed(resample(wave, rate), utt.speed)
-    # Spread over folders: file systems slow down at millions of files in one.
-    folder = f"{zlib.crc32(utt.id.encode()) % 256:02x}"
-    path = job.audio_dir / folder / f"{_file_name(utt.id)}.wav"
-    write_wav(path, wave)
-    return AudioResult(str(path), len(wave), bandwidth, stamp_of(path))
-
-
-def _file_name(utt: str) -> str:
-    """A name for any id: no slash, and short enough for a file system (255 bytes)."""
-    name = quote(utt, safe="")
-    if len(name) <= LONGEST_NAME:
-        return name
-    return f"{name[:LONGEST_NAME]}-{zlib.crc32(utt.encode()):08x}"
-
-
-def check_all_audio(jobs: list[AudioJob], memory: Path, nj: int) -> list[AudioResult]:
-    """Run :func:`check_audio` over all utterances; good results go to ``memory``."""
-    return map_noted(
-        check_audio,
-        jobs,
-        [json.dumps(job.key()) for job in jobs],
-        memory,
-        nj,
-        kind=AudioResult,
-        is_good=lambda result: result.problem is None,
-        still_holds=lambda result: is_as_stamped(result.wav, result.stamp),
-    )
 
 
 def prepare(args: argparse.Namespace) -> int:
@@ -147,67 +48,150 @@ def prepare(args: argparse.Namespace) -> int:
     """
     limits = length_filter.limits_of(args)
     targets = _targets(args.tasks)
-    tables, problems = read_tables(args.source)
-    if "utt2bandwidth" not in tables and args.bandwidth == "file":
+    checker = Checker(args.source, args.bandwidth, args.labels, targets)
+    if "utt2bandwidth" not in checker.present and args.bandwidth == "file":
         raise ValueError(
             f"{args.source / 'utt2bandwidth'} does not exist. Write a line 'utterance "
             "label' for each utterance, or run with --bandwidth auto (from the audio) "
             f"or --bandwidth {args.labels[0]} (the same for all)."
         )
-    changes: Counter[str] = Counter()  # of texts, by class of Unicode characters
-    utterances = check_tables(
-        args.source, tables, problems, args.bandwidth, args.labels, changes, targets
+    checked = check_all_audio(
+        checker, args.out, args.copy, args.nj, args.part, args.shards
     )
-    jobs = [AudioJob(utt, args.out / "audio", args.copy) for utt in utterances]
-    results = check_all_audio(jobs, args.out / ".checked.jsonl", args.nj)
-    for utt, result in zip(utterances, results):
-        if result.problem and utt.wav:
-            place = str(args.source / "wav.scp")
-            problems.append(Problem(place, utt.id, *result.problem))
-
-    report = args.out / "problems.tsv"
-    write_lines(report, (problem.row for problem in problems))
-    if problems and not args.skip_bad:
-        print_problems(problems)
+    total = count_utterances(args.source)
+    shown = tqdm(checked, total=total // args.part[1], disable=None, desc="audio")
+    if args.part[1] > 1:
+        count = sum(job.utterance is not None for job, _ in shown)
+        print(f"{args.source} -> {args.out}: {count} utterances of part {args.part[0]}")
+        return 0
+    languages = [LANGUAGES] if LANGUAGES in checker.present else []
+    names = dict.fromkeys([*length_filter.TABLES, *checker.texts, *languages])
+    summary = Summary(args.out, checker.texts)
+    try:
+        with length_filter.Kept(args.out, [*names], limits, args.bpemodel) as kept:
+            with new_lines(args.out / "problems.tsv") as write:
+                problems = ProblemLines(write)
+                for job, result in shown:
+                    _take(args, job, result, kept, problems, summary)
+            if problems.count and not args.skip_bad:
+                raise BadData
+    except BadData:
+        problems.show()
         print(
-            f"error: {len(problems)} problems in the data, all listed in {report}. "
-            "Mend them, or leave these utterances out with --skip-bad.",
+            f"error: {problems.count} problems in the data, all listed in "
+            f"{args.out / 'problems.tsv'}. Mend them, or leave these utterances out "
+            "with --skip-bad.",
             file=sys.stderr,
         )
-        return len(problems)
-
-    bad = {problem.utterance for problem in problems}
-    table = _tables_of(utterances, results, bad)
-    dropped = length_filter.reasons_to_drop(table, limits, args.bpemodel)
-    length_filter.write_kept(args.out, table, dropped)
-    _print_summary(args, utterances, table, dropped, problems, report)
-    _report_doubtful(table, dropped, args.out / "doubtful.tsv")
-    for kind, count in sorted(changes.items()):
+        return problems.count
+    summary.show(args.source, kept)
+    for kind, count in sorted(checker.changes.items()):
         print(f"  texts brought to the one Unicode form: {count} with {kind}")
     return 0
 
 
-def _tables_of(
-    utterances: list[Utterance], results: list[AudioResult], bad: set[str]
-) -> dict[str, dict]:
-    tables: dict[str, dict] = {name: {} for name in length_filter.TABLES}
-    for utt, result in zip(utterances, results):
-        if utt.id in bad:
-            continue
-        bandwidth = result.bandwidth or utt.bandwidth
-        row = {
-            "wav.scp": result.wav,
-            **utt.texts,
-            "utt2bandwidth": bandwidth,
-            "utt2spk": utt.speaker,
-            "utt2condition": utt.condition or bandwidth,
-            "utt2num_samples": result.samples,
-        }
-        if utt.language:
-            row[LANGUAGES] = utt.language
-        for name, value in row.items():
-            tables.setdefault(name, {})[utt.id] = value
-    return tables
+@dataclass
+class Summary:
+    """What became of the utterances, counted.
+
+    Attributes:
+        out: The directory that is written.
+        texts: Its files of texts.
+        listed: Utterances of ``wav.scp``.
+        bad: Of them, left out for problems.
+        converted: Files that were written, of those kept.
+        samples: Of those kept, at 16 kHz.
+        without: Utterances without text, by file.
+        rates: Syllables a second of those kept, in their order.
+    """
+
+    out: Path
+    texts: list[str]
+    listed: int = 0
+    bad: int = 0
+    converted: int = 0
+    samples: int = 0
+    without: Counter[str] = field(default_factory=Counter)
+    rates: array = field(default_factory=lambda: array("f"))
+
+    def add(self, row: dict[str, Any], made_here: bool) -> None:
+        """Count an utterance that is kept."""
+        self.converted += made_here
+        self.samples += row["utt2num_samples"]
+        self.without.update(t for t in self.texts if row[t] == NO_TRANSLATION)
+        seconds = row["utt2num_samples"] / SAMPLE_RATE
+        self.rates.append(syllables(row["text"]) / seconds)
+
+    def show(self, source: Path, kept: length_filter.Kept) -> None:
+        """Print it, and list what is doubtful."""
+        print(
+            f"{source} -> {self.out}: {kept.count} of {self.listed} utterances kept, "
+            f"{self.samples / SAMPLE_RATE / 3600:.2f} h"
+        )
+        as_they_are = kept.count - self.converted
+        print(f"  audio: {self.converted} converted, {as_they_are} used as they are")
+        for name in self.texts:
+            if name != "text":
+                print(f"  without {name}: {self.without[name]}")
+        print(f"  left out: {length_filter.describe(kept.dropped)}")
+        if self.bad:
+            report = self.out / "problems.tsv"
+            print(f"  left out as bad: {self.bad} utterances, listed in {report}")
+        self._report_doubtful()
+
+    def _report_doubtful(self) -> None:
+        """List the kept utterances with more text than can be said in the time."""
+        most, count = fastest(self.rates), 0
+        report = self.out / "doubtful.tsv"
+        with (
+            new_lines(report) as write,
+            open(self.out / "wav.scp", encoding="utf-8", errors="surrogateescape") as f,
+        ):
+            for line, rate in zip(f, self.rates):
+                if rate > most:
+                    utt, wav = line.rstrip("\n").split(" ", 1)
+                    why = (
+                        f"{rate:.1f} syllables a second; more than {most:.1f} are rare"
+                    )
+                    write(f"{utt}\t{wav}\t{why}")
+                    count += 1
+        if count:
+            print(
+                f"  doubtful: {count} utterances kept with more text than is said in "
+                f"that time, listed in {report}: is their audio cut off?"
+            )
+
+
+def _take(
+    args: argparse.Namespace,
+    job: AudioJob,
+    result: AudioResult,
+    kept: length_filter.Kept,
+    problems: ProblemLines,
+    summary: Summary,
+) -> None:
+    """Write one utterance, or what is wrong with it."""
+    utt, found = job.utterance, list(job.problems)
+    if utt is not None and utt.wav and result.problem:
+        place = str(args.source / "wav.scp")
+        found.append(Problem(place, utt.id, *result.problem))
+    problems.extend(found)
+    summary.bad += bool(found)
+    summary.listed += utt is not None
+    if utt is None or found:
+        return
+    bandwidth = result.bandwidth or utt.bandwidth
+    row = {
+        "wav.scp": result.wav,
+        **utt.texts,
+        "utt2bandwidth": bandwidth,
+        "utt2spk": utt.speaker,
+        "utt2condition": utt.condition or bandwidth,
+        "utt2num_samples": result.samples,
+        LANGUAGES: utt.language,
+    }
+    if kept.add(utt.id, row):
+        summary.add(row, result.stamp is not None)
 
 
 def _targets(tasks: str | None) -> list[str]:
@@ -224,48 +208,6 @@ def _targets(tasks: str | None) -> list[str]:
                 f"called text or text_<name>. Call it text_{name.removeprefix('text')}."
             )
     return targets
-
-
-def _report_doubtful(
-    table: dict[str, dict], dropped: dict[str, str], report: Path
-) -> None:
-    """List the kept utterances with more text than can be said in the time."""
-    texts = {utt: text for utt, text in table["text"].items() if utt not in dropped}
-    samples = table["utt2num_samples"]
-    found = too_much_text(texts, {utt: samples[utt] / SAMPLE_RATE for utt in texts})
-    rows = (f"{u}\t{table['wav.scp'][u]}\t{why}" for u, why in found.items())
-    write_lines(report, rows)
-    if found:
-        print(
-            f"  doubtful: {len(found)} utterances kept with more text than is said in "
-            f"that time, listed in {report}: is their audio cut off?"
-        )
-
-
-def _print_summary(
-    args: argparse.Namespace,
-    utterances: list[Utterance],
-    table: dict[str, dict],
-    dropped: dict[str, str],
-    problems: list[Problem],
-    report: Path,
-) -> None:
-    kept = [utt for utt in table["wav.scp"] if utt not in dropped]
-    hours = sum(table["utt2num_samples"][utt] for utt in kept) / SAMPLE_RATE / 3600
-    made = str(args.out / "audio") + os.sep
-    converted = sum(str(table["wav.scp"][utt]).startswith(made) for utt in kept)
-    print(
-        f"{args.source} -> {args.out}: {len(kept)} of {len(utterances)} utterances "
-        f"kept, {hours:.2f} h"
-    )
-    print(f"  audio: {converted} converted, {len(kept) - converted} used as they are")
-    for name in (name for name in table if name.startswith("text_")):
-        without = sum(table[name][utt] == NO_TRANSLATION for utt in kept)
-        print(f"  without {name}: {without}")
-    print(f"  left out: {length_filter.describe(dropped)}")
-    if problems:
-        bad = len({problem.utterance for problem in problems})
-        print(f"  left out as bad: {bad} utterances, listed in {report}")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -303,8 +245,30 @@ def get_parser() -> argparse.ArgumentParser:
         "texts are <na> where there are none (default: asr st; every text_<name> that "
         "is there comes along in any case)",
     )
+    add(
+        "--part",
+        type=_part,
+        default=(1, 1),
+        metavar="N/ALL",
+        help="only check and convert the audio of one part of the utterances, such as "
+        "3/8; a run without --part, after those of all parts, writes the directory",
+    )
+    add(
+        "--shards",
+        type=positive,
+        default=0,
+        metavar="N",
+        help="write the audio as tar archives of N utterances each, not as files",
+    )
     length_filter.add_arguments(parser)
     return parser
+
+
+def _part(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a part such as 3/8")
+    return int(match[1]), int(match[2])
 
 
 def main(argv: list[str] | None = None) -> int:

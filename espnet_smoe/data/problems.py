@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -42,12 +42,38 @@ def split_message(error: ValueError) -> tuple[str, str]:
     return cause, fix
 
 
-def print_problems(problems: Sequence[Problem]) -> None:
-    """Print the first 50 on stderr, and how many more there are."""
-    for problem in problems[:MOST_PRINTED]:
-        print(problem, file=sys.stderr)
-    if len(problems) > MOST_PRINTED:
-        print(f"... and {len(problems) - MOST_PRINTED} more", file=sys.stderr)
+class BadData(Exception):
+    """Utterances have problems: no table is written."""
+
+
+class ProblemLines:
+    """Problems of a data directory, a line each; the first are kept to be shown.
+
+    Args:
+        write: Takes a line of ``problems.tsv``.
+
+    Attributes:
+        count: How many there are.
+    """
+
+    def __init__(self, write: Callable[[str], None]):
+        self.count = 0
+        self._write = write
+        self._first: list[Problem] = []
+
+    def extend(self, problems: Sequence[Problem]) -> None:
+        """Add problems."""
+        self.count += len(problems)
+        self._first += problems[: MOST_PRINTED - len(self._first)]
+        for problem in problems:
+            self._write(problem.row)
+
+    def show(self) -> None:
+        """Print the first 50 on stderr, and how many more there are."""
+        for problem in self._first:
+            print(problem, file=sys.stderr)
+        if self.count > MOST_PRINTED:
+            print(f"... and {self.count - MOST_PRINTED} more", file=sys.stderr)
 
 
 @dataclass

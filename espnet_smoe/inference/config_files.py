@@ -124,10 +124,12 @@ def trained_lengths(path: Path, config: Mapping[str, Any]) -> Lengths:
     kept = path.parent / LENGTHS
     if kept.is_file():
         return Lengths(**json.loads(kept.read_text(encoding="utf-8")))
+    from espnet_smoe.data.speech.shard import KIND as SHARD
+
     seconds, margins = training_seconds(path, config), (None, None)
     longest = max(seconds) if seconds else None
     for data in config.get("train_data_path_and_name_and_type") or ():
-        if data[1:] == ["speech", "sound"] and margins[0] is None:
+        if data[1:] in (["speech", "sound"], ["speech", SHARD]) and margins[0] is None:
             margins = _margins(data[0], path)
     return Lengths(longest, *margins)
 

@@ -18,14 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from espnet_smoe.config.yaml_file import read_yaml
+from espnet_smoe.data.speech.shard import KIND as SHARD
 from espnet_smoe.fingerprints import (
     fingerprint_audio,
     fingerprint_file,
+    fingerprint_shards,
     fingerprint_table,
     fingerprint_tokens,
 )
 from espnet_smoe.version import __version__
 
+FINGERPRINTS = {"sound": fingerprint_audio, SHARD: fingerprint_shards}
 PACKAGE = Path(__file__).parents[1]
 RECORD = "provenance.json"
 LISTED = 10  # differences that a message shows
@@ -166,7 +169,7 @@ def _data(options: Mapping[str, Any]) -> dict[str, str]:
     for part in ("train", "valid"):
         triplets = options.get(f"{part}_data_path_and_name_and_type") or ()
         for path, name, kind in triplets:
-            of = fingerprint_audio if kind == "sound" else fingerprint_table
+            of = FINGERPRINTS.get(kind, fingerprint_table)
             prints[f"{part}.{name}"] = f"{of(path)} ({kind})"
     return prints
 

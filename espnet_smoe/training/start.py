@@ -21,6 +21,8 @@ from typing import Any
 
 from espnet_smoe.command import run_command
 from espnet_smoe.compat import AbsTask, UnsafeLoadRefusedError
+from espnet_smoe.data.speech.shard import KIND as SHARD
+from espnet_smoe.data.speech.shard import check_shards
 from espnet_smoe.fingerprints import count_lines
 from espnet_smoe.input_files import (
     SAFETENSORS,
@@ -114,6 +116,9 @@ def check_files(args: argparse.Namespace) -> None:
     stats = (getattr(args, "normalize_conf", None) or {}).get("stats_file")
     if stats:
         check_statistics_file(stats)
+    for path, _, kind in args.train_data_path_and_name_and_type or ():
+        if kind == SHARD:
+            check_shards(Path(path))
     for start in args.init_param or ():
         path = str(start).split(":")[0]
         if Path(path).suffix == SAFETENSORS:

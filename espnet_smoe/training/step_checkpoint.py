@@ -169,19 +169,30 @@ def check_batches(state: dict[str, Any], fingerprint: str, path: Path) -> None:
 
 def fingerprint_batches(iterator: Any) -> str:
     """Of the minibatches of an epoch and their order; empty where nobody knows them."""
-    batches = batch_list(iterator)
-    if batches is None:
-        return ""
+    batches = _batches(iterator)
+    if not isinstance(batches, list):
+        return getattr(batches, "fingerprint", "")
     digest = hashlib.sha256()
     for batch in batches:
         digest.update(f"{' '.join(map(str, batch))}\n".encode())
     return digest.hexdigest()
 
 
-def batch_list(iterator: Any) -> list | None:
-    """The list of utterances that a loader of ESPnet goes through; None of others."""
-    sampler = iterator.batch_sampler if isinstance(iterator, DataLoader) else None
-    return sampler if isinstance(sampler, list) else None
+def skip_batches(iterator: Any, number: int) -> bool:
+    """Leave out the first minibatches of an epoch, where that needs no reading."""
+    batches = _batches(iterator)
+    if isinstance(batches, list):
+        del batches[:number]
+        return True
+    if hasattr(batches, "skip"):
+        batches.skip(number)
+        return True
+    return False
+
+
+def _batches(iterator: Any) -> Any:
+    """What a loader of ESPnet goes through; None of others."""
+    return iterator.batch_sampler if isinstance(iterator, DataLoader) else None
 
 
 def rank() -> int:

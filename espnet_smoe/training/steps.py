@@ -27,11 +27,11 @@ from espnet_smoe.training.random_state import seed_each_utterance, set_random_st
 from espnet_smoe.training.step_checkpoint import (
     NAME,
     Parts,
-    batch_list,
     check_batches,
     fingerprint_batches,
     rank,
     read_step,
+    skip_batches,
     world_size,
 )
 
@@ -232,10 +232,7 @@ class Epoch:
         if state["done"]:
             set_random_state(state["processes"][rank()]["random"])
             return
-        batches, read = batch_list(self._iterator), self._done
-        if batches is not None:
-            del batches[: self._done]
-            read = 0
+        read = 0 if skip_batches(self._iterator, self._done) else self._done
         rest = iter(self._iterator)
         for _ in itertools.islice(rest, read):
             pass

@@ -1,47 +1,54 @@
 """The limits on an utterance: what is exactly as long as they say stays."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from espnet_smoe.data.data_dir import NO_TRANSLATION
-from espnet_smoe.data.filter import Limits, limits_of, reasons_to_drop
+from espnet_smoe.data.filter import Kept, Limits, limits_of
 
 
-def dropped(tables: dict[str, dict], monkeypatch, **limits: float) -> dict[str, str]:
+@pytest.fixture
+def dropped(monkeypatch, tmp_path):
     """By the paper's limits where no others are given; a token is a letter."""
     monkeypatch.setattr(
         "espnet_smoe.data.text.tokenizer.load_tokenizer",
         lambda _: SimpleNamespace(encode=list),
     )
-    names = {utt for table in tables.values() for utt in table}
-    whole = {
-        "utt2num_samples": dict.fromkeys(names, "16000"),
-        "text": dict.fromkeys(names, "a"),
-        "text_st": dict.fromkeys(names, NO_TRANSLATION),
-    }
-    for name, table in tables.items():
-        whole[name] = whole.get(name, {}) | table
-    return reasons_to_drop(whole, Limits(**limits), "bpe.json")
+
+    def filtered(tables: dict[str, dict], **limits: float) -> dict[str, str]:
+        utterances = sorted({utt for table in tables.values() for utt in table})
+        one = {"utt2num_samples": "16000", "text": "a", "text_st": NO_TRANSLATION}
+        names = [*dict.fromkeys([*one, *tables])]
+        with Kept(tmp_path, names, Limits(**limits), Path("bpe.json")) as kept:
+            for utt in utterances:
+                row = {name: table[utt] for name, table in tables.items()}
+                kept.add(utt, one | row)
+            kept.add("stays", one | dict.fromkeys(tables.keys() - one, "a"))
+        lines = (tmp_path / "filtered.tsv").read_text().splitlines()
+        return dict(line.split("\t") for line in lines)
+
+    return filtered
 
 
 @pytest.mark.parametrize("name", ["text", "text_st", "text_ja"])
-def test_a_text_of_120_tokens_stays_and_one_of_121_goes(name, monkeypatch):
+def test_a_text_of_120_tokens_stays_and_one_of_121_goes(name, dropped):
     texts = {"a": "x" * 120, "b": "x" * 121}
     reason = f"{name} longer than 120 tokens"
-    assert dropped({name: texts}, monkeypatch) == {"b": reason}
-    assert dropped({name: texts}, monkeypatch, max_tokens=0) == {}
-    assert set(dropped({name: texts}, monkeypatch, max_tokens=119)) == {"a", "b"}
+    assert dropped({name: texts}) == {"b": reason}
+    assert dropped({name: texts}, max_tokens=0) == {}
+    assert set(dropped({name: texts}, max_tokens=119)) == {"a", "b"}
 
 
-def test_audio_of_30_seconds_stays_and_one_sample_more_goes(monkeypatch):
+def test_audio_of_30_seconds_stays_and_one_sample_more_goes(dropped):
     samples = {"a": 480000, "b": 480001, "c": 1600, "d": 1599}
-    assert dropped({"utt2num_samples": samples}, monkeypatch) == {
+    assert dropped({"utt2num_samples": samples}) == {
         "b": "longer than 30 s",
         "d": "shorter than 0.1 s",
     }
     none = {"max_seconds": 0, "min_seconds": 0}
-    assert dropped({"utt2num_samples": samples}, monkeypatch, **none) == {}
+    assert dropped({"utt2num_samples": samples}, **none) == {}
 
 
 def test_the_longest_may_not_be_shorter_than_the_shortest():

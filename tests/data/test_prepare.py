@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from espnet_smoe.data import checked_audio, prepare
 from espnet_smoe.data import filter as length_filter
-from espnet_smoe.data import prepare
 from espnet_smoe.data.data_dir import read_table, write_table
 from espnet_smoe.data.speech import speed_perturb
 from tests.data.prepared import GOOD, change, problems_of, run, tone, wav
@@ -207,9 +207,9 @@ def test_a_text_that_says_nothing_or_lost_something_is_named(
 def test_second_run_reads_no_audio_again_but_what_has_changed(source, monkeypatch):
     run(source)
     read = []
-    real = prepare.read_audio
+    real = checked_audio.read_audio
     monkeypatch.setattr(
-        prepare, "read_audio", lambda path: (read.append(path), real(path))[1]
+        checked_audio, "read_audio", lambda path: (read.append(path), real(path))[1]
     )
     run(source)
     assert read == []
@@ -316,3 +316,33 @@ def test_a_language_of_before_goes_with_its_table(source):
     run(source)
     (source / "utt2lang").unlink()
     assert not (run(source) / "utt2lang").exists()
+
+
+def test_a_directory_in_any_order_is_written_sorted(source):
+    for name, order in {"wav.scp": "cab", "text": "bca"}.items():
+        table = read_table(source / name, [])
+        write_table(source / name, {utt: table[utt] for utt in order})
+    out = run(source)
+    for name in length_filter.TABLES:
+        assert list(read_table(out / name, [])) == list(GOOD)
+
+
+def test_parts_that_several_machines_have_done_are_not_done_again(source, monkeypatch):
+    read = []
+    real = checked_audio.read_audio
+    monkeypatch.setattr(
+        checked_audio, "read_audio", lambda path: (read.append(path), real(path))[1]
+    )
+    for part in ("1/2", "2/2"):
+        out = run(source, "--copy", "--part", part)
+        assert not (out / "wav.scp").exists()
+    assert sorted(read) == sorted(read_table(source / "wav.scp", []).values())
+    assert list(read_table(run(source, "--copy") / "text", [])) == list(GOOD)
+    assert len(read) == 3
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b"])
+def test_a_part_that_is_none_is_refused(source, part, capsys):
+    with pytest.raises(SystemExit):
+        run(source, "--part", part)
+    assert f"'{part}' is not a part such as 3/8" in capsys.readouterr().err

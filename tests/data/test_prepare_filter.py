@@ -34,7 +34,8 @@ def test_long_texts_are_filtered_by_tokens(source, tmp_path):
     bpemodel = tmp_path / "tokens" / "bpe.json"
     kept = tmp_path / "kept"
     dropped = length_filter.filter_directory(out, kept, limits, bpemodel)
-    assert dropped == {"b": "text_st longer than 10 tokens"}
+    assert dropped == {"text_st longer than 10 tokens": 1}
+    assert (kept / "filtered.tsv").read_text().startswith("b\ttext_st longer")
     assert list(read_table(kept / "text", [])) == ["a", "c"]
 
 

@@ -26,7 +26,7 @@ case "$*" in *task_table*)
 esac
 [ "$1" = -c ] || echo "$@" >>calls
 case "$*" in
-*aggregate_stats_dirs*)
+*training.statistics*)
     for out; do :; done
     mkdir -p "$out/train" "$out/valid"
     touch "$out/train/feats_stats.npz" "$out/valid/speech_shape" ;;
@@ -177,12 +177,26 @@ def test_hyphens_are_underscores_as_in_kaldi(recipe):
         (["--skip_eval", "yes"], "--skip_eval 'yes' is not true or false"),
         (["--gpu_inference", "1"], "--gpu_inference '1' is not true or false"),
         (["--min_wav_duration", "x"], "--min_wav_duration 'x' is no number"),
+        (["--audio_format", "ark"], "--audio_format 'ark' is not wav or shards"),
+        (["--shard_size", "0"], "--shard_size is 1 at least"),
         (["--skip_stages", "a"], "--skip_stages 'a' are no whole numbers"),
     ],
 )
 def test_a_wrong_value_is_named_and_nothing_runs(recipe, words, said):
     assert said in run(recipe, *words, status=1).stderr
     assert not calls(recipe)
+
+
+def test_shards_are_of_training_alone(recipe):
+    everything(recipe)
+    shards = ("--audio_format", "shards", "--shard_size", "50")
+    made = [line for line in stage(recipe, 3, *shards) if "data.prepare" in line]
+    assert ["--shards 50" in line for line in made] == [True, False, False]
+    *_, trained = (line for line in stage(recipe, 11, *shards) if "asr_train" in line)
+    assert "raw/train/wav.scp,speech,shard" in trained
+    assert "raw/dev/wav.scp,speech,sound" in trained
+    assert "--iterator_type task --valid_iterator_type sequence" in trained
+    assert "task" not in "".join(stage(recipe, 11))
 
 
 # -- stages that are left out -------------------------------------------------------

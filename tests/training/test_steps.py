@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.iterators.sequence_iter_factory import SequenceIterFactory
 from espnet2.schedulers.warmup_lr import WarmupLR
 from espnet2.train.abs_espnet_model import AbsESPnetModel
@@ -81,6 +82,7 @@ def train(
     seed: int = SEED,
     process: tuple[int, int] = (0, 1),
     notes: str = "read",
+    train_iter: AbsIterFactory | None = None,
 ) -> None:
     """All epochs, or those that are left, in a folder of their own."""
     save_steps()
@@ -100,7 +102,8 @@ def train(
         model=model,
         optimizers=[optimizer],
         schedulers=[WarmupLR(optimizer, warmup_steps=5)],
-        train_iter_factory=SequenceIterFactory(data, batches, shuffle=True, **factory),
+        train_iter_factory=train_iter
+        or SequenceIterFactory(data, batches, shuffle=True, **factory),
         valid_iter_factory=SequenceIterFactory(data, batches[:1], **factory),
         plot_attention_iter_factory=None,
         trainer_options=given,

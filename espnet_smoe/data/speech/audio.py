@@ -274,7 +274,11 @@ def is_whole(path: Path | str) -> bool:
 def stamp_of(path: Path | str) -> list[int]:
     """Size (bytes), time of change (ns) and CRC-32 of a file."""
     stat = os.stat(path)
-    return [stat.st_size, stat.st_mtime_ns, zlib.crc32(Path(path).read_bytes())]
+    check = 0
+    with open(path, "rb") as file:
+        while content := file.read(2**20):
+            check = zlib.crc32(content, check)
+    return [stat.st_size, stat.st_mtime_ns, check]
 
 
 def is_as_stamped(path: str, stamp: list[int] | None) -> bool:

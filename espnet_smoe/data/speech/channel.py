@@ -19,16 +19,20 @@ import random
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
+from tqdm import tqdm
+
 from espnet_smoe.command import new_parser, positive, run_command
-from espnet_smoe.data.check import Utterance, check_tables
-from espnet_smoe.data.data_dir import LANGUAGES, read_tables, write_lines, write_table
-from espnet_smoe.data.parallel import map_in_processes
-from espnet_smoe.data.problems import Problem, print_problems, split_message
+from espnet_smoe.data.check import Checker, Utterance
+from espnet_smoe.data.data_dir import LANGUAGES, find_tables, new_lines, new_tables
+from espnet_smoe.data.parallel import map_unknown
+from espnet_smoe.data.problems import BadData, Problem, ProblemLines, split_message
+from espnet_smoe.data.sorted_rows import sorted_rows
 from espnet_smoe.data.speech.audio import (
     change_speed,
     is_whole,
@@ -42,6 +46,8 @@ from espnet_smoe.data.speech.audio import (
 from espnet_smoe.data.speech.codec import BANDWIDTH_OF, CONDITIONS, Condition
 from espnet_smoe.data.speech.random_channel import RandomChannel
 from espnet_smoe.data.speech.waveform import problem_of
+
+COLUMNS = ("utt2spk", "utt2bandwidth", "utt2condition", "utt2channel")
 
 
 @dataclass(frozen=True)
@@ -82,41 +88,51 @@ class Job:
 
 
 def draw_conditions(
-    utterances: list[Utterance], channel: RandomChannel, seed: int
-) -> list[ConditionedUtterance]:
+    utterances: Iterable[Utterance], channel: RandomChannel, seed: int
+) -> Iterator[ConditionedUtterance]:
     """Draw a share of the utterances and a condition for each of them.
 
     The condition of an utterance depends on `seed` and its id alone, and so
     does its rank. Drawn are the lowest ranks: exactly the share, whatever the order;
     a larger share holds the smaller, and an utterance more or less in the data
     exchanges at most one other. Utterances that fit no condition do not count.
+
+    Args:
+        utterances: Read twice.
+        channel: The share and the conditions.
+        seed: See above.
+
+    Yields:
+        In the order of the utterances.
     """
-    ranked = []
-    for utt in utterances:
-        uniform = _uniform(seed, utt.id)
-        rank = uniform()
-        condition = channel.draw(utt.bandwidth, uniform)
-        if condition is not None:
-            ranked.append((rank, ConditionedUtterance(utt.id, utt, condition)))
-    ranked.sort(key=lambda pair: pair[0])
-    return [
-        conditioned for _, conditioned in ranked[: round(channel.share * len(ranked))]
-    ]
+
+    def ranked() -> Iterator[tuple[float, Utterance, Condition]]:
+        for utt in utterances:
+            uniform = _uniform(seed, utt.id)
+            rank = uniform()
+            condition = channel.draw(utt.bandwidth, uniform)
+            if condition is not None:
+                yield rank, utt, condition
+
+    ranks = np.fromiter((rank for rank, *_ in ranked()), float)
+    number = round(channel.share * len(ranks))
+    highest = np.partition(ranks, number - 1)[number - 1] if number else -1
+    for rank, utt, condition in ranked():
+        if rank <= highest:
+            yield ConditionedUtterance(utt.id, utt, condition)
 
 
 def every_condition(
-    utterances: list[Utterance], channel: RandomChannel, seed: int
-) -> list[ConditionedUtterance]:
+    utterances: Iterable[Utterance], channel: RandomChannel, seed: int
+) -> Iterator[ConditionedUtterance]:
     """Every utterance with every condition that fits its bandwidth."""
-    made = []
     for utt in utterances:
         for name in channel.conditions:
             own = f"{utt.id}-{name}"
             only = replace(channel, conditions=(name,))
             condition = only.draw(utt.bandwidth, _uniform(seed, own))
             if condition is not None:
-                made.append(ConditionedUtterance(own, utt, condition))
-    return made
+                yield ConditionedUtterance(own, utt, condition)
 
 
 def _uniform(seed: int, utterance: str) -> Callable[[], float]:
@@ -162,85 +178,112 @@ def make_conditions(args: argparse.Namespace) -> int:
     modes = args.modes or ("default" if args.every else "random")
     channel = RandomChannel(args.share, tuple(args.conditions), modes)
     channel.require_codecs()
-    utterances, problems = _read(args.source)
+    source = _Source(args.source, args.out)
     draw = every_condition if args.every else draw_conditions
-    conditioned = draw(utterances, channel, args.seed)
-    conditioned.sort(key=lambda one: one.id)
-
     table = str(args.source / "wav.scp")
-    jobs = [Job(one, one.path(args.out / "audio"), table) for one in conditioned]
-    results = list(map_in_processes(apply_condition, jobs, args.nj))
-    problems += [problem for problem in results if problem]
     report = args.out / "problems.tsv"
-    write_lines(report, (problem.row for problem in problems))
-    print_problems(problems)
-    if problems and not args.skip_bad:
+    done = Counter[str]()
+    sources = 0
+    try:
+        with new_tables(args.out, source.columns) as write:
+            with new_lines(report) as add:
+                problems = ProblemLines(add)
+                source.check(problems)
+                jobs = (
+                    Job(one, one.path(args.out / "audio"), table)
+                    for one in draw(source, channel, args.seed)
+                )
+                made = map_unknown(_apply, ((job, None) for job in jobs), args.nj)
+                before = None
+                for job, (problem,) in tqdm(made, disable=None, desc="channel"):
+                    problems.extend([problem] if problem else [])
+                    if problem is None:
+                        one = job.conditioned
+                        write(one.id, _row(job))
+                        done[one.condition.name] += 1
+                        sources += one.utterance.id != before
+                        before = one.utterance.id
+            problems.show()
+            if problems.count and not args.skip_bad:
+                raise BadData
+            if not done:
+                raise ValueError(
+                    f"{args.source} -> {args.out}: no utterance is left. Give a larger "
+                    "--share, or --conditions that fit its bandwidth."
+                )
+    except BadData:
         print(
-            f"error: {len(problems)} problems, all listed in {report}; the other audio "
-            "is made. Mend them, or leave these utterances out with --skip-bad.",
+            f"error: {problems.count} problems, all listed in {report}; the other "
+            "audio is made. Mend them, or leave these utterances out with --skip-bad.",
             file=sys.stderr,
         )
-        return len(problems)
-
-    done = [job for job, problem in zip(jobs, results) if problem is None]
-    if not done:
-        raise ValueError(
-            f"{args.source} -> {args.out}: no utterance is left. Give a larger "
-            "--share, or --conditions that fit its bandwidth."
-        )
-    _write_tables(args.out, done)
-    _print_summary(args, utterances, done, len(problems))
+        return problems.count
+    print(
+        f"{args.source} -> {args.out}: {sources} of {source.count} utterances, "
+        f"{done.total()} recordings"
+    )
+    for name in args.conditions:
+        print(f"  {name}: {done[name]}")
+    if wide := [name for name in args.conditions if BANDWIDTH_OF[name] == "wb"]:
+        what = f"  narrowband already, not made into {' '.join(wide)}"
+        print(f"{what}: {source.narrow}")
+    if problems.count:
+        print(f"  left out as bad: {problems.count}, listed in {report}")
     return 0
 
 
-def _read(source: Path) -> tuple[list[Utterance], list[Problem]]:
-    """Read the good utterances of a data directory, and what is wrong with others."""
-    tables, problems = read_tables(source)
-    if "utt2bandwidth" not in tables:
-        raise ValueError(
-            f"{source / 'utt2bandwidth'} does not exist. Write a line 'utterance nb' "
-            "or 'utterance wb' for each utterance: narrowband audio cannot become "
-            "wideband."
-        )
-    utterances = check_tables(source, tables, problems)
-    bad = {problem.utterance for problem in problems}
-    return [utt for utt in utterances if utt.id not in bad], problems
+class _Source:
+    """The good utterances of a data directory, read anew each time."""
+
+    def __init__(self, directory: Path, scratch: Path):
+        self._checker = Checker(directory)
+        self._scratch = scratch
+        self.count = self.narrow = 0
+        if "utt2bandwidth" not in self._checker.present:
+            raise ValueError(
+                f"{directory / 'utt2bandwidth'} does not exist. Write a line "
+                "'utterance nb' or 'utterance wb' for each utterance: narrowband audio "
+                "cannot become wideband."
+            )
+
+    @property
+    def columns(self) -> list[str]:
+        """The tables that are written."""
+        told = [LANGUAGES] if LANGUAGES in self._checker.present else []
+        return ["wav.scp", *self._checker.texts, *COLUMNS, *told]
+
+    def check(self, problems: ProblemLines) -> None:
+        """Count the utterances, and report what is wrong with the tables."""
+        for utt, found in self._read():
+            problems.extend(found)
+            if utt is not None and not found:
+                self.count += 1
+                self.narrow += utt.bandwidth == "nb"
+
+    def __iter__(self) -> Iterator[Utterance]:
+        return (utt for utt, found in self._read() if utt is not None and not found)
+
+    def _read(self) -> Iterator[tuple[Utterance | None, list[Problem]]]:
+        tables = find_tables(self._checker.directory)
+        with sorted_rows(tables, self._scratch) as rows:
+            yield from map(self._checker.check, rows)
 
 
-def _write_tables(out: Path, jobs: list[Job]) -> None:
-    rows = {}
-    for job in jobs:
-        utt, condition = job.conditioned.utterance, job.conditioned.condition
-        rows[job.conditioned.id] = {
-            "wav.scp": job.path,
-            **utt.texts,
-            "utt2spk": utt.speaker,
-            "utt2bandwidth": condition.bandwidth,
-            "utt2condition": condition.name,
-            "utt2channel": json.dumps(condition.to_dict()),
-        }
-        if utt.language:
-            rows[job.conditioned.id][LANGUAGES] = utt.language
-    for name in next(iter(rows.values())):
-        write_table(out / name, {utt: row[name] for utt, row in rows.items()})
+def _apply(job: Job) -> tuple[Problem | None]:
+    return (apply_condition(job),)  # None would be what is not known
 
 
-def _print_summary(
-    args: argparse.Namespace, utterances: list[Utterance], done: list[Job], bad: int
-) -> None:
-    sources = len({job.conditioned.utterance.id for job in done})
-    print(
-        f"{args.source} -> {args.out}: {sources} of {len(utterances)} utterances, "
-        f"{len(done)} recordings"
-    )
-    counts = Counter(job.conditioned.condition.name for job in done)
-    for name in args.conditions:
-        print(f"  {name}: {counts[name]}")
-    narrow = sum(utt.bandwidth == "nb" for utt in utterances)
-    if wide := [name for name in args.conditions if BANDWIDTH_OF[name] == "wb"]:
-        print(f"  narrowband already, not made into {' '.join(wide)}: {narrow}")
-    if bad:
-        print(f"  left out as bad: {bad}, listed in {args.out / 'problems.tsv'}")
+def _row(job: Job) -> dict[str, object]:
+    utt, condition = job.conditioned.utterance, job.conditioned.condition
+    return {
+        "wav.scp": job.path,
+        **utt.texts,
+        "utt2spk": utt.speaker,
+        "utt2bandwidth": condition.bandwidth,
+        "utt2condition": condition.name,
+        "utt2channel": json.dumps(condition.to_dict()),
+        LANGUAGES: utt.language,
+    }
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -4,8 +4,9 @@ No header tells that of raw samples or of MP3, and a text can belong to other au
 """
 
 import unicodedata
-from collections.abc import Mapping
-from statistics import median
+from collections.abc import Sequence
+
+import numpy as np
 
 LETTERS_A_SYLLABLE = 2.5  # of alphabets
 FASTEST = 15.0  # syllables a second; people who read aloud stay below 10
@@ -34,24 +35,12 @@ def syllables(text: str) -> float:
     return total
 
 
-def too_much_text(
-    texts: Mapping[str, str], seconds: Mapping[str, float]
-) -> dict[str, str]:
-    """Find utterances whose text is too long for their audio.
+def fastest(rates: Sequence[float]) -> float:
+    """How fast people speak at most in a set, in syllables a second.
 
     Args:
-        texts: By utterance.
-        seconds: By utterance, of its audio.
-
-    Returns:
-        Utterance to what is doubtful.
+        rates: Of its utterances.
     """
-    rates = {u: syllables(t) / seconds[u] for u, t in texts.items() if seconds[u] > 0}
-    fastest = FASTEST
-    if len(rates) >= FEWEST:
-        fastest = min(fastest, FASTER * median(rates.values()))
-    return {
-        utt: f"{rate:.1f} syllables a second; more than {fastest:.1f} are rare"
-        for utt, rate in rates.items()
-        if rate > fastest
-    }
+    if len(rates) < FEWEST:
+        return FASTEST
+    return min(FASTEST, FASTER * float(np.median(rates)))

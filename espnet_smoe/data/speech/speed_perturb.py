@@ -8,10 +8,15 @@ Only tables are written: ``utt2speed`` tells stage 3, which reads the audio anyw
 
 import argparse
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from heapq import merge
+from operator import itemgetter
 from pathlib import Path
 
 from espnet_smoe.command import new_parser, run_command
-from espnet_smoe.data.data_dir import read_tables, write_table
+from espnet_smoe.data.data_dir import WAV_SCP, find_tables, new_tables
+from espnet_smoe.data.sorted_rows import UNLISTED, Row, sorted_rows
 
 
 def perturb(source: Path, out: Path, factors: list[float]) -> None:
@@ -27,23 +32,36 @@ def perturb(source: Path, out: Path, factors: list[float]) -> None:
         raise ValueError(
             f"speed factors {factors}: use different numbers from 0.25 to 4."
         )
-    tables, problems = read_tables(source)
-    if problems:
-        raise ValueError("\n".join(map(str, problems)))
-    tables["utt2speed"] = {}
-    perturbed: dict[str, dict[str, str]] = {name: {} for name in tables}
-    for factor in factors:
-        prefix = "" if factor == 1 else f"sp{factor:g}-"
-        for name, table in tables.items():
-            mark = prefix if name == "utt2spk" else ""
-            for utt, value in table.items():
-                perturbed[name][prefix + utt] = mark + value
-        for utt in tables["wav.scp"]:
-            perturbed["utt2speed"][prefix + utt] = f"{factor:g}"
-    for name, table in perturbed.items():
-        write_table(out / name, table)
-    count = len(perturbed["wav.scp"])
+    tables = find_tables(source)
+    names = [*tables, *({"utt2speed"} - tables.keys())]
+    with ExitStack() as stack:
+        # sorted each, and so is what they are merged to
+        copies = [
+            _at_speed(stack.enter_context(sorted_rows(tables, out)), factor)
+            for factor in factors
+        ]
+        write = stack.enter_context(new_tables(out, names))
+        count = 0
+        for utt, values in merge(*copies, key=itemgetter(0)):
+            write(utt, values)
+            count += WAV_SCP in values
     print(f"{source} -> {out}: {count} utterances at speeds {factors}")
+
+
+def _at_speed(
+    rows: Iterable[Row], factor: float
+) -> Iterator[tuple[str, dict[str, str]]]:
+    prefix = "" if factor == 1 else f"sp{factor:g}-"
+    for row in rows:
+        wrong = [p for p in row.problems if p.cause != UNLISTED]  # stage 3 says that
+        if wrong:
+            raise ValueError("\n".join(map(str, wrong)))
+        values = row.values
+        if "utt2spk" in values:
+            values["utt2spk"] = prefix + values["utt2spk"]
+        if WAV_SCP in values:
+            values["utt2speed"] = f"{factor:g}"
+        yield prefix + row.id, values
 
 
 def get_parser() -> argparse.ArgumentParser:

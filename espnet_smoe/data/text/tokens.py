@@ -15,11 +15,12 @@ import os
 import random
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from espnet_smoe.command import new_parser, run_command
-from espnet_smoe.data.data_dir import NO_TRANSLATION, read_table, write_lines
+from espnet_smoe.data.data_dir import NO_TRANSLATION, write_lines
+from espnet_smoe.data.sorted_rows import read_records
 from espnet_smoe.data.task_table import load_task_table, tokens_of
 from espnet_smoe.data.text.unicode_text import normalize_unicode
 
@@ -42,26 +43,52 @@ def read_token_list(path: str | Path) -> list[str]:
         return [line[:1] + line[1:].rstrip() for line in lines]
 
 
-def read_texts(paths: Sequence[Path]) -> list[str]:
-    """Read texts of tables in the one Unicode form, without missing translations.
+class Texts:
+    """Texts of tables in the one Unicode form, without missing translations.
+
+    They are read anew each time, so that none of them stays in memory.
+
+    Args:
+        paths: The tables.
+        sample: How many of them to take, chosen by chance; None for all.
 
     Raises:
         ValueError: A file does not exist, or there is no text at all.
     """
-    texts: list[str] = []
-    for path in paths:
-        if not path.is_file():
-            raise ValueError(f"{path} does not exist; stage 4 makes it.")
-        values = map(normalize_unicode, read_table(path, []).values())
-        texts.extend(text for text in values if text and text != NO_TRANSLATION)
-    if not texts:
-        names = " ".join(map(str, paths))
-        raise ValueError(f"{names}: no text to learn pieces from; see stage 4.")
-    return texts
+
+    def __init__(self, paths: Sequence[Path], sample: int | None = None):
+        for path in paths:
+            if not path.is_file():
+                raise ValueError(f"{path} does not exist; stage 4 makes it.")
+        self._paths = paths
+        self._all = sum(1 for _ in self._read())
+        if not self._all:
+            names = " ".join(map(str, paths))
+            raise ValueError(f"{names}: no text to learn pieces from; see stage 4.")
+        self._taken = self._all if sample is None else min(sample, self._all)
+
+    def __len__(self) -> int:
+        return self._taken
+
+    def __iter__(self) -> Iterator[str]:
+        # Each is taken with the chance that leaves as many as are wanted.
+        uniform = random.Random(0).random
+        wanted = self._taken
+        for left, text in zip(range(self._all, 0, -1), self._read()):
+            if wanted == left or uniform() * left < wanted:
+                wanted -= 1
+                yield text
+
+    def _read(self) -> Iterator[str]:
+        for path in self._paths:
+            for record in read_records(path):
+                text = normalize_unicode(record.value)
+                if text and text != NO_TRANSLATION and not record.fault:
+                    yield text
 
 
 def train_tokens(
-    texts: Sequence[str],
+    texts: Iterable[str],
     size: int,
     out: Path,
     kind: str = "bbpe",
@@ -112,14 +139,14 @@ def train_tokens(
     return tokens
 
 
-def _characters(texts: Sequence[str], size: int | None) -> list[str]:
+def _characters(texts: Iterable[str], size: int | None) -> list[str]:
     """The most frequent characters; of equals the first in Unicode."""
     counts = Counter(char for text in texts for char in text)
     by_count = sorted(counts, key=lambda char: (-counts[char], char))
     return [SPACE if char == " " else char for char in by_count[:size]]
 
 
-def _train_bbpe(texts: Sequence[str], size: int, out: Path) -> list[str]:
+def _train_bbpe(texts: Iterable[str], size: int, out: Path) -> list[str]:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     model = Tokenizer(models.BPE())
@@ -141,7 +168,7 @@ def _train_bbpe(texts: Sequence[str], size: int, out: Path) -> list[str]:
 
 
 def _train_sentencepiece(
-    texts: Sequence[str], size: int, out: Path, kind: str
+    texts: Iterable[str], size: int, out: Path, kind: str
 ) -> list[str]:
     import io
 
@@ -210,9 +237,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(argv)
-    texts = read_texts(args.text)
-    if args.sentences is not None and args.sentences < len(texts):
-        texts = random.Random(0).sample(texts, args.sentences)
+    texts = Texts(args.text, args.sentences)
     labels = list(args.special)
     if args.tasks:
         prompts = tokens_of(load_task_table(args.tasks))

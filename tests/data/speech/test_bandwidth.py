@@ -8,8 +8,8 @@ import soundfile
 import soxr
 
 from espnet_smoe.data.check import AUTO, Utterance
+from espnet_smoe.data.checked_audio import AudioJob, check_audio
 from espnet_smoe.data.corpora.measure import measure
-from espnet_smoe.data.prepare import AudioJob, check_audio
 from espnet_smoe.data.speech.bandwidth import (
     bandwidth_at_16khz,
     detect_bandwidth,
@@ -102,7 +102,7 @@ def test_file_and_array_stage_and_transcription_have_one_answer(voices, tmp_path
         utterance = Utterance(
             str(number), str(path), {"text": "가"}, AUTO, "s", "", speed=1.0
         )
-        staged = check_audio(AudioJob(utterance, tmp_path / "dump", True))
+        staged = check_audio(AudioJob(utterance, [], tmp_path / "dump", True))
         native, _ = soundfile.read(path, dtype="float32")
         found = {
             bandwidth_at_16khz(*read_audio(path)),

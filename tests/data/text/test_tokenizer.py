@@ -9,7 +9,7 @@ from espnet_smoe.data.text.tokenizer import (
     load_tokenizer,
     piece_joiner,
 )
-from espnet_smoe.data.text.tokens import read_texts, train_tokens
+from espnet_smoe.data.text.tokens import Texts, train_tokens
 
 TEXTS = ["오늘 날씨가 좋아요", "the weather is good today", "café ☕ 1,000원"]
 
@@ -62,7 +62,7 @@ def test_pieces_join_as_the_kind_of_their_token_list(tmp_path, kind):
 def test_tokens_are_learned_from_the_one_unicode_form(tmp_path):
     decomposed = unicodedata.normalize("NFD", "u1 오늘\u200b 날씨\n")
     (tmp_path / "text").write_text(decomposed, encoding="utf-8")
-    texts = read_texts([tmp_path / "text"])
+    texts = list(Texts([tmp_path / "text"]))
     assert texts == ["오늘 날씨"]
 
 

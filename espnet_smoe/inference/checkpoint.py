@@ -160,7 +160,7 @@ def load_model(
         config: From `read_config`.
         model_file: Checkpoint.
         device: Where the model shall be.
-        int8: Experts and feed-forward blocks in int8, see `quantize`; on a CPU.
+        int8: All linear layers but routers in int8, see `quantize`; on a CPU.
 
     Returns:
         The model, ready for inference.

@@ -32,6 +32,7 @@ from espnet_smoe.inference.long_form.segmentation import (
 )
 from espnet_smoe.inference.output.words import words_of
 from espnet_smoe.inference.result import Result
+from espnet_smoe.inference.runtime.mkldnn_linear import convert_to_mkldnn
 from espnet_smoe.inference.search import searches  # noqa: F401 - they register
 from espnet_smoe.inference.search.encoded_batch import EncodedBatch
 from espnet_smoe.inference.search.hypothesis import Hypothesis
@@ -92,6 +93,7 @@ class BaseRecognizer:
         options: DecodeOptions,
     ) -> nn.Module:
         model = load_model(config, model_file, device, options.int8)
+        convert_to_mkldnn(model)
         self.encoder = BatchEncoder(model)
         return model
 

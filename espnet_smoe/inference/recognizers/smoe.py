@@ -2,18 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from torch import nn
 
 from espnet_smoe.config.options import nearest, options_of
 from espnet_smoe.data.task_table import spoken_of, token_of
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.inference.detokenizer import detokenizer
-from espnet_smoe.inference.runtime.mkldnn_linear import convert_to_mkldnn
 from espnet_smoe.inference.search.beam_search import PromptBeamSearch
 from espnet_smoe.inference.search.encoded_batch import EncodedBatch
 from espnet_smoe.inference.search.espnet_search import ESPnetBeamSearch
@@ -121,18 +118,6 @@ class SMoESpeechToText(SpeechToText):
         if config.get("bpemodel"):  # the preprocessor `smoe` reads no other option
             config = {**config, "token_type": "bpe"}
         return detokenizer(config)
-
-    def _load_model(
-        self,
-        config: Mapping[str, Any],
-        model_file: str | Path,
-        device: str,
-        options: DecodeOptions,
-    ) -> nn.Module:
-        model = super()._load_model(config, model_file, device, options)
-        if isinstance(model.decoder, SMoETransformerDecoder):
-            convert_to_mkldnn(model.decoder)
-        return model
 
     def in_language(self, language: str | None) -> Self:
         """The same model for speech of a language; None for that of its options."""

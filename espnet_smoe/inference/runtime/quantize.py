@@ -1,9 +1,9 @@
 """int8 weights for inference on a CPU: a quarter of the memory to read.
 
-A chunk of a stream has few rows, so the time goes into reading weights, and in a
-mixture nearly all weights are experts'. They are kept as int8, with a scale for each
-output; the rows are rounded when they come (dynamic quantisation), by the range of the
-rows that an expert gets together. So results differ a little with what shares a batch.
+A chunk of a stream has few rows, so the time goes into reading weights. They are kept
+as int8, with a scale for each output; the rows are rounded when they come (dynamic
+quantisation), by the range of the rows that a layer or an expert gets together. So
+results differ a little with what shares a batch.
 """
 
 import warnings
@@ -11,11 +11,12 @@ import warnings
 import torch
 from torch import nn
 
+from espnet_smoe.inference.runtime.linear_layers import replace_linear
 from espnet_smoe.moe import FeedForward
 
 
 def quantize(model: nn.Module) -> nn.Module:
-    """Turn the linear layers of feed-forward blocks and experts into int8 ones.
+    """Turn the linear layers of a model into int8 ones, and convolutions of one tap.
 
     All others stay as they are, routers too: their choice is worth more than their few
     weights. So does what `convert_to_mkldnn` has packed.
@@ -37,13 +38,9 @@ def quantize(model: nn.Module) -> nn.Module:
         'torch.ao.nn.quantized.dynamic.modules.linear'
     """
     _check(model)
-    blocks = [m for m in model.modules() if isinstance(m, FeedForward)]
-    if not blocks:
+    if not any(isinstance(m, FeedForward) for m in model.modules()):
         raise ValueError("int8: none of the model's classes is of espnet_smoe")
-    for block in blocks:
-        for name, layer in list(block.named_children()):
-            if type(layer) is nn.Linear:  # no subclass: somebody wants its weights
-                setattr(block, name, _int8(layer))
+    replace_linear(model, _int8)  # no subclass: somebody wants its weights
     return model
 
 

@@ -66,7 +66,7 @@ class DecodeOptions:
             ``vad`` installs; ``auto``: silero where it is installed.
         longest_seconds: Longer recordings are cut in their pauses; None for what suits
             the model.
-        int8: Experts and feed-forward blocks in int8, on a CPU.
+        int8: All linear layers but routers in int8, on a CPU.
         search_options: Of a search that has options of its own.
     """
 

@@ -22,7 +22,7 @@ HELP = {
     "start_seconds": "of silence after which the encoder begins anew",
     "longest_seconds": "of an utterance",
 }
-INT8_HELP = "experts in int8: a quarter of the memory to read, on a CPU"
+INT8_HELP = "weights in int8: a quarter of the memory to read, on a CPU"
 
 
 @options_of("")
@@ -48,7 +48,7 @@ class StreamOptions:
         detect_speech: Give no text to an utterance in which nobody speaks.
         vad: How speech is found: ``energy``; ``silero``, a network, which the extra
             ``vad`` installs; ``auto``: silero where it is installed.
-        int8: Experts and feed-forward blocks in int8, on a CPU; for a model that is
+        int8: All linear layers but routers in int8, on a CPU; for a model that is
             loaded from files.
 
     Raises:

@@ -23,6 +23,7 @@ from espnet_smoe.inference.checkpoint import load_model, model_files, read_confi
 from espnet_smoe.inference.confidence import timed_tokens
 from espnet_smoe.inference.detokenizer import Detokenizer, detokenizer
 from espnet_smoe.inference.long_form.detectors import new_activity
+from espnet_smoe.inference.runtime.mkldnn_linear import convert_to_mkldnn
 from espnet_smoe.inference.search.ctc_prefix import PrefixBeam
 from espnet_smoe.inference.search.hypothesis import Hypothesis
 from espnet_smoe.inference.search.options import check_beam
@@ -104,6 +105,7 @@ class StreamingRecognizer:
         with model_files(path) as (train_config, model_file):
             config = read_config(train_config)
             model = load_model(config, model_file, device, options.int8)
+            convert_to_mkldnn(model)
             return cls(model, options, detokenizer(config))
 
     def create_stream(self) -> Stream:

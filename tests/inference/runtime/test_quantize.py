@@ -12,6 +12,7 @@ from espnet_smoe.inference.streaming.recognizer import (
     StreamOptions,
 )
 from espnet_smoe.moe import FeedForward, MoEFeedForward, MoEOptions, Routing, build_gate
+from espnet_smoe.moe.router import Router
 from tests.inference.tiny_u2pp import babble, tiny_u2pp
 
 SIZES = {"attention_heads": 2, "linear_units": 24, "num_blocks": 2, "moe": {}}
@@ -26,15 +27,38 @@ def is_int8(layer: nn.Module) -> bool:
     return "quantized" in type(layer).__module__ and hasattr(layer, "out_features")
 
 
-def test_experts_become_int8_and_nothing_else():
-    model = quantize(model_with())
-    names = {name for name, layer in model.named_modules() if is_int8(layer)}
-    experts = {
-        name
-        for name, _ in model.named_modules()
-        if ".experts." in name and name.endswith(("w_1", "w_2"))
+def test_all_linear_layers_become_int8_but_routers():
+    model = model_with()
+    wanted = {n for n, layer in model.named_modules() if type(layer) is nn.Linear}
+    wanted |= {
+        f"{name}.linear"
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Conv1d) and layer.kernel_size == (1,)
     }
-    assert names == experts and len(names) == (4 + 2) * 8 * 2
+    routers = [n for n, layer in model.named_modules() if type(layer) is Router]
+    quantize(model)
+    names = {name for name, layer in model.named_modules() if is_int8(layer)}
+    assert names == wanted and len(wanted) > 100 and len(routers) == 6
+    assert all(type(model.get_submodule(name)) is Router for name in routers)
+    for part in ("self_attn.linear_pos", "conv_module.pointwise_conv1.linear"):
+        assert f"encoder.encoders.0.{part}" in names
+    assert {"ctc.ctc_lo", "decoder.right.output_layer"} < names
+
+
+def packed(module: nn.Module) -> nn.Module:
+    return convert_to_mkldnn(module, least_weights=0)
+
+
+@pytest.mark.parametrize("convert", [packed, quantize])
+def test_a_convolution_of_one_tap_is_a_linear_layer_of_each_frame(convert):
+    layers = nn.Conv1d(6, 8, 1), nn.Conv1d(8, 5, 1, bias=False), nn.Conv1d(5, 5, 3)
+    model = nn.Sequential(*layers, FeedForward(2, 2))
+    x = torch.randn(3, 6, 4)
+    wanted = model(x)
+    found = convert(model)(x)
+    assert [type(m) is nn.Conv1d for m in model] == [False, False, True, False]
+    torch.testing.assert_close(model[0].bias, layers[0].bias)
+    assert (found - wanted).abs().max() < 0.1 * wanted.abs().max()
 
 
 def test_a_dense_block_becomes_int8_too():
@@ -106,11 +130,17 @@ def test_a_stream_of_an_int8_model_says_nearly_the_same():
 
 
 def test_what_is_packed_stays_and_the_rest_is_packed_no_more():
-    packed = convert_to_mkldnn(nn.Sequential(FeedForward(8, 8)))
-    if isinstance(packed[0].w_1, MKLDNNLinear):
-        assert isinstance(quantize(packed)[0].w_1, MKLDNNLinear)
+    float32 = packed(nn.Sequential(FeedForward(8, 8)))
+    if isinstance(float32[0].w_1, MKLDNNLinear):
+        assert isinstance(quantize(float32)[0].w_1, MKLDNNLinear)
     int8 = quantize(nn.Sequential(FeedForward(8, 8)))
-    assert is_int8(convert_to_mkldnn(int8)[0].w_1)
+    assert is_int8(packed(int8)[0].w_1)
+
+
+def test_a_small_layer_is_not_packed():
+    model = nn.Sequential(nn.Linear(256, 256), nn.Linear(255, 256))
+    convert_to_mkldnn(model)
+    assert type(model[1]) is nn.Linear and type(model[0]) is not nn.Linear
 
 
 def test_other_numbers_than_float32_are_refused():

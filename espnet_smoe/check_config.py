@@ -28,6 +28,12 @@ def get_parser() -> argparse.ArgumentParser:
         "espnet-smoe check-config",
         "Check a training configuration; count its parameters and costs.",
     )
+    add_training(parser)
+    return parser
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """Options that name a training configuration and its tokens."""
     parser.add_argument("config", help="YAML file, as given to asr_train --config")
     parser.add_argument(
         "--token-list", help="the recipe's tokens.txt; gives the vocabulary's true size"
@@ -38,20 +44,23 @@ def get_parser() -> argparse.ArgumentParser:
         default=40000,
         help="tokens, where there is no token list yet (default: %(default)s)",
     )
-    return parser
+
+
+def tokens_of(path: str | None) -> list[str] | None:
+    """A token list that is checked; None where there is none."""
+    if path is None:
+        return None
+    from espnet_smoe.data.text.tokens import read_token_list
+    from espnet_smoe.input_files import check_tokens
+
+    check_tokens(path)
+    return read_token_list(path)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Print parameters and costs, or raise what is wrong with the file."""
     args = get_parser().parse_args(argv)
-    tokens = None
-    if args.token_list:
-        from espnet_smoe.data.text.tokens import read_token_list
-        from espnet_smoe.input_files import check_tokens
-
-        check_tokens(args.token_list)
-        tokens = read_token_list(args.token_list)
-    model = build_model(args.config, tokens, args.vocab_size)
+    model = build_model(args.config, tokens_of(args.token_list), args.vocab_size)
     print(parameter_table(model))
     if model.frontend is not None:
         from espnet_smoe.cost import cost_lines
@@ -76,12 +85,26 @@ def build_model(
     Raises:
         ValueError: Unknown key, class or value; the message names the nearest known.
     """
+    import torch
+
+    from espnet_smoe.training.options import build
+
+    task, args = read_training(config, tokens, vocab_size, like)
+    with torch.device("meta"):
+        return build(task, args)
+
+
+def read_training(
+    config: str | Path,
+    tokens: Sequence[str] | None = None,
+    vocab_size: int = 40000,
+    like: Mapping[str, Any] | None = None,
+) -> tuple[type, argparse.Namespace]:
+    """The task of a YAML file, and its options without files; as `build_model`."""
     from espnet_smoe.registry import register, task_of
 
     register()
-    import torch
-
-    from espnet_smoe.training.options import build, check_training
+    from espnet_smoe.training.options import check_training
 
     given = read_yaml(config)
     task = task_of(given if like is None else like)
@@ -96,8 +119,7 @@ def build_model(
     args.normalize = "utterance_mvn" if args.normalize else None
     args.normalize_conf = {}
     args.init = None
-    with torch.device("meta"):
-        return build(task, args)
+    return task, args
 
 
 def count_parameters(model: nn.Module) -> dict[str, int]:

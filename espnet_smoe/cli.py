@@ -32,6 +32,7 @@ COMMANDS = {
         "how trainings went, in one picture",
     ),
     "check-config": ("espnet_smoe.check_config", "check a YAML file, count parameters"),
+    "fit-batch": ("espnet_smoe.fit_batch", "the largest batch that a device trains"),
     "import": (
         "espnet_smoe.importers.command",
         "a model trained elsewhere as an experiment",

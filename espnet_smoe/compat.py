@@ -69,7 +69,7 @@ from espnet2.torch_utils.device_funcs import force_gatherable, to_device
 from espnet2.torch_utils.safe_torch_load import UnsafeLoadRefusedError
 from espnet2.train import dataset, iterable_dataset, reporter, trainer
 from espnet2.train.preprocessor import CommonPreprocessor
-from espnet2.utils.types import str_or_none
+from espnet2.utils.types import str2bool, str_or_none
 
 SLOW_TO_IMPORT = {
     "ASRTask": "espnet2.tasks.asr",

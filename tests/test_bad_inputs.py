@@ -26,6 +26,7 @@ NEEDS = {
     "compare": "{exp} --data {data} --out {out}",
     "curves": "{exp} --png {out}",
     "check-config": "{config} --token-list {tokens}",
+    "fit-batch": "{config} --token-list {tokens} --stats {stats} --memory 4G",
     "upcycle": "{exp} --config {config} --out {out}",
     "slice": "--model {exp} --label <translate> <wb> --format smoe --out {out}",
     "slice a zip": "--model {zip} --label <translate> <wb> --out {out}",
@@ -75,6 +76,7 @@ VALUES = {
         *("--part 3/2", "--part 0/1", "--part x"),
     ),
     "check-config": ("--vocab-size 0", "--vocab-size -1", "--vocab-size x"),
+    "fit-batch": ("--memory 0", "--memory much", "--device tpu", "--vocab-size 0"),
     "upcycle": ("--noise -1", "--noise x", "--noise nan", "--seed x"),
     "slice": ("--format onnx", "--label <ko>", "--label", "--checkpoint gone.pth"),
     "pack": ("--name a/b/c", "--license CC", "--language Korean", "--checkpoint x.pth"),
@@ -132,6 +134,9 @@ def right(tmp_path_factory) -> dict[str, Path]:
     more = {"exp": config.parent, "config": config, "weights": weights}
     more |= {"wav": folder / "talk.wav", "bpe": folder / "bpe.json", "zip": weights}
     more |= {n: folder / n for n in ("data", "decode")} | {"out": folder / "out"}
+    more["stats"] = folder / "stats"
+    (folder / "stats/train").mkdir(parents=True)
+    (folder / "stats/train/speech_shape").write_text("utt1 8000\n")
     write_folder(config, weights, folder / "hub", "hub", "unknown")
     more["hub"] = folder / "hub"
     return files | more

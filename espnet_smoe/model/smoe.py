@@ -124,6 +124,8 @@ class ESPnetSMoEModel(LabeledASRModel):
                 f"{', '.join(self.tasks)}{nearest(ctc_task, self.tasks)}"
             )
         self.schedule = schedule
+        # of processes that share the weights of a decoder, which must all call it
+        self.same_passes = False
         self.ctc_task = ctc_task
         self.label_field = label_field
         self.use_bf16_on_cpu(bf16_on_cpu)
@@ -181,11 +183,15 @@ class ESPnetSMoEModel(LabeledASRModel):
         }
         due = self._tasks_due(present)
         passes: dict[str, TaskPass] = {}
-        for task in self.tasks.values():
-            if task.name in due and present[task.name].any():
+        nothing = []
+        for task in (task for name, task in self.tasks.items() if name in due):
+            if present[task.name].any():
                 rows = present[task.name].nonzero().squeeze(1).to(encoded.device)
                 given = task, fields, rows, encoded, lengths, hidden
                 passes[task.name] = self._task_loss(*given)
+            elif self.same_passes and has_frames.any():
+                row = has_frames.nonzero()[:1, 0].to(encoded.device)
+                nothing.append(self._zero_pass(task, row, encoded, lengths, hidden))
         if not passes:
             raise ValueError(
                 f"no target in the batch of {', '.join(names or ['?'])}; an utterance "
@@ -193,6 +199,7 @@ class ESPnetSMoEModel(LabeledASRModel):
                 f"{' '.join(t.target for t in self.tasks.values())}"
             )
         loss, stats = self._with_auxiliary_losses(routing, passes)
+        loss = loss + sum(nothing)
         targets = sum(done.targets for done in passes.values())
         stats["acc"] = nanmean(stats.get(f"acc_{name}") for name in self.tasks)
         stats |= routing_statistics("encoder", routing, each_layer=not self.training)
@@ -276,6 +283,20 @@ class ESPnetSMoEModel(LabeledASRModel):
             w = self.ctc_weight
             loss = loss_ctc if loss is None else w * loss_ctc + (1 - w) * loss
         return TaskPass(loss, len(rows), stats, routing)
+
+    def _zero_pass(
+        self,
+        task: Task,
+        row: torch.Tensor,
+        encoded: torch.Tensor,
+        lengths: torch.Tensor,
+        hidden: list[tuple[int, torch.Tensor]],
+    ) -> torch.Tensor:
+        """Zero, of a pass for a task that the batch lacks, with a text of one token."""
+        text = torch.full((len(encoded), 1), self.eos, device=encoded.device)
+        fields = {task.target: text}
+        done = self._task_loss(task, fields, row, encoded, lengths, hidden)
+        return done.loss * 0.0
 
     def _attention_loss(
         self,

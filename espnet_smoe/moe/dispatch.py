@@ -50,7 +50,7 @@ def dispatch(
         if index is None:
             return y
         return y.new_zeros(len(x), y.size(1)).index_copy(0, index, y)
-    source = _source(assignment, index)
+    source = sorted_rows(assignment, index)
     if source is None:
         return _in_place(x, assignment.counts, experts)
     scale = None
@@ -60,7 +60,9 @@ def dispatch(
     return _gather_scatter(x, source, scale, assignment.counts, experts)
 
 
-def _source(assignment: Assignment, index: torch.Tensor | None) -> torch.Tensor | None:
+def sorted_rows(
+    assignment: Assignment, index: torch.Tensor | None
+) -> torch.Tensor | None:
     """``(N * k,)`` the row that each choice is about, sorted by expert.
 
     None where that is how the rows stand.
@@ -81,7 +83,7 @@ def _in_place(
         expert(rows)
         for expert, rows in zip(experts, x.split(counts))
         if rows.size(0) > 0 or keep_idle
-    ]
+    ] or [experts[0](x)]
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import distributed, nn
 
 from espnet_smoe.moe.assignment import Assignment
 from espnet_smoe.moe.dense_dispatch import dense_dispatch, traced, valid_loads
 from espnet_smoe.moe.dispatch import dispatch
+from espnet_smoe.moe.expert_parallel import SpreadExperts
 from espnet_smoe.moe.experts import FeedForward
 from espnet_smoe.moe.gate import Gate, MoEOptions, build_gate
 from espnet_smoe.moe.routing import Routing
@@ -50,14 +51,30 @@ class MoEFeedForward(nn.Module):
             return self._by_frame(x, routing)
         assignment = self.gate(x, routing)
         routing.loads[self.name] = self._frames_of_utterances(assignment, routing)
-        return dispatch(x, assignment, self.experts)
+        return self._dispatch(x, assignment)
+
+    def spread(self, group: distributed.ProcessGroup) -> None:
+        """Keep this process's share of the experts, see `SpreadExperts`.
+
+        Args:
+            group: Processes that share them.
+
+        Raises:
+            ValueError: They cannot have the same number of experts.
+        """
+        if len(self.experts) % group.size():
+            raise ValueError(
+                f"{self.name} has {len(self.experts)} experts, which "
+                f"{group.size()} processes cannot share evenly"
+            )
+        self.experts = SpreadExperts(self.experts, group)
 
     def _by_frame(self, x: torch.Tensor, routing: Routing) -> torch.Tensor:
         index = routing.index(x)  # (N,)
         flat = x.flatten(0, 1)  # (B * T, D)
         rows = flat if index is None else flat.index_select(0, index)  # (N, D)
         assignment = self.gate(rows, routing)
-        y = dispatch(flat, assignment, self.experts, index)  # (B * T, D')
+        y = self._dispatch(flat, assignment, index)  # (B * T, D')
         routing.loads[self.name] = assignment.loads
         routing.sums[self.name] = assignment.sums
         if assignment.logits is not None:
@@ -76,6 +93,13 @@ class MoEFeedForward(nn.Module):
         valid = routing.valid(x)  # (B, T)
         routing.loads[self.name] = valid_loads(assignment, valid.flatten())
         return torch.where(valid[..., None], y, 0.0)
+
+    def _dispatch(
+        self, x: torch.Tensor, assignment: Assignment, index: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        if isinstance(self.experts, SpreadExperts):
+            return self.experts(x, assignment, index)
+        return dispatch(x, assignment, self.experts, index)
 
     def _frames_of_utterances(
         self, assignment: Assignment, routing: Routing

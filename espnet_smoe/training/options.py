@@ -24,6 +24,7 @@ from espnet_smoe.data.preprocessor import BANDWIDTH
 from espnet_smoe.data.speech.random_channel import BANDWIDTH_OF, RandomChannel
 from espnet_smoe.moe.labels import entries_of, name_of, tokens_like
 from espnet_smoe.training.criteria import check_criteria
+from espnet_smoe.training.sharding import EXPERTS, FSDP
 from espnet_smoe.training.steps import OPTION, save_steps
 
 Phase = Annotated[str, OneOf(("train", "valid"))]
@@ -57,7 +58,7 @@ RANGES: dict[str, Range] = {
         + ("output_size", "linear_units", "num_blocks", "attention_heads", "n_mels")
         + ("n_fft", "hop_length", "hidden_size", "num_layers", "first_cycle_steps")
         + ("step_size", "T_max", "T_0", "total_steps", "model_size", "fs")
-        + ("win_length",),
+        + ("win_length", EXPERTS),
         AT_LEAST_1,
     ),
     **dict.fromkeys(
@@ -263,9 +264,13 @@ def _check_together(options: Mapping[str, Any]) -> None:
     window, size = frontend.get("win_length"), frontend.get("n_fft", N_FFT)
     if window is not None and window > size:
         raise ValueError(f"frontend_conf.win_length: {window} is above n_fft {size}")
-    for other in ("use_deepspeed", "sharded_ddp"):
-        if options.get(OPTION) and options.get(other):
-            raise ValueError(f"{OPTION}: does not go with {other}; leave one out")
+    others = ("use_deepspeed", "sharded_ddp")
+    excluded = [(OPTION, other) for other in others]
+    excluded += [(FSDP, other) for other in (*others, "ddp_comm_hook")]
+    excluded += [(EXPERTS, other) for other in others if options.get(EXPERTS, 1) > 1]
+    for option, other in excluded:
+        if options.get(option) and options.get(other):
+            raise ValueError(f"{option}: does not go with {other}; leave one out")
     model = options.get("model_conf") or {}
     if options.get("model") != "espnet" or options.get("decoder", "") is not None:
         return

@@ -45,6 +45,7 @@ FREE = {
     *("create_graph_in_tensorboard", "write_collected_feats", "max_cache_size"),
     *("max_cache_fd", "valid_max_cache_size", "valid_batch_size", "valid_batch_bins"),
     *("version", "required", "deepspeed_config", "use_wandb", "save_every_steps"),
+    *("expert_parallel", "fsdp"),
 }
 FREE_BEGINNINGS = ("dist_", "wandb_", "cudnn_")
 # Paths: what the files hold is compared instead.

@@ -15,22 +15,28 @@ from typing import Any
 import torch
 
 from espnet_smoe.compat import average_nbest_models, trainer
+from espnet_smoe.input_files import read_checkpoint
 
 
-class _Torch(ModuleType):
-    """`torch` whose `save` replaces a file only when the new one is complete.
+class Overlay(ModuleType):
+    """A module some of whose names mean something else to who has it in its place.
 
-    ESPnet's trainer saves in the middle of a long method, where no subclass reaches.
-    So its modules get this in place of the name ``torch``; `torch.save` itself stays
-    as it is for everything else in the process.
+    ESPnet's trainer saves, and clips gradients, in the middle of long methods, where no
+    subclass reaches. So its modules get this in place of the name ``torch``; PyTorch
+    itself stays as it is for everything else in the process.
+
+    Args:
+        module: What has all other names.
+        **names: Those that mean something else.
     """
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(torch, name)
+    def __init__(self, module: ModuleType, **names: Any):
+        super().__init__(module.__name__)
+        self._module = module
+        vars(self).update(names)
 
-    def save(self, obj: object, path: str | os.PathLike) -> None:
-        """As `save_whole`."""
-        save_whole(obj, path)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
 
 
 def save_whole(obj: object, path: str | os.PathLike) -> None:
@@ -46,9 +52,9 @@ def protect_checkpoints() -> None:
     A file that ESPnet's trainer writes appears under its name when it is complete, and
     a resumed training first writes the model that its checkpoint is ahead of.
     """
-    if isinstance(trainer.torch, _Torch):
+    if isinstance(trainer.torch, Overlay):
         return
-    trainer.torch = average_nbest_models.torch = _Torch("torch")
+    trainer.torch = average_nbest_models.torch = Overlay(torch, save=save_whole)
     complete = _complete(trainer.Trainer.resume)
     trainer.Trainer.resume = staticmethod(complete)
 
@@ -66,6 +72,7 @@ def _complete(resume: Any) -> Any:
         path = Path(checkpoint).with_name(f"{reporter.get_epoch()}epoch.pth")
         if not path.exists():
             logging.warning(f"{path} is missing; written again from {checkpoint}")
-            trainer.torch.save(model.state_dict(), path)
+            states = read_checkpoint(checkpoint, f"remove {checkpoint}")
+            save_whole(states["model"], path)
 
     return resume_complete

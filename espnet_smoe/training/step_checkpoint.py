@@ -21,6 +21,7 @@ from espnet_smoe.compat import reporter as espnet_reporter
 from espnet_smoe.input_files import check_finite, read_checkpoint
 from espnet_smoe.training.random_state import random_state
 from espnet_smoe.training.resume import save_whole
+from espnet_smoe.training.sharding import like, sharding_of
 
 NAME = "step.pth"
 CURE = "remove it to go on from the last epoch"
@@ -54,6 +55,9 @@ class Parts:
                 it, which are the same in all processes.
             fingerprint: Of the minibatches of this process, all of the epoch.
         """
+        sharding = sharding_of(self.model)
+        if sharding is not None:
+            sharding.collect()
         own = {"random": random_state(), "batches": fingerprint}
         processes = [own]
         if distributed.is_initialized():
@@ -63,6 +67,8 @@ class Parts:
             if not first:
                 return
         gradients = {name: p.grad for name, p in self.model.named_parameters() if done}
+        if sharding is not None and done:
+            gradients |= sharding.gradients
         state = {
             "epoch": self.reporter.get_epoch(),
             "batches": batches,
@@ -76,6 +82,8 @@ class Parts:
             "reporter": _figures(self.reporter),
         }
         save_whole(state, path)
+        if sharding is not None:
+            sharding.forget()
 
     def restore(self, state: dict[str, Any], path: Path) -> None:
         """Take over a step.
@@ -103,7 +111,7 @@ class Parts:
         for name, parameter in self.model.named_parameters():
             gradient = state["gradients"].get(name)
             if gradient is not None:
-                parameter.grad = gradient.to(parameter.device).clone()
+                parameter.grad = like(gradient.to(parameter.device), parameter).clone()
 
 
 def read_step(path: Path, epoch: int) -> dict[str, Any] | None:

@@ -24,6 +24,8 @@ from torch.utils.data import DataLoader, get_worker_info
 from espnet_smoe.compat import trainer
 from espnet_smoe.training.accumulation import reduce_once_an_update
 from espnet_smoe.training.random_state import seed_each_utterance, set_random_state
+from espnet_smoe.training.sharded_trainer import share_weights
+from espnet_smoe.training.sharding import sharding_of
 from espnet_smoe.training.step_checkpoint import (
     NAME,
     Parts,
@@ -43,13 +45,15 @@ ASKED_BY = {signal.SIGUSR1: SAVE, signal.SIGTERM: SAVE | END}
 def save_steps() -> None:
     """Let ESPnet's trainer save steps and go on from them; idempotent.
 
-    It also reduces gradients once an update, see `reduce_once_an_update`.
+    It also reduces gradients once an update, see `reduce_once_an_update`, and shares
+    weights out, see `share_weights`.
 
     DeepSpeed's trainer, which has checkpoints of its own, stays as it is.
     """
     cls = trainer.Trainer
     if hasattr(cls.train_one_epoch.__func__, "saves_steps"):
         return
+    share_weights()
     reduce_once_an_update()  # inside: its minibatches are those that are left
     cls.add_arguments = classmethod(_with_option(cls.add_arguments.__func__))
     cls.build_options = classmethod(_with_value(cls.build_options.__func__))
@@ -280,7 +284,16 @@ class Epoch:
         """Add up what an epoch left over, so that one file holds it for all."""
         if world_size() == 1:
             return
-        parameters = [p for p in self._parts.model.parameters() if p.requires_grad]
+        model = self._parts.model
+        sharding = sharding_of(model)
+        if sharding is not None:
+            sharding.average_copies()
+        own = set() if sharding is None else sharding.shared_out()
+        parameters = [
+            p for n, p in model.named_parameters() if p.requires_grad and n not in own
+        ]
+        if not parameters:
+            return
         present = [p.grad is not None for p in parameters]
         used = torch.tensor(present, device=parameters[0].device, dtype=torch.int)
         distributed.all_reduce(used, distributed.ReduceOp.MAX)

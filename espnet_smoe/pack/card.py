@@ -8,6 +8,7 @@ from typing import Any
 from espnet_smoe.data.task_table import CTC_TASKS, TaskRow, task_table
 from espnet_smoe.inference.config_files import sample_rate, training_seconds
 from espnet_smoe.pack.gathered import Gathered
+from espnet_smoe.registry import task_name
 from espnet_smoe.report.scoring.metrics import METRICS
 from espnet_smoe.report.tables.experiment import (
     decode_info,
@@ -27,6 +28,29 @@ KINDS = {
     "speech_moe": "SpeechMoE: an encoder with CTC",
     "espnet": "a model of ESPnet's own kind",
 }
+USE = """```bash
+espnet-smoe transcribe --model {name} talk.wav
+```
+
+```python
+import soundfile
+from espnet_smoe.inference import load
+
+speech_to_text = load("{name}")
+waveform, rate = soundfile.read("talk.wav", dtype="float32")  # mono
+result = speech_to_text([waveform], sample_rate=rate)[0]
+print({{task: found.text for task, found in result.items()}})
+```"""
+USE_OF_OWSM = """```bash
+espnet transcribe talk.wav --model {name} --language kor
+espnet translate talk.wav --model {name} --language kor --to eng
+```
+
+For `espnet-smoe transcribe`, `serve` and the rest, a language of it becomes an experiment:
+
+```bash
+espnet-smoe import espnet {name} --out exp/{title} --language kor
+```"""
 PAGE = """
 # {title}
 
@@ -39,19 +63,7 @@ A model of `espnet_smoe`, mixtures of experts for speech inside
 
 In an environment with the package `espnet_smoe`:
 
-```bash
-espnet-smoe transcribe --model {name} talk.wav
-```
-
-```python
-import soundfile
-from espnet_smoe.inference import load
-
-speech_to_text = load("{name}")
-waveform, rate = soundfile.read("talk.wav", dtype="float32")  # mono
-result = speech_to_text([waveform], sample_rate=rate)[0]
-print({{task: found.text for task, found in result.items()}})
-```
+{use}
 
 The weights are tensors alone (safetensors); nothing of this folder is run.
 
@@ -107,9 +119,10 @@ def model_card(
         model_name=title if results else None,
         eval_results=results or None,
     )
+    use = USE_OF_OWSM if task_name(config) == "s2t" else USE
     page = PAGE.format(
         title=title,
-        name=name,
+        use=use.format(name=name, title=title),
         facts=_facts(config, config_file.parent, gathered.weights, tasks),
         scores=_scores(decodings),
         data=_data(config_file, config, gathered),

@@ -15,12 +15,18 @@ from espnet_smoe.config.options import option_names
 from espnet_smoe.data.data_dir import write_lines
 from espnet_smoe.inference.checkpoint import check_weights, save_weights
 from espnet_smoe.inference.config_files import Lengths, named_files, sample_rate
+from espnet_smoe.registry import task_of
+from espnet_smoe.slice import owsm
+from espnet_smoe.slice.owsm import OTHER
 from espnet_smoe.slice.sub_model import COUNTER, SubModel
 from espnet_smoe.slice.tokenizer import hugging_face_tokenizer
 
 # our class -> ESPnet's with the same parameters under the same names
 LIKE_OURS = {
+    ("frontend", owsm.PADDED): "default",  # OWSM's task pads by itself
     ("encoder", "smoe_transformer"): "transformer",
+    ("encoder", "smoe_conformer"): "conformer",
+    ("encoder", "smoe_e_branchformer"): "e_branchformer",
     ("decoder", "smoe_transformer"): "transformer",
     ("model", "smoe"): "espnet",
     ("preprocessor", "smoe"): "default",
@@ -30,7 +36,6 @@ OF_TRAINING = {"moe", "subsampling_channels", "gradient_checkpoint_layers", "tas
 OF_TRAINING |= {"schedule", "ctc_task", "label_field", "bf16_on_cpu", "sym_begin"}
 NOT_KEPT = ("help", "config", "print_config")  # as in ESPnet's own config.yaml
 INPUT_LAYERS = ("conv1d_glu",)  # that ESPnet lacks
-OTHER = "write '--format smoe' for a dense experiment of this package"
 WHISPER = "write '--format transformers'"
 TOKENIZER = "tokenizer"
 
@@ -75,14 +80,14 @@ def write(made: SubModel, folder: Path, final: Path, lengths: Lengths) -> None:
         ValueError: The model has what ESPnet lacks; names it.
     """
     made.require_dense()
+    if owsm.is_owsm(made.config):
+        owsm.as_owsm(made)
     if not made.prompts:
         raise ValueError(f"model: {made.config.get('model')} has no tasks; {OTHER}")
     config = stock_config(made)
     state = {name: t for name, t in made.state.items() if name != COUNTER}
-    from espnet_smoe.compat import ASRTask
-
     with torch.device("meta"):
-        model = ASRTask.build_model(argparse.Namespace(**{**config}))
+        model = task_of(config).build_model(argparse.Namespace(**{**config}))
     check_weights(model, state, "the slice")
     made.state = state
     _copy_files(config, made.tokens, folder, final)
@@ -104,22 +109,23 @@ def stock_config(made: SubModel) -> dict[str, Any]:
     """
     from espnet_smoe.compat import ASRTask
 
-    given = made.config
+    given, task = made.config, task_of(made.config)
+    ours_of = {choices.name: choices.classes for choices in ASRTask.class_choices_list}
     # not `get_default_config`, which reads the command line of the process
-    defaults = {a.dest: a.default for a in ASRTask.get_parser()._actions}
+    defaults = {a.dest: a.default for a in task.get_parser()._actions}
     config = {
         key: given.get(key, default)
         for key, default in defaults.items()
         if key not in NOT_KEPT
     }
-    for choices in ASRTask.class_choices_list:
+    for choices in task.class_choices_list:
         kind, where = choices.name, f"{choices.name}_conf"
         name = given.get(kind, choices.default)
         config[kind] = name
         if name is None:
             config[where] = given.get(where) or {}
             continue
-        ours = choices.classes[name]
+        ours = choices.classes.get(name) or ours_of[kind][name]
         if ours.__module__.startswith("espnet2."):
             config[where] = {**(given.get(where) or {})}
             continue
@@ -145,8 +151,8 @@ def _options(
     """A section for ESPnet's class, whose defaults may be others."""
     known = inspect.signature(theirs.__init__).parameters
     options = {}
-    for name in option_names(ours.__init__, where):
-        default = inspect.signature(ours.__init__).parameters[name].default
+    for name in option_names(ours, where):
+        default = _default(ours, name)
         value = given.get(name, default)
         if isinstance(value, type) or value is inspect.Parameter.empty:
             continue
@@ -162,6 +168,12 @@ def _options(
                 f"{OTHER}"
             )
     return options
+
+
+def _default(cls: type, name: str) -> Any:
+    """Of an option of a class, or of the one that it hands its options on to."""
+    signatures = (inspect.signature(base.__init__) for base in cls.__mro__)
+    return next(s.parameters[name].default for s in signatures if name in s.parameters)
 
 
 def _copy_files(
@@ -196,10 +208,14 @@ def _readme(made: SubModel, config: Mapping[str, Any], final: Path) -> str:
     bpemodel = config.get("bpemodel")
     if bpemodel:
         bpemodel = f'\n    bpemodel="{final / Path(bpemodel).name}",'
+    packages = " than `transformers`, for its tokenizer" if byte_level else ""
+    if owsm.is_owsm(config):
+        about = final, bpemodel or "", packages, sample_rate(config)
+        return owsm.readme(made, *about).rstrip("\n")
     weight = config["model_conf"].get("ctc_weight", 0.0)
     return README.format(
         title=f"The task {task}" if not others else "Several tasks",
-        packages=" than `transformers`, for its tokenizer" if byte_level else "",
+        packages=packages,
         folder=final,
         bpemodel=bpemodel or "",
         ctc_weight=weight if not others else 0.0,

@@ -5,6 +5,7 @@ from pathlib import Path
 from espnet_smoe.inference.checkpoint import save_weights
 from espnet_smoe.inference.config_files import Lengths
 from espnet_smoe.pack.gathered import write_beside_weights
+from espnet_smoe.registry import task_name
 from espnet_smoe.slice.sub_model import SubModel
 
 
@@ -20,4 +21,7 @@ def write(made: SubModel, folder: Path, final: Path, lengths: Lengths) -> None:
     write_beside_weights(made.config, lengths, folder)
     save_weights(made.state, folder / "model.pth")
     made.notes += [f"the {name} is still a mixture" for name in made.mixtures]
-    made.notes.append(f"espnet-smoe transcribe --model {final} a.wav")
+    if task_name(made.config) == "asr":
+        made.notes.append(f"espnet-smoe transcribe --model {final} a.wav")
+    else:  # ESPnet's own tasks, which have no table of ours
+        made.notes.append(f"espnet-smoe import espnet {final} --out EXP")

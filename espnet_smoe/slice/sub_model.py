@@ -31,6 +31,8 @@ class SubModel:
         prompts: Task -> what the decoder's input begins with; empty without tasks.
         mixtures: Parts that still have experts -> the labels that choose them; none
             where they are learned.
+        chosen: Parts that have lost theirs -> the tokens that would have chosen what is
+            left, the one that was named first.
         notes: What the user should know.
     """
 
@@ -39,6 +41,7 @@ class SubModel:
     tokens: list[str]
     prompts: dict[str, list[str]] = field(default_factory=dict)
     mixtures: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    chosen: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def require_dense(self) -> None:
@@ -99,6 +102,7 @@ def sub_model(
             section = {**made.config[f"{name}_conf"]}
             section.pop("moe")
             made.config[f"{name}_conf"] = section
+            made.chosen[name] = part.chosen()
     if hasattr(model, "tasks"):
         _keep_tasks(made, model, parts.get("decoder"))
     return made
@@ -156,6 +160,12 @@ class _Part:
             )
         self.label, self.number = label, number
         return True
+
+    def chosen(self) -> list[str]:
+        """The tokens of the expert that stays, the one that was named first."""
+        numbers = self.labels.number_of_token.tolist()
+        tokens = [t for t, number in zip(self.tokens, numbers) if number == self.number]
+        return sorted(tokens, key=lambda token: token != self.label)
 
     def experts(self) -> dict[str, int]:
         """Block -> the expert that stays; empty where no label was chosen."""

@@ -35,6 +35,7 @@ ENCODERS = {
     },
 }
 DECODER = {"attention_heads": 2, "linear_units": 32, "num_blocks": 2}
+STOCK_DECODER = {**DECODER, "use_flash_attn": False}
 TEXTS = ("오늘 날씨가 정말 좋네요", "the weather is nice today", "내일 아침에 만나요")
 TIMES = ["<0.00>", "<0.50>", "<1.00>"]
 OWSM = ["<na>", "<nospeech>", "<eng>", "<kor>", "<asr>", "<st_eng>", "<st_jpn>"]
@@ -112,7 +113,7 @@ def make_espnet(recipe: Path, task: str, encoder: str, **changes) -> Path:
             **ENCODERS[encoder],
         },
         "decoder": "transformer",
-        "decoder_conf": {**DECODER, "use_flash_attn": False},
+        "decoder_conf": DECODER if "decoder" in changes else STOCK_DECODER,
         "model_conf": {"lsm_weight": 0.1, "report_cer": False, "report_wer": False},
         "init": None,
     }
@@ -158,3 +159,16 @@ def save(cls: type, config: dict, folder: Path, recipe: Path) -> None:
     torch.save(model.state_dict(), folder / "valid.acc.ave.pth")
     text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
     (folder / "config.yaml").write_text(text, encoding="utf-8")
+
+
+def make_mixture(recipe: Path) -> Path:
+    """An OWSM with an expert for transcripts and one for translations."""
+    moe = {"gate": "label", "labels": ["<asr>", "<st_*>"]}
+    parts = {"decoder": "smoe_transformer", "decoder_conf": {"moe": moe}}
+    folder = make_espnet(recipe, "s2t", "e_branchformer", **parts)
+    path = folder / "valid.acc.ave.pth"
+    state = torch.load(path)  # experts of one size differ, and the texts with them
+    for name in [n for n in state if ".experts." in n and ".w_2.weight" in n]:
+        state[name] *= 6
+    torch.save(state, path)
+    return folder

@@ -46,7 +46,7 @@ espnet transcribe talk.wav --model {name} --language kor
 espnet translate talk.wav --model {name} --language kor --to eng
 ```
 
-For `espnet-smoe transcribe`, `serve` and the rest, a language of it becomes an experiment:
+For `espnet-smoe transcribe`, `serve` and the rest, make an experiment of one language:
 
 ```bash
 espnet-smoe import espnet {name} --out exp/{title} --language kor

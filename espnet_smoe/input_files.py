@@ -134,7 +134,7 @@ def read_checkpoint(path: str | Path, cure: str) -> dict[str, Any]:
         ValueError: It is missing, damaged, empty or holds no weights.
     """
     if not Path(path).is_file():
-        raise ValueError(f"{path} does not exist; stage 11 of the recipe writes it")
+        raise ValueError(f"{path} does not exist; {cure}")
     if Path(path).stat().st_size == 0:
         raise ValueError(f"{path}: not a checkpoint of weights: it is empty; {cure}")
     try:
@@ -148,7 +148,7 @@ def read_checkpoint(path: str | Path, cure: str) -> dict[str, Any]:
             f"{path}: not a checkpoint of weights, or a damaged one ({reason[:80]}); "
             f"{cure}"
         ) from error
-    if not isinstance(given, dict) or not given:
+    if not isinstance(given, dict) or not given or not all(map(_is_name, given)):
         raise ValueError(f"{path}: not a checkpoint of weights: it holds none; {cure}")
     tensors = [value for value in given.values() if isinstance(value, torch.Tensor)]
     size = sum(value.numel() * value.element_size() for value in tensors)
@@ -158,6 +158,10 @@ def read_checkpoint(path: str | Path, cure: str) -> dict[str, Any]:
             f"{cure}"
         )
     return given
+
+
+def _is_name(key: object) -> bool:
+    return isinstance(key, str)
 
 
 def _load_weights(path: str | Path) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from espnet_smoe.importers.whisper_model import WhisperModel, read_json
+from espnet_smoe.importers.whisper_model import WhisperModel, read_object
 
 VERSION, NAME = 6, "WhisperSpec"
 TYPES = (torch.float32, torch.int8, torch.int16, torch.int32)
@@ -134,7 +134,7 @@ def read_ctranslate2(folder: Path) -> WhisperModel:
             weights |= _named(part, rest, _exact(tensor, scale))
     if set(heads) != {"encoder", "decoder"}:
         raise ValueError(f"{place} does not tell {HEADS}; convert the model again")
-    config = read_json(folder / "config.json") or {}
+    config = read_object(folder / "config.json") or {}
     return WhisperModel(
         place,
         weights,

@@ -4,6 +4,7 @@ Weights keep their names and values. Parts that no class of ours stands for, suc
 E-Branchformer, stay ESPnet's own classes.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 from espnet_smoe.config.options import option_names
+from espnet_smoe.data.text.tokenizer import load_tokenizer
 from espnet_smoe.data.text.tokens import read_token_list
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.encoder.transformer import SMoETransformerEncoder
@@ -23,7 +25,9 @@ from espnet_smoe.inference.config_files import (
     sample_rate,
     trained_lengths,
 )
-from espnet_smoe.input_files import read_checkpoint
+from espnet_smoe.input_files import check_statistics_file, read_checkpoint
+from espnet_smoe.registry import register, task_of
+from espnet_smoe.training.options import check_classes
 
 OWN = "smoe_transformer"  # of a training with this package
 ENCODERS = ("transformer", "conformer", "branchformer", "e_branchformer", OWN)
@@ -48,6 +52,7 @@ OURS = {"encoder": SMoETransformerEncoder, "decoder": SMoETransformerDecoder}
 # ESPnet's own encoders with room for experts: the same options, the same weights
 WITH_EXPERTS = {"conformer": "smoe_conformer", "e_branchformer": "smoe_e_branchformer"}
 SAMPLE_RATE = 16000  # Hz
+FROM_TRAINING = "copy it from where the model was trained"
 CURE = "fetch the model again, or name another checkpoint with --model"
 LISTED = 5  # weights that a message names
 
@@ -76,13 +81,16 @@ def convert_model(
     """
     given = read_config(config_file)
     check_kind(given, config_file)
-    tokens = given["token_list"]
-    tokens = read_token_list(tokens) if isinstance(tokens, str) else list(tokens)
+    tokens = _tokens(given["token_list"], config_file)
     tasks = tasks_of(given, tokens, config_file, language, targets)
     files = {}
     for section, key, _ in named_files(given):
         if key != "token_list":
             source = Path(section[key])
+            if key == "bpemodel":
+                load_tokenizer(source)  # says what is wrong with it
+            else:
+                check_statistics_file(source, FROM_TRAINING)
             files[source.name] = source.read_bytes()
             section[key] = source.name
     state = _state(read_checkpoint(checkpoint, CURE), checkpoint, tasks.ctc, without)
@@ -114,6 +122,15 @@ def convert_model(
     )
 
 
+def _tokens(given: str | list, place: Path) -> list[str]:
+    tokens = read_token_list(given) if isinstance(given, str) else list(given)
+    doubled = [token for token, times in Counter(tokens).items() if times > 1]
+    if doubled or not all(isinstance(token, str) for token in tokens):
+        fault = f"'{doubled[0]}' stands there twice" if doubled else "not all are text"
+        raise ValueError(f"{place}: token_list: {fault}; fetch the model again")
+    return tokens
+
+
 def check_kind(config: Mapping[str, Any], place: Path) -> None:
     """Refuse a model that has a part which cannot be carried.
 
@@ -132,6 +149,13 @@ def check_kind(config: Mapping[str, Any], place: Path) -> None:
             f"{place}: input_size: {config['input_size']}: the model takes features, "
             "but the commands here read audio; train it with 'feats_type: raw'"
         )
+    register()
+    try:
+        # no preprocessor: what it was trained with changes nothing any more
+        named = {name: value for name, value in config.items() if value is not None}
+        check_classes(task_of(config), named, without=("preprocessor",))
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
     rate = sample_rate(config)
     if rate != SAMPLE_RATE:
         raise ValueError(

@@ -183,6 +183,7 @@ def _features(folder: WeNetFolder) -> dict[str, Any]:
     if folder.statistics is not None:
         size = len(folder.statistics.sum)
         fbank.check_values({"num_mel_bins": (size,)})
+        _Section(folder).check_values({"input_dim": (size,)})
         found["num_mel_bins"] = size
     return {"n_mels": found["num_mel_bins"], "dither": found["dither"]}
 

@@ -42,12 +42,12 @@ class Statistics:
     @property
     def mean(self) -> np.ndarray:
         """``(F,)``."""
-        return self.sum / self.count
+        return self.sum / self.count if self.count else self.sum * np.nan
 
     @property
     def deviation(self) -> np.ndarray:
         """``(F,)``."""
-        variance = self.sum_square / self.count - self.mean**2
+        variance = self.sum_square / (self.count or np.nan) - self.mean**2
         return np.sqrt(np.maximum(variance, LEAST_VARIANCE))
 
     def as_npz(self) -> bytes:

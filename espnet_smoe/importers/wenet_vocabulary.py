@@ -48,6 +48,12 @@ def read_vocabulary(folder: WeNetFolder) -> Vocabulary:
             f"{place} has {len(tokens)} tokens, but {folder.checkpoint} has "
             f"{folder.vocab_size}; {ONE_MODEL}"
         )
+    size = folder.config.get("output_dim", len(tokens))
+    if size != len(tokens):
+        raise ValueError(
+            f"{folder.path / CONFIG}: output_dim is {size}, but {folder.checkpoint} "
+            f"has {len(tokens)} tokens; {ONE_MODEL}"
+        )
     _name_special(tokens, folder, place)
     kind = folder.config.get("tokenizer")
     pieces = _pieces_file(folder, kind, conf.get("bpe_path"))
@@ -100,6 +106,8 @@ def _name_special(tokens: list[str], folder: WeNetFolder, place: Path) -> None:
     ids = folder.section("tokenizer_conf", "special_tokens")
     last = len(tokens) - 1
     begin, end = (ids.get(name, last) for name in ("<sos>", "<eos>"))
+    if not isinstance(begin, int) or not isinstance(end, int):
+        raise ValueError(f"{where}: <sos> is {begin}, which is no id; {ONE_MODEL}")
     blank = folder.section("ctc_conf").get("ctc_blank_id", 0)
     if begin != end:
         raise ValueError(

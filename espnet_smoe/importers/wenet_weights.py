@@ -40,7 +40,8 @@ def carry(folder: WeNetFolder) -> dict[str, torch.Tensor]:
             continue
         for pattern, replacement in NAMES:
             name = re.sub(pattern, replacement, name)
-        state[name] = tensor.float()
+        # others are refused with the model that they do not fit
+        state[name] = tensor.float() if tensor.is_floating_point() else tensor
     for part in ("encoder", "decoder"):
         state |= _zero_biases(state, part, folder.section(f"{part}_conf"))
     return state

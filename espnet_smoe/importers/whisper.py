@@ -65,6 +65,7 @@ def read(args: argparse.Namespace) -> "Experiment":
     folder = args.path if args.path.is_dir() else args.path.parent
     vocabulary = Vocabulary(args.tokenizer or folder, model.sizes()["vocab_size"])
     vocabulary.check_names(folder)
+    vocabulary.check_ids(model.token_ids)
     config = configuration(model, args.pad)
     never, first = vocabulary.not_speech()
     given = model.suppress_tokens, model.begin_suppress_tokens

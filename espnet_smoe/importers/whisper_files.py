@@ -7,10 +7,15 @@ from typing import Any
 
 from espnet_smoe.config.options import nearest
 from espnet_smoe.importers.ctranslate2 import read_ctranslate2
-from espnet_smoe.importers.whisper_model import CURE, WhisperModel, read_json
+from espnet_smoe.importers.whisper_model import CURE, WhisperModel, read_object
 from espnet_smoe.input_files import read_checkpoint
 
 INDEX = "model.safetensors.index.json"
+TOKEN_IDS = {
+    "eos_token_id": "<|endoftext|>",
+    "decoder_start_token_id": "<|startoftranscript|>",
+    "no_timestamps_token_id": "<|notimestamps|>",
+}
 SIZES = (
     *("d_model", "num_mel_bins", "vocab_size", "encoder_layers", "decoder_layers"),
     *("encoder_attention_heads", "decoder_attention_heads", "encoder_ffn_dim"),
@@ -92,8 +97,8 @@ def read_whisper(path: str | Path) -> WhisperModel:
 
 
 def _read_hugging_face(folder: Path) -> WhisperModel:
-    config = read_json(folder / "config.json")
-    if not isinstance(config, Mapping):
+    config = read_object(folder / "config.json")
+    if config is None:
         raise ValueError(
             f"{folder} holds neither config.json with its weights nor model.bin; name "
             "a folder of Hugging Face or CTranslate2, or a .pt of OpenAI"
@@ -103,28 +108,38 @@ def _read_hugging_face(folder: Path) -> WhisperModel:
     for file in _weight_files(folder):
         weights |= read_checkpoint(file, CURE)
     names = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
-    generation = read_json(folder / "generation_config.json") or {}
-    suppressed = {**config, **{k: v for k, v in generation.items() if v is not None}}
+    generation = read_object(folder / "generation_config.json") or {}
+    told = {**config, **{k: v for k, v in generation.items() if v is not None}}
     return WhisperModel(
         folder,
         names,
         (config["encoder_attention_heads"], config["decoder_attention_heads"]),
         {name: config[name] for name in SIZES if name in config},
-        suppressed.get("suppress_tokens"),
-        suppressed.get("begin_suppress_tokens"),
+        told.get("suppress_tokens"),
+        told.get("begin_suppress_tokens"),
+        _token_ids(told),
     )
 
 
+def _token_ids(told: Mapping[str, Any]) -> dict[str, int]:
+    """The ids of special tokens that the configurations tell."""
+    ids = {token: told.get(name) for name, token in TOKEN_IDS.items()}
+    ids |= told.get("lang_to_id") or {}
+    ids |= {f"<|{t}|>": i for t, i in (told.get("task_to_id") or {}).items()}
+    return {token: i for token, i in ids.items() if isinstance(i, int)}
+
+
 def _check_config(config: Mapping[str, Any], place: Path) -> None:
-    lacking = [n for n in (*SIZES, "model_type") if n not in config]
-    if lacking:
-        raise ValueError(f"{place} lacks {', '.join(lacking)}; {CURE}")
     for name, value in config.items():
         if name in FIXED and value not in FIXED[name]:
             raise ValueError(
                 f"{place}: {name} is {value!r}, which cannot be carried; Whisper has "
                 f"{FIXED[name][0]!r}"
             )
+    lacking = [n for n in (*SIZES, "model_type") if n not in config]
+    if lacking:
+        raise ValueError(f"{place} lacks {', '.join(lacking)}; {CURE}")
+    for name in config:
         if name not in (*FIXED, *SIZES) and not OTHERS.fullmatch(name):
             raise ValueError(
                 f"{place}: {name} is no part of Whisper and cannot be carried"
@@ -134,10 +149,13 @@ def _check_config(config: Mapping[str, Any], place: Path) -> None:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    index = read_json(folder / INDEX)
-    if index:
-        names = sorted(set(index["weight_map"].values()))
-        return [folder / Path(name).name for name in names]
+    index = read_object(folder / INDEX)
+    if index is not None:
+        names = index.get("weight_map")
+        names = [*names.values()] if isinstance(names, dict) else []
+        if not names or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{folder / INDEX}: weight_map names no files; {CURE}")
+        return [folder / Path(name).name for name in sorted({*names})]
     for name in ("model.safetensors", "pytorch_model.bin"):
         if (folder / name).is_file():
             return [folder / name]

@@ -39,6 +39,7 @@ class WhisperModel:
             Face's configuration.
         suppress_tokens: Ids that are never written; None where the file does not tell.
         begin_suppress_tokens: Ids that are not written at first.
+        token_ids: Special tokens whose ids the file tells.
     """
 
     place: Path
@@ -47,6 +48,7 @@ class WhisperModel:
     declared: Mapping[str, int] = field(default_factory=dict)
     suppress_tokens: Sequence[int] | None = None
     begin_suppress_tokens: Sequence[int] | None = None
+    token_ids: Mapping[str, int] = field(default_factory=dict)
 
     def sizes(self) -> dict[str, int]:
         """The sizes that the weights have, by the names of Hugging Face.
@@ -107,7 +109,7 @@ class WhisperModel:
             if name.endswith("k_proj.bias") and name not in self.weights:
                 state[ours] = torch.zeros(sizes["d_model"])
             else:
-                state[ours] = self._get(name).float()
+                state[ours] = self._floats(name)
         state["decoder.output_layer.weight"] = state["decoder.embed.0.weight"]
         return state
 
@@ -118,6 +120,15 @@ class WhisperModel:
                 f"Whisper model: {OTHER_FILE}"
             )
         return self.weights[name]
+
+    def _floats(self, name: str) -> torch.Tensor:
+        tensor = self._get(name)
+        if not tensor.is_floating_point():
+            raise ValueError(
+                f"{self.place}: {name} is of type {str(tensor.dtype)[6:]}, which "
+                "cannot be carried; take the model in float32 or float16"
+            )
+        return tensor.float()
 
     def _check_positions(self) -> None:
         """Those of the encoder are computed, for any number of frames."""
@@ -262,3 +273,15 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); {CURE}") from error
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """Read a JSON file that holds names and values; a missing one is None.
+
+    Raises:
+        ValueError: It is damaged, or holds something else.
+    """
+    content = read_json(path)
+    if content is not None and not isinstance(content, dict):
+        raise ValueError(f"{path} holds no names with their values; {CURE}")
+    return content

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_smoe.importers.tiktoken_file import ENDING, read_tiktoken
-from espnet_smoe.importers.whisper_model import CURE, read_json
+from espnet_smoe.importers.tiktoken_file import ENDING, TIMESTAMPS, read_tiktoken
+from espnet_smoe.importers.whisper_model import CURE, read_json, read_object
 
 START, END = "<|startoftranscript|>", "<|endoftext|>"
 TRANSCRIBE, TRANSLATE = "<|transcribe|>", "<|translate|>"
@@ -88,6 +88,19 @@ class Vocabulary:
                     f"vocabulary of the model; {OTHER}"
                 )
 
+    def check_ids(self, told: Mapping[str, int]) -> None:
+        """Hold the tokens against the ids that the model's configuration tells.
+
+        Raises:
+            ValueError: They differ.
+        """
+        for token, number in told.items():
+            if self.tokens[number : number + 1] != [token]:
+                raise ValueError(
+                    f"{self.place}: {token} is not token {number}, as the "
+                    f"configuration of the model tells: it is of another model; {OTHER}"
+                )
+
     def id_of(self, token: str) -> int:
         """The id of a special token."""
         return self.tokens.index(token)
@@ -121,7 +134,7 @@ def _read(path: Path, size: int) -> tuple[Path, dict[str, int], dict[str, int]]:
         if place.is_file():
             read = read_json(place)
             if place.name == "vocab.json":
-                pieces, added = read, read_json(place.with_name("added_tokens.json"))
+                pieces, added = read, read_object(place.with_name("added_tokens.json"))
             else:
                 added = {t["content"]: t["id"] for t in read.get("added_tokens") or ()}
                 pieces = read["model"]["vocab"]
@@ -145,7 +158,7 @@ def _complete(ids: Mapping[int, str], size: int, place: Path) -> list[str]:
     for i in range(size):
         if i in ids:
             tokens.append(ids[i] or NAMELESS)
-        elif i >= first:
+        elif first <= i < first + TIMESTAMPS:
             tokens.append(f"<|{(i - first) * SECONDS:.2f}|>")
         else:
             raise ValueError(f"{place} has no token {i}; {OTHER}")

@@ -255,7 +255,8 @@ def check_weights(
     """Hold weights against the model that they are for.
 
     Raises:
-        ValueError: Keys are missing, foreign or of another shape; names them.
+        ValueError: Keys are missing, foreign, of another shape, or numbers without
+            fractions where there should be others; names them.
     """
     known = model.state_dict()
     faults = {
@@ -265,6 +266,13 @@ def check_weights(
             f"{key} {tuple(given[key].shape)}, not {tuple(known[key].shape)}"
             for key in known
             if key in given and given[key].shape != known[key].shape
+        ],
+        "of another type": [
+            f"{key} {str(given[key].dtype)[6:]}, not {str(known[key].dtype)[6:]}"
+            for key in known
+            if key in given
+            and known[key].is_floating_point()
+            and not given[key].is_floating_point()
         ],
     }
     problems = [f"{what}: {_list(keys)}" for what, keys in faults.items() if keys]

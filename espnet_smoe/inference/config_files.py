@@ -35,7 +35,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path} does not exist; stage 11 of the recipe writes it")
     config = read_yaml(path, empty=True)
-    if "token_list" not in config:
+    tokens = config.get("token_list")
+    if not tokens or not isinstance(tokens, (str, list)):
         raise ValueError(
             f"{path} is no training configuration; give the config.yaml that training "
             "wrote into the experiment's folder"
@@ -212,6 +213,11 @@ def _seconds(shapes: Path, rate: float) -> list[float] | None:
 
 def sample_rate(config: Mapping[str, Any]) -> float:
     given = (config.get("frontend_conf") or {}).get("fs") or SAMPLE_RATE
-    if isinstance(given, str):
-        return float(given.removesuffix("k")) * (1000 if given.endswith("k") else 1)
-    return float(given)
+    try:
+        if isinstance(given, str) and given.endswith("k"):
+            return float(given[:-1]) * 1000
+        return float(given)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"frontend_conf.fs: '{given}' is no sampling rate; write 16000 or 16k"
+        ) from error

@@ -98,9 +98,7 @@ def check_training(task: type, options: Mapping[str, Any]) -> dict[str, Any]:
     save_steps()  # an option more
     parser = task.get_parser()
     checked = check_top_level(parser, options)
-    for choices in task.class_choices_list:
-        _check_class(checked, choices.name, choices.default, choices.classes)
-    _check_section(checked, "ctc_conf", CTC)
+    checked = check_classes(task, checked)
     channel = (checked.get("preprocessor_conf") or {}).get("channel")
     if channel is not None:
         conditions = RandomChannel.from_options(
@@ -119,6 +117,30 @@ def check_training(task: type, options: Mapping[str, Any]) -> dict[str, Any]:
         model = choices.classes.get(checked.get("model", choices.default))
         if choices.name == "model" and model is not None:
             check_criteria(model, checked, defaults)
+    return checked
+
+
+def check_classes(
+    task: type, options: Mapping[str, Any], without: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Hold the classes that options name, and their sections, against what is there.
+
+    Args:
+        task: An ESPnet task.
+        options: Of a training.
+        without: Kinds of classes to leave out.
+
+    Returns:
+        The options, those of classes of the types that they need.
+
+    Raises:
+        ValueError: An unknown class, key or value; names it and the nearest known.
+    """
+    checked = dict(options)
+    for choices in task.class_choices_list:
+        if choices.name not in without:
+            _check_class(checked, choices.name, choices.default, choices.classes)
+    _check_section(checked, "ctc_conf", CTC)
     return checked
 
 

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -241,6 +242,27 @@ WRONG = {  # a change of the configuration, options: what is said
         "",
         "'token_type: whisper_en' cannot",
     ),
+    "no tokens": ({"token_list": None}, "", "config.yaml is no training configur"),
+    "tokens that are no text": ({"token_list": [1, 2]}, "", "token_list: not all are"),
+    "a doubled token": (
+        {"token_list": ["a", "a"]},
+        "",
+        "'a' stands there twice; fetch",
+    ),
+    "an unknown option": (
+        *({"encoder_conf": {"num_blokcs": 2}}, ""),
+        "config.yaml: encoder_conf: unknown key 'num_blokcs'.*'num_blocks'",
+    ),
+    "an unknown class": ({"specaug": "other"}, "", "specaug: 'other' .* specaug"),
+    "a value": (
+        *({"decoder_conf": {"num_blocks": "two"}}, ""),
+        "decoder_conf.num_blocks: 'two' is not a whole number",
+    ),
+    "heads": (
+        *({"encoder_conf": {"attention_heads": 3}}, ""),
+        "the model cannot be built|does not divide",
+    ),
+    "no rate": ({"frontend_conf": {"fs": "sixteen"}}, "", "'sixteen' is no sampling r"),
     "languages": ({}, "--to eng", "writes one language, that is spoken"),
     "a checkpoint": ({}, "--model 5epoch.pth", "5epoch.pth does not exist"),
     "a part that is needed": ({}, "--without decoder", "--without decoder: .* none"),
@@ -272,6 +294,44 @@ def test_what_cannot_be_carried_is_refused_by_its_name(name, right, tmp_path):
     with pytest.raises(ValueError, match=said) as error:
         main(["espnet", str(folder), "--out", str(tmp_path / "out"), *options.split()])
     assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
+
+
+def whole_recipe(folder: Path, tmp_path: Path) -> Path:
+    """A copy of an experiment's recipe, to be damaged; the experiment in it."""
+    copy = shutil.copytree(folder.parents[1], tmp_path / "recipe")
+    return copy / folder.relative_to(folder.parents[1])
+
+
+DAMAGED = {
+    "data/token_list/bpe.model": "bpe.model: not a tokenizer .*; copy it again",
+    "exp/stats/train/feats_stats.npz": "feats_stats.npz is damaged .*; copy it from",
+    "exp/asr_transformer/valid.acc.ave.pth": "damaged one .*; fetch the model again",
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_file_is_named_with_the_cure(name, right, tmp_path):
+    exp = whole_recipe(right, tmp_path)
+    path = tmp_path / "recipe" / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match=DAMAGED[name]) as error:
+        main(["espnet", str(exp), "--out", str(tmp_path / "out")])
+    assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"decoder.after_norm.bias": torch.ones(16, dtype=torch.int8)}, "another type"),
+        ({1: torch.ones(2)}, "not a checkpoint of weights"),
+    ],
+)
+def test_weights_of_another_kind_are_refused(changes, said, right, tmp_path):
+    exp = whole_recipe(right, tmp_path)
+    path = exp / "valid.acc.ave.pth"
+    torch.save(torch.load(path) | changes, path)
+    with pytest.raises(ValueError, match=said):
+        main(["espnet", str(exp), "--out", str(tmp_path / "out")])
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,10 @@ def half(data: bytes) -> bytes:
     return data[: len(data) // 2]
 
 
+def no_frames(data: bytes) -> bytes:
+    return data.replace(b'"frame_num": 1000', b'"frame_num": 0')
+
+
 NAN = torch.full((16,), torch.nan)
 FAULTS = {
     "has no train.yaml; name the folder of the training": remove("train.yaml"),
@@ -137,6 +141,15 @@ FAULTS = {
     ),
     "encoder_conf is no section": edit(encoder_conf=[1]),
     "missing: encoder.encoders.2": edit("encoder_conf", num_blocks=3),
+    "global_cmvn counts no frames": rewrite("global_cmvn", no_frames),
+    "input_dim is 80, which cannot be carried .20 can": edit(input_dim=80),
+    "output_dim is 5000, but .* has 12 tokens; take all": edit(output_dim=5000),
+    "<sos> is .2., which is no id": edit(
+        "tokenizer_conf", special_tokens={"<sos>": [2], "<eos>": [2]}
+    ),
+    "of another type: .*w_2.bias int8, not float32": resave(
+        encoder__encoders__0__feed_forward__w_2__bias=torch.ones(16, dtype=torch.int8)
+    ),
     "of another shape: .*w_1": edit("encoder_conf", linear_units=32),
     "foreign: encoder.lora_a": resave(encoder__lora_a=torch.ones(2)),
     "is no tensor; take a file of weights": resave(epoch=3),
@@ -147,6 +160,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("message", FAULTS)
+@pytest.mark.filterwarnings("error")  # one line, no more
 def test_what_cannot_be_carried_is_named_in_one_line(tmp_path, message):
     folder = tmp_path / "wenet"
     make_wenet(folder, CONFIG)

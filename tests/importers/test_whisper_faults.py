@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
 from espnet_smoe.importers.command import main
 from tests.importers.tiny_whisper import (
@@ -52,7 +53,45 @@ def no_numbers(folder):
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
 
 
+def other_ids(folder):
+    """The tokenizer of a Whisper with a language less, as large-v2 is to large-v3."""
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    ids = {t["content"]: t["id"] for t in tokenizer["added_tokens"]}
+    left = [t for t in tokenizer["added_tokens"] if t["content"] != "<|en|>"]
+    for token in left:
+        token["id"] -= token["id"] > ids["<|en|>"]
+    tokenizer["added_tokens"] = left
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+
+
+def index(names):
+    """A fault: a list of files of weights."""
+
+    def change(folder):
+        path = folder / "model.safetensors.index.json"
+        path.write_text(json.dumps({"weight_map": names}))
+
+    return change
+
+
+def quantized(folder):
+    weights = load_file(folder / "model.safetensors")
+    weights["model.encoder.conv1.weight"] = torch.ones(16, 80, 3, dtype=torch.int8)
+    save_file(weights, folder / "model.safetensors")
+
+
 FAULTS = {
+    "00002.safetensors does not exist; fetch": index({"a": "model-00002.safetensors"}),
+    "index.json: weight_map names no files; fetch": index(["model.safetensors"]),
+    "weight_map names no files; fetch it": index({"a": 1}),
+    "is not token 2.., as the configuration .* of another model; take": other_ids,
+    "conv1.weight is of type int8, .* take the model in float32": quantized,
+    "generation_config.json holds no names with": (
+        lambda f: (f / "generation_config.json").write_text("[1]")
+    ),
+    "model_type is 'wav2vec2', which": (
+        lambda f: (f / "config.json").write_text('{"model_type": "wav2vec2"}')
+    ),
     "the model has no tokenizer; take": lambda f: (f / "tokenizer.json").unlink(),
     "rope_theta is no part of Whisper": lambda f: edit(f, rope_theta=10000),
     "activation_function is 'relu', wh": lambda f: edit(f, activation_function="relu"),

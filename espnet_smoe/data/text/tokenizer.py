@@ -113,7 +113,9 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     try:
         return (ByteLevelBPE if str(path).endswith(".json") else SentencePiece)(path)
     except Exception as error:  # both libraries raise bare or private types
-        raise ValueError(f"{path}: not a tokenizer ({error})") from error
+        raise ValueError(
+            f"{path}: not a tokenizer ({error}); copy it again from where it was made"
+        ) from error
 
 
 def piece_joiner(token_list: Iterable[str]) -> Callable[[Sequence[str]], str]:

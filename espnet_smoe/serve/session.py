@@ -1,6 +1,7 @@
 """One websocket: audio from the client to its feed, events back to the client."""
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -174,7 +175,8 @@ class Session:
 
     async def _close(self, code: int, reason: str) -> None:
         short = reason.encode()[:LONGEST_REASON].decode(errors="ignore")
-        await self.socket.close(code, short)
+        with contextlib.suppress(WebSocketDisconnect):  # it has gone just now
+            await self.socket.close(code, short)
 
 
 def _tell_fault(task: asyncio.Task, feed: Feed) -> None:

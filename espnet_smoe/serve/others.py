@@ -14,6 +14,9 @@ WeNet, ``/wenet``:
     <- {"status": "ok", "type": "partial_result", "nbest": "[{\\"sentence\\": ...}]"}
     <- {"status": "ok", "type": "final_result", "nbest": ...}
     <- {"status": "ok", "type": "speech_end"}
+
+One hypothesis is answered, whatever ``nbest`` asks for, and all of the audio, also where
+``continuous_decoding`` is false and WeNet's own server would stop at the first pause.
 """
 
 import json

@@ -15,8 +15,8 @@ WeNet, ``/wenet``:
     <- {"status": "ok", "type": "final_result", "nbest": ...}
     <- {"status": "ok", "type": "speech_end"}
 
-One hypothesis is answered, whatever ``nbest`` asks for, and all of the audio, also where
-``continuous_decoding`` is false and WeNet's own server would stop at the first pause.
+One hypothesis is answered, whatever ``nbest`` asks for, and all of the audio, also
+where ``continuous_decoding`` is false and WeNet's server would stop at the first pause.
 """
 
 import json

@@ -67,16 +67,16 @@ def _sharing(build: Callable) -> Callable:
 
 def _shared(run: Callable) -> Callable:
     @functools.wraps(run)
-    def run_shared(cls: type, *args: Any, model: nn.Module, **given: Any) -> None:
+    def run_shared(cls: type, model: nn.Module, *args: Any, **given: Any) -> None:
         sharding = sharding_of(model)
         if sharding is None:
-            run(cls, *args, model=model, **given)
+            run(cls, model, *args, **given)
             return
         if given.get("plot_attention_iter_factory") is not None:
             logging.warning("no pictures of attention: no process has the whole model")
             given["plot_attention_iter_factory"] = None
         with _in_trainer(sharding):
-            run(cls, *args, model=model, **given)
+            run(cls, model, *args, **given)
 
     run_shared.shares = True
     return run_shared

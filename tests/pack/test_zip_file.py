@@ -1,5 +1,8 @@
 """A packed model unpacks anywhere, with paths that fit the new place."""
 
+import runpy
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +58,15 @@ def test_the_decoding_goes_along_and_stays_with_the_experiment(experiment, tmp_p
     assert [p.read_text() for p in (*packed, kept)] == ["maxlenratio: 2\n"] * 2
     main([*given, "--decoding", str(kept)])  # its own
     assert kept.read_text() == "maxlenratio: 2\n"
+
+
+def test_a_copied_recipe_of_before_packs_as_it_did(experiment, tmp_path, monkeypatch):
+    given = "--exp exp --model best.pth --out exp/m.zip".split()
+    monkeypatch.setattr(sys, "argv", ["pack", *given])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("espnet_smoe.inference.pack", run_name="__main__")
+    assert not ended.value.code
+    assert unpack(experiment / "m.zip", tmp_path / "unpacked")
 
 
 def test_half_statistics_are_not_packed(experiment, tmp_path):

@@ -9,10 +9,11 @@ names differ only in `_seed<N>` are trainings of one system and one mean curve.
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_smoe.command import new_parser
+from espnet_smoe.command import new_parser, run_command
 from espnet_smoe.report.tables.curves_figure import draw_curves
 from espnet_smoe.report.tables.experiment import training_log
 from espnet_smoe.report.tables.system import by_system
@@ -117,3 +118,7 @@ def main(argv: list[str] | None = None) -> None:
         last = max(curve)
         print(f"{name}: validation {key} {curve[last]:.4g} in epoch {last}")
     print(f"Written to {args.png}")
+
+
+if __name__ == "__main__":  # copies of recipes made before call it so
+    sys.exit(run_command(main))

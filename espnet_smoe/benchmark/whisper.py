@@ -22,6 +22,7 @@ from espnet_smoe.data.speech.audio import read_listed, resample
 ROUNDS = 5
 THEIRS, OURS = "faster-whisper", "espnet-smoe"
 TASKS = {"asr": "transcribe", "st": "translate"}  # ours -> Whisper's
+PRECISIONS = "float32", "int8"
 ENDINGS = {".wav", ".flac", ".mp3", ".ogg", ".opus"}
 
 
@@ -35,6 +36,7 @@ class Sizes:
     language: str = option("ko", "that is spoken")
     recordings: int = option(12, "the first of the folder", quick=1)
     beam: int = option(5, "hypotheses kept", quick=1)
+    precision: str = option("float32", f"of both: {' or '.join(PRECISIONS)}")
 
 
 QUICK = quick(Sizes)
@@ -44,8 +46,11 @@ def comparisons(sizes: Sizes) -> list[Comparison]:
     """A transcript alone; transcript and translation of the same recordings.
 
     Raises:
-        ValueError: A folder is not given or not there.
+        ValueError: A folder is not given or not there, or no such precision.
     """
+    if sizes.precision not in PRECISIONS:
+        known = ", ".join(PRECISIONS)
+        raise ValueError(f"--precision {sizes.precision}: write one of {known}")
     for name in ("model", "weights", "audio"):
         if not Path(getattr(sizes, name) or "-").is_dir():
             raise ValueError(f"--{name}: no such folder: {getattr(sizes, name)!r}")
@@ -55,7 +60,7 @@ def comparisons(sizes: Sizes) -> list[Comparison]:
         raise ValueError(f"{sizes.audio}: no recording ({' '.join(sorted(ENDINGS))})")
     return [
         Comparison(
-            f"Whisper, {name}, beam {sizes.beam}",
+            f"Whisper, {name}, beam {sizes.beam}, {sizes.precision}",
             partial(sides_of, sizes, tasks),
             THEIRS,
             {OURS: goal},
@@ -80,11 +85,13 @@ def sides_of(sizes: Sizes, tasks: tuple[str, ...]) -> Sides:
     from espnet_smoe.inference.speech_to_text import SpeechToText
 
     waves = _waves(sizes)
-    ours = SpeechToText.load(sizes.model, beam_size=sizes.beam, detect_speech=False)
+    int8 = sizes.precision == "int8"
+    given = {"beam_size": sizes.beam, "detect_speech": False, "int8": int8}
+    ours = SpeechToText.load(sizes.model, **given)
     theirs = WhisperModel(
         sizes.weights,
         device="cpu",
-        compute_type="float32",
+        compute_type=sizes.precision,
         cpu_threads=torch.get_num_threads(),
     )
     return {

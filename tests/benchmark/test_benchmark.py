@@ -210,5 +210,7 @@ def test_the_benchmark_of_whisper_names_the_folder_that_lacks(tmp_path):
     with pytest.raises(ValueError, match="--weights: no such folder: .*b'"):
         main(["whisper", "--quick", *given])
     given[3] = given[1]
+    with pytest.raises(ValueError, match="--precision int4: write one of float32, in"):
+        main(["whisper", "--quick", *given, "--precision", "int4"])
     with pytest.raises(ValueError, match="pip install faster-whisper"):
         main(["whisper", "--quick", *given, "--audio", given[1]])

@@ -16,6 +16,7 @@ from espnet_smoe.data.data_dir import new_folder, write_lines
 from espnet_smoe.inference.checkpoint import check_weights, save_weights, skeleton
 from espnet_smoe.inference.config_files import LENGTHS, read_config
 from espnet_smoe.input_files import check_finite
+from espnet_smoe.training.options import refusals_in_one_line
 
 CONFIG, TOKENS, WEIGHTS = "config.yaml", "tokens.txt", "model.pth"
 SIZE = "params.json"  # read by the tables of scores
@@ -79,6 +80,6 @@ def _write_files(folder: Path, experiment: Experiment) -> None:
 
 def _fitting_model(folder: Path, experiment: Experiment) -> nn.Module:
     """The model that the folder's configuration makes, once the weights fit it."""
-    model = skeleton(read_config(folder / CONFIG))
+    model = refusals_in_one_line(skeleton)(read_config(folder / CONFIG))
     check_weights(model, experiment.state, "the model")
     return model

@@ -260,7 +260,7 @@ WRONG = {  # a change of the configuration, options: what is said
     ),
     "heads": (
         *({"encoder_conf": {"attention_heads": 3}}, ""),
-        "the model cannot be built|does not divide",
+        "attention_heads: 3 does not divide output_size 16; 2 does",
     ),
     "no rate": ({"frontend_conf": {"fs": "sixteen"}}, "", "'sixteen' is no sampling r"),
     "languages": ({}, "--to eng", "writes one language, that is spoken"),
@@ -300,6 +300,16 @@ def whole_recipe(folder: Path, tmp_path: Path) -> Path:
     """A copy of an experiment's recipe, to be damaged; the experiment in it."""
     copy = shutil.copytree(folder.parents[1], tmp_path / "recipe")
     return copy / folder.relative_to(folder.parents[1])
+
+
+def test_heads_that_do_not_divide_a_width_are_told_in_one_line(tmp_path):
+    folder = make_espnet(tmp_path / "recipe", "asr", "conformer")
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["encoder_conf"]["attention_heads"] = 3
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(ValueError, match="the model cannot be built: Assert") as error:
+        main(["espnet", str(folder), "--out", str(tmp_path / "out")])
+    assert "\n" not in str(error.value) and not (tmp_path / "out").exists()
 
 
 DAMAGED = {

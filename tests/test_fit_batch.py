@@ -58,7 +58,7 @@ def found(config: Path, stats: Path, more: int, capsys) -> int:
 
 def test_more_memory_takes_a_larger_batch(config, stats, capsys):
     little = found(config, stats, 60 * 2**20, capsys)
-    much = found(config, stats, 180 * 2**20, capsys)
+    much = found(config, stats, 110 * 2**20, capsys)
     assert sum(CORPUS["long"]) <= little
     assert 1.5 * little < much
 

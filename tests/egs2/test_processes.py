@@ -4,6 +4,8 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -55,8 +57,15 @@ def start(folder, *command):
         text=True,
         start_new_session=True,
     )
+
+    def give_up():  # let the reader go on where the command ends without a job
+        run.wait()
+        with suppress(OSError):  # nobody reads any more
+            os.close(os.open(folder / "alive", os.O_WRONLY | os.O_NONBLOCK))
+
+    threading.Thread(target=give_up, daemon=True).start()
     alive = open(folder / "alive")  # which waits for the job to open it
-    assert alive.readline() == "started\n"
+    assert alive.readline() == "started\n", told(run)
     return run, alive
 
 

@@ -26,7 +26,7 @@ read_options "$@"
 
 [[ $nbwb_share =~ ^(0(\.[0-9]*)?|\.[0-9]+|1(\.0*)?)?$ ]] ||
     die "--nbwb_share '$nbwb_share' is not a share between 0 and 1"
-[[ $nbwb_share =~ [1-9] ]] || nbwb_share= # 0 is none
+[[ -z $nbwb_share || $nbwb_share =~ [1-9] ]] || nbwb_share= with_nbwb=false # 0 is none
 ! "$on_nbwb" || [ -n "$nbwb_share" ] || die "--on_nbwb true needs --nbwb_share"
 ! "$with_nbwb" || [ -n "$nbwb_share" ] || die "--with_nbwb true needs --nbwb_share"
 [ "$bpemode" != sentencepiece ] || bpemode=bpe # its former name

@@ -174,7 +174,7 @@ def test_one_process_decodes_everything_and_one_scores_it(driver):
     options += ("--asr_tag", "x", "--mandarin", "true")
     _, (decode,) = stage(driver, 12, *options)
     assert f"--config {configs} --data dump/raw/test" in decode
-    assert "--out exp/x/decode_{decoding}/test --chunk-size 0 8" in decode
+    assert "--out exp/x/decode_{decoding}/{set} --chunk-size 0 8" in decode
     assert decode.endswith("--task words --nj 2")
     folders = [
         f"{way}_{c}" for way in ("default", "greedy") for c in ("full", "chunk8")

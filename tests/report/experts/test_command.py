@@ -305,7 +305,7 @@ def test_a_dense_model_has_no_experts(tmp_path, config, data, capsys):
 def test_missing_files_are_named_with_a_cure(exp, data, tmp_path, capsys):
     with pytest.raises(ValueError, match="gone/config.yaml does not exist; stage 11"):
         run(tmp_path / "gone", data)
-    with pytest.raises(ValueError, match="other.pth does not exist; stage 11"):
+    with pytest.raises(ValueError, match="other.pth does not exist; take an"):
         experts.main([str(exp), "--model", "other.pth", "--data", str(data)])
     with pytest.raises(ValueError, match="--utt: the model of .* is routed by label"):
         run(exp, data, "--utt", "utt0")

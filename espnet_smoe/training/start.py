@@ -116,7 +116,7 @@ def check_files(args: argparse.Namespace) -> None:
     stats = (getattr(args, "normalize_conf", None) or {}).get("stats_file")
     if stats:
         check_statistics_file(stats)
-    for path, _, kind in args.train_data_path_and_name_and_type or ():
+    for path, _, kind in getattr(args, "train_data_path_and_name_and_type", None) or ():
         if kind == SHARD:
             check_shards(Path(path))
     for start in args.init_param or ():

@@ -11,7 +11,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espnet_smoe.data import prepare
+from espnet_smoe.data import checked_audio, prepare
 from espnet_smoe.data.data_dir import read_table, write_table
 from espnet_smoe.data.speech import archive, audio
 from espnet_smoe.data.speech.audio import read_audio
@@ -208,9 +208,9 @@ def test_preparing_reads_archives_and_parts_and_knows_them_again(tmp_path, monke
     np.testing.assert_array_equal(made, wave[8000:16000])
 
     read = []
-    real = prepare.read_audio
+    real = checked_audio.read_audio
     monkeypatch.setattr(
-        prepare, "read_audio", lambda name: (read.append(name), real(name))[1]
+        checked_audio, "read_audio", lambda name: (read.append(name), real(name))[1]
     )
     prepare.main(options)
     assert read == []

@@ -373,10 +373,7 @@ run_stages() {
     ! runs 2 || [ -z "$speed_perturb_factors" ] || speed_perturb
     ! runs 3 || format_audio
     ! runs 4 || filter_by_length
-    if runs 5; then
-        lock "$dumpdir"
-        make_tokens
-    fi
+    ! runs 5 || { lock "$dumpdir"; make_tokens; }
     ! declare -F language_model >/dev/null || language_model
     ! runs 10 || collect_statistics
     ! runs 11 || train

@@ -26,6 +26,7 @@ from espnet_smoe.layers.chunk_cache import (
     FRAMES_A_SECOND,
     EncoderCache,
     Tables,
+    check_chunks,
     chunk_mask,
     mask_bias,
     sample_chunk_size,
@@ -132,7 +133,7 @@ class U2PPConformerEncoder(AbsEncoder):
     ):
         super().__init__()
         require_multiple("encoder_conf", output_size, attention_heads)
-        _check_chunks(
+        check_chunks(
             causal, use_dynamic_chunk, use_dynamic_left_chunk, static_chunk_size
         )
         no_moe = "encoder_conf.moe_every: no effect without moe"
@@ -390,16 +391,3 @@ class U2PPConformerEncoder(AbsEncoder):
         if keys > attention.max_keys(projected[0], size):
             projected = self._projected_positions(size, 2 * keys)
         return projected, [attention.slice_positions(p, size, keys) for p in projected]
-
-
-def _check_chunks(causal: bool, dynamic: bool, dynamic_left: bool, static: int) -> None:
-    """Refuse chunks for convolutions that look ahead."""
-    if not causal and (dynamic or static):
-        raise ValueError(
-            "encoder_conf.causal: convolutions that look ahead cannot stream; write "
-            "'causal: true', or 'use_dynamic_chunk: false' and no static_chunk_size"
-        )
-    no_chunk = (
-        "encoder_conf.use_dynamic_left_chunk: no effect without use_dynamic_chunk"
-    )
-    warn_without_effect({no_chunk: dynamic_left and not dynamic})

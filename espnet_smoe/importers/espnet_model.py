@@ -83,16 +83,7 @@ def convert_model(
     check_kind(given, config_file)
     tokens = _tokens(given["token_list"], config_file)
     tasks = tasks_of(given, tokens, config_file, language, targets)
-    files = {}
-    for section, key, _ in named_files(given):
-        if key != "token_list":
-            source = Path(section[key])
-            if key == "bpemodel":
-                load_tokenizer(source)  # says what is wrong with it
-            else:
-                check_statistics_file(source, FROM_TRAINING)
-            files[source.name] = source.read_bytes()
-            section[key] = source.name
+    files = _take_files(given)
     state = _state(read_checkpoint(checkpoint, CURE), checkpoint, tasks.ctc, without)
     lengths = asdict(trained_lengths(config_file, given))
     config = tasks.config | parts_of(given, config_file)
@@ -120,6 +111,22 @@ def convert_model(
             f"tasks: {', '.join(config['model_conf']['tasks'])}",
         ],
     )
+
+
+def _take_files(config: dict[str, Any]) -> dict[str, bytes]:
+    """What a configuration names, but the tokens; it then names their copies."""
+    files = {}
+    for section, key, _ in named_files(config):
+        if key == "token_list":
+            continue
+        source = Path(section[key])
+        if key == "bpemodel":
+            load_tokenizer(source)  # says what is wrong with it
+        else:
+            check_statistics_file(source, FROM_TRAINING)
+        files[source.name] = source.read_bytes()
+        section[key] = source.name
+    return files
 
 
 def _tokens(given: str | list, place: Path) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn import functional
 
+from espnet_smoe.config.ignored_options import warn_without_effect
 from espnet_smoe.layers.attention import KeysValues
 
 Tables = list[torch.Tensor]  # of positions, one a layer
@@ -185,3 +186,16 @@ def sample_chunk_size(
     if not sample_left:
         return size, -1
     return size, int(torch.randint(0, (length - 1) // size + 1, ()))
+
+
+def check_chunks(causal: bool, dynamic: bool, dynamic_left: bool, static: int) -> None:
+    """Refuse chunks for convolutions that look ahead."""
+    if not causal and (dynamic or static):
+        raise ValueError(
+            "encoder_conf.causal: convolutions that look ahead cannot stream; write "
+            "'causal: true', or 'use_dynamic_chunk: false' and no static_chunk_size"
+        )
+    no_chunk = (
+        "encoder_conf.use_dynamic_left_chunk: no effect without use_dynamic_chunk"
+    )
+    warn_without_effect({no_chunk: dynamic_left and not dynamic})

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import yaml
 
+from espnet_smoe.importers.command import main
 from espnet_smoe.registry import TASKS, register
 
 SIZES = {"output_size": 16, "attention_heads": 2, "linear_units": 32, "num_blocks": 2}
@@ -172,3 +173,14 @@ def make_mixture(recipe: Path) -> Path:
         state[name] *= 6
     torch.save(state, path)
     return folder
+
+
+def wave(seed: int, seconds: float = 0.8) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return random.normal(0, 0.1, int(16000 * seconds)).astype(np.float32)
+
+
+def imported(folder: Path, out: Path, *options: str) -> Path:
+    more = ["--language", "kor"] if folder.name.startswith("s2t") else []
+    main(["espnet", str(folder), "--out", str(out), *more, *options])
+    return out

@@ -19,7 +19,7 @@ import random
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -222,14 +222,18 @@ def make_conditions(args: argparse.Namespace) -> int:
         f"{args.source} -> {args.out}: {sources} of {source.count} utterances, "
         f"{done.total()} recordings"
     )
-    for name in args.conditions:
-        print(f"  {name}: {done[name]}")
-    if wide := [name for name in args.conditions if BANDWIDTH_OF[name] == "wb"]:
-        what = f"  narrowband already, not made into {' '.join(wide)}"
-        print(f"{what}: {source.narrow}")
+    _show(args.conditions, done, source.narrow)
     if problems.count:
         print(f"  left out as bad: {problems.count}, listed in {report}")
     return 0
+
+
+def _show(conditions: Sequence[str], done: Counter[str], narrow: int) -> None:
+    """How many recordings each condition has."""
+    for name in conditions:
+        print(f"  {name}: {done[name]}")
+    if wide := [name for name in conditions if BANDWIDTH_OF[name] == "wb"]:
+        print(f"  narrowband already, not made into {' '.join(wide)}: {narrow}")
 
 
 class _Source:

@@ -1,5 +1,6 @@
 """espnet-smoe fit-batch: the largest batch whose steps fit, and what it says."""
 
+import multiprocessing
 import re
 from pathlib import Path
 
@@ -46,19 +47,23 @@ def used() -> int:
     return int(re.search(r"VmData:\s+(\d+)", status)[1]) * 1024
 
 
-def found(config: Path, stats: Path, more: int, capsys) -> int:
-    """What the command prints with so many bytes more than are used."""
+def print_largest(words: list[str]) -> None:
+    """With 60 and with 110 MiB more than are used."""
+    for more in (60, 110):
+        memory = ["--device", "cpu", "--memory", f"{used() // 2**20 + more}M"]
+        assert cli.main(["fit-batch", *words, *memory]) == 0
+
+
+def test_more_memory_takes_a_larger_batch(config, stats, capfd):
     words = [str(config), "--vocab-size", "60", "--stats", str(stats)]
-    words += ["--device", "cpu", "--memory", f"{(used() + more) // 2**20}M"]
-    assert cli.main(["fit-batch", *words]) == 0
-    out = capsys.readouterr().out
-    match = re.fullmatch(r"batch_type: numel\nbatch_bins: (\d+)\n", out)
-    return int(match[1])
-
-
-def test_more_memory_takes_a_larger_batch(config, stats, capsys):
-    little = found(config, stats, 60 * 2**20, capsys)
-    much = found(config, stats, 110 * 2**20, capsys)
+    # in a process that has no memory left over from other tests
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=print_largest, args=(words,))
+    process.start()
+    process.join()
+    out = capfd.readouterr().out
+    match = re.fullmatch(2 * r"batch_type: numel\nbatch_bins: (\d+)\n", out)
+    little, much = map(int, match.groups())
     assert sum(CORPUS["long"]) <= little
     assert 1.5 * little < much
 

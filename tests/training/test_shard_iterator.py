@@ -2,6 +2,7 @@
 
 import argparse
 import signal
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -88,7 +89,10 @@ def test_a_killed_training_from_shards_ends_as_one_that_was_not(
     assert_equal(killed, unbroken)
     left = (killed / "again").read_text().split()
     assert len(left) == 2 * NUMBER - 4 * ROWS  # of two epochs
-    assert sorted([*read[NUMBER:][: 4 * ROWS], *left]) == sorted(read[NUMBER:])
+    before = Counter(read[NUMBER:]) - Counter(left)  # workers take turns as they like
+    assert before.total() == 4 * ROWS
+    if workers == 0:
+        assert before == Counter(read[NUMBER:][: 4 * ROWS])
 
 
 def test_two_processes_read_shards_of_their_own_and_go_on(corpus, tmp_path):

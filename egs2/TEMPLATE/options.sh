@@ -16,6 +16,7 @@ skip_packing=false          # true: leave out stage 14
 ngpu=0                      # GPUs for training (of each node)
 num_nodes=1                 # nodes for training; more than one needs slurm
 nj=2                        # processes for data and statistics
+train_nj=1                  # processes of a training without GPUs, each with its part of every batch
 inference_nj=               # processes for decoding (default: as nj)
 gpu_inference=              # true: decode on a GPU (default: where training does)
 python=python3              # the interpreter
@@ -149,6 +150,8 @@ check_values() { # each has the kind of its default
     [[ $inference_nj =~ ^[0-9]*$ ]] || die "--inference_nj '$inference_nj' is not a whole number"
     among "$audio_format" wav shards || die "--audio_format '$audio_format' is not wav or shards"
     [ "$shard_size" -gt 0 ] || die "--shard_size is 1 at least"
+    [ "$train_nj" -gt 0 ] || die "--train_nj is 1 at least"
+    [[ $python != *torchrun* ]] || die "--python is one process; --ngpu and --train_nj start more"
     [[ $gpu_inference =~ ^(true|false|)$ ]] ||
         die "--gpu_inference '$gpu_inference' is not true or false"
     [[ $skip_stages =~ ^[0-9\ ]*$ ]] || die "--skip_stages '$skip_stages' are no whole numbers"

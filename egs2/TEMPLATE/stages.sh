@@ -85,8 +85,6 @@ name_files() {
     decode_gpus=0
     # one process keeps a GPU busy
     ! "$gpu_inference" || { where=(--device cuda); decode_gpus=1; }
-    single=$python # where one process is enough
-    [[ $python != *torchrun* ]] || single=${python##* }
     skip=()
     ! "$skip_bad" || skip=(--skip-bad)
     [ -z "$inference_tag" ] || [ "$(wc -w <<<"$inference_config")" -le 1 ] ||
@@ -242,7 +240,7 @@ collect_statistics() { # stage 10
         --train_shape_file "$logdir/train.JOB.scp" \
         --valid_shape_file "$logdir/valid.JOB.scp" \
         --output_dir "$logdir/stats.JOB" $asr_args
-    $single -m espnet_smoe.training.statistics "$logdir"/stats.*/ --out "$stats_dir"
+    $python -m espnet_smoe.training.statistics "$logdir"/stats.*/ --out "$stats_dir"
     ! [ -f "$logdir/stats.1/provenance.json" ] ||
         cp "$logdir/stats.1/provenance.json" "$stats_dir"
 }
@@ -269,14 +267,14 @@ train() { # stage 11
     need 10 "$stats_dir/train/feats_stats.npz" "$stats_dir/valid/speech_shape"
     need_for_training
     lock "$asr_exp"
-    local launch=() distributed more= init_options= normalize_conf=() iterator=()
+    local launch=() torchrun=() distributed more= init_options= normalize_conf=() iterator=()
     [ "$audio_format" != shards ] ||
         iterator=(--iterator_type task --valid_iterator_type sequence)
     [ "$feats_normalize" != global_mvn ] ||
         normalize_conf=(--normalize_conf "stats_file=$stats_dir/train/feats_stats.npz")
     ! "$ignore_init_mismatch" || init_options="--ignore_init_mismatch true"
     if [ -n "$schedule" ]; then
-        more=$($single $schedule "$asr_config" "$train_dir" --stats "$stats_dir" \
+        more=$($python $schedule "$asr_config" "$train_dir" --stats "$stats_dir" \
             --exp "$asr_exp" -- $asr_args)
     fi
     distributed=(--multiprocessing_distributed true)
@@ -286,8 +284,14 @@ train() { # stage 11
         # A file on the shared disk tells the nodes where to meet.
         init=$(readlink -f "$asr_exp")/.dist_init_$$_$(date +%s)
         distributed+=(--dist_launcher slurm --dist_init_method "file://$init")
-        [ "$ngpu" -gt 0 ] || distributed+=(--dist_backend gloo)
+    elif [ "$train_nj" -gt 1 ] && [ "$ngpu" -eq 0 ]; then
+        # One thread each: with more, they and the loaders wait for one another.
+        launch=(env OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}")
+        torchrun=(-m torch.distributed.run --standalone --nproc_per_node "$train_nj")
+        distributed=(--multiprocessing_distributed false)
+        distributed+=(--unused_parameters true) # experts that a process has no work for
     fi
+    [ $((num_nodes * train_nj)) -eq 1 ] || [ "$ngpu" -gt 0 ] || distributed+=(--dist_backend gloo)
     training=(-m espnet2.bin.asr_train --resume true --ngpu "$ngpu" "${distributed[@]}" \
         --config "$asr_config" --use_preprocessor true "${model_options[@]}" \
         $(data_options train "$train_dir") \
@@ -303,9 +307,9 @@ train() { # stage 11
     export ESPNET_SMOE_ALLOW_CHANGES=$allow_changes
     # A checkpoint goes on only with what it was made from; before a log is written.
     ! compgen -G "$asr_exp/*.pth" >/dev/null ||
-        $single -m espnet_smoe.training.start "${training[@]}" || exit 1
+        $python -m espnet_smoe.training.start "${training[@]}" || exit 1
     $cuda_cmd --gpu "$ngpu" --num_nodes "$num_nodes" "$asr_exp/train.log" "${launch[@]}" \
-        $python -m espnet_smoe "${training[@]}"
+        $python "${torchrun[@]}" -m espnet_smoe "${training[@]}"
     $train_cmd "$asr_exp/params.log" $python -c "$count_parameters" "$asr_exp"
     log "trained; log: $asr_exp/train.log"
 }

@@ -179,6 +179,8 @@ def test_hyphens_are_underscores_as_in_kaldi(recipe):
         (["--min_wav_duration", "x"], "--min_wav_duration 'x' is no number"),
         (["--audio_format", "ark"], "--audio_format 'ark' is not wav or shards"),
         (["--shard_size", "0"], "--shard_size is 1 at least"),
+        (["--train_nj", "0"], "--train_nj is 1 at least"),
+        (["--python", "torchrun python3"], "--ngpu and --train_nj start more"),
         (["--skip_stages", "a"], "--skip_stages 'a' are no whole numbers"),
     ],
 )

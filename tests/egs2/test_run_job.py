@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -36,6 +37,17 @@ def test_failing_job_is_named_with_the_tail_of_its_log(tmp_path):
     assert "reason 2" in result.stderr
     assert "reason 1" not in result.stderr
     assert "  | 3\n" not in result.stderr  # only the tail
+
+
+def test_what_failed_is_told_and_not_what_torchrun_adds(tmp_path):
+    command = ["env", "OMP_NUM_THREADS=1", sys.executable]
+    command += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += ["--no_python", "bash", "-c", "echo the reason >&2; exit 1"]
+    result = run_job(tmp_path, "local", "x.log", *command)
+    assert result.returncode == 1
+    assert "distributed/elastic" in (tmp_path / "x.log").read_text()
+    told = result.stderr.splitlines()
+    assert told[2:] == ["  | the reason"]  # after the command
 
 
 def test_command_that_does_not_exist_fails(tmp_path):

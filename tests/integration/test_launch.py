@@ -1,4 +1,4 @@
-"""Several processes, as torchrun and Slurm start them: what is run, and that it trains.
+"""Several processes, by torchrun (--train_nj) and by Slurm: what is run, what is learned.
 
 A sbatch and a srun on PATH stand in for Slurm: they note their arguments, and run the
 command once for each node, with the variables that Slurm sets.
@@ -154,25 +154,18 @@ def kill(run: subprocess.Popen) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> dict[str, dict[str, torch.Tensor]]:
-    """The weights after the same training by one process, torchrun, and two nodes."""
+    """The weights after the same training by one process, by two, and on two nodes."""
     folder = make_recipe(tmp_path_factory.mktemp("launch") / "recipe")
     make_corpus(folder)
     (folder / "tiny.yaml").write_text(CONFIG, encoding="utf-8")
     # all but the count of parameters that follows a training
     executable(folder / "python", '[ "$1" = -c ] || exec python3 "$@"\n')
     tiny = ["--asr_config", "tiny.yaml"]
-    torchrun = "torchrun --no-python --standalone --nproc_per_node 2 ./python"
-    gloo = "--multiprocessing_distributed false --dist_backend gloo"
+    tiny += ["--python", "./python"]
     runs = {
-        "one": train(folder, "one", "local", *tiny, "--python", "./python"),
-        "torchrun": train(
-            *(folder, "torchrun", "local", *tiny, "--python", torchrun),
-            *("--asr_args", gloo),
-        ),
-        "slurm": train(
-            *(folder, "slurm", "slurm", *tiny, "--python", "./python"),
-            *("--num_nodes", "2"),
-        ),
+        "one": train(folder, "one", "local", *tiny),
+        "two": train(folder, "two", "local", *tiny, "--train_nj", "2"),
+        "slurm": train(folder, "slurm", "slurm", *tiny, "--num_nodes", "2"),
     }
     try:
         for tag, run in runs.items():
@@ -181,12 +174,12 @@ def trained(tmp_path_factory) -> dict[str, dict[str, torch.Tensor]]:
     finally:
         for run in runs.values():
             kill(run)
-    for tag in ("torchrun", "slurm"):
+    for tag in ("two", "slurm"):
         assert ":0/2]" in (folder / "exp" / tag / "train.log").read_text()
     return {tag: torch.load(folder / "exp" / tag / "2epoch.pth") for tag in runs}
 
 
-@pytest.mark.parametrize("launcher", ["torchrun", "slurm"])
+@pytest.mark.parametrize("launcher", ["two", "slurm"])
 def test_two_processes_learn_what_one_learns(trained, launcher):
     one, two = trained["one"], trained[launcher]
     assert one.keys() == two.keys()

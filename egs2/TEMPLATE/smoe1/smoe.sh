@@ -51,11 +51,11 @@ pack_options=(--decoding "${inference_config%% *}")
 read_tasks() { # the files of the tasks' texts, for stages 5 to 11
     local file
     data_files=(wav.scp,speech,sound)
-    targets=$($single -m espnet_smoe.data.task_table "$tasks" --show targets)
+    targets=$($python -m espnet_smoe.data.task_table "$tasks" --show targets)
     for file in $targets; do data_files+=("$file,$file,text"); done
     data_files+=(utt2bandwidth,bandwidth,text)
     [ ! -f "$train_dir/utt2lang" ] ||
-        [ -z "$($single -m espnet_smoe.data.task_table "$tasks" --show spoken)" ] ||
+        [ -z "$($python -m espnet_smoe.data.task_table "$tasks" --show spoken)" ] ||
         data_files+=(utt2lang,lang,text)
 }
 

@@ -1,4 +1,4 @@
-"""Several processes, by torchrun (--train_nj) and by Slurm: what is run, what is learned.
+"""Several processes, by --train_nj and by Slurm: what is run, and that it trains.
 
 A sbatch and a srun on PATH stand in for Slurm: they note their arguments, and run the
 command once for each node, with the variables that Slurm sets.

@@ -5,4 +5,4 @@ cd "$(dirname "$0")"
 
 # what the driver calls this, where it tells what to try next
 export RECIPE_COMMAND="./run.sh$([ $# -eq 0 ] || printf ' %q' "$@")"
-exec ./smoe.sh --train_nj 2 --nbpe 500 --nbwb_share 0.3 --with_nbwb true "$@"
+exec ./smoe.sh --nbpe 500 --nbwb_share 0.3 --with_nbwb true "$@"

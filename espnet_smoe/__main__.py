@@ -14,6 +14,7 @@ from espnet_smoe.registry import register
 
 def prepare() -> None:
     """Add our classes to ESPnet's; make its training checked, resumable and quick."""
+    from espnet_smoe.trained import describe_trained
     from espnet_smoe.training.cpu_products import train_quickly_on_cpu
     from espnet_smoe.training.resume import protect_checkpoints
     from espnet_smoe.training.shard_iterator import train_from_shards
@@ -28,6 +29,7 @@ def prepare() -> None:
     collect_in_flat_memory()
     train_from_shards()
     check_before_training()
+    describe_trained()
 
 
 def launch(argv: list[str] | None = None) -> None:

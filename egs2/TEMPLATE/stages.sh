@@ -245,23 +245,6 @@ collect_statistics() { # stage 10
         cp "$logdir/stats.1/provenance.json" "$stats_dir"
 }
 
-# The size of the model as it was trained, --asr_args included, to params.json; how long
-# the training utterances are, to lengths.json.
-count_parameters='
-import json, sys
-from espnet2.tasks.asr import ASRTask
-from espnet_smoe import register
-from espnet_smoe.check_config import count_parameters
-from espnet_smoe.cost import macs_per_second
-from espnet_smoe.inference.config_files import write_lengths
-register()
-model, _ = ASRTask.build_model_from_file(f"{sys.argv[1]}/config.yaml")
-with open(f"{sys.argv[1]}/params.json", "w") as out:
-    cost = {"multiply_accumulates": sum(macs_per_second(model).values()) or None}
-    json.dump(count_parameters(model) | cost, out)
-write_lengths(sys.argv[1])
-'
-
 train() { # stage 11
     log "Stage 11: train $asr_exp"
     need 10 "$stats_dir/train/feats_stats.npz" "$stats_dir/valid/speech_shape"
@@ -310,7 +293,6 @@ train() { # stage 11
         $python -m espnet_smoe.training.start "${training[@]}" || exit 1
     $cuda_cmd --gpu "$ngpu" --num_nodes "$num_nodes" "$asr_exp/train.log" "${launch[@]}" \
         $python "${torchrun[@]}" -m espnet_smoe "${training[@]}"
-    $train_cmd "$asr_exp/params.log" $python -c "$count_parameters" "$asr_exp"
     log "trained; log: $asr_exp/train.log"
 }
 

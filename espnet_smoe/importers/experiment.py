@@ -10,16 +10,14 @@ import torch
 import yaml
 from torch import nn
 
-from espnet_smoe.check_config import count_parameters
-from espnet_smoe.cost import macs_per_second
 from espnet_smoe.data.data_dir import new_folder, write_lines
 from espnet_smoe.inference.checkpoint import check_weights, save_weights, skeleton
 from espnet_smoe.inference.config_files import LENGTHS, read_config
 from espnet_smoe.input_files import check_finite
+from espnet_smoe.trained import write_size
 from espnet_smoe.training.options import refusals_in_one_line
 
 CONFIG, TOKENS, WEIGHTS = "config.yaml", "tokens.txt", "model.pth"
-SIZE = "params.json"  # read by the tables of scores
 
 
 @dataclass
@@ -57,10 +55,7 @@ def write_experiment(folder: Path, experiment: Experiment) -> None:
     check_finite(experiment.state, "the model", "fetch it again")
     with new_folder(folder) as partial:
         _write_files(partial, experiment)
-        model = _fitting_model(partial, experiment)
-        size = count_parameters(model)
-        size |= {"multiply_accumulates": sum(macs_per_second(model).values()) or None}
-        write_lines(partial / SIZE, [json.dumps(size)])
+        write_size(partial, _fitting_model(partial, experiment))
         save_weights(experiment.state, partial / WEIGHTS)
 
 

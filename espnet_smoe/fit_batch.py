@@ -30,7 +30,9 @@ if TYPE_CHECKING:  # torch takes its time, and --help has none
 Shapes = dict[str, tuple[int, ...]]  # of the fields of an utterance
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 PRECISION = 1.05  # the next larger batch that was tried, at most, over that which fits
-NO_MEMORY = re.compile("memory|bad_alloc|could not create a primitive", re.IGNORECASE)
+NO_MEMORY = re.compile(  # in messages of PyTorch and its libraries
+    "memory(?! access)|bad_alloc|alloc_failed|could not create a primitive", re.I
+)
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -197,6 +199,11 @@ class Steps:
         return fits
 
     def _fit(self, shapes: Shapes, count: int) -> bool:
+        """Whether updates do.
+
+        Raises:
+            ValueError: They fail for another reason than memory.
+        """
         import torch
 
         try:
@@ -204,9 +211,10 @@ class Steps:
             for _ in range(max(2, len(getattr(self.model, "tasks", ())))):
                 self._update(self._batch(shapes, count))
             fits = True
-        except (RuntimeError, MemoryError) as error:
-            if isinstance(error, RuntimeError) and not NO_MEMORY.search(str(error)):
-                raise
+        except Exception as error:
+            if not (isinstance(error, MemoryError) or NO_MEMORY.search(str(error))):
+                what = one_line(f"{type(error).__name__}: {error}")
+                raise ValueError(f"a step fails: {what}") from error
             fits = False
         for optimizer in self.optimizers:
             optimizer.zero_grad()
@@ -229,7 +237,7 @@ class Steps:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
             try:
                 sender.send(self._fit(shapes, count))
-            except RuntimeError as error:
+            except ValueError as error:
                 sender.send(str(error))
 
         process = context.Process(target=work)
@@ -241,7 +249,7 @@ class Steps:
             answer = False
         process.join()
         if isinstance(answer, str):
-            raise ValueError(f"a step fails: {one_line(answer)}")
+            raise ValueError(answer)
         return answer
 
     def _batch(self, shapes: Shapes, count: int) -> dict[str, Any]:

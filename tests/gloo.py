@@ -23,6 +23,7 @@ def _work(rank: int, count: int, folder: Path, work: Callable[[int], Any]) -> No
         timeout=timedelta(seconds=PATIENCE),
     )
     torch.save(work(rank), folder / f"{rank}.pt")
+    distributed.barrier()  # nobody leaves before all have met
     distributed.destroy_process_group()
 
 

@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from espnet_smoe import cli, fit_batch, register
+from espnet_smoe.compat import TooShortUttError
 from tests.test_check_config import MINI
 
 register()  # imports all that a limit of memory counts
@@ -92,6 +93,27 @@ def test_the_largest_batch_fits_for_every_length(stats):
 def test_where_nothing_fits_the_cure_is_named(stats):
     with pytest.raises(ValueError, match="not even the longest utterance fits; take"):
         fit_batch.largest(fit_batch.shapes_of(stats), lambda one, count: False)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: an illegal memory access was encountered"),
+        KeyError("text_st"),  # of the model's own code
+        TooShortUttError("is too short for subsampling", 3, 7),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_that_is_no_lack_of_memory_is_told(config, monkeypatch, error):
+    steps = fit_batch.Steps(str(config), None, 60, torch.device("cpu"), 2**40)
+
+    def fail(batch: dict) -> None:
+        raise error
+
+    monkeypatch.setattr(steps, "_update", fail)
+    said = re.escape(f"a step fails: {type(error).__name__}: {error}")
+    with pytest.raises(ValueError, match=said):
+        steps.fit({"speech": (16000,), "text": (5,)}, 1)
 
 
 def test_other_errors_of_a_step_are_told(config):

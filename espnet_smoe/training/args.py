@@ -72,6 +72,27 @@ def _with_advice(load: Callable) -> Callable:
     return load_or_advise
 
 
+def enough_for_each_process(build: Callable) -> Callable:
+    """Say how to go on where a batch has not an utterance for each process."""
+
+    @functools.wraps(build)
+    def build_or_advise(cls: type, args: Any, iter_options: Any, mode: str) -> Any:
+        try:
+            return build(cls, args, iter_options, mode)
+        except RuntimeError as error:
+            if "world_size" not in str(error):
+                raise
+            table = iter_options.data_path_and_name_and_type[0][0]
+            raise ValueError(
+                f"{table}: a batch has fewer utterances than there are processes "
+                f"({str(error).rpartition(': ')[2]}); start fewer (--ngpu, "
+                "--num_nodes, --train_nj), or take batch_type: numel, and larger "
+                "batch_bins"
+            ) from error
+
+    return build_or_advise
+
+
 def _parse(parser: argparse.ArgumentParser, cmd: Sequence[str]) -> argparse.Namespace:
     """As ESPnet's parser does, but with a check of the file of ``--config``."""
     only = argparse.ArgumentParser(add_help=False, allow_abbrev=False)

@@ -69,7 +69,7 @@ class ShardBatches:
         if count < processes:
             raise ValueError(
                 f"{count} utterances for {processes} processes: start fewer (--ngpu, "
-                "--num_nodes)"
+                "--num_nodes, --train_nj)"
             )
         shards = len(tables.shards) - 1
         self._order = np.random.default_rng(self._seed).permutation(shards)

@@ -78,7 +78,7 @@ class Sharding:
             raise ValueError(
                 f"{EXPERTS}: {ways} does not divide the processes of this training, "
                 f"{world}; choose {' or '.join(map(str, known))}, or start others "
-                "(--ngpu, --num_nodes)"
+                "(--ngpu, --num_nodes, --train_nj)"
             )
         if world == 1 or (ways == 1 and not fsdp):
             return None
@@ -276,9 +276,15 @@ class Sharding:
         parameters = dict(self._model.named_parameters())
         # no operation on lists of tensors of both kinds
         both = self.fsdp and self.ways > 1
-        mixed, whole = ({"foreach": False}, {"foreach": None}) if both else ({}, {})
-        for group in optimizer.param_groups:
-            group.update(mixed)
+        apart = {"foreach": False, "fused": False} if both else {}
+        whole = [
+            {key: group[key] for key in apart if key in group}
+            for group in optimizer.param_groups
+        ]
+        for group, given in zip(optimizer.param_groups, whole):
+            group.update({key: False for key in given})
+        if both:
+            optimizer._step_supports_amp_scaling = False  # as fused ones do
 
         def complete(_: torch.optim.Optimizer, state: Named) -> Named:
             if not self._states:
@@ -289,8 +295,10 @@ class Sharding:
             return {
                 "state": {i: s for i, s in sorted(known.items()) if s is not None},
                 "param_groups": [
-                    group | whole | {"params": [place[name] for name in names]}
-                    for group, names in zip(state["param_groups"], self._order[number])
+                    group | given | {"params": [place[name] for name in names]}
+                    for group, given, names in zip(
+                        state["param_groups"], whole, self._order[number]
+                    )
                 ],
             }
 
@@ -312,8 +320,10 @@ class Sharding:
                     if saved[name] is not None
                 },
                 "param_groups": [
-                    group | mixed | {"params": [next(count) for _ in names]}
-                    for group, names in zip(groups, own)
+                    group
+                    | {key: False for key in given}
+                    | {"params": [next(count) for _ in names]}
+                    for group, given, names in zip(groups, whole, own)
                 ],
             }
 

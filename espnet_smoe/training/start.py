@@ -34,7 +34,7 @@ from espnet_smoe.input_files import (
 from espnet_smoe.processes import hold, is_first, signals_passed_on
 from espnet_smoe.registry import register
 from espnet_smoe.training import provenance
-from espnet_smoe.training.args import training_args
+from espnet_smoe.training.args import enough_for_each_process, training_args
 from espnet_smoe.training.step_checkpoint import NAME as STEP
 from espnet_smoe.training.step_checkpoint import check_step_file
 
@@ -77,6 +77,8 @@ def check_before_training() -> None:
 
     checked.checks = True
     AbsTask.main = classmethod(checked)
+    build = AbsTask.__dict__["build_sequence_iter_factory"].__func__
+    AbsTask.build_sequence_iter_factory = classmethod(enough_for_each_process(build))
 
 
 def begin(task: type[AbsTask], args: argparse.Namespace) -> None:

@@ -140,7 +140,8 @@ def read_step(path: Path, epoch: int) -> dict[str, Any] | None:
     if state["epoch"] == epoch and written != now:
         raise ValueError(
             f"{path} was written by {written} process{'es'[: 2 * (written > 1)]}, and "
-            f"{now} would go on: start as many as then (--ngpu, --num_nodes); or {CURE}"
+            f"{now} would go on: start as many as then (--ngpu, --num_nodes, "
+            f"--train_nj); or {CURE}"
         )
     current = state["epoch"] == epoch or (state["epoch"] == epoch - 1 and state["done"])
     return state if current else None

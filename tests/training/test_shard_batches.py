@@ -141,6 +141,36 @@ def cut_table(folder):
     return "wav.scp has more lines than the others"
 
 
+def one_line_more(folder):
+    with open(folder / "wav.scp", "a") as table:
+        table.write("u097 none.tar:512\n")
+    return "wav.scp has more lines than the others"
+
+
+def rearrange(folder, order):
+    for name in ("wav.scp", "text", "shape"):
+        lines = (folder / name).read_text().splitlines(True)
+        (folder / name).write_text("".join(order(lines)))
+
+
+def listed_twice(folder):
+    rearrange(folder, lambda lines: [*lines[:3], *lines[2:]])
+    return "wav.scp:4: 'u002' comes behind 'u002': not sorted, or listed twice.*stage 4"
+
+
+def not_sorted(folder):
+    rearrange(folder, lambda lines: [lines[-1], *lines[:-1]])
+    return "wav.scp:2: 'u000' comes behind 'u096': not sorted"
+
+
+def without_shape(folder):
+    rearrange(folder, lambda lines: lines[:-1])
+    for name, value in (("wav.scp", "none.tar:512"), ("text", ""), ("shape", "")):
+        with open(folder / name, "a") as table:
+            table.write(f"u096 {value}\n")
+    return "shape:97: '' is no shape such as 16000"
+
+
 def no_shards(folder):
     (folder / "wav.scp").write_text("u000 a.wav\n")
     return "'a.wav' is no SHARD.tar:OFFSET.*stage 3"
@@ -152,12 +182,37 @@ def empty(folder):
     return "wav.scp is empty"
 
 
-@pytest.mark.parametrize("spoil", [changed_name, cut_table, no_shards, empty])
+FAULTS = [
+    *(changed_name, cut_table, one_line_more, listed_twice, not_sorted),
+    *(without_shape, no_shards, empty),
+]
+
+
+@pytest.mark.parametrize("spoil", FAULTS)
 def test_tables_that_do_not_agree_are_named(tmp_path, spoil):
     *tables, shape = write_set(tmp_path)
     said = spoil(tmp_path)
     with pytest.raises(ValueError, match=said):
         ShardTables(tables, [shape])
+
+
+@pytest.mark.parametrize(
+    ("names", "kept", "said"),
+    [
+        (["text"], [*range(3), *range(5, 20)], "text:11 is of '.*', where .*wav.scp"),
+        (["wav.scp", "text"], range(11), "wav.scp is shorter than it was"),
+    ],
+)
+def test_tables_that_change_meanwhile_give_no_text_to_another_recording(
+    tmp_path, names, kept, said
+):
+    *paths, shape = write_set(tmp_path)
+    tables = ShardTables(paths, [shape])
+    for name in names:  # as a second stage 4 would, with other limits
+        lines = (tmp_path / name).read_text().splitlines(True)
+        (tmp_path / name).write_text("".join(lines[at] for at in kept))
+    with pytest.raises(ValueError, match=said):
+        list(tables.read(10, 14))
 
 
 def test_more_processes_than_utterances_are_refused(tables):

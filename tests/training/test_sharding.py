@@ -58,7 +58,12 @@ def states(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict:
     )
 
 
-def alone(case: str, state: dict | None = None) -> dict:
+def fused(model: torch.nn.Module) -> torch.optim.Optimizer:
+    """One kernel for all weights; with no division by what is nearly zero."""
+    return torch.optim.AdamW(model.parameters(), lr=0.1, eps=1.0, fused=True)
+
+
+def alone(case: str, state: dict | None = None, optimizer_of=optimizer_of) -> dict:
     """An update in one process with all utterances, and what it leaves."""
     model = make(CASES[case].alone or CASES[case].make)
     optimizer = optimizer_of(model)
@@ -76,7 +81,9 @@ def alone(case: str, state: dict | None = None) -> dict:
     return found | states(model, optimizer)
 
 
-def together(case: str, way: Way, rank: int, state: dict) -> dict:
+def together(
+    case: str, way: Way, rank: int, state: dict, optimizer_of=optimizer_of
+) -> dict:
     """The same with others, as ESPnet's trainer does it."""
     model = make(CASES[case].make)
     sharding = Sharding(model, way.experts, way.fsdp)
@@ -103,7 +110,7 @@ def together(case: str, way: Way, rank: int, state: dict) -> dict:
 
 def held(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, int]:
     """Numbers that a process holds of the weights and of the optimizer."""
-    buffers = [s["momentum_buffer"] for s in optimizer.state.values()]
+    buffers = [value for s in optimizer.state.values() for value in s.values()]
     return tuple(
         sum(getattr(t, "_local_tensor", t).numel() for t in tensors)
         for tensors in (list(model.parameters()), buffers)
@@ -146,6 +153,23 @@ def test_an_update_is_that_of_one_process(case, done, before):
     for number, state in wanted["state"].items():
         mine = optimizer["state"][number]["momentum_buffer"]
         torch.testing.assert_close(mine, state["momentum_buffer"], **close)
+
+
+@pytest.mark.parametrize("way", [Way(2, 2), Way(2, 1, True), Way(2, 2, True)], ids=str)
+def test_a_fused_optimizer_updates_weights_of_both_kinds(way, tmp_path):
+    before = alone("u2pp", optimizer_of=fused)
+
+    def work(rank: int) -> dict:
+        return together("u2pp", way, rank, before, fused)
+
+    found = in_processes(2, tmp_path, work)[0]
+    expected = alone("u2pp", before, fused)
+    close = {"atol": 1e-6, "rtol": 1e-5}
+    torch.testing.assert_close(found["model"], expected["model"], **close)
+    states = found["optimizer"]["state"], expected["optimizer"]["state"]
+    torch.testing.assert_close(*states, **close)
+    groups = found["optimizer"]["param_groups"], expected["optimizer"]["param_groups"]
+    assert groups[0] == groups[1]
 
 
 def test_a_process_holds_its_share_of_experts_and_of_what_is_known_of_them(done):

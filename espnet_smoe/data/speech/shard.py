@@ -123,7 +123,12 @@ def read_member(reference: str, utterance: str | None = None) -> np.ndarray:
     content = os.pread(shard.fileno(), info.size, offset)
     if len(content) < info.size:
         raise ValueError(f"{path} is cut off within {info.name}; {AGAIN}")
-    return soundfile.read(io.BytesIO(content), dtype="float32")[0]
+    try:
+        return soundfile.read(io.BytesIO(content), dtype="float32")[0]
+    except soundfile.LibsndfileError as error:
+        raise ValueError(
+            f"{path} is damaged: {info.name} is no WAV ({error.error_string}); {AGAIN}"
+        ) from error
 
 
 @lru_cache(maxsize=MOST_OPEN)
@@ -153,12 +158,17 @@ def check_shards(wav_scp: Path) -> int:
         How many there are.
 
     Raises:
-        ValueError: One is missing or cut off; names it.
+        ValueError: One is missing or cut off, or a line lists none; names it.
     """
     last: dict[str, int] = {}
     with open(wav_scp, encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            path, offset = split_reference(line.split(None, 1)[-1].strip())
+        for number, line in enumerate(lines, 1):
+            try:
+                path, offset = split_reference(
+                    [*line.split(None, 1), "", ""][1].strip()
+                )
+            except ValueError as error:
+                raise ValueError(f"{wav_scp}:{number}: {error}") from None
             last[path] = max(offset, last.get(path, 0))
     for path, offset in last.items():
         size = os.path.getsize(path) if os.path.isfile(path) else None

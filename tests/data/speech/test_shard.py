@@ -134,7 +134,14 @@ def cut_at_the_end(path):
     return "is cut off"
 
 
-@pytest.mark.parametrize("spoil", [gone, cut, cut_at_the_end])
+def cut_in_the_last_header(path):
+    with tarfile.open(path) as archive:
+        last = archive.getmembers()[-1]
+    path.write_bytes(path.read_bytes()[: last.offset_data - 300])
+    return "is cut off"
+
+
+@pytest.mark.parametrize("spoil", [gone, cut, cut_at_the_end, cut_in_the_last_header])
 def test_a_bad_shard_is_named_with_the_cure(source, spoil):
     out = run(source, *SHARDS)
     assert check_shards(out / "wav.scp") == 2
@@ -151,6 +158,23 @@ def test_a_shard_of_other_utterances_is_not_taken_for_it(waves):
         read_member(f"{path}:{int(offset) + 7}")
     with pytest.raises(ValueError, match="cut off: no recording at"):
         read_member(f"{path}:999999")
+
+
+def test_a_damaged_recording_is_named_with_the_cure(waves):
+    path, _, offset = waves["a"].rpartition(":")
+    with open(path, "r+b") as shard:
+        shard.seek(int(offset))
+        shard.write(bytes(12))
+    with pytest.raises(ValueError, match=r"tar is damaged: a.wav is no WAV.*stage 3"):
+        read_member(waves["a"], "a")
+
+
+@pytest.mark.parametrize("line", ["", "c", "c c.wav"])
+def test_a_line_without_a_shard_is_named(source, line):
+    table = run(source, *SHARDS) / "wav.scp"
+    table.write_text(f"{table.read_text()}{line}\n")
+    with pytest.raises(ValueError, match=r"wav.scp:4: '.*' is no SHARD.tar:OFFSET"):
+        check_shards(table)
 
 
 def test_two_preparations_of_one_folder_do_not_mix(source):

@@ -24,7 +24,7 @@ from espnet_smoe.data.preprocessor import BANDWIDTH
 from espnet_smoe.data.speech.random_channel import BANDWIDTH_OF, RandomChannel
 from espnet_smoe.moe.labels import entries_of, name_of, tokens_like
 from espnet_smoe.training.criteria import check_criteria
-from espnet_smoe.training.sharding import EXPERTS, FSDP
+from espnet_smoe.training.model_parallel import EXPERTS, FSDP
 from espnet_smoe.training.steps import OPTION, save_steps
 
 Phase = Annotated[str, OneOf(("train", "valid"))]

@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader
 
 from espnet_smoe.compat import reporter as espnet_reporter
 from espnet_smoe.input_files import check_finite, read_checkpoint
+from espnet_smoe.training.model_parallel import like, model_parallel_of
 from espnet_smoe.training.random_state import random_state
 from espnet_smoe.training.resume import save_whole
-from espnet_smoe.training.sharding import like, sharding_of
 
 NAME = "step.pth"
 CURE = "remove it to go on from the last epoch"
@@ -55,9 +55,9 @@ class Parts:
                 it, which are the same in all processes.
             fingerprint: Of the minibatches of this process, all of the epoch.
         """
-        sharding = sharding_of(self.model)
-        if sharding is not None:
-            sharding.collect()
+        model_parallel = model_parallel_of(self.model)
+        if model_parallel is not None:
+            model_parallel.collect()
         own = {"random": random_state(), "batches": fingerprint}
         processes = [own]
         if distributed.is_initialized():
@@ -67,8 +67,8 @@ class Parts:
             if not first:
                 return
         gradients = {name: p.grad for name, p in self.model.named_parameters() if done}
-        if sharding is not None and done:
-            gradients |= sharding.gradients
+        if model_parallel is not None and done:
+            gradients |= model_parallel.gradients
         state = {
             "epoch": self.reporter.get_epoch(),
             "batches": batches,
@@ -82,8 +82,8 @@ class Parts:
             "reporter": _figures(self.reporter),
         }
         save_whole(state, path)
-        if sharding is not None:
-            sharding.forget()
+        if model_parallel is not None:
+            model_parallel.forget()
 
     def restore(self, state: dict[str, Any], path: Path) -> None:
         """Take over a step.

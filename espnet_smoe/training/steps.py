@@ -23,9 +23,9 @@ from torch.utils.data import DataLoader, get_worker_info
 
 from espnet_smoe.compat import trainer
 from espnet_smoe.training.accumulation import reduce_once_an_update
+from espnet_smoe.training.model_parallel import model_parallel_of
+from espnet_smoe.training.model_parallel_trainer import share_weights
 from espnet_smoe.training.random_state import seed_each_utterance, set_random_state
-from espnet_smoe.training.sharded_trainer import share_weights
-from espnet_smoe.training.sharding import sharding_of
 from espnet_smoe.training.step_checkpoint import (
     NAME,
     Parts,
@@ -285,10 +285,10 @@ class Epoch:
         if world_size() == 1:
             return
         model = self._parts.model
-        sharding = sharding_of(model)
-        if sharding is not None:
-            sharding.average_copies()
-        own = set() if sharding is None else sharding.shared_out()
+        model_parallel = model_parallel_of(model)
+        if model_parallel is not None:
+            model_parallel.average_copies()
+        own = set() if model_parallel is None else model_parallel.shared_out()
         parameters = [
             p for n, p in model.named_parameters() if p.requires_grad and n not in own
         ]

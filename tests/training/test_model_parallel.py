@@ -13,7 +13,7 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from espnet_smoe.moe import FeedForward, MoEFeedForward, TopKGate, TopKOptions
-from espnet_smoe.training.sharding import Sharding
+from espnet_smoe.training.model_parallel import ModelParallel
 from espnet_smoe.training.step_checkpoint import Parts
 from tests.gloo import in_processes
 from tests.integration.test_ddp_routers import CASES, batch, gradients, make
@@ -86,9 +86,9 @@ def together(
 ) -> dict:
     """The same with others, as ESPnet's trainer does it."""
     model = make(CASES[case].make)
-    sharding = Sharding(model, way.experts, way.fsdp)
+    model_parallel = ModelParallel(model, way.experts, way.fsdp)
     optimizer = optimizer_of(model)
-    sharding.take([optimizer])
+    model_parallel.take([optimizer])
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     step = model
@@ -98,11 +98,17 @@ def together(
     loss = (loss * weight.type(loss.dtype)).sum()
     stats, total = recursive_average(stats, weight, distributed=True)
     (loss / total * way.processes).backward()
-    norm = sharding.clip_gradients(step.parameters(), MAX_NORM)
+    norm = model_parallel.clip_gradients(step.parameters(), MAX_NORM)
     optimizer.step()
-    sharding.collect()
-    own = {k: g for k, g in gradients(model).items() if k not in sharding.gradients}
-    found = {"loss": stats["loss"], "norm": norm, "grads": own | sharding.gradients}
+    model_parallel.collect()
+    own = {
+        k: g for k, g in gradients(model).items() if k not in model_parallel.gradients
+    }
+    found = {
+        "loss": stats["loss"],
+        "norm": norm,
+        "grads": own | model_parallel.gradients,
+    }
     if rank:
         return {"held": held(model, optimizer)}
     return found | states(model, optimizer) | {"held": held(model, optimizer)}
@@ -198,7 +204,7 @@ def test_numbers_that_do_not_divide_are_named(tmp_path):
             given = {"collect_stats": False, "dry_run": False, "fsdp": False}
             args = Namespace(expert_parallel=ways, **given)
             with pytest.raises(ValueError) as error:
-                Sharding.asked_by(args, one_mixture(experts))
+                ModelParallel.asked_by(args, one_mixture(experts))
             messages.append(str(error.value))
         return messages
 
@@ -210,7 +216,7 @@ def test_numbers_that_do_not_divide_are_named(tmp_path):
 def test_a_model_without_experts_has_none_to_share(tmp_path):
     def work(rank: int) -> str:
         with pytest.raises(ValueError) as error:
-            Sharding(torch.nn.Linear(2, 2), 2, fsdp=False)
+            ModelParallel(torch.nn.Linear(2, 2), 2, fsdp=False)
         return str(error.value)
 
     assert "no layer has experts" in in_processes(2, tmp_path, work)[0]
@@ -224,9 +230,9 @@ def test_a_step_of_processes_that_share_is_whole(way, tmp_path):
 
     def begun() -> Parts:
         model = make(CASES[case].make)
-        sharding = Sharding(model, way.experts, way.fsdp)
+        model_parallel = ModelParallel(model, way.experts, way.fsdp)
         optimizer = optimizer_of(model)
-        sharding.take([optimizer])
+        model_parallel.take([optimizer])
         return Parts(model, [optimizer], [None], None, SubReporter("train", 1, 0))
 
     def work(rank: int) -> bool:
@@ -243,7 +249,7 @@ def test_a_step_of_processes_that_share_is_whole(way, tmp_path):
             torch.equal(*(getattr(t, "_local_tensor", t) for t in tensors))
             for (name, p), (_, q) in zip(*whole)
             for tensors in ((p, q), (p.grad, q.grad))
-            if rank == 0 or name in parts.model.sharding.shared_out()
+            if rank == 0 or name in parts.model.model_parallel.shared_out()
         )
 
     assert in_processes(2, tmp_path / "meet", work) == [True, True]

@@ -1,4 +1,4 @@
-"""ESPnet's trainer with weights that processes share out, see `sharding`."""
+"""ESPnet's trainer with weights that processes share out, see `model_parallel`."""
 
 import argparse
 import functools
@@ -12,8 +12,13 @@ from torch import nn
 from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 
 from espnet_smoe.compat import AbsTask, str2bool, trainer
+from espnet_smoe.training.model_parallel import (
+    EXPERTS,
+    FSDP,
+    ModelParallel,
+    model_parallel_of,
+)
 from espnet_smoe.training.resume import Overlay
-from espnet_smoe.training.sharding import EXPERTS, FSDP, Sharding, sharding_of
 
 
 def share_weights() -> None:
@@ -56,10 +61,10 @@ def _sharing(build: Callable) -> Callable:
     def build_optimizers(
         cls: type, args: argparse.Namespace, model: nn.Module
     ) -> list[torch.optim.Optimizer]:
-        sharding = Sharding.asked_by(args, model)
+        model_parallel = ModelParallel.asked_by(args, model)
         optimizers = build(cls, args, model)
-        if sharding is not None:
-            sharding.take(optimizers)
+        if model_parallel is not None:
+            model_parallel.take(optimizers)
         return optimizers
 
     return build_optimizers
@@ -68,14 +73,14 @@ def _sharing(build: Callable) -> Callable:
 def _shared(run: Callable) -> Callable:
     @functools.wraps(run)
     def run_shared(cls: type, model: nn.Module, *args: Any, **given: Any) -> None:
-        sharding = sharding_of(model)
-        if sharding is None:
+        model_parallel = model_parallel_of(model)
+        if model_parallel is None:
             run(cls, model, *args, **given)
             return
         if given.get("plot_attention_iter_factory") is not None:
             logging.warning("no pictures of attention: no process has the whole model")
             given["plot_attention_iter_factory"] = None
-        with _in_trainer(sharding):
+        with _in_trainer(model_parallel):
             run(cls, model, *args, **given)
 
     run_shared.shares = True
@@ -83,14 +88,14 @@ def _shared(run: Callable) -> Callable:
 
 
 @contextmanager
-def _in_trainer(sharding: Sharding) -> Iterator[None]:
+def _in_trainer(model_parallel: ModelParallel) -> Iterator[None]:
     """What the trainer calls of PyTorch, for a model that is shared."""
     before = trainer.torch, trainer.GradScaler
     parallel = torch.nn.parallel
-    if sharding.fsdp:  # reduces gradients itself
+    if model_parallel.fsdp:  # reduces gradients itself
         as_it_is = lambda model, **_: model  # noqa: E731
         parallel = Overlay(parallel, DistributedDataParallel=as_it_is)
-    utils = Overlay(torch.nn.utils, clip_grad_norm_=sharding.clip_gradients)
+    utils = Overlay(torch.nn.utils, clip_grad_norm_=model_parallel.clip_gradients)
     layers = Overlay(torch.nn, utils=utils, parallel=parallel)
     trainer.torch = Overlay(trainer.torch, nn=layers)
     trainer.GradScaler = ShardedGradScaler  # skips an update in all processes or none
@@ -103,9 +108,9 @@ def _in_trainer(sharding: Sharding) -> Iterator[None]:
 def _forgetting(train: Callable) -> Callable:
     @functools.wraps(train)
     def train_one_epoch(cls: type, model: nn.Module, **given: Any) -> bool:
-        sharding = sharding_of(model)
-        if sharding is not None:
-            sharding.forget()
+        model_parallel = model_parallel_of(model)
+        if model_parallel is not None:
+            model_parallel.forget()
         return train(cls, model=model, **given)
 
     return train_one_epoch
@@ -115,8 +120,8 @@ def _collecting(validate: Callable) -> Callable:
     @functools.wraps(validate)
     def validate_one_epoch(cls: type, model: nn.Module, **given: Any) -> None:
         validate(cls, model=model, **given)
-        sharding = sharding_of(model)
-        if sharding is not None:
-            sharding.collect()  # what the first process writes next
+        model_parallel = model_parallel_of(model)
+        if model_parallel is not None:
+            model_parallel.collect()  # what the first process writes next
 
     return validate_one_epoch

@@ -1,4 +1,4 @@
-"""Weights that processes share out: experts (expert parallelism), layers (FSDP2).
+"""Model parallelism: processes share out experts (GShard), all else (FSDP2), or both.
 
 What leaves or enters a training is as one process has it: names, shapes and the order
 of an optimizer's parameters. So a checkpoint of any number of processes goes on with
@@ -30,7 +30,7 @@ LAYERS = (
 Named = dict[str, Any]
 
 
-class Sharding:
+class ModelParallel:
     """How the processes of a training share a model, and its states as a whole.
 
     Args:
@@ -63,7 +63,9 @@ class Sharding:
             self._shard_layers(device)
 
     @classmethod
-    def asked_by(cls, args: argparse.Namespace, model: nn.Module) -> "Sharding | None":
+    def asked_by(
+        cls, args: argparse.Namespace, model: nn.Module
+    ) -> "ModelParallel | None":
         """That of a training's options; None where nothing is shared.
 
         Raises:
@@ -128,7 +130,7 @@ class Sharding:
             self._spread()
         for number, optimizer in enumerate(self._optimizers):
             self._follow(number, optimizer)
-        self._model.sharding = self
+        self._model.model_parallel = self
         if hasattr(self._model, "same_passes"):
             self._model.same_passes = True
         self._model.register_state_dict_post_hook(partial(self._complete))
@@ -331,9 +333,9 @@ class Sharding:
         optimizer.register_load_state_dict_pre_hook(take_own)
 
 
-def sharding_of(model: nn.Module) -> Sharding | None:
+def model_parallel_of(model: nn.Module) -> ModelParallel | None:
     """How a model is shared, also inside of DDP; None where it is not."""
-    return getattr(getattr(model, "module", model), "sharding", None)
+    return getattr(getattr(model, "module", model), "model_parallel", None)
 
 
 def _names(optimizer: torch.optim.Optimizer, model: nn.Module) -> list[list[str]]:

@@ -31,7 +31,7 @@ from espnet2.asr.frontend.default import DefaultFrontend
 from espnet2.asr.preencoder.abs_preencoder import AbsPreEncoder
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.iterators.sequence_iter_factory import worker_init_fn
-from espnet2.layers.augmentation import DataAugmentation
+from espnet2.layers.augmentation import DataAugmentation, effects_dict
 from espnet2.layers.global_mvn import GlobalMVN
 from espnet2.layers.utterance_mvn import UtteranceMVN
 from espnet2.legacy.nets.batch_beam_search import BatchBeamSearch

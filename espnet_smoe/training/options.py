@@ -21,6 +21,8 @@ from espnet_smoe.compat import CTC, abs_task, str_or_none
 from espnet_smoe.config.options import check_options, limited, reject_unknown, section
 from espnet_smoe.config.typed import OneOf, Range, convert
 from espnet_smoe.data.preprocessor import BANDWIDTH
+from espnet_smoe.data.speech.audio import SAMPLE_RATE
+from espnet_smoe.data.speech.effects import check_effects
 from espnet_smoe.data.speech.random_channel import BANDWIDTH_OF, RandomChannel
 from espnet_smoe.moe.labels import entries_of, name_of, tokens_like
 from espnet_smoe.training.criteria import check_criteria
@@ -99,7 +101,10 @@ def check_training(task: type, options: Mapping[str, Any]) -> dict[str, Any]:
     parser = task.get_parser()
     checked = check_top_level(parser, options)
     checked = check_classes(task, checked)
-    channel = (checked.get("preprocessor_conf") or {}).get("channel")
+    audio = checked.get("preprocessor_conf") or {}
+    rate = SAMPLE_RATE if checked.get("preprocessor") == "smoe" else 0
+    check_effects(audio, audio.get("fs", rate), "preprocessor_conf")
+    channel = audio.get("channel")
     if channel is not None:
         conditions = RandomChannel.from_options(
             channel, "preprocessor_conf.channel"

@@ -76,6 +76,7 @@ WRONG = [  # place, value, what is said of it
     ("preprocessor_conf.channel.share", 2, "channel.share: 2 is not a number from 0"),
     ("preprocessor_conf.channel", "nb", "channel: 'nb' is not a section"),
     ("preprocessor_conf.token_type", "bpe", "unknown key 'token_type'"),
+    ("preprocessor_conf.data_aug_effects", [[1, "revers", {}]], "no effect 'revers'"),
     ("frontend_conf.n_mels", 0, "frontend_conf.n_mels: 0 is not a whole number"),
     ("frontend_conf.fs", -1, "frontend_conf.fs: -1 is not .* of at least 1"),
     ("frontend_conf.win_length", 1024, "win_length: 1024 is above n_fft 512"),

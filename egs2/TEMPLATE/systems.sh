@@ -42,7 +42,6 @@ threads=$(($(nproc) / jobs))
 if [ "$jobs" -gt 1 ]; then
     export OMP_NUM_THREADS=$((threads > 1 ? threads : 1))
     [[ " ${options[*]} " == *" --nj "* ]] || options+=(--nj "$OMP_NUM_THREADS")
-    [[ " ${options[*]} " == *" --train_nj "* ]] || options+=(--train_nj 1)
 fi
 
 prepare() { # prepare SYSTEM [more options]: stages 1 to 10, with the features of its configuration

@@ -45,7 +45,14 @@ class Parts:
     scaler: Any
     reporter: Any
 
-    def save(self, path: Path, batches: int, done: bool, fingerprint: str) -> None:
+    def save(
+        self,
+        path: Path,
+        batches: int,
+        done: bool,
+        fingerprint: str,
+        random: dict[str, Any] | None = None,
+    ) -> None:
         """Write a step; every process calls it, and the first one writes.
 
         Args:
@@ -54,11 +61,12 @@ class Parts:
             done: Whether they are all; then the gradients that are left over belong to
                 it, which are the same in all processes.
             fingerprint: Of the minibatches of this process, all of the epoch.
+            random: States of random numbers to go on with; those of now when None.
         """
         model_parallel = model_parallel_of(self.model)
         if model_parallel is not None:
             model_parallel.collect()
-        own = {"random": random_state(), "batches": fingerprint}
+        own = {"random": random or random_state(), "batches": fingerprint}
         processes = [own]
         if distributed.is_initialized():
             first = distributed.get_rank() == 0

@@ -1,7 +1,8 @@
 """Trainings that go on from the last step, not only from the last epoch.
 
 A checkpoint is written every so many updates, where an epoch of minibatches ends, and
-when a signal asks for it: SIGUSR1, and SIGTERM, after which the training ends.
+when a signal asks for it, also in the middle of a validation: SIGUSR1, and SIGTERM,
+after which the training ends.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,11 @@ from espnet_smoe.compat import trainer
 from espnet_smoe.training.accumulation import reduce_once_an_update
 from espnet_smoe.training.model_parallel import model_parallel_of
 from espnet_smoe.training.model_parallel_trainer import share_weights
-from espnet_smoe.training.random_state import seed_each_utterance, set_random_state
+from espnet_smoe.training.random_state import (
+    random_state,
+    seed_each_utterance,
+    set_random_state,
+)
 from espnet_smoe.training.step_checkpoint import (
     NAME,
     Parts,
@@ -58,6 +63,8 @@ def save_steps() -> None:
     cls.add_arguments = classmethod(_with_option(cls.add_arguments.__func__))
     cls.build_options = classmethod(_with_value(cls.build_options.__func__))
     cls.train_one_epoch = classmethod(_with_steps(cls.train_one_epoch.__func__))
+    validate = _heeding_signals(cls.validate_one_epoch.__func__)
+    cls.validate_one_epoch = classmethod(validate)
     cls.run = classmethod(_without_step_at_the_end(cls.run.__func__))
 
 
@@ -91,7 +98,12 @@ def _without_step_at_the_end(run: Any) -> Any:
     def run_to_the_end(
         cls: type, *args: Any, trainer_options: Any, **given: Any
     ) -> None:
-        with ASKED.by(signal.SIGUSR1):
+        heeded = [signal.SIGUSR1]
+        if hasattr(cls.train_one_epoch, "saves_steps"):  # not other trainers' own
+            heeded.append(signal.SIGTERM)
+        with ExitStack() as stack:
+            for number in heeded:
+                stack.enter_context(ASKED.by(number))
             run(cls, *args, trainer_options=trainer_options, **given)
         if rank() == 0:
             (Path(trainer_options.output_dir) / NAME).unlink(missing_ok=True)
@@ -114,25 +126,38 @@ def _with_steps(train: Any) -> Any:
     ) -> bool:
         inner = model.module if isinstance(model, DistributedDataParallel) else model
         parts = Parts(inner, optimizers, schedulers, scaler, reporter)
-        with ASKED.by(signal.SIGTERM):
-            epoch = Epoch(parts, iterator, options)
-            invalid = train(
-                cls,
-                model=model,
-                iterator=epoch,
-                optimizers=optimizers,
-                schedulers=schedulers,
-                scaler=scaler,
-                reporter=reporter,
-                options=options,
-                **others,
-            )
-            epoch.end()
+        epoch = Epoch(parts, iterator, options)
+        invalid = train(
+            cls,
+            model=model,
+            iterator=epoch,
+            optimizers=optimizers,
+            schedulers=schedulers,
+            scaler=scaler,
+            reporter=reporter,
+            options=options,
+            **others,
+        )
+        epoch.end()
+        options.epoch_behind = epoch
         # also where the valid steps were before the training was interrupted
         return invalid and "grad_norm" not in reporter.stats
 
     train_one_epoch.saves_steps = True
     return train_one_epoch
+
+
+def _heeding_signals(validate: Any) -> Any:
+    @functools.wraps(validate)
+    def validate_one_epoch(
+        cls: type, model: nn.Module, iterator: Iterable, options: Any, **others: Any
+    ) -> None:
+        epoch = getattr(options, "epoch_behind", None)
+        if epoch is not None:
+            iterator = epoch.validated(iterator)
+        validate(cls, model=model, iterator=iterator, options=options, **others)
+
+    return validate_one_epoch
 
 
 class Asked:
@@ -189,15 +214,21 @@ class Epoch:
         self._every = getattr(options, OPTION, 0) * options.accum_grad
         self._fingerprint = fingerprint_batches(iterator)
         epoch = parts.reporter.get_epoch()
-        if isinstance(iterator, DataLoader) and iterator.num_workers:
-            iterator.worker_init_fn = functools.partial(
-                _begin_worker, iterator.worker_init_fn, options.seed + epoch
-            )
+        self._seed = options.seed + epoch
+        self._keep_workers(iterator)
+        self._saved, self._random = False, None  # at its end
         self._begin_at: dict[str, Any] | None = None
         if not hasattr(options, "step_was_read"):  # the first epoch of this process
             options.step_was_read = True
             self._go_on(epoch, options.resume)
         self._done = self._begin_at["batches"] if self._begin_at else 0
+
+    def _keep_workers(self, iterator: Iterable) -> None:
+        """Let those of a loader read on when a signal comes."""
+        if isinstance(iterator, DataLoader) and iterator.num_workers:
+            iterator.worker_init_fn = functools.partial(
+                _begin_worker, iterator.worker_init_fn, self._seed
+            )
 
     def _go_on(self, epoch: int, resume: bool) -> None:
         state = read_step(self._path, epoch) if resume else None
@@ -252,10 +283,21 @@ class Epoch:
 
     def end(self) -> None:
         """Save where all minibatches are done, before what takes long after them."""
-        asked = self._asked_of_any()
-        if asked or self._every:
+        self._random = random_state()
+        self._at_end(self._asked_of_any(), bool(self._every))
+
+    def validated(self, batches: Iterable) -> Iterator:
+        """Those of the validation after it; what is asked for meanwhile is done."""
+        self._keep_workers(batches)
+        for batch in batches:
+            yield batch
+            self._at_end(self._asked_of_any())
+
+    def _at_end(self, asked: int, always: bool = False) -> None:
+        if (asked or always) and not self._saved:
             self._share_gradients()
             self._save(done=True)
+            self._saved = True
         if asked & END:
             self._leave()
 
@@ -270,7 +312,8 @@ class Epoch:
         return asked
 
     def _save(self, done: bool) -> None:
-        self._parts.save(self._path, self._done, done, self._fingerprint)
+        random = self._random if done else None
+        self._parts.save(self._path, self._done, done, self._fingerprint, random)
 
     def _leave(self) -> None:
         logging.warning(

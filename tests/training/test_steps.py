@@ -200,23 +200,30 @@ def test_two_killed_processes_go_on_and_end_as_if_they_had_not_been(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_sigterm_saves_the_step_and_ends_the_training(unbroken, workers, tmp_path):
+@pytest.mark.parametrize(
+    ("when", "saved"),
+    [(("train", BATCHES + 3), (2, 4)), (("valid", 2), (2, BATCHES))],
+    ids=["in training", "in validation"],
+)
+def test_sigterm_saves_the_step_and_ends_the_training(
+    unbroken, workers, when, saved, tmp_path
+):
     def at(*now: object) -> None:
-        if now == ("train", BATCHES + 3):  # as Slurm does, also to workers
+        if now == when:  # as Slurm does, also to workers
             others = [child.pid for child in multiprocessing.active_children()]
             for number in (*others, os.getpid()):
                 os.kill(number, signal.SIGTERM)
 
-    status = status_of(lambda: train(tmp_path, at, workers=workers))
+    status = status_of(lambda: train(tmp_path, at, every=0, workers=workers))
     assert status == 128 + signal.SIGTERM
-    saved = torch.load(tmp_path / NAME)
-    assert (saved["epoch"], saved["batches"]) == (2, 4)
+    step = torch.load(tmp_path / NAME)
+    assert (step["epoch"], step["batches"]) == saved
     assert status_of(lambda: train(tmp_path, workers=workers)) == 0
     assert_equal(tmp_path, unbroken[workers])
 
 
 @pytest.mark.parametrize("phase", ["train", "valid"])
-def test_sigusr1_saves_the_next_step_and_the_training_goes_on(phase, tmp_path):
+def test_sigusr1_saves_a_step_and_the_training_goes_on(phase, tmp_path):
     seen = []
 
     def at(now: str, number: int) -> None:
@@ -225,7 +232,7 @@ def test_sigusr1_saves_the_next_step_and_the_training_goes_on(phase, tmp_path):
             seen.append(torch.load(tmp_path / NAME))
             os._exit(seen[0]["epoch"] * 10 + seen[0]["batches"])
 
-    wanted = {"train": 12, "valid": 22}[phase]
+    wanted = {"train": 12, "valid": 17}[phase]
     assert status_of(lambda: train(tmp_path, at, every=0)) == wanted
 
 
@@ -280,3 +287,14 @@ def test_what_an_older_step_says_does_not_count(interrupted):
     train(interrupted)
     assert not (interrupted / NAME).exists()
     assert all(torch.equal(v, unbroken[k]) for k, v in weights(interrupted).items())
+
+
+def test_sigterm_ends_a_trainer_of_another_kind_at_once(tmp_path, monkeypatch):
+    class Other(Trainer):  # such as ESPnet's of GANs
+        @classmethod
+        def train_one_epoch(cls, **given: object) -> bool:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return False
+
+    monkeypatch.setitem(globals(), "Trainer", Other)
+    assert status_of(lambda: train(tmp_path)) == -signal.SIGTERM

@@ -8,7 +8,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from heapq import merge
 from itertools import chain, groupby, pairwise
@@ -136,7 +136,7 @@ def in_order(read: Records, folder: Path) -> Iterable[Record]:
         env={**os.environ, "LC_ALL": "C"},
     )
     assert sort.stdin is not None
-    with sort.stdin as lines:
+    with suppress(BrokenPipeError), sort.stdin as lines:  # it says itself why it ended
         for record in read():
             line = "\t".join((record.key, record.place, record.fault, record.value))
             lines.write(line.encode("utf-8", "surrogateescape") + b"\n")

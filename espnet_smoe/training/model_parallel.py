@@ -200,7 +200,9 @@ class ModelParallel:
             elif id(parameter) in experts:
                 holders = self.world // self.ways
             gradients.append(gradient)
-            norm = torch.linalg.vector_norm(gradient, norm_type).double()
+            # of a short parameter some processes have nothing, which has no maximum
+            flat = gradient.flatten() if gradient.numel() else gradient.new_zeros(1)
+            norm = torch.linalg.vector_norm(flat, norm_type).double()
             infinite = norm_type == float("inf")
             powers.append(norm if infinite else norm**norm_type / holders)
         norm = self._norm(torch.stack(powers), norm_type).to(gradients[0].dtype)

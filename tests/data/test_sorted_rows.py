@@ -1,6 +1,7 @@
 """Tables side by side: in any order, of any size."""
 
 import itertools
+import os
 import tracemalloc
 
 import pytest
@@ -52,6 +53,18 @@ def test_segments_of_unsorted_recordings_find_theirs(tmp_path):
     found = {row.id: row.values[WAV_SCP] for row in rows_of(tmp_path)}
     wanted = {"u0": "z.wav#1.000-", "u1": "r.wav#0.000-1.000"}
     assert found == wanted | {"u2": "z.wav#0.000-1.000"}
+
+
+def test_a_sort_that_fails_half_way_is_told(tmp_path, monkeypatch):
+    sort = tmp_path / "bin" / "sort"
+    sort.parent.mkdir()
+    sort.write_text("#!/bin/sh\nexec <&-\nexit 2\n")  # as on a full disk
+    sort.chmod(0o755)
+    monkeypatch.setenv("PATH", str(sort.parent), prepend=os.pathsep)
+    for name in ("wav.scp", "text"):
+        write_table(tmp_path / name, {f"u{-at}": "a" for at in range(9999)})
+    with pytest.raises(OSError, match="cannot be sorted; is the disk full"):
+        rows_of(tmp_path)
 
 
 def test_a_table_needs_no_memory_for_its_lines(tmp_path):

@@ -178,6 +178,35 @@ def test_a_fused_optimizer_updates_weights_of_both_kinds(way, tmp_path):
     assert groups[0] == groups[1]
 
 
+class OneOutput(torch.nn.Module):
+    """A regression whose parameters are of one row: a process has none of them."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = torch.nn.Linear(4, 1)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+        return (self.layer(x).pow(2).mean(),)
+
+
+@pytest.mark.parametrize("norm_type", [1.0, 2.0, float("inf")])
+def test_a_norm_of_gradients_counts_a_process_without_any(norm_type, tmp_path):
+    x = torch.arange(8.0).view(2, 4)
+    one = OneOutput()
+    one(x)[0].backward()
+    clip = torch.nn.utils.clip_grad_norm_
+    expected = clip(one.parameters(), MAX_NORM, norm_type).item()
+
+    def work(rank: int) -> float:
+        model = OneOutput()
+        shared = ModelParallel(model, 1, fsdp=True)
+        model(x)[0].backward()
+        return shared.clip_gradients(model.parameters(), MAX_NORM, norm_type).item()
+
+    assert in_processes(2, tmp_path, work) == pytest.approx([expected] * 2)
+
+
 def test_a_process_holds_its_share_of_experts_and_of_what_is_known_of_them(done):
     way, processes = done
     for case in ("u2pp", "smoe_each_rank_one_task"):

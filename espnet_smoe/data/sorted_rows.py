@@ -105,7 +105,8 @@ def sorted_rows(
         recordings: list[Record] = []
         segments = tables[WAV_SCP].with_name(SEGMENTS)
         if segments.is_file():
-            recordings = list(_faulty(in_order(reading[WAV_SCP], folder)))
+            listed = _judged(in_order(reading[WAV_SCP], folder))
+            recordings = [record for record in listed if record.fault]
             reading[WAV_SCP] = partial(_cut_all, reading[WAV_SCP], segments, folder)
         streams = {
             name: in_order(read, folder)
@@ -184,13 +185,22 @@ def _by_recording(segments: Path) -> Iterator[Record]:
         yield Record(recording, record.place, packed, record.fault)
 
 
-def _faulty(records: Iterable[Record]) -> Iterator[Record]:
-    """Lines at fault, those among them whose key was there before."""
+def sorted_records(path: Path, folder: Path) -> Iterator[Record]:
+    """The lines of a table by key; one whose key was there before is at fault.
+
+    Args:
+        path: The table.
+        folder: Receives it where it has to be sorted.
+    """
+    return _judged(in_order(partial(read_records, path), folder))
+
+
+def _judged(records: Iterable[Record]) -> Iterator[Record]:
     for _, lines in groupby(records, key=itemgetter(0)):
         known = False
         for record in lines:
-            if record.fault or known:
-                yield record._replace(fault=record.fault or TWICE)
+            fault = record.fault or (TWICE if known else "")
+            yield record._replace(fault=fault) if fault else record
             known = known or not record.fault
 
 

@@ -86,7 +86,8 @@ mix_conditions() { # an utterance has the same id in both sets
         mkdir -p "${plain}_mixed.part"
         for file in "$plain"/utt2* "$plain"/text* "$plain/wav.scp"; do
             name=${file##*/}
-            awk 'NR == FNR {of[$1] = $0; next} {print $1 in of ? of[$1] : $0}' \
+            # of each utterance the first line; stage 3 has sorted both
+            LC_ALL=C sort --merge --unique --field-separator=' ' --key=1,1 \
                 "${plain}_nbwb/$name" "$file" >"${plain}_mixed.part/$name"
         done
         mv "${plain}_mixed.part" "${plain}_mixed"

@@ -9,10 +9,12 @@ may be read otherwise, and signs without a reading, are in ``text_plain_doubts.t
 
 import argparse
 import sys
+from itertools import islice
 from pathlib import Path
 
 from espnet_smoe.command import new_parser, run_command
-from espnet_smoe.data.data_dir import read_table, write_lines, write_table
+from espnet_smoe.data.data_dir import new_lines
+from espnet_smoe.data.sorted_rows import read_records
 from espnet_smoe.data.text.mandarin import normalize
 from espnet_smoe.data.text.number_forms import is_unread
 
@@ -33,21 +35,27 @@ def write_plain(directory: Path) -> int:
     source = directory / "text"
     if not source.is_file():
         raise ValueError(f"{source} does not exist; stage 4 makes it")
-    plain: dict[str, str] = {}
-    rows: list[str] = []
-    for utt, written in read_table(source, []).items():
-        doubts: list[str] = []
-        plain[utt] = normalize(written, doubts)
-        doubts += filter(is_unread, plain[utt])
-        rows += [f"{utt}\t{doubt}" for doubt in doubts]
-        if not plain[utt]:
-            raise ValueError(
-                f"{source}: utterance {utt}: nothing that is said is left of its text; "
-                "write what is said or take the utterance out of data/"
-            )
-    write_table(directory / PLAIN, plain)
-    write_lines(directory / DOUBTS, rows)
-    return len(plain)
+    count = 0
+    with (
+        new_lines(directory / PLAIN) as write,
+        new_lines(directory / DOUBTS) as doubt,
+    ):
+        for record in read_records(source):
+            if record.fault:
+                raise ValueError(f"{record.place}: {record.fault}")
+            doubts: list[str] = []
+            plain = normalize(record.value, doubts)
+            doubts += filter(is_unread, plain)
+            if not plain:
+                raise ValueError(
+                    f"{source}: utterance {record.key}: nothing that is said is left "
+                    "of its text; write what is said or take the utterance out of data/"
+                )
+            write(f"{record.key} {plain}")
+            for one in doubts:
+                doubt(f"{record.key}\t{one}")
+            count += 1
+    return count
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -63,10 +71,12 @@ def main(argv: list[str] | None = None) -> None:
     for directory in args.directories:
         count = write_plain(directory)
         print(f"{directory / PLAIN}: {count} utterances")
-        doubts = (directory / DOUBTS).read_text(encoding="utf-8").splitlines()
-        if doubts:
-            print(f"{directory / DOUBTS}: {len(doubts)} readings to check, such as")
-            print(*(f"  {row}" for row in doubts[:MOST_SHOWN]), sep="\n")
+        with open(directory / DOUBTS, encoding="utf-8") as lines:
+            first = list(islice(lines, MOST_SHOWN))
+            number = len(first) + sum(1 for _ in lines)
+        if first:
+            print(f"{directory / DOUBTS}: {number} readings to check, such as")
+            print(*(f"  {row}" for row in first), sep="", end="")
 
 
 if __name__ == "__main__":

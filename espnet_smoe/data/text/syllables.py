@@ -18,13 +18,19 @@ Without --train only --sets get text_syllable, in the tokens that --lang holds.
 import argparse
 import re
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from espnet_smoe.command import new_parser, run_command
 from espnet_smoe.data.data_dir import write_lines
 from espnet_smoe.data.problems import ProblemLog
+from espnet_smoe.data.sorted_rows import Record, in_order, read_records
 from espnet_smoe.data.text.lexicon import (
     INVENTORIES,
     Lexicon,
@@ -57,6 +63,7 @@ def lm_sentences(
     segmenter: Segmenter,
     counts: Counter[str],
     places: dict[str, str],
+    scratch: Path,
     log: ProblemLog,
 ) -> Iterator[str]:
     """The sentences to learn a language model from, words separated by spaces.
@@ -67,14 +74,16 @@ def lm_sentences(
         segmenter: Cuts it into words.
         counts: Receives how often each word occurs.
         places: Receives where the words that only ``files`` hold occur first.
+        scratch: Folder for what has to be sorted.
         log: Receives lines that are not UTF-8.
     """
     # Said three times, each n-gram would have counts that Kneser-Ney cannot discount.
-    sentences = {SPEED.sub("", utt): words for utt, words in train.sentences.items()}
-    for words in sentences.values():
-        counts.update(words)
-        if words:
-            yield " ".join(words)
+    spoken = in_order(partial(_at_any_speed, train), scratch)
+    for _, speeds in groupby(spoken, key=itemgetter(0)):
+        sentence = next(speeds).value
+        counts.update(sentence.split())
+        if sentence:
+            yield sentence
     for path in files:
         with open(path, "rb") as lines:
             for number, raw in enumerate(lines, 1):
@@ -93,6 +102,11 @@ def lm_sentences(
                     yield " ".join(words)
 
 
+def _at_any_speed(train: TextSet) -> Iterator[Record]:
+    for record in read_records(train.words):
+        yield record._replace(key=SPEED.sub("", record.key))
+
+
 def _name_lost_words(
     without: dict[str, str], places: dict[str, str], log: ProblemLog
 ) -> None:
@@ -106,7 +120,7 @@ def _name_lost_words(
 
 
 def _unknown_words(data: TextSet, lexicon: Lexicon) -> Counter[str]:
-    words = (word for words in data.sentences.values() for word in words)
+    words = (word for _, words in data.sentences() for word in words)
     return Counter(word for word in words if word not in lexicon)
 
 
@@ -123,17 +137,19 @@ def prepare(args: argparse.Namespace) -> list[str]:
     _check(args)
     own = read_words(args.words) if args.words else {}
     syllables, segmenter = Syllables(own), Segmenter(own)
-    with ProblemLog(args.lang / "problems.tsv") as log:
-        train = read_set(args.train, segmenter, log)
-        sets = [read_set(directory, segmenter, log) for directory in args.sets]
+    with ProblemLog(args.lang / "problems.tsv") as log, _scratch(args) as scratch:
+        train = read_set(args.train, segmenter, scratch, log)
+        sets = [read_set(path, segmenter, scratch, log) for path in args.sets]
         if args.skip_bad:
             leave_out_bad(train, syllables, log)
-        spoken = {word for words in train.sentences.values() for word in words}
+        spoken = {word for _, words in train.sentences() for word in words}
         units = syllable_inventory(args.inventory, spoken, syllables)
         tokens = token_list(units)
         counts: Counter[str] = Counter()
         places: dict[str, str] = {}
-        sentences = lm_sentences(train, args.lm_text, segmenter, counts, places, log)
+        sentences = lm_sentences(
+            train, args.lm_text, segmenter, counts, places, scratch, log
+        )
         write_lines(args.lang / "lm_train.txt", sentences)
         lexicon, without = build_lexicon(
             counts, syllables, set(tokens), args.max_words, args.characters
@@ -145,11 +161,9 @@ def prepare(args: argparse.Namespace) -> list[str]:
         for data in (train, *sets):
             odd = write_units(data, syllables, known, log)
             report.append(_describe_set(data, odd))
-        if skipped(train):
+        if left := skipped(train):
             where = args.train / SKIPPED
-            report.append(
-                f"{len(skipped(train)):,} left out of train, named in {where}"
-            )
+            report.append(f"{len(left):,} left out of train, named in {where}")
         report += _write_sets(args.lang, sets, lexicon)
     return report + _describe_problems(log)
 
@@ -169,16 +183,24 @@ def prepare_sets(args: argparse.Namespace) -> list[str]:
     own = read_words(args.words) if args.words else {}
     syllables, segmenter = Syllables(own), Segmenter(own)
     report = []
-    with ProblemLog(args.lang / "problems_of_sets.tsv") as log:
+    log = ProblemLog(args.lang / "problems_of_sets.tsv")
+    with log, _scratch(args) as scratch:
         for directory in args.sets:
-            data = read_set(directory, segmenter, log)
+            data = read_set(directory, segmenter, scratch, log)
             odd = write_units(data, syllables, known, log)
             report.append(_describe_set(data, odd))
     return report + _describe_problems(log)
 
 
+@contextmanager
+def _scratch(args: argparse.Namespace) -> Iterator[Path]:
+    """A folder for the words of the sets, which goes in the end."""
+    with tempfile.TemporaryDirectory(dir=args.lang, prefix=".words") as folder:
+        yield Path(folder)
+
+
 def _describe_set(data: TextSet, odd: int) -> str:
-    size = f"{len(data.sentences):,} utterances"
+    size = f"{data.count:,} utterances"
     return f"{data.directory}: {size}, {odd:,} with {UNKNOWN}"
 
 
@@ -201,9 +223,9 @@ def _write_sets(lang: Path, sets: list[TextSet], lexicon: Lexicon) -> list[str]:
     """Write the words of each set and the list of those that the lexicon lacks."""
     report, rows = [], []
     for data in sets:
-        sentences = (" ".join(words) for words in data.sentences.values() if words)
+        sentences = (" ".join(words) for _, words in data.sentences() if words)
         write_lines(lang / f"lm_{data.name}.txt", sentences)
-        total = sum(map(len, data.sentences.values()))
+        total = sum(len(words) for _, words in data.sentences())
         unknown = _unknown_words(data, lexicon)
         rows += [f"{data.name}\t{w}\t{count}" for w, count in unknown.most_common()]
         share = f"{unknown.total():,} of {total:,}"

@@ -1,5 +1,7 @@
 """Plain Mandarin text beside each transcript."""
 
+import tracemalloc
+
 import pytest
 
 from espnet_smoe.data.data_dir import read_table, write_table
@@ -34,3 +36,20 @@ def test_an_utterance_of_which_nothing_is_left_is_named(tmp_path):
 def test_a_directory_without_text_names_the_stage(tmp_path):
     with pytest.raises(ValueError, match="stage 4 makes it"):
         main([str(tmp_path)])
+
+
+def test_utterances_need_no_memory(tmp_path):
+    """Of 3,000 utterances, whose texts would be 0.8 MB as dictionaries."""
+    write_table(tmp_path / "text", {f"u{n:05}": "你好24/7" for n in range(3000)})
+    tracemalloc.start()
+    main([str(tmp_path)])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 300_000
+
+
+def test_a_text_that_is_not_utf8_is_named_and_nothing_is_written(tmp_path):
+    (tmp_path / "text").write_bytes("a 你好\nb ".encode() + b"\xff\n")
+    with pytest.raises(ValueError, match="text:2: not UTF-8. Convert it with iconv"):
+        main([str(tmp_path)])
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]

@@ -1,5 +1,7 @@
 """Stage 5: units of data directories, lexicon, text of the language model."""
 
+import tracemalloc
+
 import pytest
 
 from espnet_smoe.data.data_dir import read_table, write_table
@@ -166,6 +168,17 @@ def test_a_transcript_at_three_speeds_is_one_sentence_to_the_language_model(
     stage5(train=read_table(tmp_path / "sp/text", []))
     assert len(read_table(tmp_path / "train/text_syllable", [])) == 3 * len(TRAIN)
     assert len(lines(tmp_path / "lang/lm_train.txt")) == len(TRAIN)
+
+
+def test_utterances_need_no_memory(stage5):
+    """Their words alone would be 2.5 MB as lists."""
+    texts = {f"t{number:06}": "我们去银行 很好 wifi" * 10 for number in range(700)}
+    stage5(train=texts)  # what is imported and looked up
+    tracemalloc.start()
+    main(["--train", "train", "--sets", "dev", "--lang", "lang", "--skip-bad"])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000
 
 
 def test_words_that_the_lexicon_lacks_are_counted_by_set(stage5, tmp_path):

@@ -7,7 +7,6 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict
 from itertools import batched
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from tqdm import tqdm
@@ -101,65 +100,7 @@ def _results(
         yield job, next(new) if done is None else done
 
 
-def map_noted(
-    work: Callable[[Job], Done],
-    jobs: Sequence[Job],
-    keys: Sequence[str],
-    memory: Path,
-    nj: int,
-    *,
-    kind: Callable[..., Done],
-    is_good: Callable[[Done], bool],
-    order: Callable[[Job], Any] | None = None,
-    chunk: int = 32,
-    what: str | None = None,
-) -> list[Done]:
-    """`map_in_processes` that notes results, so that a stopped run loses none.
-
-    Args:
-        work: See there.
-        jobs: See there.
-        keys: For each job what its result depends on: a change of it means new work.
-        memory: File of the notes, of earlier runs too.
-        nj: Processes.
-        kind: The dataclass of results.
-        is_good: Whether a result is worth a note; a problem may be mended.
-        order: Sorts the jobs that are to be done.
-        chunk: See there.
-        what: See there.
-
-    Returns:
-        A result for each job.
-    """
-    known = dict(_recall(memory, kind))
-    new = [i for i, key in enumerate(keys) if key not in known]
-    if order is not None:
-        new.sort(key=lambda i: order(jobs[i]))
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    with open(memory, "a", encoding="utf-8") as notes:
-        notes.write("\n")  # ends the line that a killed run was writing
-        todo = [jobs[i] for i in new]
-        results = map_in_processes(work, todo, nj, chunk=chunk, what=what)
-        for i, result in zip(new, results):
-            known[keys[i]] = result
-            if is_good(result):
-                note(notes, keys[i], result)
-    return [known[key] for key in keys]
-
-
 def note(notes: TextIO, key: str, result: Any) -> None:
     """Add what was done to a file of notes, at once."""
     notes.write(json.dumps([key, asdict(result)]) + "\n")
     notes.flush()
-
-
-def _recall(memory: Path, kind: Callable[..., Done]) -> Iterator[tuple[str, Done]]:
-    if not memory.is_file():
-        return
-    with open(memory, encoding="utf-8", errors="replace") as notes:
-        for line in notes:
-            try:
-                key, fields = json.loads(line)
-                yield key, kind(**fields)
-            except (ValueError, TypeError):  # of a killed run, or an earlier version
-                continue

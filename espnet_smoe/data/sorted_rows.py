@@ -127,6 +127,19 @@ def in_order(read: Records, folder: Path) -> Iterable[Record]:
     """
     if all(one.key <= other.key for one, other in pairwise(read())):
         return read()
+    return sort_records(read(), folder)()
+
+
+def sort_records(records: Iterable[Record], folder: Path) -> Records:
+    """Sort lines by key, those of one key in their order, on the disk.
+
+    Args:
+        records: Read once.
+        folder: Receives them.
+
+    Returns:
+        What reads them.
+    """
     made, path = tempfile.mkstemp(dir=folder)
     os.close(made)
     command = ["sort", "--stable", "--field-separator=\t", "--key=1,1"]
@@ -137,13 +150,13 @@ def in_order(read: Records, folder: Path) -> Iterable[Record]:
         env={**os.environ, "LC_ALL": "C"},
     )
     assert sort.stdin is not None
-    with suppress(BrokenPipeError), sort.stdin as lines:  # it says itself why it ended
-        for record in read():
+    with suppress(BrokenPipeError), sort:  # where it has stopped, it says why
+        for record in records:
             line = "\t".join((record.key, record.place, record.fault, record.value))
-            lines.write(line.encode("utf-8", "surrogateescape") + b"\n")
-    if sort.wait():
+            sort.stdin.write(line.encode("utf-8", "surrogateescape") + b"\n")
+    if sort.returncode:
         raise OSError(None, "cannot be sorted; is the disk full?", str(folder))
-    return _read_sorted(path)
+    return partial(_read_sorted, path)
 
 
 def _read_sorted(path: str) -> Iterator[Record]:

@@ -24,7 +24,7 @@ def collect(
     options: KoreanOptions,
     translations: Translations,
     log: ProblemLog,
-) -> list[Entry]:
+) -> Iterator[Entry]:
     """Read every corpus.
 
     Args:
@@ -35,7 +35,7 @@ def collect(
         translations: English by id or sentence, for what has none of its own.
         log: Receives what is wrong.
 
-    Returns:
+    Yields:
         Utterances whose text is normalized and not empty; the translation is empty
         where there is none.
 
@@ -50,18 +50,14 @@ def collect(
             f"--config: no corpus is named '{unknown[0]}'. Use a folder name below "
             f"{aihub}: {', '.join(sorted(known))}."
         )
-    entries: list[Entry] = []
-    ids: set[str] = set()
-    raw = _all_entries(roots, fleurs_root, config, log)
-    for entry in raw:
+    for entry in _all_entries(roots, fleurs_root, config, log):
         source = normalized(entry.text, entry.corpus, log)
         doubts: list[str] = []
         entry.text = normalize(source, options, entry.spoken_first, doubts)
-        if is_usable(entry, source, ids, log):
+        if is_usable(entry, source, log):
             _note_doubts(entry, doubts, log)
             _translate(entry, source, translations)
-            entries.append(entry)
-    return entries
+            yield entry
 
 
 def _all_entries(
@@ -70,8 +66,10 @@ def _all_entries(
     names = [nfc(root) for root in roots]
     for root, name, prefix in zip(roots, names, _prefixes(names)):
         rules = config.corpora.get(name, CorpusRules())
-        tree = list_tree(root, log)
-        yield from labels.entries(Corpus(name, prefix, tree, log, rules))
+        # The tree of one corpus goes before that of the next is listed.
+        yield from labels.entries(
+            Corpus(name, prefix, list_tree(root, log), log, rules)
+        )
     if fleurs_root is not None:
         try:
             yield from fleurs.entries(fleurs_root, log)

@@ -2,16 +2,20 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from espnet_smoe.data.corpora.base import TRAIN, VALIDATION, Entry
 from espnet_smoe.data.data_dir import (
     LANGUAGES,
     NO_TRANSLATION,
+    new_tables,
     write_lines,
-    write_table,
 )
 from espnet_smoe.data.problems import ProblemLog
 from espnet_smoe.data.task_table import find_targets
@@ -45,68 +49,72 @@ class Sizes:
 
 
 def make_sets(
-    entries: list[Entry], sizes: Sizes, log: ProblemLog
-) -> dict[str, list[Entry]]:
-    """Divide utterances into sets, each sorted by id.
+    entries: Iterable[Entry], sizes: Sizes | None, log: ProblemLog
+) -> Iterator[Entry]:
+    """Give each utterance its set as ``split``, and leave out those of none.
 
-    Training gives ``train``; Validation gives ``dev`` and ``test``, or ``test_male``
+    Training gives ``train``. Validation gives ``dev`` and ``test``, or ``test_male``
     and ``test_female`` where it has enough of either. Test sets of a corpus's own
     (``eval_clean``, ``test_fleurs``) stay as they are. An utterance of ``train`` whose
     speaker is in another set is left out.
 
+    Args:
+        entries: Read several times.
+        sizes: How much of Validation is drawn; None where the corpus has sets of its
+            own.
+        log: Receives what is left out.
+
     Raises:
-        ValueError: A set would be empty.
+        ValueError: A set would be empty; when all of them are read.
     """
-    pool = [entry for entry in entries if entry.split == VALIDATION]
-    drawn = _draw(pool, sizes)
-    set_of = {entry.id: name for name, chosen in drawn.items() for entry in chosen}
-    kept = []
+    drawn = {} if sizes is None else _draw(entries, sizes)
+
+    def set_of(entry: Entry) -> str:
+        if sizes is None or entry.split != VALIDATION:
+            return entry.split
+        return drawn.get(_hash(entry, sizes), "")
+
+    others = {e.speaker for e in entries if set_of(e) not in ("", TRAIN)} - {""}
+    names = set()
     for entry in entries:
-        if entry.split != VALIDATION:
-            kept.append(entry)
-        elif entry.id in set_of:
-            entry.split = set_of[entry.id]
-            kept.append(entry)
-        else:  # nothing is wrong with it: counted, no line
+        name = set_of(entry)
+        if not name:  # nothing is wrong with it: counted, no line
             log.dropped[entry.corpus, "more Validation than was asked for"] += 1
-    sets = by_split(kept, log)
-    if not sets.get(TRAIN):
+        elif name == TRAIN and entry.speaker in others:
+            reason = "speaker of dev or test in train"
+            cause = f"speaker {entry.speaker} is in dev or test too"
+            fix = "Nothing to do: left out of train so that the test is honest"
+            log.drop(entry.corpus, reason, entry.label, entry.id, cause, fix)
+        else:
+            entry.split = name
+            names.add(name)
+            yield entry
+    if sizes is not None and TRAIN not in names:
         raise ValueError(
             "no utterance is left for train. Give --aihub the 1.Training parts too, "
             f"and mend what {log.path} lists."
         )
-    return sets
-
-
-def by_split(entries: Iterable[Entry], log: ProblemLog) -> dict[str, list[Entry]]:
-    """Utterances by their split, each set sorted by id.
-
-    Those of ``train`` whose speaker is in another set are left out.
-
-    Raises:
-        ValueError: There is no utterance.
-    """
-    sets: dict[str, list[Entry]] = {}
-    for entry in entries:
-        sets.setdefault(entry.split, []).append(entry)
-    if TRAIN in sets:
-        sets[TRAIN] = _without_speakers(sets, log)
-    sets = {name: sorted(s, key=lambda e: e.id) for name, s in sets.items() if s}
-    if not sets:
+    if not names:
         raise ValueError(f"no utterance is left; mend what {log.path} lists")
-    return sets
 
 
-def _draw(pool: list[Entry], sizes: Sizes) -> dict[str, list[Entry]]:
-    if len(pool) < 2:
+def _draw(entries: Iterable[Entry], sizes: Sizes) -> dict[int, str]:
+    """The set of each utterance that is drawn, by its hash."""
+    hashes, genders = array("Q"), bytearray()
+    for entry in entries:
+        if entry.split == VALIDATION:
+            hashes.append(_hash(entry, sizes))
+            genders.append(ord(entry.gender[:1] or " ") % 256)
+    if len(hashes) < 2:
         raise ValueError(
-            f"{len(pool)} utterances of Validation: too few for dev and test. Give "
+            f"{len(hashes)} utterances of Validation: too few for dev and test. Give "
             "--aihub the 2.Validation parts too (of KsponSpeech scripts/dev.trn)."
         )
-    # By hash, not by position: a corpus added later moves no other into a test set.
-    pool = sorted(pool, key=lambda e: _hash(f"{sizes.seed} {e.id}"))
+    order = np.argsort(np.frombuffer(hashes, np.uint64))
+    pool = np.frombuffer(hashes, np.uint64)[order]
+    gender = np.frombuffer(genders, np.uint8)[order]
     tests = {
-        f"{TEST}_{word}": [e for e in pool if e.gender == sex][: sizes.test]
+        f"{TEST}_{word}": pool[gender == ord(sex)][: sizes.test]
         for word, sex in (("male", "m"), ("female", "f"))
     }
     enough = all(len(chosen) == sizes.test for chosen in tests.values())
@@ -114,58 +122,61 @@ def _draw(pool: list[Entry], sizes: Sizes) -> dict[str, list[Entry]]:
         share = sizes.test / (sizes.test + sizes.dev)
         most = min(max(round(len(pool) * share), 1), len(pool) - 1)
         tests = {TEST: pool[: min(sizes.test, most)]}
-    taken = {entry.id for chosen in tests.values() for entry in chosen}
-    rest = [entry for entry in pool if entry.id not in taken]
-    return {**tests, DEV: rest[: sizes.dev]}
+    rest = pool[~np.isin(pool, np.concatenate([*tests.values()]))]
+    drawn = {**tests, DEV: rest[: sizes.dev]}
+    return {int(one): name for name, chosen in drawn.items() for one in chosen}
 
 
-def _hash(text: str) -> bytes:
-    return hashlib.blake2b(text.encode(), digest_size=8).digest()
+def _hash(entry: Entry, sizes: Sizes) -> int:
+    # By hash, not by position: a corpus added later moves no other into a test set.
+    text = f"{sizes.seed} {entry.id}"
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def _without_speakers(sets: dict[str, list[Entry]], log: ProblemLog) -> list[Entry]:
-    """The training utterances of speakers that no other set knows."""
-    others = {e.speaker for name, s in sets.items() if name != TRAIN for e in s} - {""}
-    kept = []
-    for entry in sets[TRAIN]:
-        if entry.speaker in others:
-            reason = "speaker of dev or test in train"
-            cause = f"speaker {entry.speaker} is in dev or test too"
-            fix = "Nothing to do: left out of train so that the test is honest"
-            log.drop(entry.corpus, reason, entry.label, entry.id, cause, fix)
-        else:
-            kept.append(entry)
-    return kept
+def write_sets(
+    out: Path, entries: Iterable[Entry], targets: Iterable[str] = ()
+) -> None:
+    """Write the data directories; sets that an earlier run made and this not go.
 
-
-def write_sets(out: Path, sets: dict[str, list[Entry]]) -> None:
-    """Write the data directories; sets that an earlier run made and this not go."""
+    Args:
+        out: Receives a directory for each set.
+        entries: With their set as ``split``, sorted.
+        targets: Texts of further tasks.
+    """
     made = out / MADE
     earlier = made.read_text(encoding="utf-8").split() if made.is_file() else []
-    for name in set(earlier) - set(sets):
+    targets = sorted(targets)
+    columns = [*TABLES, "text", "text_st", *targets, *WHERE_TOLD]
+    lacking: dict[str, set[str]] = {}
+    writers: dict[str, Callable[[str, Mapping[str, object]], None]] = {}
+    with ExitStack() as stack:
+        for entry in entries:
+            name = entry.split
+            if name not in writers:
+                writers[name] = stack.enter_context(new_tables(out / name, columns))
+                lacking[name] = set()
+                write_lines(made, sorted({*earlier, *writers}))
+            row = _row(entry, targets)
+            writers[name](entry.id, row)
+            lacking[name].update(table for table in WHERE_TOLD if not row[table])
+    for name, tables in lacking.items():
+        for table in tables:
+            (out / name / table).unlink()
+    for name in set(earlier) - set(writers):
         for table in (*TABLES, *WHERE_TOLD, *find_targets(out / name)):
             (out / name / table).unlink(missing_ok=True)
         if (out / name).is_dir() and not os.listdir(out / name):
             (out / name).rmdir()
-    write_lines(made, sorted({*earlier, *sets}))
-    others = sorted({t for entries in sets.values() for e in entries for t in e.texts})
-    for name, entries in sets.items():
-        columns = {
-            "wav.scp": [entry.reference for entry in entries],
-            "text": [entry.text for entry in entries],
-            "text_st": [entry.translation or NO_TRANSLATION for entry in entries],
-            "utt2bandwidth": [entry.bandwidth for entry in entries],
-            "utt2spk": [entry.speaker or entry.id for entry in entries],
-        }
-        for target in others:
-            columns[target] = [e.texts.get(target) or NO_TRANSLATION for e in entries]
-        for table, attribute in WHERE_TOLD.items():
-            values = [getattr(entry, attribute) for entry in entries]
-            if all(values):
-                columns[table] = values
-            else:
-                (out / name / table).unlink(missing_ok=True)
-        ids = [entry.id for entry in entries]
-        for table, values in columns.items():
-            write_table(out / name / table, dict(zip(ids, values)))
-    write_lines(made, sorted(sets))
+    write_lines(made, sorted(writers))
+
+
+def _row(entry: Entry, targets: Iterable[str]) -> dict[str, str]:
+    row = {
+        "wav.scp": entry.reference,
+        "text": entry.text,
+        "text_st": entry.translation or NO_TRANSLATION,
+        "utt2bandwidth": entry.bandwidth,
+        "utt2spk": entry.speaker or entry.id,
+    }
+    row |= {target: entry.texts.get(target) or NO_TRANSLATION for target in targets}
+    return row | {table: getattr(entry, name) for table, name in WHERE_TOLD.items()}

@@ -2,14 +2,18 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from espnet_smoe.data.corpora.base import Entry
 from espnet_smoe.data.corpora.measure import check, measure_all
-from espnet_smoe.data.corpora.report import report
-from espnet_smoe.data.corpora.sets import Sizes, by_split, make_sets, write_sets
+from espnet_smoe.data.corpora.report import Tally, report
+from espnet_smoe.data.corpora.sets import Sizes, make_sets, write_sets
+from espnet_smoe.data.corpora.stored import StoredEntries
 from espnet_smoe.data.corpora.tree import is_unicode
 from espnet_smoe.data.data_dir import write_lines
 from espnet_smoe.data.problems import ProblemLog
@@ -46,18 +50,20 @@ def write_corpus(
     """
     own = ProblemLog(output_dir / "problems.tsv")
     with own if log is None else nullcontext(log) as log:
-        ids: set[str] = set()
-        usable = []
-        for entry in entries:
-            source = entry.text = normalized(entry.text, entry.corpus, log)
-            entry.translation = normalize_unicode(entry.translation)
-            if is_usable(entry, source, ids, log):
-                usable.append(entry)
+        usable = _usable(entries, log)
         return write_entries(usable, output_dir, log, draw, nj)
 
 
+def _usable(entries: Iterable[Entry], log: ProblemLog) -> Iterator[Entry]:
+    for entry in entries:
+        source = entry.text = normalized(entry.text, entry.corpus, log)
+        entry.translation = normalize_unicode(entry.translation)
+        if is_usable(entry, source, log):
+            yield entry
+
+
 def write_entries(
-    entries: list[Entry],
+    entries: Iterable[Entry],
     output_dir: Path,
     log: ProblemLog,
     draw: Sizes | None,
@@ -65,18 +71,28 @@ def write_entries(
 ) -> str:
     """`write_corpus` of utterances whose texts are known to be usable."""
     nj = nj or os.cpu_count() or 1
-    for entry in entries:
-        entry.texts = {t: normalize_unicode(text) for t, text in entry.texts.items()}
-    measures = measure_all(entries, output_dir / ".measured.jsonl", nj)
-    entries = check(entries, measures, log)
-    if draw is None:
-        sets = by_split(entries, log)
-    else:
-        sets = make_sets(entries, draw, log)
-    write_sets(output_dir, sets)
-    text = report(sets, log)
+    tally = Tally()
+    with TemporaryDirectory(dir=output_dir, prefix=".entries") as made:
+        scratch = Path(made)
+        once = _each_once(StoredEntries(entries, scratch), log)
+        measured = measure_all(once, output_dir / ".measured.jsonl", nj, scratch)
+        good = StoredEntries(check(measured, log), scratch)
+        sets = tally.count(make_sets(good, draw, log))
+        write_sets(output_dir, sets, good.targets)
+    text = report(tally, log)
     write_lines(output_dir / "report.md", [text])
     return text
+
+
+def _each_once(entries: Iterable[Entry], log: ProblemLog) -> Iterator[Entry]:
+    for _, same in groupby(entries, key=attrgetter("id")):
+        first, *others = same
+        first.texts = {t: normalize_unicode(text) for t, text in first.texts.items()}
+        yield first
+        for entry in others:
+            cause = "an utterance of that id was read before"
+            fix = "Remove one of the two labels"
+            log.drop(entry.corpus, "doubled id", entry.label, entry.id, cause, fix)
 
 
 def normalized(text: str, corpus: str, log: ProblemLog) -> str:
@@ -87,7 +103,7 @@ def normalized(text: str, corpus: str, log: ProblemLog) -> str:
     return plain
 
 
-def is_usable(entry: Entry, source: str, ids: set[str], log: ProblemLog) -> bool:
+def is_usable(entry: Entry, source: str, log: ProblemLog) -> bool:
     """Whether an utterance can be used; if not, the log says why."""
     where = (entry.label, entry.id)
     if LOST in source:
@@ -110,11 +126,10 @@ def is_usable(entry: Entry, source: str, ids: set[str], log: ProblemLog) -> bool
             "half a character (a surrogate) in the label",
         )
         fix = "Correct the label"
-    elif entry.id in ids:
-        reason, cause = "doubled id", "an utterance of that id was read before"
-        fix = "Remove one of the two labels"
+    elif entry.id.split() != [entry.id]:
+        reason, cause = "unusable id", "an id is one word: a space ends it in a table"
+        fix = "Rename the recording"
     else:
-        ids.add(entry.id)
         return True
     log.drop(entry.corpus, reason, *where, cause, fix)
     return False

@@ -1,8 +1,13 @@
 """Sets: drawn by seed, no speaker in two worlds, nothing measured twice."""
 
+import tracemalloc
+from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +17,7 @@ from espnet_smoe.data.corpora.base import TRAIN as TRAIN_SPLIT
 from espnet_smoe.data.corpora.base import VALIDATION as VALIDATION_SPLIT
 from espnet_smoe.data.corpora.base import Entry
 from espnet_smoe.data.corpora.sets import Sizes, make_sets, write_sets
+from espnet_smoe.data.corpora.write import write_corpus
 from espnet_smoe.data.data_dir import read_table
 from espnet_smoe.data.problems import ProblemLog
 from tests.data.corpora import trees
@@ -33,8 +39,10 @@ def entry(number, split, speaker="", gender=""):
 
 def divide(tmp_path, entries, sizes):
     with ProblemLog(tmp_path / "problems.tsv") as log:
-        sets = make_sets(entries, sizes, log)
-    return {name: {e.id for e in chosen} for name, chosen in sets.items()}, log
+        sets = defaultdict(set)
+        for one in make_sets(entries, sizes, log):
+            sets[one.split].add(one.id)
+    return sets, log
 
 
 def pool(count, first=0, genders="mf"):
@@ -181,8 +189,74 @@ def test_processes_give_the_result_of_one(tmp_path):
 def test_texts_of_further_tasks_are_written_and_removed_with_their_set(tmp_path):
     first, second = (entry(i, TRAIN_SPLIT) for i in (1, 2))
     first.texts["text_ja"] = "はい"
-    write_sets(tmp_path, {"train": [first, second], "more": [first]})
+    more = replace(first, split="more")
+    write_sets(tmp_path, [first, second, more], {"text_ja"})
     written = read_table(tmp_path / "train/text_ja", [])
     assert written == {"u0001": "はい", "u0002": "<na>"}
-    write_sets(tmp_path, {"train": [first]})
+    write_sets(tmp_path, [first])
     assert not (tmp_path / "more").exists()
+
+
+def test_a_table_that_not_all_of_a_set_have_is_not_written(tmp_path):
+    entries = [replace(entry(i, TRAIN_SPLIT), language="es") for i in (1, 2)]
+    others = [replace(one, split="more") for one in entries]
+    others[1].language = ""
+    write_sets(tmp_path, [*entries, *others])
+    spoken = read_table(tmp_path / "train/utt2lang", [])
+    assert spoken == {"u0001": "es", "u0002": "es"}
+    assert not (tmp_path / "more/utt2lang").exists()
+    assert not (tmp_path / "train/utt2condition").exists()
+
+
+def test_a_run_without_training_leaves_the_sets_of_an_earlier_one(tmp_path):
+    write_sets(tmp_path, [entry(1, TRAIN_SPLIT)])
+    with ProblemLog(tmp_path / "problems.tsv") as log:
+        with pytest.raises(ValueError, match="no utterance is left for train"):
+            write_sets(tmp_path, make_sets(pool(10), Sizes(2, 2), log))
+    assert read_table(tmp_path / "train/text", []) == {"u0001": "b"}
+    assert not (tmp_path / "dev/text").exists()
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def corpus_of(folder, number):
+    """So many utterances of 0.1 s."""
+    folder.mkdir()
+    wave = np.random.default_rng(0).uniform(-0.3, 0.3, 1600)
+    soundfile.write(folder / "0.wav", wave, 16000)
+    for at in range(number):
+        path = folder / f"{at:06}.wav"
+        path.hardlink_to(folder / "0.wav")
+        split = "test" if at % 2 else TRAIN_SPLIT
+        yield Entry(f"u-{at:06}", f"{at}", "c", split, str(path), "some words of text")
+
+
+def test_utterances_need_no_memory(tmp_path):
+    """Of 800 utterances, whose entries would be 0.8 MB."""
+    write_corpus(corpus_of(tmp_path / "few", 2), tmp_path / "out", nj=1)
+    tracemalloc.start()
+    write_corpus(corpus_of(tmp_path / "all", 800), tmp_path / "out", nj=1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(read_table(tmp_path / "out/train/wav.scp", [])) == 400
+    assert peak < 800_000
+    assert not list((tmp_path / "out").glob(".entries*"))
+
+
+def test_an_id_with_a_space_is_named(tmp_path):
+    entries = list(corpus_of(tmp_path / "corpus", 4))
+    entries[0].id = "u 1"
+    write_corpus(entries, tmp_path / "out", nj=1)
+    assert list(read_table(tmp_path / "out/train/text", [])) == ["u-000002"]
+    ((_, utterance, cause, fix, reason),) = problems(tmp_path / "out")
+    assert (utterance, reason) == ("u 1", "unusable id")
+    assert "a space ends it" in cause and fix == "Rename the recording"
+
+
+def test_of_a_doubled_id_the_first_that_was_read_stays(tmp_path):
+    entries = list(corpus_of(tmp_path / "corpus", 6))
+    entries[4].id, entries[4].text = entries[2].id, "another"
+    write_corpus(entries, tmp_path / "out", nj=1)
+    kept = read_table(tmp_path / "out/train/text", [])
+    assert kept == dict.fromkeys(["u-000000", "u-000002"], "some words of text")
+    ((*_, reason),) = problems(tmp_path / "out")
+    assert reason == "doubled id"

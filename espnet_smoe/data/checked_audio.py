@@ -5,6 +5,7 @@ stopped run goes on where it was, and several machines can each do a part.
 """
 
 import json
+import os
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -101,9 +102,9 @@ def check_audio(job: AudioJob) -> AudioResult:
     wave = change_speed(resample(wave, rate), utt.speed)
     # Spread over folders: file systems slow down at millions of files in one.
     folder = f"{zlib.crc32(utt.id.encode()) % 256:02x}"
-    path = job.audio_dir / folder / f"{_file_name(utt.id)}.wav"
+    path = os.path.join(job.audio_dir, folder, f"{_file_name(utt.id)}.wav")
     write_wav(path, wave)
-    return replace(found, wav=str(path), samples=len(wave), stamp=stamp_of(path))
+    return replace(found, wav=path, samples=len(wave), stamp=stamp_of(path))
 
 
 def _read(utt: Utterance) -> tuple[AudioResult, np.ndarray, int]:

@@ -8,6 +8,7 @@ Some corpora ship the .txt files without that JSON, or with another beside each:
 texts are taken by stem, speakers unknown.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
@@ -60,8 +61,8 @@ def entries(
         entry = corpus.entry(file or label, audio, name, text)
         speaker = words(lookup(turn, "speaker"))
         # The same path in Training and Validation is the same dialogue.
-        folders = PurePosixPath(audio_path.replace("\\", "/")).parts[:-1]
-        dialogue = "_".join(folders) or PurePosixPath(label).stem
+        folder = os.path.dirname(audio_path.replace("\\", "/"))
+        dialogue = "_".join(PurePosixPath(folder).parts) or PurePosixPath(label).stem
         entry.speaker = corpus.speaker(speaker, dialogue)
         entry.gender = genders.get(speaker, "")
         entry.rate = rate_of(first(RATES, "rate", content))
@@ -89,4 +90,4 @@ def entries_of_texts(corpus: Corpus, taken: set[str]) -> Iterator[Entry]:
 def _beside(label: str, path: str) -> str:
     """The file of that name in the folder of the label."""
     end = max(label.rfind("/"), label.rfind("!")) + 1
-    return label[:end] + PurePosixPath(path.replace("\\", "/")).name
+    return label[:end] + os.path.basename(path.replace("\\", "/"))

@@ -68,7 +68,8 @@ def read_bytes(reference: str, most: int | None = None) -> bytes:
     try:
         if most is not None:
             _check_size(reference, os.path.getsize(reference), most)
-        return Path(reference).read_bytes()
+        with open(reference, "rb") as file:
+            return file.read()
     except OSError as error:
         raise ValueError(
             f"{reference} cannot be read ({error.strerror}). Correct the path."

@@ -164,7 +164,7 @@ def opened(
     if version is not None:
         file = _last_unpacked(recording, *version, os.getpid())
         file.seek(0)
-    form = raw if Path(recording).suffix.lower() == RAW_SUFFIX else ""
+    form = raw if is_raw(recording) else ""
     with open_sound(file, recording, form, raw_rate, strict) as sound:
         yield sound
 
@@ -208,6 +208,12 @@ def _last_unpacked(recording: str, *_version: int) -> BinaryIO:
         return spooled(pipe)
 
 
+def is_raw(recording: str) -> bool:
+    """Whether the name of a recording says that it has no header."""
+    # Not by pathlib: Python 3.12 keeps the parts of each path for ever.
+    return os.path.splitext(recording)[1].lower() == RAW_SUFFIX
+
+
 def fits(path: Path | str, samples: int | None = None) -> bool:
     """Whether ESPnet can read the file as it is: 16 kHz mono 16-bit WAV or FLAC.
 
@@ -222,7 +228,7 @@ def fits(path: Path | str, samples: int | None = None) -> bool:
     # its readers split and strip the lines of wav.scp
     if not os.path.isfile(path) or path != path.strip() or path.endswith("|"):
         return False
-    if Path(path).suffix.lower() == RAW_SUFFIX:
+    if is_raw(path):
         return False
     try:
         info = soundfile.info(path)
@@ -239,10 +245,10 @@ def fits(path: Path | str, samples: int | None = None) -> bool:
 
 def write_wav(path: Path | str, wave: np.ndarray) -> None:
     """Write a 16 kHz mono 16-bit WAV; a killed run never leaves half a file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = os.fspath(path)
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     samples = np.clip(np.round(wave * 32768), -32768, 32767).astype(np.int16)
-    partial = path.with_name(path.name + ".part")
+    partial = f"{path}.part"
     with open(partial, "wb") as file:
         file.write(wav_of(samples))
         file.flush()

@@ -64,7 +64,7 @@ class ConditionedUtterance:
     utterance: Utterance
     condition: Condition
 
-    def path(self, folder: Path) -> Path:
+    def path(self, folder: Path) -> str:
         """The file of the result: another source or condition has another name."""
         source = self.utterance.wav
         depends = [source, self.utterance.speed, self.condition.to_dict()]
@@ -75,7 +75,7 @@ class ConditionedUtterance:
         key = hashlib.blake2b(json.dumps(depends).encode(), digest_size=6).hexdigest()
         # Spread over folders: file systems slow down at millions of files in one.
         spread = f"{zlib.crc32(self.id.encode()) % 256:02x}"
-        return folder / spread / f"{quote(self.id, safe='')}-{key}.wav"
+        return os.path.join(folder, spread, f"{quote(self.id, safe='')}-{key}.wav")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Job:
     """What one worker does."""
 
     conditioned: ConditionedUtterance
-    path: Path
+    path: str
     table: str  # where the utterance is listed
 
 

@@ -1,7 +1,9 @@
 """Audio by reference: files, members of archives, and parts of either."""
 
+import gc
 import re
 import resource
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -229,3 +231,23 @@ def test_a_wav_that_the_disk_does_not_take_is_an_error_of_the_disk(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not (tmp_path / "a.wav").exists()
+
+
+def test_names_of_files_do_not_stay_in_memory(tmp_path):
+    """Python 3.12 keeps the parts of a `pathlib.Path` for ever."""
+    audio.write_wav(tmp_path / "a.wav", np.full(160, 0.1, np.float32))
+
+    def read_and_write(first):
+        for number in range(first, first + 200):
+            path = f"{tmp_path}/{'name' * 50}-{number}.wav"
+            audio.write_wav(path, read_audio(tmp_path / "a.wav")[0])
+            assert audio.fits(path) and len(read_audio(path)[0]) == 160
+
+    read_and_write(0)
+    gc.collect()
+    tracemalloc.start()
+    read_and_write(200)
+    gc.collect()
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size < 20_000  # the names are 60 kB

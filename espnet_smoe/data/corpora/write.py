@@ -1,6 +1,7 @@
 """From the utterances of a corpus to data directories and a report."""
 
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
@@ -18,6 +19,8 @@ from espnet_smoe.data.corpora.tree import is_unicode
 from espnet_smoe.data.data_dir import write_lines
 from espnet_smoe.data.problems import ProblemLog
 from espnet_smoe.data.text.unicode_text import LOST, normalize_unicode
+
+SCRATCH = ".entries"
 
 
 def write_corpus(
@@ -72,7 +75,9 @@ def write_entries(
     """`write_corpus` of utterances whose texts are known to be usable."""
     nj = nj or os.cpu_count() or 1
     tally = Tally()
-    with TemporaryDirectory(dir=output_dir, prefix=".entries") as made:
+    for left in output_dir.glob(f"{SCRATCH}*"):  # by a run that was killed
+        shutil.rmtree(left)
+    with TemporaryDirectory(dir=output_dir, prefix=SCRATCH) as made:
         scratch = Path(made)
         once = _each_once(StoredEntries(entries, scratch), log)
         measured = measure_all(once, output_dir / ".measured.jsonl", nj, scratch)

@@ -150,10 +150,15 @@ def sort_records(records: Iterable[Record], folder: Path) -> Records:
         env={**os.environ, "LC_ALL": "C"},
     )
     assert sort.stdin is not None
-    with suppress(BrokenPipeError), sort:  # where it has stopped, it says why
+    with sort:
         for record in records:
             line = "\t".join((record.key, record.place, record.fault, record.value))
-            sort.stdin.write(line.encode("utf-8", "surrogateescape") + b"\n")
+            try:
+                sort.stdin.write(line.encode("utf-8", "surrogateescape") + b"\n")
+            except BrokenPipeError:  # it says itself why it ended
+                break
+        with suppress(BrokenPipeError):
+            sort.stdin.close()
     if sort.returncode:
         raise OSError(None, "cannot be sorted; is the disk full?", str(folder))
     return partial(_read_sorted, path)

@@ -9,7 +9,7 @@ import pytest
 from espnet_smoe.data.data_dir import WAV_SCP, find_tables, write_table
 from espnet_smoe.data.filter import TABLES, Limits, filter_directory
 from espnet_smoe.data.parallel import map_unknown
-from espnet_smoe.data.sorted_rows import sorted_rows
+from espnet_smoe.data.sorted_rows import Record, sort_records, sorted_rows
 
 ORDERS = [
     ("abc", "abc"),
@@ -65,6 +65,15 @@ def test_a_sort_that_fails_half_way_is_told(tmp_path, monkeypatch):
         write_table(tmp_path / name, {f"u{-at}": "a" for at in range(9999)})
     with pytest.raises(OSError, match="cannot be sorted; is the disk full"):
         rows_of(tmp_path)
+
+
+def test_a_pipe_that_breaks_while_records_are_made_is_no_fault_of_sort(tmp_path):
+    def broken():
+        yield Record("a", "", "")
+        raise BrokenPipeError  # such as a message to a program that has gone
+
+    with pytest.raises(BrokenPipeError):
+        sort_records(broken(), tmp_path)
 
 
 def test_a_table_needs_no_memory_for_its_lines(tmp_path):

@@ -33,8 +33,9 @@ else
 endif
 
 # The warning ignored is of SWIG, at exit: pytest's summary is to be the last line.
+# PYTHON chose .venv's interpreter; to the scripts under test it would be theirs.
 test: lint
-	@PATH="$(BIN):$$PATH" python -W "ignore:builtin type:DeprecationWarning" \
+	@unset PYTHON; PATH="$(BIN):$$PATH" python -W "ignore:builtin type:DeprecationWarning" \
 	-m pytest $(ARGS)
 
 # The same build, into a folder of its own, is a test.

@@ -20,7 +20,7 @@ def cost_lines(model: nn.Module) -> list[str]:
     """Multiply-accumulates of one second of speech, and the look-ahead where known.
 
     Args:
-        model: As ESPnet builds it, with a front-end.
+        model: As ESPnet builds it.
 
     Returns:
         Lines to print; none for a model that cannot be followed without data.
@@ -43,8 +43,10 @@ def macs_per_second(model: nn.Module) -> dict[str, int]:
     """Multiply-accumulates of one second of speech, see `multiply_accumulates`.
 
     Args:
-        model: As ESPnet builds it, with a front-end.
+        model: As ESPnet builds it; of one without a front-end nothing is known.
     """
+    if model.frontend is None:
+        return {}
     return multiply_accumulates(
         model.encoder,
         model.frontend.output_size(),

@@ -3,6 +3,7 @@
 import argparse
 import functools
 import json
+import logging
 from pathlib import Path
 
 from torch import nn
@@ -28,13 +29,20 @@ def describe_trained() -> None:
         train(cls, args)
         if cls.__name__ != "ASRTask" or args.collect_stats or args.dry_run or rank():
             return
-        folder = Path(args.output_dir)
-        model, _ = cls.build_model_from_file(folder / "config.yaml")
-        write_size(folder, model)
-        write_lengths(folder)
+        try:
+            describe(cls, Path(args.output_dir))
+        except Exception:  # of a model of any kind: its training is done all the same
+            logging.warning("the model's size is not told", exc_info=True)
 
     train_and_describe.describes = True
     AbsTask.main_worker = classmethod(train_and_describe)
+
+
+def describe(task: type[AbsTask], folder: Path) -> None:
+    """Write both files of an experiment."""
+    model, _ = task.build_model_from_file(folder / "config.yaml")
+    write_size(folder, model)
+    write_lengths(folder)
 
 
 def write_size(folder: Path, model: nn.Module) -> None:
@@ -42,7 +50,7 @@ def write_size(folder: Path, model: nn.Module) -> None:
 
     Args:
         folder: Of the experiment.
-        model: As ESPnet builds it, with a front-end.
+        model: As ESPnet builds it.
     """
     macs = sum(macs_per_second(model).values()) or None
     size = {**count_parameters(model), "multiply_accumulates": macs}

@@ -124,6 +124,16 @@ def test_a_second_has_the_frames_of_the_front_end():
     assert cost.frame_rate(nn.Identity()) == 100
 
 
+def test_of_a_model_that_is_given_features_nothing_is_counted(tmp_path, capsys):
+    path = tmp_path / "train.yaml"
+    path.write_text(
+        "model_conf: {ctc_weight: 1.0}\ninput_size: 20\nencoder: transformer\n"
+        "encoder_conf: {output_size: 8, attention_heads: 2, num_blocks: 1}\n"
+    )
+    check_config.main([str(path), "--vocab-size", "50"])
+    assert "multiply-accumulates" not in capsys.readouterr().out
+
+
 def test_check_config_prints_the_cost_below_the_parameters(tmp_path, capsys):
     path = tmp_path / "train.yaml"
     path.write_text(

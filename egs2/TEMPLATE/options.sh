@@ -151,6 +151,8 @@ check_values() { # each has the kind of its default
     among "$audio_format" wav shards || die "--audio_format '$audio_format' is not wav or shards"
     [ "$shard_size" -gt 0 ] || die "--shard_size is 1 at least"
     [ "$train_nj" -gt 0 ] || die "--train_nj is 1 at least"
+    [ "$train_nj" -eq 1 ] || [ "$ngpu$num_nodes" = 01 ] ||
+        die "--train_nj $train_nj is for one machine without GPUs; --ngpu and --num_nodes start processes of their own"
     [[ $python != *torchrun* ]] || die "--python is one process; --ngpu and --train_nj start more"
     [[ $gpu_inference =~ ^(true|false|)$ ]] ||
         die "--gpu_inference '$gpu_inference' is not true or false"

@@ -267,7 +267,7 @@ train() { # stage 11
         # A file on the shared disk tells the nodes where to meet.
         init=$(readlink -f "$asr_exp")/.dist_init_$$_$(date +%s)
         distributed+=(--dist_launcher slurm --dist_init_method "file://$init")
-    elif [ "$train_nj" -gt 1 ] && [ "$ngpu" -eq 0 ]; then
+    elif [ "$train_nj" -gt 1 ]; then
         # One thread each: with more, they and the loaders wait for one another.
         launch=(env OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}")
         torchrun=(-m torch.distributed.run --standalone --nproc_per_node "$train_nj")

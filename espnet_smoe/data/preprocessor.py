@@ -48,6 +48,7 @@ class SMoEPreprocessor(CommonPreprocessor):
             and ``bandwidth`` becomes its label; needs the field ``bandwidth``. It
             comes after noise and reverberation, as in a telephone. Validation and
             inference, where ``train`` is false, take what is in the files.
+        fs: Sampling rate of the audio in Hz.
         **kwargs: Options of ESPnet's ``CommonPreprocessor``.
 
     Raises:
@@ -67,6 +68,7 @@ class SMoEPreprocessor(CommonPreprocessor):
         text_cleaner: Any = None,
         token_type: str | None = None,
         channel: dict[str, Any] | None = None,
+        fs: int = SAMPLE_RATE,
         **kwargs: Any,
     ):
         if token_list is None or bpemodel is None:
@@ -74,8 +76,7 @@ class SMoEPreprocessor(CommonPreprocessor):
                 "preprocessor smoe needs --token_list and --bpemodel; stage 5 of the "
                 "recipe makes both"
             )
-        # which ESPnet's effects (`data_aug_effects`) want to know
-        super().__init__(train, **({"fs": SAMPLE_RATE} | kwargs))
+        super().__init__(train, fs=fs, **kwargs)
         if self.data_aug is not None:
             given = kwargs["data_aug_effects"], kwargs.get("data_aug_num", [1, 1])
             self.data_aug = Effects(*given)

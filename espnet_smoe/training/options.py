@@ -8,6 +8,7 @@ launcher and `espnet-smoe check-config` do the same.
 
 import argparse
 import functools
+import inspect
 import linecache
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -102,8 +103,7 @@ def check_training(task: type, options: Mapping[str, Any]) -> dict[str, Any]:
     checked = check_top_level(parser, options)
     checked = check_classes(task, checked)
     audio = checked.get("preprocessor_conf") or {}
-    rate = SAMPLE_RATE if checked.get("preprocessor") == "smoe" else 0
-    check_effects(audio, audio.get("fs", rate), "preprocessor_conf")
+    check_effects(audio, _sampling_rate(task, checked, audio), "preprocessor_conf")
     channel = audio.get("channel")
     if channel is not None:
         conditions = RandomChannel.from_options(
@@ -123,6 +123,20 @@ def check_training(task: type, options: Mapping[str, Any]) -> dict[str, Any]:
         if choices.name == "model" and model is not None:
             check_criteria(model, checked, defaults)
     return checked
+
+
+def _sampling_rate(
+    task: type, options: Mapping[str, Any], conf: Mapping[str, Any]
+) -> int:
+    """Hz of the audio that a preprocessor gets; 0 where it is not told and has to."""
+    for choices in task.class_choices_list:
+        if choices.name == "preprocessor":
+            chosen = options.get("preprocessor") or choices.default
+            known = inspect.signature(choices.classes[chosen]).parameters
+            for name in ("fs", "sample_rate"):
+                if name in known:
+                    return conf.get(name, known[name].default)
+    return SAMPLE_RATE
 
 
 def check_classes(

@@ -104,10 +104,11 @@ class ShardTables:
                 file.seek(place)
             skipped = first - int(self.shards[shard])
             rows = islice(zip_longest(*files), skipped, skipped + last - first)
-            for first, lines in enumerate(rows, first + 1):
-                name = _common_name(self._tables, first, lines)
+            number = first
+            for number, lines in enumerate(rows, first + 1):
+                name = _common_name(self._tables, number, lines)
                 yield Row(_text(name), tuple(map(_value, lines)))
-        if first < last:
+        if number < last:
             raise ValueError(f"{self._tables[0]} is shorter than it was; {AGAIN}")
 
 

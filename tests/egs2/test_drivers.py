@@ -180,6 +180,8 @@ def test_hyphens_are_underscores_as_in_kaldi(recipe):
         (["--audio_format", "ark"], "--audio_format 'ark' is not wav or shards"),
         (["--shard_size", "0"], "--shard_size is 1 at least"),
         (["--train_nj", "0"], "--train_nj is 1 at least"),
+        (["--train_nj", "2", "--ngpu", "1"], "for one machine without GPUs"),
+        (["--train_nj", "2", "--num_nodes", "2"], "for one machine without GPUs"),
         (["--python", "torchrun python3"], "--ngpu and --train_nj start more"),
         (["--skip_stages", "a"], "--skip_stages 'a' are no whole numbers"),
     ],

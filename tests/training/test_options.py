@@ -6,6 +6,8 @@ import pytest
 import yaml
 from espnet2.tasks.abs_task import AbsTask
 from espnet2.tasks.asr import ASRTask
+from espnet2.tasks.enh import EnhancementTask
+from espnet2.tasks.s2t import S2TTask
 
 from espnet_smoe import check_config, register
 from espnet_smoe.training.options import check_training
@@ -280,3 +282,25 @@ def test_steps_are_not_promised_where_another_trainer_would_save_none(other):
     assert check_training(ASRTask, options)["save_every_steps"] == 100
     with pytest.raises(ValueError, match=f"save_every_steps: .* {other}; leave one"):
         check_training(ASRTask, options | {other: True})
+
+
+@pytest.mark.parametrize(
+    ("task", "chosen", "conf"),
+    [
+        (ASRTask, {"decoder": "transformer"}, {"fs": 8000}),
+        (ASRTask, {"decoder": "transformer", "preprocessor": "smoe"}, {}),
+        (S2TTask, {"decoder": "transformer"}, {}),
+        (EnhancementTask, {"preprocessor": "enh"}, {}),
+    ],
+)
+def test_effects_know_the_sampling_rate_of_their_preprocessor(task, chosen, conf):
+    register()
+    conf = conf | {"data_aug_effects": [[1, "reverse", {}]]}
+    checked = check_training(task, chosen | {"preprocessor_conf": conf})
+    assert checked["preprocessor_conf"] == conf
+
+
+def test_effects_of_a_preprocessor_without_a_sampling_rate_are_refused():
+    conf = {"data_aug_effects": [[1, "reverse", {}]]}
+    with pytest.raises(ValueError, match="preprocessor_conf: .* add 'fs: 16000'"):
+        check_training(ASRTask, {"preprocessor_conf": conf})

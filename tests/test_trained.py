@@ -29,7 +29,8 @@ def train(monkeypatch, tmp_path):
 
 
 def test_a_model_of_features_is_described_too(train, tmp_path):
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(FEATURES))
+    config = ASRTask.get_default_config() | FEATURES
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     train(collect_stats=False)
     size = json.loads((tmp_path / "params.json").read_text())
     assert size["total"] == size["active"] > 0

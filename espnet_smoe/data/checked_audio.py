@@ -20,7 +20,8 @@ from espnet_smoe.data.check import AUTO, Checker, Utterance
 from espnet_smoe.data.data_dir import SEGMENTS, WAV_SCP, find_tables
 from espnet_smoe.data.parallel import map_unknown, note
 from espnet_smoe.data.problems import Problem, split_message
-from espnet_smoe.data.sorted_rows import Record, Row, sorted_rows
+from espnet_smoe.data.sorted_file import Record
+from espnet_smoe.data.sorted_rows import Row, sorted_rows
 from espnet_smoe.data.speech.audio import (
     SAMPLE_RATE,
     change_speed,

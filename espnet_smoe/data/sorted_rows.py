@@ -4,11 +4,8 @@ A table whose lines are sorted already, as Kaldi has them, is read as it is; ano
 goes through ``sort``. The order is that of ``LC_ALL=C sort``.
 """
 
-import os
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from heapq import merge
 from itertools import chain, groupby, pairwise
@@ -24,26 +21,12 @@ from espnet_smoe.data.data_dir import (
     reference_of_segment,
 )
 from espnet_smoe.data.problems import Problem, split_message
+from espnet_smoe.data.scratch import scratch_folder
+from espnet_smoe.data.sorted_file import Record, read_sorted, sort_records
 
 TWICE = "the id is used twice. Rename one"
 UNLISTED = "it is not in wav.scp"
-SORT_BUFFER = "64M"  # memory of ``sort``; the rest is on the disk
-
-
-class Record(NamedTuple):
-    """A line of a table.
-
-    Attributes:
-        key: What it is sorted by: the utterance.
-        place: Its file and line, for messages.
-        value: What stands behind the utterance.
-        fault: What is wrong with the line, and the cure; empty where nothing is.
-    """
-
-    key: str
-    place: str
-    value: str
-    fault: str = ""
+SCRATCH = ".sort"
 
 
 class Row(NamedTuple):
@@ -99,9 +82,7 @@ def sorted_rows(
     reading: dict[str, Records] = {
         name: partial(read_records, path) for name, path in tables.items()
     }
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix=".sort") as made:
-        folder = Path(made)
+    with scratch_folder(scratch, SCRATCH) as folder:
         recordings: list[Record] = []
         segments = tables[WAV_SCP].with_name(SEGMENTS)
         if segments.is_file():
@@ -127,49 +108,7 @@ def in_order(read: Records, folder: Path) -> Iterable[Record]:
     """
     if all(one.key <= other.key for one, other in pairwise(read())):
         return read()
-    return sort_records(read(), folder)()
-
-
-def sort_records(records: Iterable[Record], folder: Path) -> Records:
-    """Sort lines by key, those of one key in their order, on the disk.
-
-    Args:
-        records: Read once.
-        folder: Receives them.
-
-    Returns:
-        What reads them.
-    """
-    made, path = tempfile.mkstemp(dir=folder)
-    os.close(made)
-    command = ["sort", "--stable", "--field-separator=\t", "--key=1,1"]
-    command += [f"--buffer-size={SORT_BUFFER}", f"--temporary-directory={folder}"]
-    sort = subprocess.Popen(
-        [*command, f"--output={path}"],
-        stdin=subprocess.PIPE,
-        env={**os.environ, "LC_ALL": "C"},
-    )
-    assert sort.stdin is not None
-    with sort:
-        for record in records:
-            line = "\t".join((record.key, record.place, record.fault, record.value))
-            try:
-                sort.stdin.write(line.encode("utf-8", "surrogateescape") + b"\n")
-            except BrokenPipeError:  # it says itself why it ended
-                break
-        with suppress(BrokenPipeError):
-            sort.stdin.close()
-    if sort.returncode:
-        raise OSError(None, "cannot be sorted; is the disk full?", str(folder))
-    return partial(_read_sorted, path)
-
-
-def _read_sorted(path: str) -> Iterator[Record]:
-    with open(path, "rb") as lines:
-        for line in lines:
-            fields = line[:-1].decode("utf-8", "surrogateescape").split("\t", 3)
-            key, place, fault, value = fields
-            yield Record(key, place, value, fault)
+    return read_sorted(sort_records(read(), folder))
 
 
 def _cut_all(read: Records, segments: Path, folder: Path) -> Iterator[Record]:

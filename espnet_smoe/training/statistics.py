@@ -8,7 +8,6 @@ does, with the tables of shapes sorted by utterance as those of the data directo
 
 import argparse
 import sys
-import tempfile
 from contextlib import ExitStack
 from functools import partial
 from heapq import merge
@@ -19,6 +18,7 @@ import numpy as np
 
 from espnet_smoe.command import new_parser, run_command
 from espnet_smoe.data.data_dir import write_lines
+from espnet_smoe.data.scratch import scratch_folder
 from espnet_smoe.data.sorted_rows import in_order, read_records
 
 
@@ -95,9 +95,9 @@ def _existing(path: Path) -> Path:
 
 def _merge(folders: list[Path], out: Path, name: str) -> None:
     """A table of all jobs, sorted by utterance."""
-    with tempfile.TemporaryDirectory(dir=out, prefix=".sort") as scratch:
+    with scratch_folder(out, ".sort") as scratch:
         tables = [
-            in_order(partial(read_records, _existing(folder / name)), Path(scratch))
+            in_order(partial(read_records, _existing(folder / name)), scratch)
             for folder in folders
         ]
         write_lines(out / name, (f"{line.key} {line.value}" for line in merge(*tables)))

@@ -9,7 +9,8 @@ import pytest
 from espnet_smoe.data.data_dir import WAV_SCP, find_tables, write_table
 from espnet_smoe.data.filter import TABLES, Limits, filter_directory
 from espnet_smoe.data.parallel import map_unknown
-from espnet_smoe.data.sorted_rows import Record, sort_records, sorted_rows
+from espnet_smoe.data.sorted_file import Record, sort_records
+from espnet_smoe.data.sorted_rows import sorted_rows
 
 ORDERS = [
     ("abc", "abc"),

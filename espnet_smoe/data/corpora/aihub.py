@@ -15,6 +15,7 @@ from espnet_smoe.data.corpora.collect import collect
 from espnet_smoe.data.corpora.sets import Sizes
 from espnet_smoe.data.corpora.write import write_entries
 from espnet_smoe.data.problems import ProblemLog
+from espnet_smoe.data.scratch import scratch_folder
 from espnet_smoe.data.text.korean import KoreanOptions
 from espnet_smoe.data.text.parallel_text import Translations
 
@@ -58,10 +59,14 @@ def prepare_aihub(
     """
     sizes = Sizes(dev_utterances, test_utterances, seed)
     rules = corpora_yaml.read_config(config) if config else corpora_yaml.Config()
-    try:
-        translations = Translations.read(parallel, rules.parallel_columns)
-    except ImportError as error:
-        raise ValueError(str(error)) from error
-    with ProblemLog(output_dir / "problems.tsv") as log:
-        entries = collect(corpus_dir, fleurs, rules, korean, translations, log)
-        return write_entries(entries, output_dir, log, sizes, nj)
+    with scratch_folder(output_dir, ".listed") as scratch:
+        try:
+            columns = rules.parallel_columns
+            translations = Translations.read(parallel, columns, scratch)
+        except ImportError as error:
+            raise ValueError(str(error)) from error
+        with ProblemLog(output_dir / "problems.tsv") as log:
+            entries = collect(
+                corpus_dir, fleurs, rules, korean, translations, log, scratch
+            )
+            return write_entries(entries, output_dir, log, sizes, nj)

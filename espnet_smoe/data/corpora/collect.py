@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from espnet_smoe.data.corpora import fleurs, labels
 from espnet_smoe.data.corpora.base import Entry
@@ -24,6 +25,7 @@ def collect(
     options: KoreanOptions,
     translations: Translations,
     log: ProblemLog,
+    scratch: Path,
 ) -> Iterator[Entry]:
     """Read every corpus.
 
@@ -34,6 +36,7 @@ def collect(
         options: How transcripts are normalized.
         translations: English by id or sentence, for what has none of its own.
         log: Receives what is wrong.
+        scratch: Folder for what is listed.
 
     Yields:
         Utterances whose text is normalized and not empty; the translation is empty
@@ -42,7 +45,7 @@ def collect(
     Raises:
         ValueError: A folder does not exist or holds no corpus.
     """
-    roots = find_corpora(aihub, config.corpora)
+    roots = find_corpora(aihub, scratch, config.corpora)
     known = {nfc(root) for root in roots}
     unknown = sorted(set(config.corpora) - known)
     if unknown:
@@ -50,7 +53,7 @@ def collect(
             f"--config: no corpus is named '{unknown[0]}'. Use a folder name below "
             f"{aihub}: {', '.join(sorted(known))}."
         )
-    for entry in _all_entries(roots, fleurs_root, config, log):
+    for entry in _all_entries(roots, fleurs_root, config, log, scratch):
         source = normalized(entry.text, entry.corpus, log)
         doubts: list[str] = []
         entry.text = normalize(source, options, entry.spoken_first, doubts)
@@ -61,15 +64,19 @@ def collect(
 
 
 def _all_entries(
-    roots: list[Path], fleurs_root: Path | None, config: Config, log: ProblemLog
+    roots: list[Path],
+    fleurs_root: Path | None,
+    config: Config,
+    log: ProblemLog,
+    scratch: Path,
 ) -> Iterator[Entry]:
     names = [nfc(root) for root in roots]
     for root, name, prefix in zip(roots, names, _prefixes(names)):
         rules = config.corpora.get(name, CorpusRules())
         # The tree of one corpus goes before that of the next is listed.
-        yield from labels.entries(
-            Corpus(name, prefix, list_tree(root, log), log, rules)
-        )
+        with TemporaryDirectory(dir=scratch) as listed:
+            tree = list_tree(root, log, Path(listed))
+            yield from labels.entries(Corpus(name, prefix, tree, log, rules))
     if fleurs_root is not None:
         try:
             yield from fleurs.entries(fleurs_root, log)

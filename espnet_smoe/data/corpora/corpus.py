@@ -3,18 +3,22 @@
 import codecs
 import json
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import PurePosixPath
+from typing import TextIO
 
 from espnet_smoe.data.corpora.base import TRAIN, Entry
 from espnet_smoe.data.corpora.config import CorpusRules
 from espnet_smoe.data.corpora.match import split_of
 from espnet_smoe.data.corpora.tree import Tree
 from espnet_smoe.data.problems import ProblemLog, split_message
-from espnet_smoe.data.speech.archive import read_bytes
+from espnet_smoe.data.speech.archive import open_file
+from espnet_smoe.data.text.parallel_text import encoding_in
 
-ENCODINGS = ("utf-8-sig", "cp949")
-UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+UTF_8 = "utf-8-sig"  # with or without a mark
 LARGEST_LABEL = 256 * 2**20  # bytes; in memory it takes ten times as much
 LONGEST_LOCAL_SPEAKER = 3  # characters; such ids number the speakers of one dialogue
 
@@ -57,13 +61,12 @@ class Corpus:
             names: What the recording may be called, the likeliest first.
             count: How many utterances are lost without it.
         """
-        audio = self.tree.audio.find(*names)
+        audio = self.tree.audio.take(*names)
         if not audio:
             name = PurePosixPath(names[-1].replace("\\", "/")).name
             cause = f"no recording fits the label ({name})"
             fix = "Download or unpack its audio"
             self.drop("label without audio", label, name, cause, fix, count)
-        self.tree.used.add(audio)
         return audio
 
     def entry(self, label: str, audio: str, key: str, text: str) -> Entry:
@@ -96,31 +99,39 @@ class Corpus:
 
     def read_text(self, file: str) -> str | None:
         """The text of a label file in UTF-8, UTF-16 or CP949; None where unreadable."""
-        try:
-            raw = read_bytes(file, LARGEST_LABEL)
-        except ValueError as error:
-            cause, fix = split_message(error)
-            self.drop("unreadable label", file, "-", cause, fix)
-            return None
-        if raw.startswith(UTF16_MARKS):
-            encodings: tuple[str, ...] = ("utf-16",)
-        else:
-            encodings = ENCODINGS
-        for encoding in encodings:
+        with self._opened(file, LARGEST_LABEL) as text:
+            return None if text is None else text.read()
+
+    def read_lines(self, file: str) -> Iterator[str]:
+        """The lines of a label file of any size; none where it is unreadable."""
+        with self._opened(file) as text:
+            for line in text or ():
+                yield from line.splitlines()  # also at marks other than newlines
+
+    @contextmanager
+    def _opened(self, file: str, most: int | None = None) -> Iterator[TextIO | None]:
+        with ExitStack() as stack:
             try:
-                text = raw.decode(encoding)
-            except UnicodeDecodeError:
-                continue
-            self._note_encoding(file, encoding, raw)
-            return text
-        cause = "neither UTF-8 nor CP949"
-        fix = "Convert it with iconv or download it again"
-        self.drop("unreadable label", file, "-", cause, fix)
-        return None
+                raw = stack.enter_context(open_file(file, most))
+                encoding = encoding_in(raw)
+                cause = "" if encoding else "neither UTF-8 nor CP949"
+                fix = "Convert it with iconv or download it again"
+            except ValueError as error:
+                cause, fix = split_message(error)
+            except OSError as error:
+                cause, fix = str(error.strerror), "Copy it again"
+            if cause:
+                self.drop("unreadable label", file, "-", cause, fix)
+                yield None
+                return
+            raw.seek(0)
+            self._note_encoding(file, encoding, raw.read(len(codecs.BOM_UTF8)))
+            raw.seek(0)
+            yield TextIOWrapper(raw, encoding, newline="")
 
     def _note_encoding(self, file: str, encoding: str, raw: bytes) -> None:
         """A line for what is not plain UTF-8."""
-        if encoding != ENCODINGS[0]:
+        if encoding != UTF_8:
             found = f"in {encoding.upper()}"
         elif raw.startswith(codecs.BOM_UTF8):
             found = "with a BOM"

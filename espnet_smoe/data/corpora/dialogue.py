@@ -27,16 +27,13 @@ def recognize(content: object) -> bool:
     return any(isinstance(lookup(content, path), list) for path in TURNS)
 
 
-def entries(
-    corpus: Corpus, label: str, content: object, taken: set[str]
-) -> Iterator[Entry]:
+def entries(corpus: Corpus, label: str, content: object) -> Iterator[Entry]:
     """Utterances of one dialogue.
 
     Args:
         corpus: Its corpus.
         label: The JSON file.
         content: What is in it.
-        taken: Receives the .txt files that it names.
     """
     turns, speakers = _list_at(content, TURNS), _list_at(content, SPEAKERS)
     genders = {words(lookup(s, "id")): gender_of(lookup(s, "gender")) for s in speakers}
@@ -46,8 +43,7 @@ def entries(
         text = words(lookup(turn, "text"))
         file = ""
         if not text:
-            file = corpus.tree.texts.find(_beside(label, text_path), text_path)
-            taken.add(file)
+            file = corpus.tree.texts.take(_beside(label, text_path), text_path)
         audio = corpus.audio_of(label, _beside(label, audio_path), audio_path)
         if not audio:
             continue
@@ -75,11 +71,9 @@ def _list_at(content: object, paths: tuple[str, ...]) -> list:
     return next((value for value in found if isinstance(value, list) and value), [])
 
 
-def entries_of_texts(corpus: Corpus, taken: set[str]) -> Iterator[Entry]:
+def entries_of_texts(corpus: Corpus) -> Iterator[Entry]:
     """Utterances of the .txt files that no dialogue names."""
-    for file in corpus.tree.texts:
-        if file in taken:
-            continue
+    for file in corpus.tree.texts.untaken():
         audio = corpus.audio_of(file, file)
         text = corpus.read_text(file) if audio else None
         if text is not None:

@@ -12,9 +12,8 @@ SPLIT_OF_SCRIPT = {"train": TRAIN, "dev": VALIDATION}  # any other is a test set
 
 def entries(corpus: Corpus, script: str) -> Iterator[Entry]:
     """Utterances of one script, whose lines are ``path.pcm :: text``."""
-    lines = corpus.read_text(script)
     stem = stem_of(script)
-    for number, line in enumerate((lines or "").splitlines(), 1):
+    for number, line in enumerate(corpus.read_lines(script), 1):
         path, separator, text = line.partition(SEPARATOR)
         if not line.strip():
             continue

@@ -31,29 +31,28 @@ def entries(corpus: Corpus) -> Iterator[Entry]:
         )
         corpus.drop("corpus without audio", str(tree.root), "-", cause, fix)
         return
-    taken: set[str] = set()
     scripts = [file for file in tree.labels if file.lower().endswith(SCRIPT_SUFFIX)]
     for script in scripts:
         yield from ksponspeech.entries(corpus, script)
     if not scripts and corpus.rules.kind != "ksponspeech":
         for label in tree.labels:
-            yield from _of_json(corpus, label, taken)
-        yield from dialogue.entries_of_texts(corpus, taken)
+            yield from _of_json(corpus, label)
+        yield from dialogue.entries_of_texts(corpus)
     fix = "Download or unpack its label; without one it cannot be used"
-    for audio in tree.without_label():
+    for audio in tree.audio.untaken():
         name = PurePosixPath(audio).name
         cause = "no label fits the recording"
         corpus.drop("audio without label", audio, name, cause, fix)
 
 
-def _of_json(corpus: Corpus, label: str, taken: set[str]) -> Iterator[Entry]:
+def _of_json(corpus: Corpus, label: str) -> Iterator[Entry]:
     content = corpus.read_json(label)
     if content is None:
-        corpus.tree.used.add(corpus.tree.audio.find(label))
+        corpus.tree.audio.take(label)
         return
     kind = corpus.rules.kind or _recognize(corpus, content)
     if kind == "dialogue":
-        yield from dialogue.entries(corpus, label, content, taken)
+        yield from dialogue.entries(corpus, label, content)
     elif kind:
         reader = BY_KEYS[kind]
         keys = reader.KEYS | dict(corpus.rules.keys)
@@ -62,7 +61,7 @@ def _of_json(corpus: Corpus, label: str, taken: set[str]) -> Iterator[Entry]:
             entry.spoken_first = reader.SPOKEN_FIRST if given is None else given
             yield entry
     elif not corpus.tree.texts.find(label):  # beside a text it only describes it
-        corpus.tree.used.add(corpus.tree.audio.find(label))
+        corpus.tree.audio.take(label)
         key_paths.report_unknown(corpus, label, "-", content)
 
 

@@ -1,13 +1,24 @@
 """Which recording belongs to which label: same stem, and same folder where need be."""
 
+import json
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterator
-from functools import lru_cache, partial
+from collections.abc import Iterable, Iterator
+from functools import cached_property, lru_cache
+from heapq import merge
+from itertools import groupby, repeat
 from pathlib import Path
 
 from espnet_smoe.data.corpora.base import TRAIN, VALIDATION
+from espnet_smoe.data.sorted_file import (
+    Listed,
+    Lookup,
+    Record,
+    read_sorted,
+    sort_records,
+)
+
+File = tuple[int, str]  # its number in the order of listing, and its reference
 
 # The names by which folders and archives tell the split.
 SPLITS = (
@@ -30,49 +41,69 @@ ZIP_END = re.compile(r"(?<=\.zip)!", re.I)
 
 
 class Files:
-    """Files of one kind, found by stem.
+    """Files of one kind, found by stem; their names stay on the disk.
 
     Args:
         root: Folder of the corpus; what stands above it says nothing.
+        scratch: Folder for their names.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, scratch: Path) -> None:
         self.root = str(root)
-        self.by_stem: dict[str, list[str]] = {}
-        # folder/stem, for the stems that several files or labels share
-        self.by_folder: dict[str, list[str]] = {}
-        self.repeated: set[str] = set()
-
-    def __iter__(self) -> Iterator[str]:
-        for references in self.by_stem.values():
-            yield from references
+        self._scratch = scratch
+        self._listed = Listed(scratch)
+        self._taken = bytearray()
 
     def __len__(self) -> int:
-        return sum(map(len, self.by_stem.values()))
+        return len(self._listed)
 
     def add(self, reference: str) -> None:
         """Take in a file, before :meth:`index`."""
-        self.by_stem.setdefault(stem_of(reference), []).append(reference)
+        self._listed.append(reference)
 
-    def stems(self) -> Counter[str]:
-        """Stem to the number of its files."""
-        return Counter({stem: len(files) for stem, files in self.by_stem.items()})
+    @cached_property
+    def by_stem(self) -> Lookup:
+        """See `numbered_by_stem`."""
+        return numbered_by_stem(self._listed, self._scratch)
 
-    def index(self, *labels: Counter[str]) -> None:
+    def index(self, *labels: Lookup) -> None:
         """Prepare for :meth:`find`.
 
         Args:
-            labels: Stem to the number of labels of one kind. A stem that comes twice,
-                or a bare number, is no name of a recording by itself.
+            labels: Labels of one kind by stem. A stem that comes twice, or a bare
+                number, is no name of a recording by itself.
         """
-        for stem, references in self.by_stem.items():
-            shared = len(references) > 1 or any(count[stem] > 1 for count in labels)
-            if shared or stem.isdecimal():
-                self.repeated.add(stem)
-                for reference in references:
-                    *_, above, folder, _ = ["", "", *self._parts(reference)]
-                    for key in (f"{folder}/{stem}", f"{above}//{stem}"):
-                        self.by_folder.setdefault(key, []).append(reference)
+        self._taken = bytearray(len(self))
+        self._places = Lookup(self._placed(labels), self._scratch)
+
+    def _placed(self, labels: tuple[Lookup, ...]) -> Iterator[tuple[str, File | None]]:
+        """Files by stem; where that is shared, None, and they by folder and stem."""
+        own = len(labels)
+        tables = [
+            zip(table.records(), repeat(at))
+            for at, table in enumerate((*labels, self.by_stem))
+        ]
+        both = merge(*tables, key=lambda line: (line[0].key, line[1]))
+        for key, lines in groupby(both, key=lambda line: line[0].key):
+            stem, last, waiting, told = json.loads(key), None, [], False
+            shared = stem.isdecimal()
+            for record, at in lines:  # those of labels come first
+                shared, last = shared or at == last, at
+                if at == own:
+                    waiting.append(json.loads(record.value))
+                if shared and waiting and not told:
+                    told = True
+                    yield stem, None
+                while shared and waiting:
+                    yield from self._in_folders(stem, waiting.pop(0))
+            for file in waiting:
+                yield stem, file
+
+    def _in_folders(self, stem: str, file: File) -> Iterator[tuple[str, File]]:
+        """A file by the folder that it is in, and by the one above that."""
+        *_, above, folder, _ = ["", "", *self._parts(file[1])]
+        yield f"{folder}/{stem}", file
+        yield f"{above}//{stem}", file
 
     def find(self, *names: str) -> str:
         """The file that fits a name; empty where there is none.
@@ -83,38 +114,63 @@ class Files:
                 splits must not differ. Where the stem repeats, the folder must be
                 equal too, and the longest common run of folders decides.
         """
+        return self._find(names)[1]
+
+    def take(self, *names: str) -> str:
+        """Find a file that is used now, see :meth:`untaken`."""
+        number, reference = self._find(names)
+        if reference:
+            self._taken[number] = True
+        return reference
+
+    def untaken(self) -> Iterator[str]:
+        """The files that were not taken, those of one stem one after the other."""
+        for record in read_sorted(sort_records(self._rest(), self._scratch)):
+            yield json.loads(record.value)
+
+    def _rest(self) -> Iterator[Record]:
+        for _, files in self.by_stem.groups():
+            first = None
+            for number, reference in files:
+                first = number if first is None else first
+                if not self._taken[number]:
+                    order = f"{first:012} {number:012}"
+                    yield Record(order, "", json.dumps(reference))
+
+    def _find(self, names: Iterable[str]) -> File:
         for name in names:
             fitting = self._fitting(name)
             if fitting:
                 wanted = self._parts(name)
-                return max(fitting, key=partial(self._affinity, wanted))
-        return ""
+                return max(
+                    fitting, key=lambda file: _common(wanted, self._parts(file[1]))
+                )
+        return -1, ""
 
-    def _fitting(self, name: str) -> list[str]:
+    def _fitting(self, name: str) -> list[File]:
         stem = stem_of(name)
-        found = self.by_stem.get(stem, [])
-        if stem in self.repeated:
+        found = [*self._places.find(stem)]
+        if found == [None]:
             *_, above, folder, _ = ["", "", *self._parts(name)]
             keys = (f"{folder}/{stem}", f"{folder}//{stem}", f"{above}/{stem}")
-            found = next((self.by_folder[k] for k in keys if k in self.by_folder), [])
+            each = ([*self._places.find(key)] for key in keys)
+            found = next(filter(None, each), [])
         split = split_of(name, self.root)
         return [
-            reference
-            for reference in found
-            if not split or split_of(reference, self.root) in ("", split)
+            file
+            for file in found
+            if not split or split_of(file[1], self.root) in ("", split)
         ]
-
-    def _affinity(self, wanted: list[str], reference: str) -> int:
-        return _common(wanted, self._parts(reference))
 
     def name_of(self, reference: str) -> str:
         """The shortest end of a file's path that no other file shares, by ``_``."""
         stem = stem_of(reference)
-        if stem not in self.repeated:
+        if next(self._places.find(stem)) is not None:
             return stem
         parts = self._parts(reference)
         *_, folder, _ = ["", *parts]
-        others = (o for o in self.by_folder[f"{folder}/{stem}"] if o != reference)
+        same = (file for _, file in self._places.find(f"{folder}/{stem}"))
+        others = (other for other in same if other != reference)
         shared = max((_common(parts, self._parts(o)) for o in others), default=1)
         return "_".join(parts[-1 - shared :])
 
@@ -125,6 +181,17 @@ class Files:
             path = pattern.sub(instead, path)
         folders = [part for part in path.split("/")[:-1] if part]
         return [*folders, stem_of(reference)]
+
+
+def numbered_by_stem(references: Iterable[str], scratch: Path) -> Lookup:
+    """Files by stem, each with its number in their order.
+
+    Args:
+        references: The files.
+        scratch: Folder that receives them.
+    """
+    numbered = enumerate(references)
+    return Lookup(((stem_of(file), [at, file]) for at, file in numbered), scratch)
 
 
 def split_of(reference: str, root: str = "") -> str:

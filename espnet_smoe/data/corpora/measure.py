@@ -20,7 +20,7 @@ from espnet_smoe.data.corpora.stored import StoredEntries
 from espnet_smoe.data.parallel import map_unknown, note
 from espnet_smoe.data.problems import ProblemLog, split_message
 from espnet_smoe.data.segment import split_segment
-from espnet_smoe.data.sorted_rows import Record, sort_records
+from espnet_smoe.data.sorted_file import Record, read_sorted, sort_records
 from espnet_smoe.data.speech.archive import split_member
 from espnet_smoe.data.speech.audio import (
     RAW_SUFFIX,
@@ -95,7 +95,7 @@ def measure_all(
         Each utterance and its measure, those of a file or archive one after the other.
     """
     by_file = StoredEntries(entries, scratch, lambda entry: _order(entry.reference))
-    known = sort_records(_recall(memory), scratch)()
+    known = read_sorted(sort_records(_recall(memory), scratch))
     with open(memory, "a", encoding="utf-8") as notes:
         notes.write("\n")  # ends the line that a killed run was writing
         jobs = _jobs(by_file, known)

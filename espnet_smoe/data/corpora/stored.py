@@ -7,7 +7,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from espnet_smoe.data.corpora.base import Entry
-from espnet_smoe.data.sorted_rows import Record, sort_records
+from espnet_smoe.data.sorted_file import Record, read_sorted, sort_records
 
 FIELDS = [field.name for field in fields(Entry)]
 
@@ -34,14 +34,14 @@ class StoredEntries:
         self.count = 0
         self.targets: set[str] = set()
         self._key = key
-        self._read = sort_records(map(self._pack, entries), folder)
+        self._path = sort_records(map(self._pack, entries), folder)
 
     def __iter__(self) -> Iterator[Entry]:
         return (entry for _, entry in self.items())
 
     def items(self) -> Iterator[tuple[str, Entry]]:
         """Each with its key before it."""
-        for record in self._read():
+        for record in read_sorted(self._path):
             yield record.key, Entry(*json.loads(record.value))
 
     def _pack(self, entry: Entry) -> Record:

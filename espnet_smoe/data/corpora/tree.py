@@ -6,16 +6,19 @@ as folders or as zip files (``TS_*``, ``TL_*``, ``VS_*``, ``VL_*``). What a file
 suffix says; which split it is of, its folders or its archive say.
 """
 
+import json
 import os
 import re
 import unicodedata
-from collections import Counter
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from espnet_smoe.data.corpora.match import Files, stem_of
+from espnet_smoe.data.corpora.match import Files, numbered_by_stem
 from espnet_smoe.data.problems import ProblemLog, split_message
+from espnet_smoe.data.sorted_file import Listed, Record, read_sorted, sort_records
 from espnet_smoe.data.speech.archive import members
 
 AUDIO = {".wav", ".flac", ".pcm", ".mp3", ".ogg"}
@@ -40,44 +43,45 @@ class Tree:
         audio: Its recordings.
         texts: Its .txt files.
         labels: References of its .json and .trn files, in the order of their paths.
-        used: Recordings that a label was found for.
     """
 
     root: Path
     audio: Files
     texts: Files
-    labels: list[str] = field(default_factory=list)
-    used: set[str] = field(default_factory=set)
-
-    def without_label(self) -> Iterator[str]:
-        """The recordings that no label was found for."""
-        return (audio for audio in self.audio if audio not in self.used)
+    labels: Listed
 
 
-def list_tree(root: Path, log: ProblemLog) -> Tree:
+def list_tree(root: Path, log: ProblemLog, scratch: Path) -> Tree:
     """List the files of a corpus and of its archives.
 
     An archive that was unpacked beside itself, into a folder of its name or without
     one, is not listed again.
+
+    Args:
+        root: Folder of the corpus.
+        log: Receives what is not listed.
+        scratch: Folder for the names of the files.
     """
-    tree = Tree(root, Files(root), Files(root))
-    for folder, files in walk(root, log):
+    tree = Tree(root, Files(root, scratch), Files(root, scratch), Listed(scratch))
+    for folder, files in walk(root, scratch, log):
         for file in files:
             path = os.path.join(folder, file)
             if not file.lower().endswith(".zip"):
                 _add(tree, path, log)
             elif not os.path.isdir(path[: -len(".zip")]):
-                inside = _list_archive(tree, path, log)
+                inside = _list_archive(tree, path, log, scratch)
                 if not _lie_in(folder, inside):
                     for member in inside:
                         _add(tree, f"{path}!{member}", log)
-    labels = Counter(map(stem_of, tree.labels))
-    tree.audio.index(labels, tree.texts.stems())
+    labels = numbered_by_stem(tree.labels, scratch)
+    tree.audio.index(labels, tree.texts.by_stem)
     tree.texts.index(labels)
     return tree
 
 
-def walk(root: Path, log: ProblemLog | None = None) -> Iterator[tuple[str, list[str]]]:
+def walk(
+    root: Path, scratch: Path, log: ProblemLog | None = None
+) -> Iterator[tuple[str, Iterator[str]]]:
     """Yield each folder below a folder with its files, both in order.
 
     A folder that several links lead to, or a link to a folder above it, is listed once;
@@ -85,6 +89,7 @@ def walk(root: Path, log: ProblemLog | None = None) -> Iterator[tuple[str, list[
 
     Args:
         root: Where to begin.
+        scratch: Folder for the names in a folder.
         log: Receives what is not listed.
     """
     seen: set[tuple[int, int]] = set()
@@ -93,27 +98,38 @@ def walk(root: Path, log: ProblemLog | None = None) -> Iterator[tuple[str, list[
         folder = waiting.pop()
         try:
             stat = os.stat(folder)
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            entries = os.scandir(folder)
         except OSError as error:
             fix = "Give the right to read it"
             _note(log, root, "unreadable folder", folder, str(error.strerror), fix)
             continue
-        if (stat.st_dev, stat.st_ino) in seen:
-            cause = "a link to a folder that is listed already"
-            _note(log, root, "folder linked twice", folder, cause, "Remove the link")
-            continue
-        seen.add((stat.st_dev, stat.st_ino))
-        files = []
-        for entry in entries:
-            if entry.is_dir():
+        with entries:
+            if (stat.st_dev, stat.st_ino) in seen:
+                cause = "a link to a folder that is listed already"
+                fix = "Remove the link"
+                _note(log, root, "folder linked twice", folder, cause, fix)
                 continue
-            if entry.is_file():
-                files.append(entry.name)
-            else:
-                cause = "a pipe or device, or a link to nothing"
-                _note(log, root, "no file", entry.path, cause, "Remove it")
-        yield folder, files
-        waiting += reversed([entry.path for entry in entries if entry.is_dir()])
+            seen.add((stat.st_dev, stat.st_ino))
+            names = sort_records(map(_with_kind, entries), scratch)
+        for name in _names(names, OTHER):
+            cause, path = "a pipe or device, or a link to nothing", f"{folder}/{name}"
+            _note(log, root, "no file", path, cause, "Remove it")
+        yield folder, _names(names, FILE)
+        waiting += reversed([f"{folder}/{name}" for name in _names(names, FOLDER)])
+        names.unlink()
+
+
+FOLDER, FILE, OTHER = "folder", "file", "other"
+
+
+def _with_kind(entry: os.DirEntry) -> Record:
+    kind = FOLDER if entry.is_dir() else FILE if entry.is_file() else OTHER
+    # quoted, since a name may hold a newline
+    return Record(json.dumps(entry.name, ensure_ascii=False), "", kind)
+
+
+def _names(path: Path, kind: str) -> Iterator[str]:
+    return (json.loads(r.key) for r in read_sorted(path) if r.value == kind)
 
 
 def _note(log: ProblemLog | None, root: Path, reason: str, *what: str) -> None:
@@ -142,19 +158,19 @@ def _add(tree: Tree, reference: str, log: ProblemLog) -> None:
         _report_packed(tree, reference, log)
 
 
-def _lie_in(folder: str, inside: list[str]) -> bool:
+def _lie_in(folder: str, inside: Listed) -> bool:
     """Whether the members of an archive, judged by two of them, lie in a folder."""
-    some = [*inside[:1], *inside[-1:]]
+    some = [*islice(inside, 1), *deque(inside, 1)]
     return bool(some) and all(os.path.isfile(os.path.join(folder, m)) for m in some)
 
 
-def _list_archive(tree: Tree, path: str, log: ProblemLog) -> list[str]:
+def _list_archive(tree: Tree, path: str, log: ProblemLog, scratch: Path) -> Listed:
     try:
-        return members(path)
+        return members(path, scratch)
     except ValueError as error:
         cause, fix = split_message(error)
         log.drop(nfc(tree.root), "broken zip", path, "-", cause, fix)
-        return []
+        return Listed(scratch)
 
 
 def _report_packed(tree: Tree, path: str, log: ProblemLog) -> None:
@@ -168,11 +184,12 @@ def _report_packed(tree: Tree, path: str, log: ProblemLog) -> None:
     log.drop(nfc(tree.root), "not unpacked", path, "-", cause, fix)
 
 
-def find_corpora(root: Path, named: Iterable[str] = ()) -> list[Path]:
+def find_corpora(root: Path, scratch: Path, named: Iterable[str] = ()) -> list[Path]:
     """Folders of corpora at or below a folder.
 
     Args:
         root: A folder of corpora, or a corpus.
+        scratch: Folder for the names in a folder.
         named: Folder names that are corpora whatever is in them.
 
     Raises:
@@ -183,8 +200,8 @@ def find_corpora(root: Path, named: Iterable[str] = ()) -> list[Path]:
             f"{root} is not a folder. Give --aihub the folder that holds the corpora, "
             "such as 123.한국어음성."
         )
-    found = _corpora_below(root, set(named), DEEPEST_CORPUS)
-    if not found and _holds_speech(root):
+    found = _corpora_below(root, set(named), DEEPEST_CORPUS, scratch)
+    if not found and _holds_speech(root, scratch):
         found = [root]
     if not found:
         inside = ", ".join(sorted(p.name for p in root.iterdir())[:10]) or "nothing"
@@ -197,16 +214,23 @@ def find_corpora(root: Path, named: Iterable[str] = ()) -> list[Path]:
     return found
 
 
-def _corpora_below(folder: Path, named: set[str], depth: int) -> list[Path]:
-    children = sorted(folder.iterdir())
-    if nfc(folder) in named or any(DATA_FOLDER.fullmatch(nfc(c)) for c in children):
+def _corpora_below(
+    folder: Path, named: set[str], depth: int, scratch: Path
+) -> list[Path]:
+    if nfc(folder) in named:
         return [folder]
+    children = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if DATA_FOLDER.fullmatch(unicodedata.normalize("NFC", entry.name)):
+                return [folder]
+            if entry.is_dir() and not entry.name.startswith("."):
+                children.append(folder / entry.name)
     found = []
-    for child in children:
-        if child.is_dir() and not child.name.startswith("."):
-            below = _corpora_below(child, named, depth - 1) if depth else []
-            whole = NUMBERED.match(nfc(child)) or _holds_speech(child)
-            found += below or ([child] if whole else [])
+    for child in sorted(children):
+        below = _corpora_below(child, named, depth - 1, scratch) if depth else []
+        whole = NUMBERED.match(nfc(child)) or _holds_speech(child, scratch)
+        found += below or ([child] if whole else [])
     return found
 
 
@@ -224,11 +248,11 @@ def nfc(path: Path) -> str:
     return unicodedata.normalize("NFC", path.name)
 
 
-def _holds_speech(folder: Path) -> bool:
+def _holds_speech(folder: Path, scratch: Path) -> bool:
     """Whether there are audio and labels, or an archive, anywhere in a folder."""
     suffixes: set[str] = set()
-    for _, files in walk(folder):
-        suffixes |= {Path(file).suffix.lower() for file in files}
+    for _, files in walk(folder, scratch):
+        suffixes |= {os.path.splitext(file)[1].lower() for file in files}
         if ".zip" in suffixes or (suffixes & AUDIO and suffixes & LABELS):
             return True
     return False

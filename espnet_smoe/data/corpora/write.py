@@ -1,14 +1,12 @@
 """From the utterances of a corpus to data directories and a report."""
 
 import os
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from espnet_smoe.data.corpora.base import Entry
 from espnet_smoe.data.corpora.measure import check, measure_all
@@ -18,6 +16,7 @@ from espnet_smoe.data.corpora.stored import StoredEntries
 from espnet_smoe.data.corpora.tree import is_unicode
 from espnet_smoe.data.data_dir import write_lines
 from espnet_smoe.data.problems import ProblemLog
+from espnet_smoe.data.scratch import scratch_folder
 from espnet_smoe.data.text.unicode_text import LOST, normalize_unicode
 
 SCRATCH = ".entries"
@@ -75,10 +74,7 @@ def write_entries(
     """`write_corpus` of utterances whose texts are known to be usable."""
     nj = nj or os.cpu_count() or 1
     tally = Tally()
-    for left in output_dir.glob(f"{SCRATCH}*"):  # by a run that was killed
-        shutil.rmtree(left)
-    with TemporaryDirectory(dir=output_dir, prefix=SCRATCH) as made:
-        scratch = Path(made)
+    with scratch_folder(output_dir, SCRATCH) as scratch:
         once = _each_once(StoredEntries(entries, scratch), log)
         measured = measure_all(once, output_dir / ".measured.jsonl", nj, scratch)
         good = StoredEntries(check(measured, log), scratch)

@@ -10,11 +10,15 @@ import json
 import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from typing import BinaryIO
+from weakref import finalize
 from xml.etree.ElementTree import ParseError
 from zipfile import BadZipFile
 
+from espnet_smoe.data.sorted_file import Listed, Lookup
 from espnet_smoe.data.text.unicode_text import normalize_unicode
 from espnet_smoe.plugins import import_extra
 
@@ -30,13 +34,14 @@ ENCODINGS = ("utf-8-sig", "cp949")
 BLOCK = 1 << 20  # bytes
 
 
-@dataclass
 class Translations:
-    """Translations by the id and by the sentence that they belong to.
+    """Translations by the id and by the sentence that they belong to, on the disk.
+
+    Args:
+        scratch: Folder that receives them; by default one of the system, which goes
+            with the object.
 
     Attributes:
-        by_id: Identifier to (sentence key, translation); None for a shared id.
-        by_source: Source sentence, as :func:`sentence_key` writes it, to translation.
         skipped: Rows that lack the source or the target.
         conflicts: Rows whose source had another translation already; the first stays.
         shared_ids: Ids that stand at different sentences: nothing is found by them.
@@ -48,15 +53,22 @@ class Translations:
         ('Where are you going?', 'Where are you going?')
     """
 
-    by_id: dict[str, tuple[str, str] | None] = field(default_factory=dict)
-    by_source: dict[str, str] = field(default_factory=dict)
-    skipped: int = 0
-    conflicts: int = 0
-    shared_ids: int = 0
+    def __init__(self, scratch: Path | None = None):
+        if scratch is None:
+            scratch = Path(mkdtemp())
+            finalize(self, rmtree, scratch)
+        self._scratch = scratch
+        self._rows = Listed(scratch)  # sentence key, target, identifier
+        self._indexed = 0  # rows, when they were last sorted
+        self._by_id = self._by_source = Lookup((), scratch)
+        self.skipped = self._conflicts = self._shared_ids = 0
 
     @classmethod
     def read(
-        cls, paths: Iterable[Path | str], columns: Mapping[str, str] | None = None
+        cls,
+        paths: Iterable[Path | str],
+        columns: Mapping[str, str] | None = None,
+        scratch: Path | None = None,
     ) -> "Translations":
         """Read tables of parallel sentences.
 
@@ -65,17 +77,30 @@ class Translations:
                 or a dict with such a list under ``data``).
             columns: Names of the columns, ``{"source": ..., "target": ...}`` and, if
                 there is one, ``"id"``. By default the names of AIHub's corpora.
+            scratch: See the class.
 
         Raises:
             ValueError: A file does not exist, cannot be read or lacks the columns.
             ImportError: A file is ``.xlsx`` and openpyxl is not installed.
         """
         _check_names(columns)
-        translations = cls()
+        translations = cls(scratch)
         for path in map(Path, paths):
             for row in _read_rows(path, columns):
                 translations.add(*row)
         return translations
+
+    @property
+    def conflicts(self) -> int:
+        """See the class."""
+        self._index()
+        return self._conflicts
+
+    @property
+    def shared_ids(self) -> int:
+        """See the class."""
+        self._index()
+        return self._shared_ids
 
     def add(self, source: str, target: str, identifier: str = "") -> None:
         """Take in one row; of two translations of a sentence the first stays."""
@@ -83,15 +108,7 @@ class Translations:
         if not source or not target:
             self.skipped += 1
             return
-        key = sentence_key(source)
-        if key and self.by_source.setdefault(key, target) != target:
-            self.conflicts += 1
-        if not identifier:
-            return
-        entry = self.by_id.setdefault(identifier, (key, target))
-        if entry is not None and entry[0] != key:
-            self.by_id[identifier] = None
-            self.shared_ids += 1
+        self._rows.append([sentence_key(source), target, identifier])
 
     def find(self, source: str, identifier: str | None = None) -> str | None:
         """Translation by id, else by exact sentence, else None.
@@ -101,10 +118,36 @@ class Translations:
                 make no difference.
             identifier: Its id in the parallel corpus, where it is known.
         """
-        entry = self.by_id.get(identifier) if identifier else None
-        if entry is not None:
-            return entry[1]
-        return self.by_source.get(sentence_key(source))
+        if not self._rows:
+            return None
+        self._index()
+        found = next(self._by_id.find(identifier), None) if identifier else None
+        return found or next(self._by_source.find(sentence_key(source)), None)
+
+    def _index(self) -> None:
+        """Sort the rows, if more have come."""
+        if self._indexed == len(self._rows):
+            return
+        self._indexed = len(self._rows)
+        self._conflicts = self._shared_ids = 0
+        self._by_source = Lookup(self._first_of_source(), self._scratch)
+        self._by_id = Lookup(self._only_of_id(), self._scratch)
+
+    def _first_of_source(self) -> Iterator[tuple[str, str]]:
+        rows = ((key, target) for key, target, _ in self._rows if key)
+        for key, targets in Lookup(rows, self._scratch).groups():
+            first = next(targets)
+            self._conflicts += sum(target != first for target in targets)
+            yield key, first
+
+    def _only_of_id(self) -> Iterator[tuple[str, str]]:
+        rows = ((one, [key, target]) for key, target, one in self._rows if one)
+        for identifier, sentences in Lookup(rows, self._scratch).groups():
+            key, target = next(sentences)
+            if all(other == key for other, _ in sentences):
+                yield identifier, target
+            else:
+                self._shared_ids += 1
 
 
 def sentence_key(text: str) -> str:
@@ -122,19 +165,25 @@ def encoding_of(path: Path | str) -> str:
         ValueError: The file is in none of them.
     """
     with open(path, "rb") as file:
-        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            return "utf-16"
-        for encoding in ENCODINGS:
-            file.seek(0)
-            decoder = codecs.getincrementaldecoder(encoding)()
-            try:
-                for block in iter(lambda: file.read(BLOCK), b""):
-                    decoder.decode(block)
-                decoder.decode(b"", final=True)
-            except UnicodeDecodeError:
-                continue
+        if encoding := encoding_in(file):
             return encoding
     raise ValueError(f"{path}: neither UTF-8 nor CP949. Convert it with iconv.")
+
+
+def encoding_in(file: BinaryIO) -> str:
+    """See `encoding_of`; empty where it is in none of them."""
+    marked = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    for encoding in ("utf-16",) if marked else ENCODINGS:
+        file.seek(0)
+        decoder = codecs.getincrementaldecoder(encoding)()
+        try:
+            for block in iter(lambda: file.read(BLOCK), b""):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            continue
+        return encoding
+    return ""
 
 
 # Rows of a file

@@ -18,10 +18,8 @@ Without --train only --sets get text_syllable, in the tokens that --lang holds.
 import argparse
 import re
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
@@ -30,7 +28,9 @@ from pathlib import Path
 from espnet_smoe.command import new_parser, run_command
 from espnet_smoe.data.data_dir import write_lines
 from espnet_smoe.data.problems import ProblemLog
-from espnet_smoe.data.sorted_rows import Record, in_order, read_records
+from espnet_smoe.data.scratch import scratch_folder
+from espnet_smoe.data.sorted_file import Record
+from espnet_smoe.data.sorted_rows import in_order, read_records
 from espnet_smoe.data.text.lexicon import (
     INVENTORIES,
     Lexicon,
@@ -137,7 +137,10 @@ def prepare(args: argparse.Namespace) -> list[str]:
     _check(args)
     own = read_words(args.words) if args.words else {}
     syllables, segmenter = Syllables(own), Segmenter(own)
-    with ProblemLog(args.lang / "problems.tsv") as log, _scratch(args) as scratch:
+    with (
+        ProblemLog(args.lang / "problems.tsv") as log,
+        scratch_folder(args.lang, ".words") as scratch,
+    ):
         train = read_set(args.train, segmenter, scratch, log)
         sets = [read_set(path, segmenter, scratch, log) for path in args.sets]
         if args.skip_bad:
@@ -184,19 +187,12 @@ def prepare_sets(args: argparse.Namespace) -> list[str]:
     syllables, segmenter = Syllables(own), Segmenter(own)
     report = []
     log = ProblemLog(args.lang / "problems_of_sets.tsv")
-    with log, _scratch(args) as scratch:
+    with log, scratch_folder(args.lang, ".words") as scratch:
         for directory in args.sets:
             data = read_set(directory, segmenter, scratch, log)
             odd = write_units(data, syllables, known, log)
             report.append(_describe_set(data, odd))
     return report + _describe_problems(log)
-
-
-@contextmanager
-def _scratch(args: argparse.Namespace) -> Iterator[Path]:
-    """A folder for the words of the sets, which goes in the end."""
-    with tempfile.TemporaryDirectory(dir=args.lang, prefix=".words") as folder:
-        yield Path(folder)
 
 
 def _describe_set(data: TextSet, odd: int) -> str:

@@ -153,7 +153,7 @@ def test_whatever_a_label_holds_nothing_breaks(kind, tmp_path):
     corpus = kind(tmp_path / "aihub", TRAIN, VALIDATION)
     path = sorted(corpus.rglob("*.json"))[0]
     whole = json.loads(path.read_text(encoding="utf-8"))
-    tree = list_tree(corpus, ProblemLog(tmp_path / "unused"))
+    tree = list_tree(corpus, ProblemLog(tmp_path / "unused"), tmp_path)
     with ProblemLog(tmp_path / "problems.tsv") as log:
         for place, value in itertools.product(variants(whole), VALUES):
             content = copy.deepcopy(whole) if place else value

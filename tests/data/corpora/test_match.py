@@ -1,6 +1,7 @@
 """A label finds its own recording, and no other that has the same name."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,8 @@ from tests.data.corpora import trees
 from tests.data.corpora.test_kinds import SETS, TRAIN, VALIDATION, problems, run, tables
 
 
-def files(*references):
-    found = Files(Path("/c"))
+def files(scratch, *references):
+    found = Files(Path("/c"), scratch)
     for reference in references:
         found.add(reference)
     found.index()
@@ -29,8 +30,8 @@ def files(*references):
         ("1.Training/L/a.json", "1.Training/S/ab.wav"),
     ],
 )
-def test_label_without_its_recording_takes_no_other(label, audio):
-    assert files(f"/c/{audio}").find(f"/c/{label}") == ""
+def test_label_without_its_recording_takes_no_other(tmp_path, label, audio):
+    assert files(tmp_path, f"/c/{audio}").find(f"/c/{label}") == ""
 
 
 @pytest.mark.parametrize(
@@ -45,8 +46,8 @@ def test_label_without_its_recording_takes_no_other(label, audio):
         ("L\\s1\\0001.json", "S/s1/0001.wav"),
     ],
 )
-def test_label_finds_its_recording_over_differences_of_layout(label, audio):
-    assert files(f"/c/{audio}").find(f"/c/{label}") == f"/c/{audio}"
+def test_label_finds_its_recording_over_differences_of_layout(tmp_path, label, audio):
+    assert files(tmp_path, f"/c/{audio}").find(f"/c/{label}") == f"/c/{audio}"
 
 
 def test_split_is_told_by_folders_below_the_corpus_only():
@@ -60,16 +61,14 @@ FOLDERS = st.lists(st.sampled_from("ABC"), min_size=0, max_size=3).map("/".join)
 
 @given(st.lists(st.tuples(FOLDERS, st.sampled_from(["1", "a"])), unique=True))
 def test_recordings_have_different_names_and_are_found_by_their_labels(places):
-    files = Files(Path("/c"))
     audio = {place: "/".join(("/c/TS_1.zip!x", *place)) + ".wav" for place in places}
-    for reference in audio.values():
-        files.add(reference)
-    files.index()
-    names = [files.name_of(reference) for reference in audio.values()]
-    assert len(set(names)) == len(names)
-    for (folder, stem), reference in audio.items():
-        label = "/".join(("/c/TL_1.zip!x", folder, stem)) + ".json"
-        assert files.find(label) == reference
+    with TemporaryDirectory() as scratch:
+        found = files(Path(scratch), *audio.values())
+        names = [found.name_of(reference) for reference in audio.values()]
+        assert len(set(names)) == len(names)
+        for (folder, stem), reference in audio.items():
+            label = "/".join(("/c/TL_1.zip!x", folder, stem)) + ".json"
+            assert found.find(label) == reference
 
 
 @given(st.text(st.characters(exclude_characters="/\\"), min_size=1))
@@ -120,5 +119,5 @@ def test_linked_folders_are_followed(tmp_path):
     real = trees.utterance_json(tmp_path / "disk", TRAIN, VALIDATION)
     (tmp_path / "aihub/484.금융상담").mkdir(parents=True)
     (tmp_path / "aihub/484.금융상담/01.데이터").symlink_to(real / "01.데이터")
-    tree = list_tree(tmp_path / "aihub/484.금융상담", log=None)
+    tree = list_tree(tmp_path / "aihub/484.금융상담", None, tmp_path)
     assert len(tree.audio) == len(tree.labels) == len(TRAIN) + len(VALIDATION)

@@ -133,7 +133,7 @@ def test_member_names_of_korean_windows_are_read_as_hangul(tmp_path):
     reference = zipped(stored(tmp_path, ".wav", wave), name="NAME")
     file = Path(reference.partition("!")[0])
     file.write_bytes(file.read_bytes().replace(b"NAME", "회의".encode("cp949")))
-    assert archive.members(file) == ["회의.wav"]
+    assert [*archive.members(file, tmp_path)] == ["회의.wav"]
     np.testing.assert_array_equal(read_audio(f"{file}!회의.wav")[0], wave)
 
 
@@ -141,9 +141,9 @@ def test_process_opens_archives_of_its_own(tmp_path, monkeypatch):
     """A file that a fork inherits shares its position with the parent."""
     reference = zipped(stored(tmp_path, ".wav", noise()))
     opened = []
-    real = zipfile.ZipFile
+    real = archive._Archive
     monkeypatch.setattr(
-        zipfile, "ZipFile", lambda path: (opened.append(path), real(path))[1]
+        archive, "_Archive", lambda *given: (opened.append(given), real(*given))[1]
     )
     for process in (1, 1, 2):
         monkeypatch.setattr(archive.os, "getpid", lambda process=process: process)
@@ -251,3 +251,13 @@ def test_names_of_files_do_not_stay_in_memory(tmp_path):
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert size < 20_000  # the names are 60 kB
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_of_members_of_one_name_the_last_is_read_and_listed_once(tmp_path):
+    path = tmp_path / "TS_1.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in (("b", "1"), ("a", "2"), ("d/", ""), ("b", "3")):
+            file.writestr(name, content)
+    assert [*archive.members(path, tmp_path)] == ["b", "a"]
+    assert archive.read_bytes(f"{path}!b") == b"3"

@@ -11,7 +11,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from itertools import chain, groupby, islice
+from itertools import chain, groupby, islice, takewhile
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,28 +122,31 @@ class Lookup:
         records = (Record(json.dumps(key), "", json.dumps(v)) for key, v in pairs)
         self._path = sort_records(records, folder)
         self._first: list[bytes] = []  # key of each block
-        self._begin = array("Q")
+        self._begin = array("Q", [0])
         place = 0
         with open(self._path, "rb") as lines:
             for line in lines:
-                if not self._begin or place >= self._begin[-1] + BLOCK:
+                if not self._first:
+                    self._first.append(_key(line))
+                elif place >= self._begin[-1] + BLOCK:
                     self._first.append(_key(line))
                     self._begin.append(place)
                 place += len(line)
+        self._begin.append(place)
 
     def find(self, key: str) -> Iterator[Any]:
         """The values of a key."""
         wanted = json.dumps(key).encode()
         # the block before the first that begins with it may end with it
         block = max(bisect_left(self._first, wanted) - 1, 0)
+        begin, end = self._begin[block : block + 2]
+        wanted += b"\t"
         with open(self._path, "rb") as lines:
-            lines.seek(self._begin[block] if self._begin else 0)
-            for line in lines:
-                own = _key(line)
-                if own == wanted:
-                    yield json.loads(_record(line).value)
-                elif own > wanted:
-                    return
+            lines.seek(begin)
+            at = (b"\n" + lines.read(end - begin)).find(b"\n" + wanted)
+            lines.seek(end if at < 0 else begin + at)
+            for line in takewhile(lambda line: line.startswith(wanted), lines):
+                yield json.loads(_record(line).value)
 
     def groups(self) -> Iterator[tuple[str, Iterator[Any]]]:
         """Each key and its values."""

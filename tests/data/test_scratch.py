@@ -1,18 +1,23 @@
 """What a command writes for itself goes with it, however it ends."""
 
-import os
-import signal
+import subprocess
+import sys
+from signal import SIGKILL
 
 from espnet_smoe.data.scratch import scratch_folder
 
+KILLED = """
+import os, pathlib, sys
+from espnet_smoe.data.scratch import scratch_folder
+with scratch_folder(pathlib.Path(sys.argv[1]), ".words") as folder:
+    (folder / "words").touch()
+    os.kill(os.getpid(), 9)
+"""
+
 
 def test_what_a_killed_run_left_goes_with_the_next(tmp_path):
-    process = os.fork()
-    if not process:
-        with scratch_folder(tmp_path, ".words") as folder:
-            (folder / "words").write_text("a")
-            os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(process, 0)
+    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path], check=False)
+    assert killed.returncode == -SIGKILL
     assert len(list(tmp_path.iterdir())) == 1
     with scratch_folder(tmp_path, ".words") as folder:
         assert list(tmp_path.iterdir()) == [folder]

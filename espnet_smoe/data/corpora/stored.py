@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from operator import attrgetter
 from pathlib import Path
+from weakref import finalize
 
 from espnet_smoe.data.corpora.base import Entry
 from espnet_smoe.data.sorted_file import Record, read_sorted, sort_records
@@ -35,6 +36,7 @@ class StoredEntries:
         self.targets: set[str] = set()
         self._key = key
         self._path = sort_records(map(self._pack, entries), folder)
+        finalize(self, self._path.unlink, missing_ok=True)  # as large as the corpus
 
     def __iter__(self) -> Iterator[Entry]:
         return (entry for _, entry in self.items())

@@ -19,12 +19,18 @@ counted, and named in problems.tsv.
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from heapq import merge
+from itertools import groupby, repeat
 from pathlib import Path
 
 from espnet_smoe.command import run_command
-from espnet_smoe.data.data_dir import read_table, write_table
-from espnet_smoe.data.problems import Problem, ProblemLog
+from espnet_smoe.data.data_dir import new_tables
+from espnet_smoe.data.problems import ProblemLog, split_message
+from espnet_smoe.data.scratch import scratch_folder
+from espnet_smoe.data.sorted_file import Record, read_sorted, sort_records
+from espnet_smoe.data.sorted_rows import sorted_records
 from espnet_smoe.data.text.mandarin import WITHIN_HANZI
 from espnet_smoe.data.text.unicode_text import normalize_unicode
 
@@ -57,16 +63,19 @@ def prepare_aishell(
     _check_unpacked(root)
     second = _find_root_2(aishell2) if aishell2 else None
     report = []
-    with ProblemLog(output_dir / "problems.tsv") as log:
-        texts = _texts(root / TRANSCRIPT, NAME, log)
-        audio = {name: _waves(root / "wav" / name) for name in SETS}
-        report_missing_audio(texts, set().union(*audio.values()), root, log)
+    log = ProblemLog(output_dir / "problems.tsv")
+    with log, scratch_folder(output_dir, ".listed") as scratch:
+        texts = _texts(root / TRANSCRIPT, NAME, scratch, log)
+        audio = {
+            name: sort_records(_waves(root / "wav" / name), scratch) for name in SETS
+        }
+        _report_missing_audio(texts, audio.values(), root / TRANSCRIPT, NAME, log)
         for name, waves in audio.items():
             report.append(_write_set(output_dir / name, waves, texts, NAME, log))
         if second:
-            waves = _waves_2(second, log)
-            texts = _texts(second / "trans.txt", NAME_2, log)
-            report_missing_audio(texts, set(waves), second, log, NAME_2)
+            waves = sort_records(_waves_2(second, scratch, log), scratch)
+            texts = _texts(second / "trans.txt", NAME_2, scratch, log)
+            _report_missing_audio(texts, [waves], second / "trans.txt", NAME_2, log)
             report.append(_write_set(output_dir / TEST_2, waves, texts, NAME_2, log))
     for (name, reason), count in sorted(log.dropped.items()):
         report.append(f"{name}: {count:,} left out: {reason}, named in {log.path}")
@@ -106,80 +115,92 @@ def _find_root_2(aishell2: Path) -> Path:
     )
 
 
-def _read(path: Path, name: str, log: ProblemLog) -> dict[str, str]:
-    problems: list[Problem] = []
-    table = read_table(path, problems)
-    for p in problems:
-        log.drop(name, "unreadable label", p.file, p.utterance, p.cause, p.fix)
-    return table
+# Tables are files of sorted lines: utterance, and its text or recording.
 
 
-def _texts(path: Path, name: str, log: ProblemLog) -> dict[str, str]:
-    read = _read(path, name, log)
-    return {utt: normalize_unicode(text) for utt, text in read.items()}
+def _read(path: Path, name: str, scratch: Path, log: ProblemLog) -> Iterator[Record]:
+    for line in sorted_records(path, scratch):
+        if line.fault:
+            cause, fix = split_message(ValueError(line.fault))
+            log.drop(name, "unreadable label", line.place, line.key, cause, fix)
+        else:
+            yield line
 
 
-def _waves(folder: Path) -> dict[str, Path]:
-    """Utterance to its audio; the parent folder is the speaker."""
-    found: dict[str, Path] = {}
+def _texts(path: Path, name: str, scratch: Path, log: ProblemLog) -> Path:
+    read = _read(path, name, scratch, log)
+    plain = (line._replace(value=normalize_unicode(line.value)) for line in read)
+    return sort_records(plain, scratch)
+
+
+def _waves(folder: Path) -> Iterator[Record]:
+    """Utterance and its audio; the parent folder is the speaker."""
     for place, folders, files in os.walk(folder, followlinks=True):
         folders.sort()
+        place = os.fspath(Path(place).absolute())
         for file in sorted(files):
             if file.endswith(".wav") and not file.startswith("."):
-                found[file.removesuffix(".wav")] = Path(place).absolute() / file
-    return found
+                yield Record(file.removesuffix(".wav"), "", f"{place}/{file}")
 
 
-def _waves_2(root: Path, log: ProblemLog) -> dict[str, Path]:
-    listed = _read(root / "wav.scp", NAME_2, log)
-    waves = {utt: (root / path).absolute() for utt, path in listed.items()}
-    return {utt: wave for utt, wave in waves.items() if wave.is_file()}
+def _waves_2(root: Path, scratch: Path, log: ProblemLog) -> Iterator[Record]:
+    for line in _read(root / "wav.scp", NAME_2, scratch, log):
+        path = os.path.join(root.absolute(), line.value)
+        if os.path.isfile(path):
+            yield line._replace(value=path)
 
 
-def report_missing_audio(
-    texts: dict[str, str],
-    spoken: set[str],
-    root: Path,
-    log: ProblemLog,
-    name: str = NAME,
+def _joined(texts: Path, *waves: Path) -> Iterator[tuple[str, str | None, str | None]]:
+    """Each utterance, its text and its recording, None where it has none."""
+    tables = [zip(read_sorted(path), repeat(path)) for path in (texts, *waves)]
+    both = merge(*tables, key=lambda line: line[0].key)
+    for utt, lines in groupby(both, key=lambda line: line[0].key):
+        text = wave = None
+        for line, table in lines:
+            if table is texts:
+                text = line.value
+            else:
+                wave = line.value
+        yield utt, text, wave
+
+
+def _report_missing_audio(
+    texts: Path, waves: Iterable[Path], place: Path, name: str, log: ProblemLog
 ) -> None:
-    place = str(root / (TRANSCRIPT if name == NAME else "trans.txt"))
-    for utt in texts:
-        if utt not in spoken:
+    for utt, _, wave in _joined(texts, *waves):
+        if wave is None:
             cause, fix = "no recording of that name", "Download or unpack its audio"
-            log.drop(name, "label without audio", place, utt, cause, fix)
+            log.drop(name, "label without audio", str(place), utt, cause, fix)
 
 
 def _write_set(
-    directory: Path,
-    waves: dict[str, Path],
-    texts: dict[str, str],
-    name: str,
-    log: ProblemLog,
+    directory: Path, waves: Path, texts: Path, name: str, log: ProblemLog
 ) -> str:
-    rows = dict(_rows(waves, texts, name, log))
-    if not rows:
-        raise ValueError(
-            f"{directory.name}: no audio with a transcript ({len(waves)} recordings, "
-            f"{len(texts)} transcripts). Unpack {name} again, its audio too."
-        )
-    for column, table in enumerate(("wav.scp", "text", "utt2spk")):
-        write_table(directory / table, {utt: row[column] for utt, row in rows.items()})
-    speakers = len({speaker for *_, speaker in rows.values()})
-    return f"{directory}: {len(rows):,} utterances of {speakers:,} speakers"
-
-
-def _rows(
-    waves: dict[str, Path], texts: dict[str, str], name: str, log: ProblemLog
-) -> Iterator[tuple[str, tuple[str, str, str]]]:
-    for utt, wave in sorted(waves.items()):
-        text = WITHIN_HANZI.sub("", texts.get(utt, ""))
-        if text:
-            yield utt, (str(wave), text, wave.parent.name)
-        else:
-            lack = "empty transcript" if utt in texts else "audio without label"
-            fix = "Nothing to do: its corpus has no transcript of it"
-            log.drop(name, lack, str(wave), utt, "no transcript", fix)
+    count: Counter[str] = Counter()
+    speakers = set()
+    with new_tables(directory, ("wav.scp", "text", "utt2spk")) as write:
+        for utt, text, wave in _joined(texts, waves):
+            count["transcripts"] += text is not None
+            if wave is None:
+                continue
+            count["recordings"] += 1
+            if plain := WITHIN_HANZI.sub("", text or ""):
+                speaker = os.path.basename(os.path.dirname(wave))
+                speakers.add(speaker)
+                write(utt, {"wav.scp": wave, "text": plain, "utt2spk": speaker})
+                count["written"] += 1
+            else:
+                lack = "audio without label" if text is None else "empty transcript"
+                fix = "Nothing to do: its corpus has no transcript of it"
+                log.drop(name, lack, wave, utt, "no transcript", fix)
+        if not count["written"]:
+            raise ValueError(
+                f"{directory.name}: no audio with a transcript "
+                f"({count['recordings']} recordings, {count['transcripts']} "
+                f"transcripts). Unpack {name} again, its audio too."
+            )
+    written = f"{count['written']:,} utterances of {len(speakers):,} speakers"
+    return f"{directory}: {written}"
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -12,23 +12,29 @@ was. DIR/utt2translation says for each utterance where its translation is from.
 import argparse
 import json
 import sys
-from dataclasses import fields, replace
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import fields
 from datetime import UTC, datetime
+from heapq import merge
+from itertools import batched, groupby, repeat
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm import tqdm
 from translators import CommandTranslator, ModelTranslator, Translator
 
 from espnet_smoe.command import run_command
-from espnet_smoe.data.data_dir import (
-    NO_TRANSLATION,
-    Problem,
-    read_table,
-    write_table,
-)
+from espnet_smoe.data.data_dir import NO_TRANSLATION, new_tables
+from espnet_smoe.data.problems import Problem, split_message
+from espnet_smoe.data.scratch import scratch_folder
+from espnet_smoe.data.sorted_file import Lookup, Record, read_sorted, sort_records
+from espnet_smoe.data.sorted_rows import sorted_records
 from espnet_smoe.data.text.unicode_text import normalize_unicode
 
+SOURCES, TARGETS, ORIGINS = "text", "text_st", "utt2translation"
 FROM_CORPUS = "corpus"
+LONGEST = 10**9  # characters of a sentence
 MOST_NAMED = 50
 
 
@@ -43,29 +49,32 @@ class Cache:
     def __init__(self, path: Path, identity: dict) -> None:
         self.path = path
         self.identity = identity
-        self.translations: dict[str, str] = {}  # by source sentence
-        line = b""
-        if path.is_file():
-            with open(path, "rb") as notes:
-                for line in notes:
-                    self._recall(line)
-        if line and not line.endswith(b"\n"):  # a killed run's: begin a new one
-            with open(path, "ab") as notes:
-                notes.write(b"\n")
 
-    def _recall(self, line: bytes) -> None:
+    def read(self) -> Iterator[tuple[str, str]]:
+        """Each source with its translation; of two the last one counts."""
+        if self.path.is_file():
+            with open(self.path, "rb") as notes:
+                yield from filter(None, map(self._recall, notes))
+
+    def _recall(self, line: bytes) -> tuple[str, str] | None:
         try:
             note = json.loads(line)
             source, translation = note["source"], note["translation"]
             known = {key: note["provenance"][key] for key in self.identity}
         except (ValueError, KeyError, TypeError):  # what a killed run was writing
-            return
-        if known == self.identity:
-            self.translations[source] = translation
+            return None
+        return (source, translation) if known == self.identity else None
+
+    def end_line(self) -> None:
+        """Begin a new line where a killed run was writing one."""
+        if self.path.is_file() and self.path.stat().st_size:
+            with open(self.path, "r+b") as notes:
+                notes.seek(-1, 2)
+                if notes.read() != b"\n":
+                    notes.write(b"\n")
 
     def add(self, translations: dict[str, str], users: dict[str, list[str]]) -> None:
         """Note translations by source; ``users`` are the utterances of each source."""
-        self.translations |= translations
         date = datetime.now(UTC).isoformat(timespec="seconds")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "a", encoding="utf-8") as file:
@@ -86,78 +95,146 @@ def fill(directory: Path, translator: Translator, cache_path: Path) -> None:
     Raises:
         ValueError: A table is bad, or the translator failed.
     """
-    text, before, origins = read_data(directory)
-    users: dict[str, list[str]] = {}
-    for utterance, source in text.items():
-        if source and utterance not in before:
-            users.setdefault(source, []).append(utterance)
-    made = translate_all(users, translator, cache_path) if users else {}
+    with scratch_folder(directory, ".translate") as scratch:
+        check(directory, scratch)
+        cache = Cache(cache_path, translator.identity())
+        made = translate_all(directory, translator, cache, scratch)
+        counts: Counter[str] = Counter()
+        with new_tables(directory, (ORIGINS, TARGETS)) as write:
+            for row in read_data(directory, scratch):
+                target, origin = row.target, row.origin or FROM_CORPUS
+                if not target:
+                    target = deque(made.find(row.source), 1) if row.source else ()
+                    target = target[0] if target else NO_TRANSLATION
+                    missing = target == NO_TRANSLATION
+                    origin = NO_TRANSLATION if missing else translator.name
+                    counts["missing" if missing else "made"] += 1
+                    if missing and counts["missing"] <= MOST_NAMED:
+                        name_missing(directory, row, translator.name)
+                counts["all"] += 1
+                write(row.utterance, {ORIGINS: origin, TARGETS: target})
+    report(directory, counts, translator.name)
 
-    after = {
-        utt: before.get(utt) or made.get(source) or NO_TRANSLATION
-        for utt, source in text.items()
-    }
-    origins = {
-        utt: origins.get(utt, FROM_CORPUS)
-        if utt in before
-        else (NO_TRANSLATION if target == NO_TRANSLATION else translator.name)
-        for utt, target in after.items()
-    }
-    write_table(directory / "utt2translation", origins)
-    write_table(directory / "text_st", after)
-    report(directory, text, before, after, translator.name)
+
+class Row(NamedTuple):
+    """An utterance.
+
+    Attributes:
+        utterance: Its id.
+        source: Its text.
+        target: Its translation; empty where there is none.
+        origin: Where that is from; empty where nobody says so.
+    """
+
+    utterance: str
+    source: str
+    target: str
+    origin: str
 
 
-def read_data(directory: Path) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+def read_data(directory: Path, scratch: Path) -> Iterator[Row]:
     """Read a data directory's text, its translations and where these are from."""
-    if not (directory / "text").is_file():
+    for utterance, found in _joined(directory, scratch):
+        if SOURCES in found:
+            target = found.get(TARGETS, "")
+            target = "" if target == NO_TRANSLATION else target
+            yield Row(utterance, found[SOURCES], target, found.get(ORIGINS, ""))
+
+
+def _joined(directory: Path, scratch: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Each utterance and what the tables say of it; lines at fault are left out."""
+    tables = [
+        zip(sorted_records(directory / name, scratch), repeat(name))
+        for name in (SOURCES, TARGETS, ORIGINS)
+        if (directory / name).is_file()
+    ]
+    both = merge(*tables, key=lambda line: line[0].key)
+    for utterance, lines in groupby(both, key=lambda line: line[0].key):
+        yield utterance, {name: r.value for r, name in lines if not r.fault}
+
+
+def check(directory: Path, scratch: Path) -> None:
+    """Check the tables.
+
+    Raises:
+        ValueError: One is bad.
+    """
+    if not (directory / SOURCES).is_file():
         raise ValueError(f"{directory}/text does not exist. Run stage 1 first.")
-    problems: list[Problem] = []
-    names = ("text", "text_st", "utt2translation")
-    text, text_st, origins = (
-        read_table(directory / name, problems) if (directory / name).is_file() else {}
-        for name in names
-    )
-    alien = Problem(f"{directory}/text_st", "", "not in text", "Take the line out")
-    problems += [replace(alien, utterance=u) for u in text_st if u not in text]
-    if problems:
-        shown = "\n".join(map(str, problems[:MOST_NAMED]))
-        raise ValueError(f"{len(problems)} problems, nothing is changed:\n{shown}")
-    before = {utt: t for utt, t in text_st.items() if t not in ("", NO_TRANSLATION)}
-    return text, before, origins
+    count, shown = 0, []
+    for problem in _problems(directory, scratch):
+        count += 1
+        shown += [str(problem)] if count <= MOST_NAMED else []
+    if count:
+        shown = "\n".join(shown)
+        raise ValueError(f"{count} problems, nothing is changed:\n{shown}")
+
+
+def _problems(directory: Path, scratch: Path) -> Iterator[Problem]:
+    for name in (SOURCES, TARGETS, ORIGINS):
+        if (directory / name).is_file():
+            for line in sorted_records(directory / name, scratch):
+                if line.fault:
+                    cause, fix = split_message(ValueError(line.fault))
+                    yield Problem(line.place, line.key, cause, fix)
+    for utterance, found in _joined(directory, scratch):
+        if TARGETS in found and SOURCES not in found:
+            place = f"{directory}/{TARGETS}"
+            yield Problem(place, utterance, "not in text", "Take the line out")
 
 
 def translate_all(
-    users: dict[str, list[str]], translator: Translator, cache_path: Path
-) -> dict[str, str]:
-    """Translate each source that the cache lacks, and return all by source."""
-    cache = Cache(cache_path, translator.identity())
-    # Longest first: little padding, and a batch too large fails at once.
-    new = sorted(users.keys() - cache.translations.keys(), key=lambda s: (-len(s), s))
-    print(f"{len(users)} sentences to translate, {len(users) - len(new)} in the cache")
-    with tqdm(total=len(new), unit="sentence", disable=None) as progress:
-        for start in range(0, len(new), translator.batch_size):
-            batch = new[start : start + translator.batch_size]
+    directory: Path, translator: Translator, cache: Cache, scratch: Path
+) -> Lookup:
+    """Translate each source that the cache lacks; all translations by source."""
+    made = Lookup(cache.read(), scratch)
+    rows = read_data(directory, scratch)
+    lacking = ((r.source, r.utterance) for r in rows if r.source and not r.target)
+    count: Counter[str] = Counter()
+
+    def new() -> Iterator[Record]:
+        """Longest first: little padding, and a batch too large fails at once."""
+        for source, users in Lookup(lacking, scratch).groups():
+            count["all"] += 1
+            if next(made.find(source), None) is None:
+                count["new"] += 1
+                order = f"{LONGEST - len(source):010} {source}"
+                yield Record(order, "", json.dumps([source, [*users]]))
+
+    sources = read_sorted(sort_records(new(), scratch))
+    if not count["all"]:
+        return made
+    in_cache = count["all"] - count["new"]
+    print(f"{count['all']} sentences to translate, {in_cache} in the cache")
+    cache.end_line()
+    with tqdm(total=count["new"], unit="sentence", disable=None) as progress:
+        for some in batched(sources, translator.batch_size):
+            users = dict(json.loads(record.value) for record in some)
+            batch = [*users]
             lines = map(normalize_unicode, translator.translate(batch))
             good = {s: t for s, t in zip(batch, lines) if t not in ("", NO_TRANSLATION)}
             cache.add(good, users)
             progress.update(len(batch))
-    return cache.translations
+    return Lookup(cache.read(), scratch)
 
 
-def report(directory: Path, text: dict, before: dict, after: dict, name: str) -> None:
-    """Count the translations and name what has none."""
-    left = [utt for utt, target in after.items() if target == NO_TRANSLATION]
-    for utt in left[:MOST_NAMED]:
-        cause = f"{name} gives nothing for it" if text[utt] else "no text"
-        cure = "It stays <na>: trained on for recognition alone"
-        print(Problem(f"{directory}/text", utt, cause, cure), file=sys.stderr)
-    if len(left) > MOST_NAMED:
-        print(f"... and {len(left) - MOST_NAMED} more", file=sys.stderr)
-    print(f"{directory / 'text_st'}: {len(after)} utterances")
-    print(f"  had a translation: {len(before)}")
-    print(f"  translated by {name}: {len(after) - len(before) - len(left)}")
-    print(f"  without a translation: {len(left)}")
+def name_missing(directory: Path, row: Row, name: str) -> None:
+    """Say why an utterance has no translation."""
+    cause = f"{name} gives nothing for it" if row.source else "no text"
+    cure = "It stays <na>: trained on for recognition alone"
+    problem = Problem(f"{directory}/text", row.utterance, cause, cure)
+    print(problem, file=sys.stderr)
+
+
+def report(directory: Path, counts: Counter[str], name: str) -> None:
+    """Print how many translations there are, and of whom."""
+    if counts["missing"] > MOST_NAMED:
+        print(f"... and {counts['missing'] - MOST_NAMED} more", file=sys.stderr)
+    had = counts["all"] - counts["made"] - counts["missing"]
+    print(f"{directory / TARGETS}: {counts['all']} utterances")
+    print(f"  had a translation: {had}")
+    print(f"  translated by {name}: {counts['made']}")
+    print(f"  without a translation: {counts['missing']}")
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -18,6 +18,7 @@ import hashlib
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -106,10 +107,18 @@ def prepare_asterisk(
                 found = spoken(found, sounds[language], package, log)
             texts[language] = {name: text for name, text in found.items() if text}
         split = split_of(texts)
-        entries = [*_prompts(texts, sounds, split)]
-        for language in languages if digits else ():
-            own = _digits_of(texts[language], split)
-            entries += _strings(language, own, texts, sounds[language], digits, wav)
+        strings = (
+            _strings(
+                language,
+                _digits_of(texts[language], split),
+                texts,
+                sounds[language],
+                digits,
+                wav,
+            )
+            for language in (languages if digits else ())
+        )
+        entries = chain(_prompts(texts, sounds, split), *strings)
         return write_corpus(entries, output_dir, nj=nj, log=log)
 
 

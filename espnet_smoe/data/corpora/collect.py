@@ -79,7 +79,7 @@ def _all_entries(
             yield from labels.entries(Corpus(name, prefix, tree, log, rules))
     if fleurs_root is not None:
         try:
-            yield from fleurs.entries(fleurs_root, log)
+            yield from fleurs.entries(fleurs_root, log, scratch)
         except ValueError as error:
             raise ValueError(f"--fleurs: {error}") from error
 

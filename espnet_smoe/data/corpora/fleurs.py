@@ -12,8 +12,11 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from espnet_smoe.data.corpora.base import Entry, gender_of
+from espnet_smoe.data.corpora.tree import walk
 from espnet_smoe.data.corpora.write import write_corpus
 from espnet_smoe.data.problems import ProblemLog
+from espnet_smoe.data.scratch import scratch_folder
+from espnet_smoe.data.sorted_file import Lookup
 
 NAME = "fleurs"
 TEST = "test_fleurs"
@@ -57,16 +60,17 @@ def prepare_fleurs(
     there = (corpus_dir / source).glob("*.tsv")
     splits = {table.stem: table.stem for table in sorted(there)} or {"test": "test"}
     languages = {f"text_{name.partition('_')[0]}": name for name in targets}
-    with ProblemLog(output_dir / "problems.tsv") as log:
-        listed = entries(
-            corpus_dir, log, splits, source, {"text_st": translation} | languages
-        )
+    log = ProblemLog(output_dir / "problems.tsv")
+    with log, scratch_folder(output_dir, ".listed") as scratch:
+        languages = {"text_st": translation} | languages
+        listed = entries(corpus_dir, log, scratch, splits, source, languages)
         return write_corpus(listed, output_dir, nj=nj, log=log)
 
 
 def entries(
     root: Path,
     log: ProblemLog,
+    scratch: Path,
     splits: Mapping[str, str] = MappingProxyType({"test": TEST}),
     source: str = KOREAN,
     languages: Mapping[str, str] = MappingProxyType({"text_st": ENGLISH}),
@@ -76,6 +80,7 @@ def entries(
     Args:
         root: Folder that holds ``ko_kr`` and ``en_us``.
         log: Receives what is wrong.
+        scratch: Folder for what is listed.
         splits: Stem of a table to the set that it becomes.
         source: Folder of the language that is spoken.
         languages: Target to the folder of its language.
@@ -83,24 +88,28 @@ def entries(
     Raises:
         ValueError: A folder or table is missing.
     """
-    sentences = {t: _sentences(root, name, log) for t, name in languages.items()}
+    sentences = {
+        target: Lookup(_sentences(root, name, log), scratch)
+        for target, name in languages.items()
+    }
     for stem, split in splits.items():
         table = root / source / f"{stem}.tsv"
-        audio = _audio(table)
+        audio = _audio(table, scratch)
         for row in _rows(table, log):
-            if row.file not in audio:
+            path = _last(audio, row.file)
+            if not path:
                 reason, cause = "label without audio", f"no recording {row.file}"
                 fix = f"Unpack audio/{stem}.tar.gz again"
                 log.drop(NAME, reason, str(table), row.file, cause, fix)
                 continue
             name = Path(row.file).stem
-            texts = {t: found.get(row.sentence, "") for t, found in sentences.items()}
+            texts = {t: _last(found, row.sentence) for t, found in sentences.items()}
             yield Entry(
                 id=f"{NAME}-{name}",
                 key=name,
                 corpus=NAME,
                 split=split,
-                audio=str(audio[row.file]),
+                audio=path,
                 text=row.text,
                 gender=gender_of(row.gender),
                 translation=texts.pop("text_st", ""),
@@ -109,7 +118,12 @@ def entries(
             )
 
 
-def _audio(table: Path) -> dict[str, Path]:
+def _last(table: Lookup, key: str) -> str:
+    *_, value = ["", *table.find(key)]
+    return value
+
+
+def _audio(table: Path, scratch: Path) -> Lookup:
     """File name -> recording, of the folder beside a table."""
     if not table.is_file():
         raise ValueError(
@@ -117,23 +131,31 @@ def _audio(table: Path) -> dict[str, Path]:
             "and the other languages, as the data folder of google/fleurs does."
         )
     folder = table.parent / "audio"
-    audio = {path.name: path for path in sorted(folder.rglob("*.wav"))}
-    if not audio:
+    audio = Lookup(
+        (
+            (name, f"{place}/{name}")
+            for place, names in walk(folder, scratch)
+            for name in names
+            if name.endswith(".wav")
+        ),
+        scratch,
+    )
+    if next(audio.records(), None) is None:
         raise ValueError(
             f"no .wav under {folder}. Unpack audio/{table.stem}.tar.gz there."
         )
     return audio
 
 
-def _sentences(root: Path, language: str, log: ProblemLog) -> dict[str, str]:
-    """Id of a sentence -> its text, of all tables of a language."""
+def _sentences(root: Path, language: str, log: ProblemLog) -> Iterator[tuple[str, str]]:
+    """Id of a sentence and its text, of all tables of a language."""
     tables = sorted((root / language).glob("*.tsv"))
     if not tables:
         raise ValueError(
             f"no .tsv under {root / language}. Download {language} too: it holds "
             "the texts of each sentence."
         )
-    return {row.sentence: row.text for t in tables for row in _rows(t, log)}
+    return ((row.sentence, row.text) for t in tables for row in _rows(t, log))
 
 
 def _rows(table: Path, log: ProblemLog) -> Iterator[Row]:

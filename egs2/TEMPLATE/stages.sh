@@ -227,10 +227,12 @@ collect_statistics() { # stage 10
     done
     jobs=$((jobs < nj ? jobs : nj))
     for part in train valid; do
-        dir=$train_dir
+        dir=$train_dir job='(NR - 1) % n'
+        # of a shard, one job reads what stands side by side
+        [ $part != train ] || [ "$audio_format" != shards ] || job='int((NR - 1) * n / lines)'
         [ $part = train ] || dir=$valid_dir
-        awk -v n="$jobs" -v p="$logdir/$part" '{print > (p "." (NR - 1) % n + 1 ".scp")}' \
-            "$dir/wav.scp"
+        awk -v n="$jobs" -v lines="$(grep -c "" "$dir/wav.scp")" -v p="$logdir/$part" \
+            "{print > (p \".\" $job + 1 \".scp\")}" "$dir/wav.scp"
     done
     $train_cmd JOB=1:"$jobs" "$logdir/stats.JOB.log" \
         $python -m espnet_smoe -m espnet2.bin.asr_train --collect_stats true --ngpu 0 \

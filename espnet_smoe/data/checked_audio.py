@@ -213,22 +213,24 @@ def check_all_audio(
     total = count_utterances(checker.directory)
     unit = shard_size or 1  # what is not divided among parts
     units = -(-total // unit)
+    own = partial(_of_part, part=part, unit=unit, units=units)
     sizes = {path: path.stat().st_size for path in sorted(out.glob(NOTES.format("*")))}
-    noted = {"noted": partial(_read_notes, sizes)}
     out.mkdir(parents=True, exist_ok=True)
     path = out / NOTES.format("" if parts == 1 else f".{number:04}of{parts:04}")
+    tables = find_tables(checker.directory)
+
+    span = None
+    if sizes and parts > 1:  # those of the other parts are not sorted along
+        with sorted_rows(tables, out) as rows:
+            span = _span(row.id for row in own(rows))
+    noted = {"noted": partial(_read_notes, sizes, span)}
     with (
-        sorted_rows(find_tables(checker.directory), out, noted) as rows,
+        sorted_rows(tables, out, noted) as rows,
         open(path, "a", encoding="utf-8") as notes,
     ):
         lock(notes, f"{out}: this part of the audio is being prepared already")
         notes.write("\n")  # ends the line that a killed run was writing
-        own = (
-            row
-            for at, row in enumerate(rows)
-            if min(at // unit * parts // units, parts - 1) == number - 1
-        )
-        jobs = (_job(checker, row, out / "audio", copy) for row in own)
+        jobs = (_job(checker, row, out / "audio", copy) for row in own(rows))
         if shard_size:
             first = -(-(number - 1) * units // parts)
             results = _in_shards(jobs, out / "shards", first, shard_size, nj)
@@ -314,11 +316,34 @@ def _job(
     return job, None
 
 
-def _read_notes(sizes: dict[Path, int]) -> Iterator[Record]:
+def _of_part(
+    rows: Iterable[Row], part: tuple[int, int], unit: int, units: int
+) -> Iterator[Row]:
+    number, parts = part
+    for at, row in enumerate(rows):
+        of = min(at // unit * parts // units, parts - 1) + 1
+        if of > number:
+            return
+        if of == number:
+            yield row
+
+
+def _span(names: Iterable[str]) -> tuple[str, str]:
+    """The first and the last of names; of none, two between which none is."""
+    first = last = next(iter(names), "")
+    for name in names:
+        first, last = min(first, name), max(last, name)
+    return first, last
+
+
+def _read_notes(
+    sizes: dict[Path, int], span: tuple[str, str] | None
+) -> Iterator[Record]:
     """The notes of earlier runs by utterance.
 
     Args:
         sizes: Of their files, in bytes: what is added meanwhile is not read.
+        span: The first and the last utterance to read them of; None for all.
     """
     for path, left in sizes.items():
         with open(path, "rb") as notes:
@@ -330,4 +355,5 @@ def _read_notes(sizes: dict[Path, int]) -> Iterator[Record]:
                     utterance = json.loads(json.loads(line)[0])[0]
                 except (ValueError, TypeError, IndexError):  # of a killed run
                     continue
-                yield Record(utterance, "", line.decode().strip())
+                if span is None or span[0] <= utterance <= span[1]:
+                    yield Record(utterance, "", line.decode().strip())

@@ -341,6 +341,26 @@ def test_parts_that_several_machines_have_done_are_not_done_again(source, monkey
     assert len(read) == 3
 
 
+def test_a_part_that_goes_on_takes_the_notes_of_its_own(source, monkeypatch):
+    taken, real = [], checked_audio._read_notes
+
+    def notes(*given):
+        for record in real(*given):
+            taken.append(record.key)
+            yield record
+
+    run(source, "--copy")
+    monkeypatch.setattr(checked_audio, "_read_notes", notes)
+    monkeypatch.setattr(checked_audio, "_do", None)  # all of it is done
+    for part in ("1/3", "2/3", "3/3"):
+        taken.clear()
+        run(source, "--copy", "--part", part)
+        assert set(taken) == {list(GOOD)[int(part[0]) - 1]}
+    taken.clear()
+    assert list(read_table(run(source, "--copy") / "text", [])) == list(GOOD)
+    assert set(taken) == set(GOOD)
+
+
 @pytest.mark.parametrize("part", ["0/2", "3/2", "1", "a/b"])
 def test_a_part_that_is_none_is_refused(source, part, capsys):
     with pytest.raises(SystemExit):

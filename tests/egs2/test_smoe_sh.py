@@ -243,6 +243,17 @@ def test_statistics_are_split_over_jobs_but_never_empty_ones(with_tokens):
     assert sum("--collect_stats true" in line for line in calls(with_tokens)) == 2
 
 
+def test_a_job_of_statistics_reads_shards_side_by_side(with_tokens):
+    lines = [f"u{at} shards/{at // 4}.tar:512\n" for at in range(10)]
+    (with_tokens / "dump/raw/train/wav.scp").write_text("".join(lines))
+    (with_tokens / "dump/raw/dev/wav.scp").write_text("".join(lines))
+    ok(with_tokens, 10, "--nbpe", "300", "--nj", "3", "--audio_format", "shards")
+    logdir = with_tokens / "exp/stats_train_bbpe300/logdir"
+    of_job = [(logdir / f"train.{job}.scp").read_text() for job in (1, 2, 3)]
+    assert of_job == ["".join(lines[a:b]) for a, b in ((0, 4), (4, 7), (7, 10))]
+    assert (logdir / "valid.1.scp").read_text() == "".join(lines[::3])
+
+
 def test_training_gets_every_file(with_statistics):
     ok(with_statistics, 11, "--nbpe", "300")
     train = calls(with_statistics)[0]

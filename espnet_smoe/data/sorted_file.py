@@ -11,13 +11,14 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from itertools import chain, groupby, islice, takewhile
+from io import StringIO
+from itertools import chain, groupby, takewhile
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 SORT_BUFFER = "64M"  # memory of ``sort``; the rest is on the disk
-FEW = 4096  # lines that are sorted in memory; starting ``sort`` takes longer
+IN_MEMORY = 2**20  # bytes of lines, before they go to ``sort`` or a file
 BLOCK = 2**13  # bytes of a file, of which the first key is kept
 
 
@@ -52,12 +53,16 @@ def sort_records(records: Iterable[Record], folder: Path) -> Path:
     """
     made, name = tempfile.mkstemp(dir=folder)
     lines = map(_line, records)
-    few = sorted(islice(lines, FEW), key=_key)
+    few, size = [], 0
     with open(made, "wb") as file:
-        if len(few) < FEW:
-            file.writelines(few)
-        else:
-            _sort(chain(few, lines), name, folder)
+        for line in lines:
+            few.append(line)
+            size += len(line)
+            if size > IN_MEMORY:
+                _sort(chain(few, lines), name, folder)
+                break
+        else:  # starting ``sort`` takes longer
+            file.writelines(sorted(few, key=_key))
     return Path(name)
 
 
@@ -169,7 +174,7 @@ class Listed:
         made, self._path = tempfile.mkstemp(dir=folder)
         os.close(made)
         self._count = 0
-        self._waiting: list[str] = []
+        self._waiting = StringIO()
 
     def __len__(self) -> int:
         return self._count
@@ -182,11 +187,11 @@ class Listed:
     def append(self, value: Any) -> None:
         """Add a value."""
         self._count += 1
-        self._waiting.append(f"{json.dumps(value)}\n")
-        if len(self._waiting) >= FEW:
+        self._waiting.write(f"{json.dumps(value)}\n")
+        if self._waiting.tell() > IN_MEMORY:
             self._write()
 
     def _write(self) -> None:
         with open(self._path, "a", encoding="ascii") as file:
-            file.writelines(self._waiting)
-        self._waiting.clear()
+            file.write(self._waiting.getvalue())
+        self._waiting = StringIO()

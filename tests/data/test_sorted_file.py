@@ -34,10 +34,9 @@ def test_a_lookup_finds_what_a_dictionary_of_lists_has(pairs):
             assert list(table.find(name)) == wanted[name]
 
 
-@pytest.mark.parametrize("few", [1, 2, 1000])
-def test_few_lines_are_in_the_order_of_many(tmp_path, monkeypatch, few):
-    """With `few`, ``sort`` does it."""
-    monkeypatch.setattr(sorted_file, "FEW", few)
+@pytest.mark.parametrize("in_memory", [0, 20, 1000])
+def test_few_lines_are_in_the_order_of_many(tmp_path, monkeypatch, in_memory):
+    monkeypatch.setattr(sorted_file, "IN_MEMORY", in_memory)
     keys = ["b", "a-b", "ab", "a", "가", "b", "\udcff", "B", "a b", "", "ab"]
     records = [Record(key, "f:1", f"{at}\t", "no") for at, key in enumerate(keys)]
     wanted = sorted(records, key=lambda r: r.key.encode("utf-8", "surrogateescape"))
@@ -45,7 +44,7 @@ def test_few_lines_are_in_the_order_of_many(tmp_path, monkeypatch, few):
 
 
 def test_what_is_listed_comes_back_as_often_as_it_is_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(sorted_file, "FEW", 2)
+    monkeypatch.setattr(sorted_file, "IN_MEMORY", 8)
     listed = Listed(tmp_path)
     for value in ("a\nb", ["\udc80", 1], "c"):
         listed.append(value)

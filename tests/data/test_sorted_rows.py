@@ -6,6 +6,7 @@ import tracemalloc
 
 import pytest
 
+from espnet_smoe.data import sorted_file
 from espnet_smoe.data.data_dir import WAV_SCP, find_tables, write_table
 from espnet_smoe.data.filter import TABLES, Limits, filter_directory
 from espnet_smoe.data.parallel import map_unknown
@@ -62,6 +63,7 @@ def test_a_sort_that_fails_half_way_is_told(tmp_path, monkeypatch):
     sort.write_text("#!/bin/sh\nexec <&-\nexit 2\n")  # as on a full disk
     sort.chmod(0o755)
     monkeypatch.setenv("PATH", str(sort.parent), prepend=os.pathsep)
+    monkeypatch.setattr(sorted_file, "IN_MEMORY", 0)
     for name in ("wav.scp", "text"):
         write_table(tmp_path / name, {f"u{-at}": "a" for at in range(9999)})
     with pytest.raises(OSError, match="cannot be sorted; is the disk full"):

@@ -17,7 +17,10 @@ import os
 import re
 import resource
 import sys
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,25 +97,42 @@ def shapes_of(stats: Path) -> list[Shapes]:
     Raises:
         ValueError: There is no such file, or a line of it has no shape.
     """
-    tables: dict[str, dict[str, tuple[int, ...]]] = {}
-    for file in sorted((stats / "train").glob("*_shape")):
-        try:
-            rows = [line.split() for line in file.read_text("utf-8").splitlines()]
-            table = {name: tuple(map(int, shape.split(","))) for name, shape in rows}
-        except ValueError as error:
-            raise ValueError(f"{file}: not a table of shapes ({error})") from error
-        tables[file.name.removesuffix("_shape")] = table
-    if not tables.get("speech"):
+    import numpy as np
+
+    speech = stats / "train" / "speech_shape"
+    if not speech.is_file() or not speech.stat().st_size:
         raise ValueError(f"{stats}: no train/speech_shape; make it by stage 10")
-    names = sorted(tables["speech"], key=tables["speech"].get)
-    missing = [n for n in names if any(n not in table for table in tables.values())]
-    if missing:
-        raise ValueError(
-            f"{stats}/train: {missing[0]} is not in all of its tables; make them again "
-            "by stage 10"
-        )
-    picked = dict.fromkeys((names[-1], names[0], names[len(names) // 2]))
-    return [{field: table[n] for field, table in tables.items()} for n in picked]
+    files = sorted(speech.parent.glob("*_shape"))
+    # of millions of utterances perhaps
+    lengths = array("q", (shapes["speech"][0] for shapes in _read_shapes(files)))
+    order = np.argsort(np.frombuffer(lengths, np.int64), kind="stable")
+    picked = dict.fromkeys(map(int, order[[-1, 0, len(order) // 2]]))
+    at = {n: shapes for n, shapes in enumerate(_read_shapes(files)) if n in picked}
+    return [at[n] for n in picked]
+
+
+def _read_shapes(files: list[Path]) -> Iterator[Shapes]:
+    """The shapes of each utterance; the tables of stage 10 have them in one order."""
+    with ExitStack() as stack:
+        tables = [stack.enter_context(open(file, encoding="utf-8")) for file in files]
+        for lines in zip_longest(*tables):
+            names, shapes = set(), {}
+            for file, line in zip(files, lines):
+                try:
+                    name, shape = line.split() if line is not None else ("", "0")
+                    field = file.name.removesuffix("_shape")
+                    shapes[field] = tuple(map(int, shape.split(",")))
+                except ValueError as error:
+                    raise ValueError(
+                        f"{file}: not a table of shapes ({error})"
+                    ) from error
+                names.add(name)
+            if len(names) > 1:
+                raise ValueError(
+                    f"{file.parent}: {max(names)} is not in all of its tables, or they "
+                    "have it in another order; make them again by stage 10"
+                )
+            yield shapes
 
 
 def numbers(shapes: Shapes) -> int:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import re
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,21 @@ def test_wrong_statistics_are_named(stats, content, message):
     (stats / "train/speech_shape").write_text(content)
     with pytest.raises(ValueError, match=message):
         fit_batch.shapes_of(stats)
+
+
+def test_shapes_of_a_large_corpus_need_no_memory(stats):
+    names = [f"utterance-{at:06}" for at in range(2 * 9973)]
+    for at, field in enumerate(("speech", "text"), 1):
+        lines = (f"{name} {int(name[-6:]) * 7 % 9973 + at}\n" for name in names)
+        (stats / f"train/{field}_shape").write_text("".join(lines))
+    fit_batch.shapes_of(stats)
+    tracemalloc.start()
+    longest, shortest, middle = fit_batch.shapes_of(stats)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert longest["speech"] == (9973,) and longest["text"] == (9974,)
+    assert shortest["speech"] == (1,) and middle["speech"] == (4987,)
+    assert peak < 50 * len(names)
 
 
 @pytest.mark.parametrize(("text", "bytes_"), [("2G", 2**31), ("1.5KiB", 1536)])

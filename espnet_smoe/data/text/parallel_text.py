@@ -6,10 +6,10 @@ text: each row there holds a Korean sentence, its English, and often an id.
 
 import codecs
 import csv
-import json
 import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -19,6 +19,7 @@ from xml.etree.ElementTree import ParseError
 from zipfile import BadZipFile
 
 from espnet_smoe.data.sorted_file import Listed, Lookup
+from espnet_smoe.data.text.json_rows import Damaged, NoRows, read_rows
 from espnet_smoe.data.text.unicode_text import normalize_unicode
 from espnet_smoe.plugins import import_extra
 
@@ -196,7 +197,7 @@ DAMAGE = (
     KeyError,  # a part of the workbook is missing
     ParseError,
     csv.Error,
-    json.JSONDecodeError,
+    Damaged,
     zlib.error,
 )
 
@@ -308,12 +309,15 @@ def _csv(path: Path) -> Iterator[Table]:
 
 
 def _json(path: Path) -> Iterator[Table]:
-    content = json.loads(path.read_text(encoding=encoding_of(path)))
-    rows = content.get("data") if isinstance(content, dict) else content
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    encoding = encoding_of(path)
+    try:
+        with open(path, encoding=encoding, newline="") as file:
+            header = list(dict.fromkeys(chain.from_iterable(read_rows(file))))
+        with open(path, encoding=encoding, newline="") as file:
+            cells = ([row.get(name) for name in header] for row in read_rows(file))
+            yield chain([header], cells)
+    except NoRows as error:
         raise ValueError(
             f"{path}: neither a list of rows nor a dict with such a list under 'data'. "
             "Convert it to csv."
-        )
-    header = list(dict.fromkeys(name for row in rows for name in row))
-    yield iter([header, *([row.get(name) for name in header] for row in rows)])
+        ) from error

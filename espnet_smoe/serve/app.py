@@ -155,13 +155,15 @@ class Gatekeeper:
         if len(origins) <= 1 and len(hosts) == 1:
             fault = self.server.access.fault(origins[0] if origins else None, hosts[0])
         if fault:
-            refusal = ErrorResponse(RequestError(fault, 403, code="forbidden"))
-            await refusal(scope, receive_body, answer)
+            app: ASGIApp = ErrorResponse(RequestError(fault, 403, code="forbidden"))
         else:
-            await self.app(scope, receive_body, answer)
-        if scope["type"] != "websocket":
-            path = scope["path"] if scope["path"] in self.paths else "other"
-            self.server.metrics.answered(path, status, time.monotonic() - begun)
+            app = self.app
+        try:
+            await app(scope, receive_body, answer)
+        finally:  # faults of ours count, too
+            if scope["type"] != "websocket":
+                path = scope["path"] if scope["path"] in self.paths else "other"
+                self.server.metrics.answered(path, status, time.monotonic() - begun)
 
 
 class TokenCheck:

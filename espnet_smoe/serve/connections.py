@@ -11,6 +11,7 @@ import asyncio
 import math
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -25,6 +26,7 @@ SPARE = 100  # connections besides those of sessions: that begin, end or are ref
 MOST_UNREAD = 2**21  # bytes of answers, as to pings, that a client may leave unread
 MOST_FRAGMENTS = 2**12  # of a message
 OPEN_SECONDS = 10  # that a client may take to ask for something
+NO_UPGRADE = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
 CLOSE_SECONDS = 5  # that a client may take to answer a close
 
 
@@ -85,7 +87,9 @@ class FairConnection(asyncio.Protocol):
             return
         size, slices, self._frames = 0, 0, 0
         while (
-            size < min(TURN_BYTES, len(self._unparsed)) and self._frames < TURN_FRAMES
+            size < min(TURN_BYTES, len(self._unparsed))
+            and self._frames < TURN_FRAMES
+            and not (self._handed_over or self._gate.is_closing())
         ):
             part = self._unparsed[size : size + SLICE]
             size, slices = size + len(part), slices + 1
@@ -146,6 +150,16 @@ class FairRequests(FairConnection, H11Protocol):
         self._stop_waiting()
         super().handle_websocket_upgrade(event)
 
+    def send_400_response(self, message: str) -> None:
+        """Answer what is no HTTP; behind the beginning of an answer there is no other.
+
+        The library would raise, and asyncio log it as a fault of the server.
+        """
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(message)
+        else:
+            self.transport.close()
+
     def on_response_complete(self) -> None:
         """Wait for the next request; the library waits for its first byte only."""
         self._wait_for_headers()
@@ -180,6 +194,18 @@ class FairSocket(FairConnection, WebSocketsSansIOProtocol):
         """Parse some of it; nothing more of a client that has broken the rules."""
         if not self._failed:
             super().data_received(data)
+        if self.conn.handshake_exc and not self.handshake_initiated:
+            self._refuse_handshake()
+
+    def _refuse_handshake(self) -> None:
+        """Answer an upgrade that is none, such as with a body.
+
+        The library would keep the connection, and fail when the server stops.
+        """
+        told = b"".join(self.conn.data_to_send()) or NO_UPGRADE
+        self._failed = self.handshake_initiated = self.close_sent = True
+        self.transport.write(told)
+        self.transport.close()
 
     def handle_events(self) -> None:
         """Count what has come before it is handled."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -37,7 +38,8 @@ class RequestError(Exception):
         retry: float | None = None,
     ):
         super().__init__(printable(message))
-        self.status, self.param, self.code, self.retry = status, param, code, retry
+        self.status, self.code, self.retry = status, code, retry
+        self.param = None if param is None else printable(param)
 
     def body(self) -> dict[str, Any]:
         """The answer in JSON."""
@@ -120,10 +122,11 @@ class ErrorResponse(JSONResponse):
 
     Args:
         error: What to tell.
+        more: Headers.
     """
 
-    def __init__(self, error: RequestError):
-        headers = {"Connection": "close"}
+    def __init__(self, error: RequestError, more: Mapping[str, str] | None = None):
+        headers = {**(more or {}), "Connection": "close"}
         if error.retry is not None:
             headers["Retry-After"] = str(max(1, math.ceil(error.retry)))
         if error.status == 401:
@@ -149,8 +152,9 @@ async def tell(request: Request, error: Exception) -> Response:
     match error:
         case RequestError():
             found = error
-        case HTTPException():
+        case HTTPException():  # with the methods of a path, where it is another
             found = RequestError(error.detail, error.status_code)
+            return ErrorResponse(found, error.headers)
         case ClientDisconnect():
             return Response(status_code=499)  # nobody reads it
         case _:  # the library logs it

@@ -35,6 +35,7 @@ from espnet_smoe.data.speech.resample import SAMPLE_RATE
 LOWEST_RATE, HIGHEST_RATE = 8000, 48000  # Hz
 LARGEST_FRAME = 2**18  # bytes of audio: 8 s at 16 kHz
 LONGEST_TEXT = 2**12  # characters
+MOST_TOLD = 400  # characters at each end of what is told of a client's words
 FULL_SCALE = 32768.0
 
 DONE, STOPS, UNKNOWN, LIMIT, TOO_LARGE, BROKEN, FULL = (
@@ -59,10 +60,15 @@ class SessionError(ValueError):
 def printable(text: str) -> str:
     """Escape what cannot be sent, or would begin a line of its own in a log.
 
+    Of a long text the beginning and the end are left: one client's words shall fill
+    neither the log nor the time of the others.
+
     Example:
         >>> printable("clé\\n\\ud800")
         'clé\\\\n\\\\ud800'
     """
+    if len(text) > 2 * MOST_TOLD:
+        text = f"{text[:MOST_TOLD]} ... {text[-MOST_TOLD:]}"
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
     )

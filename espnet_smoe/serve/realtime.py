@@ -60,7 +60,7 @@ class RealtimeDialect(Dialect):
                 return self._incoming.read(_decoded(message.get("audio")))
             case "input_audio_buffer.commit":
                 self.chosen = True  # the server's own model, where none was named
-                self.ended = message.get("final") is True
+                self.ended = self._final(message)
             case other:
                 raise SessionError(
                     f"an event of type {as_json({'type': other})}; known are "
@@ -75,8 +75,15 @@ class RealtimeDialect(Dialect):
         if model is not None and not isinstance(model, str):
             raise SessionError("the model of session.update is no name")
         if self.chosen and model not in (None, self.model):
-            raise SessionError(f"the model of this session is '{self.model}' already")
+            known = f"'{self.model}'" if self.model else "the server's own"
+            raise SessionError(f"the model of this session is {known} already")
         self.model, self.chosen = model or self.model, True
+
+    def _final(self, message: dict) -> bool:
+        final = message.get("final")
+        if final is not None and not isinstance(final, bool):
+            raise SessionError(f"final of {COMMIT} is neither true nor false")
+        return bool(final)
 
     def _check_chosen(self) -> None:
         if not self.chosen:

@@ -130,14 +130,16 @@ class Recordings:
         return recording
 
     def _look(self, recording: Recording, bandwidth: str) -> None:
+        from espnet_smoe.data.speech.ffmpeg import converting_at_most
         from espnet_smoe.inference.long_form.long_audio import cuts_of
         from espnet_smoe.inference.long_form.speech_pieces import find_speech
 
         path, name = recording.path, recording.name
         try:
-            activity, label = find_speech(
-                path, self.limits.seconds, strict=True, vad=self.model.vad
-            )
+            with converting_at_most(self.limits.seconds):
+                activity, label = find_speech(
+                    path, self.limits.seconds, strict=True, vad=self.model.vad
+                )
         except ValueError as error:
             raise ValueError(str(error).replace(path, name)) from error
         recording.seconds = activity.samples / SAMPLE_RATE

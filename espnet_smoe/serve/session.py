@@ -116,6 +116,8 @@ class Session:
         clock = asyncio.get_running_loop().time
         dialect = self.dialect
         silent, received = 0.0, 0  # seconds without audio; samples since they began
+        if dialect.ended:  # said before the model was known: there is no audio
+            feed.end()
         while not feed.ended or (dialect.ended and not dialect.goes_on):
             asked = clock()
             patience = None if dialect.ended else self.limits.idle - silent

@@ -8,12 +8,13 @@ from contextlib import aclosing, asynccontextmanager
 from tempfile import NamedTemporaryFile, SpooledTemporaryFile
 from typing import Any
 
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from espnet_smoe.data.speech.audio import RAW_SUFFIX
+from espnet_smoe.data.speech.container import forget_converted
 from espnet_smoe.inference.output.formats import Transcript
 from espnet_smoe.serve.admission import REQUEST
 from espnet_smoe.serve.answers import (
@@ -74,8 +75,7 @@ class Transcriptions:
     @asynccontextmanager
     async def _upload(self, request: Request) -> AsyncIterator[tuple[Ask, str, str]]:
         """What is asked for, the recording as a file, and the name to tell of it."""
-        options: dict[str, Any] = {"max_files": 1, "max_fields": MOST_FIELDS}
-        async with request.form(max_part_size=LONGEST_FIELD, **options) as data:
+        async with _form(request) as data:
             form = Form(data)
             ask = read_ask(form, self.server.models, self.translate)
             recordings = self.server.service(ask.model).recordings
@@ -86,7 +86,10 @@ class Transcriptions:
             with NamedTemporaryFile(dir=folder, suffix=suffix) as file:
                 await asyncio.to_thread(_copy, form.file, file)
                 await form.file.close()
-                yield ask, file.name, name
+                try:
+                    yield ask, file.name, name
+                finally:  # in a thread: it may be a large file
+                    asyncio.get_running_loop().run_in_executor(None, forget_converted)
 
     async def _answer(self, ask: Ask, path: str, name: str) -> Response:
         recordings = self.server.service(ask.model).recordings
@@ -130,6 +133,19 @@ class Transcriptions:
                 yield error_event(error)
                 return
         yield done_event(ask, found)
+
+
+@asynccontextmanager
+async def _form(request: Request) -> AsyncIterator[FormData]:
+    options: dict[str, Any] = {"max_files": 1, "max_fields": MOST_FIELDS}
+    try:
+        data = await request.form(max_part_size=LONGEST_FIELD, **options)
+    except UnicodeError as error:  # of a charset that the client has named
+        raise RequestError(f"the form cannot be read: {error}; send UTF-8") from error
+    try:
+        yield data
+    finally:
+        await data.close()
 
 
 def _transcript(recording: Recording) -> Transcript:

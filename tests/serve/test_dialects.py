@@ -86,6 +86,8 @@ def test_the_deltas_of_a_session_are_its_text(begin):
         ((UPDATE, '{"type": "input_audio_buffer.append", "audio": "§"}'), "no base64"),
         ((UPDATE, append(b"odd")), "signed 16 bit"),
         ((UPDATE, pcm(0.1)), "a binary frame"),
+        ((UPDATE, FINAL.replace("true", '"true"')), "neither true nor false"),
+        ((COMMIT, UPDATE), "is the server's own already"),
         (("no json",), "no JSON"),
     ],
 )
@@ -94,6 +96,40 @@ def test_a_realtime_client_is_told_what_it_did_wrong(frames, said):
         messages, code = await talk(f"{url}/v1/realtime", *frames)
         assert messages[-1]["type"] == "error"
         assert said in messages[-1]["error"]
+        assert code == 1003
+
+    serve(test)
+
+
+def test_a_final_commit_alone_is_a_recording_of_nothing():
+    async def test(url):
+        async with connect(f"{url}/v1/realtime") as client:
+            await client.recv()
+            for frames in ((FINAL,), (append(pcm(0.25)), FINAL)):
+                for frame in frames:
+                    await client.send(frame)
+                told = {}
+                while told.get("type") != "transcription.done":
+                    told = json.loads(await client.recv())
+                assert told["text"] == ("" if len(frames) == 1 else "1000.000")
+
+    serve(test, SilentRecognizer())
+
+
+class SilentRecognizer(FakeRecognizer):
+    """Hears nothing where there is nothing."""
+
+    def _one(self, stream, chunk):
+        events = super()._one(stream, chunk)
+        return events if stream.position else []
+
+
+def test_a_client_s_own_words_do_not_fill_the_answer():
+    async def test(url):
+        long = json.dumps({"type": "x" * 900_000})
+        messages, code = await talk(f"{url}/v1/realtime", UPDATE, long)
+        assert len(messages[-1]["error"]) < 1000
+        assert messages[-1]["error"].endswith("input_audio_buffer.commit")  # the cure
         assert code == 1003
 
     serve(test)

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from espnet_smoe.data.speech import container, ffmpeg
+from espnet_smoe.data.speech.codec import ffmpeg_path
 from espnet_smoe.data.task_table import task_table
 from tests.serve.fake import RATE, FakeSpeechToText, model
 from tests.serve.http import PATH, fault, post, serve, wav
@@ -212,9 +214,56 @@ def test_what_is_no_recording_is_named(kind):
     serve(test, seconds=3)
 
 
-def test_a_video_without_sound_is_named(tmp_path):
-    from espnet_smoe.data.speech.codec import ffmpeg_path
+def test_a_fault_of_the_server_is_counted():
+    async def test(client, server):
+        server.folder = "/nowhere"  # as with a disk that is full
+        assert "its log has more" in fault(await post(client), 500)
+        page = (await client.get("/metrics")).text
+        assert f'answers_total{{path="{PATH}",status="500"}} 1.0' in page
 
+    serve(test)
+
+
+def test_of_what_was_converted_nothing_stays(tmp_path):
+    made = webm(tmp_path, 1)
+
+    async def test(client, server):
+        for status, file in ((200, made), (400, made[:-999])):
+            told = await post(client, file, name="talk.webm")
+            assert told.status_code == status
+            while container._scratch_of_file.cache_info().currsize:
+                await asyncio.sleep(0.01)
+
+    serve(test)
+
+
+def test_no_more_is_converted_than_may_be_sent(tmp_path, monkeypatch):
+    converted = []
+    whole = ffmpeg._decode
+
+    def decode(*args):
+        converted.append(whole(*args))
+        return converted[-1]
+
+    monkeypatch.setattr(ffmpeg, "_decode", decode)
+    made = webm(tmp_path, 60)
+
+    async def test(client, server):
+        assert "more than 3 s" in fault(await post(client, made), 400, param="file")
+        assert converted[0].seconds < 5
+
+    serve(test, seconds=3)
+
+
+def webm(folder, seconds):
+    """A file that FFmpeg has to convert."""
+    made = folder / "a.webm"
+    command = [ffmpeg_path(), "-loglevel", "error", "-i", "-", str(made)]
+    subprocess.run(command, check=True, input=wav(seconds))
+    return made.read_bytes()
+
+
+def test_a_video_without_sound_is_named(tmp_path):
     video = tmp_path / "silent.mp4"
     made = [ffmpeg_path(), "-loglevel", "error", "-f", "lavfi"]
     made += ["-i", "color=size=32x32:duration=1", str(video)]

@@ -1,6 +1,7 @@
 """What the server refuses of requests: too large, too many, without a token."""
 
 import asyncio
+import contextlib
 import socket
 from pathlib import Path
 
@@ -31,6 +32,28 @@ def test_a_form_without_a_file_is_refused():
         fault(
             await client.post(PATH, data={"model": "x" * 9000}, files={"a": b""}), 400
         )
+
+    serve(test)
+
+
+@pytest.mark.parametrize("charset", ["undefined", "punycode", "raw_unicode_escape"])
+def test_a_form_of_any_charset_is_answered(charset):
+    field = b'--x\r\nContent-Disposition: form-data; name="\\ud800."\r\n\r\n1\r\n--x--'
+
+    async def test(client, server):
+        kind = f"multipart/form-data; boundary=x; charset={charset}"
+        head = {"Content-Type": kind}
+        told = await client.post(PATH, content=field, headers=head)
+        fault(told, 400)
+
+    serve(test)
+
+
+def test_another_method_is_told_those_that_there_are():
+    async def test(client, server):
+        told = await client.get(PATH)
+        fault(told, 405)
+        assert told.headers["allow"] == "POST"
 
     serve(test)
 
@@ -82,6 +105,57 @@ def head(length):
         f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data;"
         f" boundary=x\r\nContent-Length: {length}\r\n\r\n"
     ).encode()
+
+
+BROKEN = {
+    "no HTTP": (b"x" * 10**5, b""),
+    "a chunk behind an answer": (
+        b"POST /other HTTP/1.1\r\nHost: localhost\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n",
+        b"no number\r\n",
+    ),
+    "an upgrade with a body": (
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
+        b"Upgrade: websocket\r\nContent-Length: 100000\r\n\r\n" + b"x" * 10**5,
+        b"",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_what_breaks_a_connection_is_no_fault_of_the_server(how, caplog):
+    first, then = BROKEN[how]
+
+    async def test(client, server):
+        reader, writer = await raw(client, first)
+        if then:
+            await reader.readuntil(b"}}")
+            writer.write(then)
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    serve(test)
+    assert [r.message for r in caplog.records if r.name == "asyncio"] == []
+
+
+UPGRADES = {
+    "of another method": b"POST / HTTP/1.1\r\n",
+    "with a body": b"GET / HTTP/1.1\r\nContent-Length: 5\r\n",
+    "with too many headers": b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200,
+}
+
+
+@pytest.mark.parametrize("how", UPGRADES)
+def test_an_upgrade_that_is_none_is_answered_and_closed(how):
+    upgrade = b"Host: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+    async def test(client, server):
+        reader, writer = await raw(client, UPGRADES[how] + upgrade)
+        assert (await reader.read()).startswith(b"HTTP/1.1 4")
+        writer.close()
+
+    serve(test)
 
 
 def test_a_huge_upload_is_answered_while_it_is_sent():

@@ -28,6 +28,7 @@ MOST_IN_MEMORY = 256 * 2**20  # bytes; more goes to a scratch file
 MOST_MISSING = 0.05  # of a file whose header estimates its length, as of MP3
 OGG_PAGE = b"OggS\0"
 LONGEST_OGG_PAGE = 65307  # bytes
+OGG_HEADER = 27  # bytes of a page before the table of its parts, whose length is last
 AGAIN = "Copy or download it again; to keep the rest: ffmpeg -i FILE NEW.wav"
 
 
@@ -191,6 +192,11 @@ def _reading(path: bytes, name: str) -> BinaryIO:
         ) from error
 
 
+def forget_converted() -> None:
+    """Remove what was converted last; else it stays until another file is."""
+    _scratch_of_file.cache_clear()
+
+
 def _kind_of(file: BinaryIO, name: str) -> Kind | None:
     """What a file is; an error where it is no audio."""
     file.seek(0)
@@ -310,9 +316,13 @@ def _cut(name: str, what: str, strict: bool) -> None:
 
 
 def _ogg_ends(file: BinaryIO) -> bool:
-    """Whether the last page says that it is the last."""
+    """Whether the last page says that it is the last, and is whole."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - LONGEST_OGG_PAGE - 1024))
     tail = file.read()
-    last = tail.rfind(OGG_PAGE)
-    return 0 <= last < len(tail) - 5 and bool(tail[last + 5] & 4)
+    last = tail[max(0, tail.rfind(OGG_PAGE)) :]
+    if len(last) < OGG_HEADER:
+        return False
+    table = last[OGG_HEADER : OGG_HEADER + last[OGG_HEADER - 1]]  # bytes of each part
+    whole = len(last) >= OGG_HEADER + last[OGG_HEADER - 1] + sum(table)
+    return last.startswith(OGG_PAGE) and whole and bool(last[5] & 4)

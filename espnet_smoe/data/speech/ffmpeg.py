@@ -1,11 +1,15 @@
 """Sound that soundfile does not read, converted by FFmpeg."""
 
 import logging
+import math
 import os
 import re
 import shutil
 import struct
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from tempfile import NamedTemporaryFile, TemporaryFile
 from typing import BinaryIO
@@ -26,6 +30,37 @@ CODEC = re.compile(r"Stream #0:\d+.*?: Audio: (\w+)")
 INPUT_STREAM = re.compile(r"^\[info\]\s+Stream #0:\d+", re.MULTILINE)
 MOST, MOST_SECONDS = 0.05, 0.3  # of the length, and seconds, by which codecs differ
 BYTE_RATE_AT = 28  # in the header of a WAV
+MOST_SAID = 2**18  # bytes of the beginning and of the end of what FFmpeg says
+# Formats of one file. Those that name others, such as DASH and ffconcat, let whoever
+# made the file choose what is read of this machine and its network: DASH heeds no
+# -protocol_whitelist.
+FORMATS = (
+    *("3dostr", "aac", "ac3", "ac4", "act", "adx", "aea", "aiff", "amr", "amrnb"),
+    *("amrwb", "apac", "ape", "aptx", "aptx_hd", "asf", "asf_o", "ast", "au", "avi"),
+    *("avr", "bonk", "caf", "codec2", "dhav", "dsf", "dss", "dts", "dtshd", "dv"),
+    *("eac3", "nuv", "pva", "ty"),
+    *("flac", "flv", "g722", "g723_1", "g729", "gsm", "gxf", "iff", "ilbc", "ircam"),
+    *("ivr", "loas", "matroska", "mlp", "mmf", "mov", "mp3", "mpc", "mpc8", "mpeg"),
+    *("mpegts", "mxf", "nistsphere", "nsv", "nut", "ogg", "oma", "osq", "paf", "pvf"),
+    *("qcp", "qoa", "rka", "rm", "sbc", "shn", "sln", "smjpeg", "sol", "sox", "spdif"),
+    *("tak", "truehd", "tta", "voc", "vqf", "w64", "wav", "wavarc", "wsd", "wtv"),
+    *("wv", "wve", "xa", "xwma"),
+)
+_longest: ContextVar[float] = ContextVar("seconds that are converted", default=math.inf)
+
+
+@contextmanager
+def converting_at_most(seconds: float) -> Iterator[None]:
+    """Within the block, convert little more of a file than so many seconds.
+
+    A few bytes may hold hours of silence; what is longer is to be refused by whoever
+    reads it.
+    """
+    before = _longest.set(seconds)
+    try:
+        yield
+    finally:
+        _longest.reset(before)
 
 
 def convert(
@@ -105,20 +140,23 @@ class _Decoded:
 
 
 def _decode(ffmpeg: str, path: bytes, *decoder: str) -> _Decoded:
-    wav = TemporaryFile()
+    wav, log = TemporaryFile(), TemporaryFile()
     options = ["-nostdin", "-hide_banner", "-nostats"]
     options += ["-loglevel", "repeat+level+info"]
-    # only this file: a playlist must not open others, nor the network
-    source = ["-protocol_whitelist", "file,pipe", *decoder, "-i", b"file:" + path]
+    # only this file: it must not open others, nor the network
+    source = ["-protocol_whitelist", "file,pipe", "-format_whitelist"]
+    source += [",".join(FORMATS), *decoder, "-i", b"file:" + path]
+    if math.isfinite(longest := _longest.get()):
+        source = ["-t", str(longest + 1), *source]
     target = ["-map", "0:a:0", "-vn", "-c:a", "pcm_f32le", "-f", "wav", "pipe:1"]
     done = subprocess.run(
         [ffmpeg, *options, *source, *target],
         stdin=subprocess.DEVNULL,
         stdout=wav,
-        stderr=subprocess.PIPE,
+        stderr=log,
         check=False,
     )
-    stderr = done.stderr.decode(errors="replace")
+    stderr = _said(log)
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [ERROR.sub("", line) for line in lines if not CHAT.search(line)]
     codec = CODEC.search(stderr)
@@ -131,6 +169,16 @@ def _decode(ffmpeg: str, path: bytes, *decoder: str) -> _Decoded:
     return _Decoded(
         wav, done.returncode, errors, codec[1] if codec else "", claimed, alone
     )
+
+
+def _said(log: BinaryIO) -> str:
+    """What FFmpeg says; of a damaged file, something of each of its packets."""
+    with log:
+        size = log.seek(0, os.SEEK_END)
+        log.seek(0)
+        head = log.read(MOST_SAID)
+        log.seek(max(len(head), size - MOST_SAID))
+        return (head + log.read()).decode(errors="replace")
 
 
 def _run(
@@ -167,7 +215,9 @@ def _run(
             f"{name} cannot be read as audio ({reason}; FFmpeg: {fault}). Convert it "
             "to WAV or FLAC."
         )
-    more = _differs(done) if trust_length else 0.0
+    more = 0.0
+    if trust_length and done.seconds <= _longest.get():
+        more = _differs(done)
     if not fault and more:
         fault = (
             f"FFmpeg decodes {done.seconds:.1f} s, its header claims {done.claimed} s"

@@ -20,6 +20,7 @@ from espnet_smoe.inference.long_form.speech_activity import SpeechActivity
 from espnet_smoe.inference.streaming.sources import at_16khz
 
 BLOCK_SECONDS = 1.0
+BLOCK_SAMPLES = 2**21  # of all channels, at most: a header may claim any rate
 
 
 def find_speech(
@@ -118,7 +119,8 @@ def audio_blocks(path: str, strict: bool = False) -> tuple[Iterator[np.ndarray],
 
     def blocks() -> Iterator[np.ndarray]:
         with left:
-            yield from sound.blocks(max(1, int(BLOCK_SECONDS * sound.rate)))
+            size = min(int(BLOCK_SECONDS * sound.rate), BLOCK_SAMPLES // sound.channels)
+            yield from sound.blocks(max(1, size))
 
     return at_16khz(blocks(), sound.rate), sound.rate
 

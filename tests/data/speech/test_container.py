@@ -3,6 +3,7 @@
 import io
 import struct
 import subprocess
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ import soundfile
 from espnet_smoe.data.speech import container
 from espnet_smoe.data.speech.audio import fits, read_audio
 from espnet_smoe.data.speech.codec import ffmpeg_path
-from espnet_smoe.data.speech.container import open_sound
+from espnet_smoe.data.speech.container import forget_converted, open_sound
+from espnet_smoe.data.speech.ffmpeg import converting_at_most
 
 RATE = 16000
 SAMPLES = np.random.default_rng(0).integers(-9000, 9000, 40000).astype(np.int16)
@@ -221,6 +223,63 @@ def test_a_playlist_cannot_name_other_files(tmp_path):
             read_audio(path)
 
 
+MANIFEST = """<?xml version="1.0" encoding="ISO-8859-1"?>
+<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"
+profiles="urn:mpeg:dash:profile:isoff-on-demand:2011"
+mediaPresentationDuration="PT3S"><Period><!-- \xff --><AdaptationSet
+mimeType="audio/mp4"><Representation id="1" bandwidth="1" mimeType="audio/mp4">
+<BaseURL>file://{}</BaseURL></Representation></AdaptationSet></Period></MPD>"""
+LISTS = {"ffconcat": "ffconcat version 1.0\n# \xff\nfile secret.mp4", "DASH": MANIFEST}
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_a_list_that_is_no_plain_text_cannot_name_other_files(tmp_path, kind):
+    whole, secret = tmp_path / "whole.wav", tmp_path / "secret.mp4"
+    soundfile.write(whole, SAMPLES, RATE)
+    encode(whole, secret, "-movflags", "frag_keyframe+empty_moov+default_base_moof")
+    path = tmp_path / "list"
+    path.write_bytes(LISTS[kind].format(secret).encode("latin-1"))
+    with pytest.raises(ValueError, match="list cannot be read as audio"):
+        read_audio(path, strict=False)
+
+
+def encode(source, target, *options):
+    pytest.importorskip("imageio_ffmpeg")
+    command = [ffmpeg_path(), "-loglevel", "error", "-i", source, *options, target]
+    subprocess.run(command, check=True)
+
+
+def test_little_more_is_converted_than_is_wanted(tmp_path):
+    whole, path = tmp_path / "whole.wav", tmp_path / "hours.m4a"
+    soundfile.write(whole, np.tile(SAMPLES, 4), RATE)
+    encode(whole, path)
+    with converting_at_most(2.0), open_sound(str(path)) as sound:
+        assert len(sound.read()) / RATE == pytest.approx(3.0, abs=0.1)
+    forget_converted()
+    assert len(read_audio(path)[0]) / RATE == pytest.approx(10.0, abs=0.1)
+
+
+def test_what_ffmpeg_says_of_each_packet_does_not_fill_the_memory(
+    tmp_path, monkeypatch
+):
+    path = told_by_ffmpeg(tmp_path, monkeypatch, "00:00:01.25", noise=2 * 10**7)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="decodes 2.5 s, its header claims 1.25"):
+            read_audio(path)
+        assert tracemalloc.get_traced_memory()[1] < 10**7
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("lost", [1, 500, 3000])
+def test_an_ogg_file_whose_last_page_is_cut_is_named(tmp_path, lost):
+    path = tmp_path / "a.ogg"
+    path.write_bytes(stored(format="OGG")[:-lost])
+    with pytest.raises(ValueError, match="a.ogg is cut off or damaged"):
+        read_audio(path)
+
+
 SPEEX = [
     ("spx", 8000),
     ("spx", 16000),
@@ -242,7 +301,7 @@ def test_speex_of_any_rate_lasts_as_long_as_it_did(tmp_path, kind, rate):
     assert len(wave) / rate == pytest.approx(2.5, abs=0.05)
 
 
-def told_by_ffmpeg(tmp_path, monkeypatch, duration, streams=1):
+def told_by_ffmpeg(tmp_path, monkeypatch, duration, streams=1, noise=0):
     """A file of 2.5 s of which FFmpeg says something else."""
     whole, ffmpeg, path = (tmp_path / name for name in ("a.wav", "ffmpeg", "a.webm"))
     soundfile.write(whole, SAMPLES, RATE)
@@ -253,6 +312,7 @@ def told_by_ffmpeg(tmp_path, monkeypatch, duration, streams=1):
     lines += [f"[info]   Stream #0:{n}: Audio: opus" for n in range(streams)]
     lines += ["[info] Stream mapping:", "[info]   Stream #0:0 -> #0:0"]
     said = "\n".join(f"echo '{line}' >&2" for line in lines)
+    said += f"\nhead -c {noise} /dev/zero | tr '\\0' x >&2"
     ffmpeg.write_text(f"#!/bin/sh\n{said}\ncat {whole}\n")
     ffmpeg.chmod(0o755)
     module = "espnet_smoe.data.speech.codec"

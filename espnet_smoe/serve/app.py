@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from espnet_smoe.serve.dialects import Dialect, OwnDialect
-from espnet_smoe.serve.errors import Body, ErrorResponse, RequestError, tell
+from espnet_smoe.serve.errors import GONE, Body, ErrorResponse, RequestError, tell
 from espnet_smoe.serve.models import find_model
 from espnet_smoe.serve.others import SherpaDialect, WenetDialect
 from espnet_smoe.serve.page import page_routes
@@ -163,7 +163,8 @@ class Gatekeeper:
         finally:  # faults of ours count, too
             if scope["type"] != "websocket":
                 path = scope["path"] if scope["path"] in self.paths else "other"
-                self.server.metrics.answered(path, status, time.monotonic() - begun)
+                seconds = time.monotonic() - begun
+                self.server.metrics.answered(path, status or GONE, seconds)
 
 
 class TokenCheck:

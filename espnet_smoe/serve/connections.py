@@ -215,6 +215,17 @@ class FairSocket(FairConnection, WebSocketsSansIOProtocol):
             self.conn.fail(1009, f"more than {MOST_FRAGMENTS} fragments of a message")
             self.handle_parser_exception()
 
+    def send_receive_event_to_app(self) -> None:
+        """Hand over a message; the library would log text that is none as a fault."""
+        try:
+            if self.curr_msg_data_type == "text":
+                b"".join(self.frames).decode()
+        except UnicodeDecodeError:
+            self.conn.fail(1007, "a text frame that is no UTF-8")
+            self.handle_parser_exception()
+        else:
+            super().send_receive_event_to_app()
+
     def handle_parser_exception(self) -> None:
         """Say why, and leave the client some time to read it.
 
@@ -244,6 +255,9 @@ class FairSocket(FairConnection, WebSocketsSansIOProtocol):
         if self._failed:
             raise ClientDisconnected
         await super().send(message)
+        if self.initial_response is not None and not message.get("more_body"):
+            # refused, which the library takes for a fault of ours
+            self.handshake_complete = self.close_sent
 
     async def run_asgi(self) -> None:
         """Serve, then wait no longer than is needed for the client to read the rest."""

@@ -15,6 +15,7 @@ from espnet_smoe.serve.limits import Limits
 from espnet_smoe.serve.protocol import printable
 
 LINGER_SECONDS = 5.0  # that what a client still sends is thrown away
+GONE = 499  # status of a client that did not wait, as nginx has it
 INVALID, SERVER = "invalid_request_error", "server_error"
 
 
@@ -156,7 +157,7 @@ async def tell(request: Request, error: Exception) -> Response:
             found = RequestError(error.detail, error.status_code)
             return ErrorResponse(found, error.headers)
         case ClientDisconnect():
-            return Response(status_code=499)  # nobody reads it
+            return Response(status_code=GONE)  # nobody reads it
         case _:  # the library logs it
             found = RequestError("a fault of the server; its log has more", 500)
     return ErrorResponse(found)

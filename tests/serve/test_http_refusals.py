@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from espnet_smoe.serve.access import Access
 from espnet_smoe.serve.listener import listen
+from espnet_smoe.serve.misbehave import FINAL, raw_frame
 from tests.serve.fake import FakeSpeechToText
 from tests.serve.http import FILE, PATH, fault, post, serve, wav
 
@@ -107,12 +109,25 @@ def head(length):
     ).encode()
 
 
+SOCKET = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
 BROKEN = {
     "no HTTP": (b"x" * 10**5, b""),
     "a chunk behind an answer": (
         b"POST /other HTTP/1.1\r\nHost: localhost\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n",
         b"no number\r\n",
+    ),
+    "text that is none": (
+        SOCKET + b"\r\n",
+        raw_frame(1 | FINAL, b"\xff\xfe"),
+    ),
+    "a page of others": (
+        SOCKET + b"Origin: http://page.example\r\n\r\n",
+        b"",
     ),
     "an upgrade with a body": (
         b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
@@ -129,14 +144,14 @@ def test_what_breaks_a_connection_is_no_fault_of_the_server(how, caplog):
     async def test(client, server):
         reader, writer = await raw(client, first)
         if then:
-            await reader.readuntil(b"}}")
+            await reader.readuntil(b"\r\n\r\n")
             writer.write(then)
         with contextlib.suppress(ConnectionError):
             await reader.read()
         writer.close()
 
     serve(test)
-    assert [r.message for r in caplog.records if r.name == "asyncio"] == []
+    assert [r.message for r in caplog.records if r.levelno >= logging.ERROR] == []
 
 
 UPGRADES = {

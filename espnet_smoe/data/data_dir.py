@@ -8,13 +8,13 @@ whole list once.
 import codecs
 import math
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from espnet_smoe.command import check_out
 from espnet_smoe.data.problems import Problem, split_message
+from espnet_smoe.data.scratch import scratch_folder
 from espnet_smoe.data.segment import segment
 from espnet_smoe.data.task_table import find_targets
 
@@ -249,9 +249,8 @@ def new_folder(path: Path | str) -> Iterator[Path]:
         Where its files are to be written, a folder of the same name.
     """
     path = Path(path).resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part") as scratch:
-        partial = Path(scratch) / path.name
+    with scratch_folder(path.parent, ".part") as scratch:
+        partial = scratch / path.name
         partial.mkdir()
         yield partial
         os.replace(partial, path)

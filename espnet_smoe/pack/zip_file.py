@@ -7,10 +7,10 @@ The zip is ESPnet's own format: ``espnet2.main_funcs.pack_funcs.unpack`` gives b
 import contextlib
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from espnet_smoe.compat import pack_funcs
+from espnet_smoe.data.scratch import scratch_folder
 from espnet_smoe.inference.checkpoint import save_weights
 from espnet_smoe.inference.config_files import LENGTHS
 from espnet_smoe.input_files import SAFETENSORS
@@ -34,9 +34,7 @@ def write_zip(
         OSError: The disk is full.
     """
     # beside the zip file: where that fits, its parts do
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".pack", dir=out.parent) as name:
-        folder = Path(name)
+    with scratch_folder(out.parent, ".pack") as folder:
         gathered = gather(config_file, model_file, folder, decoding)
         if model_file.suffix == SAFETENSORS:
             save_weights(gathered.weights, folder / "model.pth")

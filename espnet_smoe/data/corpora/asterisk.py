@@ -18,7 +18,6 @@ import hashlib
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -107,18 +106,7 @@ def prepare_asterisk(
                 found = spoken(found, sounds[language], package, log)
             texts[language] = {name: text for name, text in found.items() if text}
         split = split_of(texts)
-        strings = (
-            _strings(
-                language,
-                _digits_of(texts[language], split),
-                texts,
-                sounds[language],
-                digits,
-                wav,
-            )
-            for language in (languages if digits else ())
-        )
-        entries = chain(_prompts(texts, sounds, split), *strings)
+        entries = _entries(texts, sounds, split, digits, wav)
         return write_corpus(entries, output_dir, nj=nj, log=log)
 
 
@@ -254,6 +242,19 @@ def _draw(name: str) -> str:
             return split
         place -= share
     return TRAIN
+
+
+def _entries(
+    texts: Mapping[str, Texts],
+    sounds: Mapping[str, Sounds],
+    split: Mapping[str, str],
+    digits: int,
+    wav: Path,
+) -> Iterator[Entry]:
+    yield from _prompts(texts, sounds, split)
+    for language, of_one in sounds.items() if digits else ():
+        own = _digits_of(texts[language], split)
+        yield from _strings(language, own, texts, of_one, digits, wav)
 
 
 def _prompts(

@@ -29,7 +29,7 @@ UTF8_FLAG = 0x800
 HEADER_BYTES, FLAGS, LENGTH = 30, slice(6, 8), slice(26, 28)  # before each member
 # What `zipfile` has to know of a member to read it, as `struct` and numpy write it.
 FACTS = {
-    "header_offset": "Q",
+    "header_offset": "q",  # below 0 where the beginning of the archive is missing
     "compress_size": "Q",
     "file_size": "Q",
     "CRC": "I",
@@ -257,7 +257,7 @@ class _Archive(zipfile.ZipFile):
 
     def _name_at(self, offset: int) -> str:
         """The name before a member itself, as `zipfile` reads it."""
-        file = self.fp.fileno()
+        file, offset = self.fp.fileno(), max(offset, 0)
         header = os.pread(file, HEADER_BYTES, offset).ljust(HEADER_BYTES, b"\0")
         flags, length = (int.from_bytes(header[at], "little") for at in (FLAGS, LENGTH))
         name = os.pread(file, length, offset + HEADER_BYTES)

@@ -161,9 +161,14 @@ def spoilt(path):
     path.write_bytes(raw)
 
 
+def headless(path):
+    path.write_bytes(path.read_bytes()[500:])
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
+        (headless, "TS_01.zip!S1/talk.wav is damaged .*Download .*TS_01.zip again"),
         (half, "TS_01.zip is not a whole zip file .*Download it again"),
         (spoilt, "TS_01.zip!S1/talk.wav is damaged .*Download .*TS_01.zip again"),
         (Path.unlink, "TS_01.zip does not exist"),

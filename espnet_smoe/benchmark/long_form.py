@@ -10,8 +10,9 @@ which it would cut.
 
 With a model, the whole is decoded as one recording, and each utterance alone, cut out
 of that same wave at its true ends: pieces; units (words, or letters) next to a seam
-that are missing, or that are too many, beside the utterances alone; and the error rates
-of both against the references.
+that are missing though the utterance alone has them, and those that are too many, though
+it has no such; the error rates of both against the references, and how much larger that
+of the whole is, with its 95 % interval, a bootstrap over utterances.
 """
 
 import argparse
@@ -22,9 +23,9 @@ from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 
-import jiwer
 import numpy as np
 
+from espnet_smoe.benchmark.seam_errors import Aligned, at_seams, change
 from espnet_smoe.command import new_parser, positive, run_command
 from espnet_smoe.data.data_dir import read_table
 from espnet_smoe.data.speech.audio import SAMPLE_RATE
@@ -62,7 +63,7 @@ class Units:
 
 
 PLACES = ("quiet", "room")
-HEAD = " pieces | lost | doubled | alone | in one | |"
+HEAD = " pieces | lost | doubled | alone | in one | | 95 % |"
 
 
 def split_letters(text: str) -> list[str]:
@@ -180,45 +181,6 @@ def in_condition(wave: np.ndarray, condition: str, seed: int = 0) -> np.ndarray:
     return heard.clip(-1, 1).astype(np.float32)
 
 
-def at_seams(
-    alone: Sequence[Sequence[str]], together: Sequence[str], near: int
-) -> tuple[int, int]:
-    """Units near seams that are missing, and those that are too many.
-
-    Args:
-        alone: Units of each utterance alone.
-        together: Of the whole recording.
-        near: How many on either side of a seam belong to it.
-
-    Example:
-        >>> at_seams([["a", "b"], ["c", "d"]], ["a", "b", "d"], 1)
-        (1, 0)
-        >>> at_seams([["a", "b"], ["c", "d"]], ["a", "b", "b", "c", "d"], 1)
-        (0, 1)
-    """
-    expected = [unit for units in alone for unit in units]
-    seams = np.cumsum([len(units) for units in alone])[:-1]
-    if not expected or not len(seams):
-        return 0, 0
-    output = jiwer.process_words(" ".join(expected), " ".join(together))
-    lost = doubled = 0
-    for chunk in output.alignments[0]:
-        first, last = chunk.ref_start_idx, chunk.ref_end_idx
-        if chunk.type == "delete":
-            at = np.arange(first, last)[:, None]
-            # of units, the last `near` before a seam and the first `near` behind it
-            lost += int(((at >= seams - near) & (at < seams + near)).any(axis=1).sum())
-        elif chunk.type == "insert" and (np.abs(seams - first) <= near).any():
-            doubled += chunk.hyp_end_idx - chunk.hyp_start_idx
-    return lost, doubled
-
-
-def error_rate(reference: str, text: str, units: Units) -> float:
-    """Percent of the reference's units."""
-    pair = (" ".join(units.split(t)) for t in (reference, text))
-    return 100 * jiwer.process_words(*pair).wer
-
-
 class Decoder:
     """Decodes utterances joined and alone.
 
@@ -233,18 +195,19 @@ class Decoder:
         self, model: SpeechToText, task: str, references: Sequence[str], units: Units
     ):
         self.model, self.task, self.units = model, task, units
-        self.references = references
+        self.references = [units.split(text) for text in references]
 
     def cells(self, joined: Joined, detectors: Sequence[str]) -> Iterator[str]:
         """What of a line of the table is about texts, for each way to find speech."""
         label, task = self.model.bandwidths[0], self.task
         stretches = joined.alone(self.model.lead_seconds, self.model.tail_seconds)
-        count = len(stretches)
+        count, spoken = len(stretches), self.references
         found = self.model.recognize(stretches, [label] * count, [task], [""] * count)
-        texts = [of_one[task].text for of_one in found]
-        alone = [self.units.split(text) for text in texts]
-        reference = " ".join(self.references)
-        rate_alone = error_rate(reference, " ".join(texts), self.units)
+        alone = Aligned.alone(
+            spoken, [self.units.split(of_one[task].text) for of_one in found]
+        )
+        units = sum(map(len, spoken))
+        errors = alone.errors(spoken)
         for detector in detectors:
             self.model.vad = detector
             (pieces,) = decode_long(self.model, [joined.wave], [task], [label], [""])
@@ -252,12 +215,14 @@ class Decoder:
                 [piece.results[task] for piece in pieces],
                 [piece.start for piece in pieces],
             ).text
-            lost, doubled = at_seams(alone, self.units.split(text), self.units.near)
-            rate = error_rate(reference, text, self.units)
-            change = f"{100 * (rate / rate_alone - 1):+.1f} %" if rate_alone else ""
+            together = Aligned.of(spoken, self.units.split(text))
+            lost, doubled = at_seams(spoken, alone, together, self.units.near)
+            own = together.errors(spoken)
+            more, low, high = change(errors, own)
             yield (
-                f" {len(pieces)} | {lost} | {doubled} "
-                f"| {rate_alone:.1f} | {rate:.1f} | {change} |"
+                f" {len(pieces)} | {lost} | {doubled} | {100 * errors.sum() / units:.1f} "
+                f"| {100 * own.sum() / units:.1f} | {more:+.1f} % "
+                f"| {low:+.0f} to {high:+.0f} |"
             )
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from espnet_smoe.command import MODEL_HELP, new_parser, reason
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.long_form.detectors import DETECTOR_HELP, DETECTORS
+from espnet_smoe.inference.long_form.early_ends import recognize_cuts
 from espnet_smoe.inference.long_form.long_audio import Piece, cuts_of
 from espnet_smoe.inference.long_form.seams import without_overlaps
 from espnet_smoe.inference.long_form.segmentation import Cut
@@ -131,7 +132,9 @@ class Transcriber:
             return
         begun = time.perf_counter()
         try:
-            found = self.speech_to_text.recognize(
+            found = recognize_cuts(
+                self.speech_to_text,
+                [cut for _, cut, _ in held],
                 [wave for _, _, wave in held],
                 [recording.bandwidth for recording, _, _ in held],
                 self.tasks,

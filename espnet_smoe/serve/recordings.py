@@ -221,18 +221,20 @@ class Recordings:
 
     def _decode(self, batch: list[_Waiting]) -> list[Outcome]:
         """Results of each piece; where a batch fails, piece by piece."""
+        from espnet_smoe.inference.long_form.early_ends import recognize_cuts
+
         first = batch[0].recording
         try:
             model: Any = self._watching if first.experts else self.model
             if first.language is not None:
                 model = model.in_language(first.language)
-            return list(
-                model.recognize(
-                    [part.wave for part in batch],
-                    [part.recording.bandwidth for part in batch],
-                    first.tasks,
-                    [part.recording.name for part in batch],
-                )
+            return recognize_cuts(
+                model,
+                [part.cut for part in batch],
+                [part.wave for part in batch],
+                [part.recording.bandwidth for part in batch],
+                first.tasks,
+                [part.recording.name for part in batch],
             )
         except Exception as error:  # of any type, such as too little memory
             if len(batch) == 1:

@@ -7,12 +7,12 @@ import soundfile
 from espnet_smoe.benchmark.__main__ import main
 from espnet_smoe.benchmark.long_form import (
     LEVEL,
-    at_seams,
     found_speech,
     in_condition,
     join_waves,
     trimmed,
 )
+from espnet_smoe.benchmark.seam_errors import Aligned, at_seams, change
 from espnet_smoe.inference.long_form.speech_activity import Span
 from tests.inference.sounds import RATE
 from tests.tiny import save_experiment, talk, tiny_config
@@ -34,7 +34,29 @@ ALONE = [["a", "b", "c"], ["d", "e", "f"], ["g", "h", "i"]]
     ],
 )
 def test_units_next_to_a_seam_are_counted(together, counted):
-    assert at_seams(ALONE, together.split(), 1) == counted
+    alone = Aligned.alone(ALONE, ALONE)
+    assert at_seams(ALONE, alone, Aligned.of(ALONE, together.split()), 1) == counted
+
+
+def test_what_an_utterance_alone_has_wrong_is_neither_lost_nor_doubled():
+    alone = Aligned.alone(ALONE, [["a", "b"], ["x", "d", "e", "f"], ["g", "h", "i"]])
+    together = Aligned.of(ALONE, "a b x d e f g h i".split())
+    assert at_seams(ALONE, alone, together, 1) == (0, 0)
+
+
+def test_errors_of_a_recording_are_those_of_its_utterances():
+    together = Aligned.of(ALONE, "a c d y f g h i z".split())
+    assert together.errors(ALONE).tolist() == [1, 1, 1]
+    texts = [["a", "c"], ["d", "y", "f"], ["g", "h", "i", "z"]]
+    assert Aligned.alone(ALONE, texts).errors(ALONE).tolist() == [1, 1, 1]
+
+
+def test_a_change_is_told_with_its_interval():
+    alone = np.array([2, 0, 4, 1, 3])
+    assert change(alone, alone) == (0.0, 0.0, 0.0)
+    more, low, high = change(alone, alone + np.array([1, 0, 0, 0, 0]))
+    assert more == pytest.approx(10.0)
+    assert low == 0.0 and high > 10.0
 
 
 def test_an_utterance_is_trimmed_to_its_speech_and_brought_to_one_level():
@@ -90,14 +112,14 @@ def test_a_line_tells_of_each_pause(tmp_path, capsys):
     (tmp_path / "data/wav.scp").write_text("".join(lines))
     (tmp_path / "data/text").write_text("a one two\nb three\n")
     given = ("--model", str(tmp_path / "exp"), "--data", str(tmp_path / "data"))
-    options = ("--pauses", "0.8", "3", "--conditions", "quiet")
+    options = ("--pauses", "1.5", "3", "--conditions", "quiet")
     for words in (given, given[2:]):  # without a model, how speech is found alone
         assert main(["long_form", *words, *options]) == 0
         head, _, *lines = capsys.readouterr().out.splitlines()
         rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
         assert [row[:3] + row[4:6] for row in rows] == [
             ["quiet", f"{pause} s", "energy", "100 %", *["2"] * ("pieces" in head)]
-            for pause in ("0.8", "3")
+            for pause in ("1.5", "3")
         ]
         assert {len(row) for row in rows} == {head.count("|") - 1}
     with pytest.raises(ValueError, match="--conditions loud: quiet, room"):

@@ -8,6 +8,7 @@ import numpy as np
 
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.long_form.detectors import Detector, new_activity
+from espnet_smoe.inference.long_form.early_ends import recognize_cuts
 from espnet_smoe.inference.long_form.seams import Join, without_overlaps
 from espnet_smoe.inference.long_form.segmentation import (
     OVERLAP_SECONDS,
@@ -70,7 +71,9 @@ def decode_long(
         for wave, name in zip(waves, names)
     ]
     found = iter(
-        speech_to_text.recognize(
+        recognize_cuts(
+            speech_to_text,
+            [c for cut in cuts for c in cut],
             [wave[c.start : c.end] for wave, cut in zip(waves, cuts) for c in cut],
             [label for label, cut in zip(bandwidths, cuts) for _ in cut],
             tasks,

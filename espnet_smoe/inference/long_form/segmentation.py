@@ -4,6 +4,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -12,10 +13,14 @@ from espnet_smoe.inference.long_form.speech_activity import Span, SpeechActivity
 
 LONGEST_SECONDS = 30.0  # where the training does not tell (S-MoE, Section 3.2)
 SHORTEST_LONGEST = 1.0  # seconds; less is no piece to recognise
-# Parts sentences, though both would fit into one piece: what spans, which are a little
-# wider than the speech, leave of 0.3 s.
+# Between sentences: what spans, which are a little wider than the speech, leave of 0.3 s.
 PAUSE_SECONDS = 0.24
+PAUSE_SHARE = 0.5  # of the longest piece, at most, holds such a pause
+# The longest piece that keeps a pause, times the pause, in seconds squared. A sentence
+# torn at its commas is read worse; of several far apart a model may read the first alone.
+KEPT_PAUSE = 2.4
 SHORTEST_PAUSE_SECONDS = 0.05  # shorter ones are within words
+SHORTEST_PART_SECONDS = 0.75  # of speech; less is read as something else
 MARGIN_SECONDS = 0.2  # of pause kept on both sides of a piece
 # Pieces overlap where they part speech, so that each word is whole in one of them.
 OVERLAP_SECONDS = 1.0
@@ -31,11 +36,13 @@ class Cut(Span):
         in_speech: It begins in the middle of speech that has no pause; it may overlap
             the one before.
         goes_on: It ends in the middle of such speech.
+        sentences: Speech between its longer pauses.
     """
 
     speech: Span = Span(0, 0)
     in_speech: bool = False
     goes_on: bool = False
+    sentences: tuple[Span, ...] = ()
 
     def of(
         self, wave: np.ndarray, lead_seconds: float | None, tail_seconds: float | None
@@ -56,6 +63,36 @@ class Cut(Span):
             tail = max(tail_seconds, SHORTEST_PAUSE_SECONDS)
             end = min(end, self.speech.end + int(tail * SAMPLE_RATE))
         return replace(self, start=start, end=end)
+
+    def at_longest_pause(self) -> "tuple[Cut, ...]":
+        """The same in two pieces; none where no pause leaves enough on both sides."""
+        least = int(SHORTEST_PART_SECONDS * SAMPLE_RATE)
+        pauses = {
+            number: after.start - before.end
+            for number, (before, after) in enumerate(pairwise(self.sentences), 1)
+            if before.end - self.speech.start >= least
+            and self.speech.end - after.start >= least
+        }
+        if not pauses:
+            return ()
+        count = max(pauses, key=pauses.__getitem__)
+        before, after = self.sentences[count - 1 : count + 1]
+        margin = min(int(MARGIN_SECONDS * SAMPLE_RATE), pauses[count] // 2)
+        first = replace(
+            self,
+            end=before.end + margin,
+            speech=Span(self.speech.start, before.end),
+            goes_on=False,
+            sentences=self.sentences[:count],
+        )
+        second = replace(
+            self,
+            start=after.start - margin,
+            speech=Span(after.start, self.speech.end),
+            in_speech=False,
+            sentences=self.sentences[count:],
+        )
+        return first, second
 
 
 def cut_at_pauses(
@@ -85,10 +122,13 @@ def cut_at_pauses(
     longest = int(longest_seconds * SAMPLE_RATE)
     overlap = int(min(overlap_seconds, OVERLAP_SHARE * longest_seconds) * SAMPLE_RATE)
     pieces: list[Cut] = []
-    for sentence in _parted(activity.spans(), int(PAUSE_SECONDS * SAMPLE_RATE)):
-        for together in _at_longest_pauses(sentence, longest):
-            pieces += _overlapping(
-                activity, together[0].start, together[-1].end, longest, overlap // 2
+    for together in _grouped(activity.spans(), longest_seconds):
+        start, end = together[0].start, together[-1].end
+        if end - start > longest:
+            pieces += _overlapping(activity, start, end, longest, overlap // 2)
+        else:
+            pieces.append(
+                Cut(start, end, Span(start, end), sentences=_parted(together))
             )
     return _with_margins(pieces, activity.samples, longest)
 
@@ -101,28 +141,38 @@ def check_longest(seconds: float) -> None:
         )
 
 
-def _parted(spans: Sequence[Span], pause: int) -> list[list[Span]]:
-    """Spans with shorter pauses between them together."""
-    groups: list[list[Span]] = []
-    for span in spans:
-        if groups and span.start - groups[-1][-1].end < pause:
-            groups[-1].append(span)
-        else:
-            groups.append([span])
-    return groups
-
-
-def _at_longest_pauses(spans: list[Span], longest: int) -> list[list[Span]]:
-    """Close the pauses, the shortest first, wherever what they part fits together."""
+def _grouped(spans: Sequence[Span], longest_seconds: float) -> list[list[Span]]:
+    """Close the pauses, the shortest first, wherever a piece may keep them."""
     borders = list(range(len(spans) + 1))  # of groups; all but the ends are pauses
-    pauses = [after.start - before.end for before, after in zip(spans, spans[1:])]
+    pauses = [(b.start - a.end) / SAMPLE_RATE for a, b in pairwise(spans)]
     for i in sorted(range(1, len(spans)), key=lambda i: pauses[i - 1]):
         here = bisect_left(borders, i)
-        first, behind = borders[here - 1], borders[here + 1]
-        within_word = pauses[i - 1] < SHORTEST_PAUSE_SECONDS * SAMPLE_RATE
-        if within_word or spans[behind - 1].end - spans[first].start <= longest:
+        first, behind = spans[borders[here - 1]], spans[borders[here + 1] - 1]
+        seconds = (behind.end - first.start) / SAMPLE_RATE
+        if seconds <= _longest_with(pauses[i - 1], longest_seconds):
             del borders[here]
-    return [spans[a:b] for a, b in zip(borders, borders[1:])]
+    return [list(spans[a:b]) for a, b in zip(borders, borders[1:])]
+
+
+def _parted(spans: Sequence[Span]) -> tuple[Span, ...]:
+    """Speech between the pauses that may be between sentences."""
+    borders = [
+        number
+        for number, (before, after) in enumerate(pairwise(spans), 1)
+        if after.start - before.end >= PAUSE_SECONDS * SAMPLE_RATE
+    ]
+    return tuple(
+        Span(spans[a].start, spans[b - 1].end)
+        for a, b in pairwise([0, *borders, len(spans)])
+    )
+
+
+def _longest_with(pause: float, longest: float) -> float:
+    """Seconds of the longest piece that keeps a pause of so many seconds."""
+    if pause < SHORTEST_PAUSE_SECONDS:
+        return math.inf
+    share = 1.0 if pause < PAUSE_SECONDS else PAUSE_SHARE
+    return min(share * longest, KEPT_PAUSE / pause)
 
 
 def cut_in_parts(
@@ -160,8 +210,6 @@ def _overlapping(
     activity: SpeechActivity, start: int, end: int, longest: int, half: int
 ) -> list[Cut]:
     """The same, each part with so much of its neighbors."""
-    if end - start <= longest:
-        return [Cut(start, end, Span(start, end))]
     parts = _in_parts(activity, start, end, longest - 2 * half)
     wide = []
     for part in parts:

@@ -125,10 +125,7 @@ class SpeechActivity:
         if not len(self._bands[0]):
             return []
         floor = self._floor()
-        chunks = range(0, len(self._bands[0]), CHUNK)
-        score = np.concatenate(
-            [_score(self._over(floor, np.arange(i, i + CHUNK))) for i in chunks]
-        )
+        score = self._scores(floor)
         spoken: list[Span] = []
         for together in _joined(active_runs(score, HIGH_DB, LOW_DB, SHORTEST_FRAMES)):
             frames = np.concatenate([np.arange(a, b) for a, b in together])
@@ -184,6 +181,13 @@ class SpeechActivity:
         frames = frames[frames < len(self._bands[0])]
         return np.maximum(self._level(frames) - floor[frames // FLOOR_BLOCK], 0)
 
+    def _scores(self, floor: np.ndarray) -> np.ndarray:
+        """How far each frame is above the floor in its best bands, ``(frames,)`` dB."""
+        chunks = range(0, len(self._bands[0]), CHUNK)
+        return np.concatenate(
+            [_score(self._over(floor, np.arange(i, i + CHUNK))) for i in chunks]
+        )
+
     def _floor(self) -> np.ndarray:
         """The noise floor of each band in each block, ``(blocks, BANDS)``.
 
@@ -204,10 +208,14 @@ class SpeechActivity:
             floors.append(np.max(of_sides, axis=0))
         return np.stack(floors)
 
+    def _are_loud(self, frames: np.ndarray) -> np.ndarray:
+        """Which frames are about as loud as the loudest of them, ``(n,)``."""
+        total = np.log10((10 ** (self._level(frames) / 10)).sum(axis=1)) * 10
+        return total > total.max() - LOUD_DB
+
     def _is_speech(self, floor: np.ndarray, frames: np.ndarray) -> bool:
         """Whether active frames that belong together are speech, not noise or tones."""
-        total = np.log10((10 ** (self._level(frames) / 10)).sum(axis=1)) * 10
-        frames = frames[total > total.max() - LOUD_DB]
+        frames = frames[self._are_loud(frames)]
         if np.percentile(self._widths[0][frames], 75) < NARROW_BINS:
             return False
         over = self._over(floor, frames)

@@ -76,6 +76,51 @@ def test_short_parts_stay_with_their_neighbors():
         assert other.speech.end - one.speech.start > 3.0 * RATE
 
 
+@pytest.mark.parametrize(
+    "seconds, pause, longest, pieces",
+    [
+        (2.0, 0.4, 30.0, 1),  # a sentence with a comma
+        (2.0, 0.8, 30.0, 2),  # two sentences
+        (0.5, 0.8, 30.0, 1),  # too short to be read alone
+        (0.5, 3.0, 30.0, 2),
+        (2.0, 0.4, 5.0, 2),  # a model of short utterances knows no such pauses
+        (6.0, 0.4, 30.0, 2),  # long enough to be read alone
+    ],
+)
+def test_a_pause_is_kept_the_rather_the_shorter_it_and_the_piece_are(
+    seconds, pause, longest, pieces
+):
+    wave = talks_with_pauses([seconds, seconds], pause)
+    assert len(cut_at_pauses(heard(wave), longest)) == pieces
+
+
+def test_sentences_close_to_each_other_do_not_fill_the_longest_piece():
+    wave = talks_with_pauses(
+        [3.0] * 8, 0.2
+    )  # of which silero leaves as little of 0.3 s
+    for cut in cut_at_pauses(heard(wave), 30.0):
+        assert cut.end - cut.start < 16 * RATE
+
+
+def test_a_piece_is_parted_at_its_longest_pause():
+    wave = talks_with_pauses([1.5, 1.0], 0.3)
+    wave = np.concatenate([wave, talks_with_pauses([1.0], 0.3)])
+    wave = np.concatenate([np.zeros(RATE // 2, np.float32), wave])
+    (piece,) = cut_at_pauses(heard(wave), 30.0)
+    assert len(piece.sentences) == 3
+    first, second = piece.at_longest_pause()
+    assert (first.start, second.end) == (piece.start, piece.end)
+    assert first.speech.end < first.end <= second.start < second.speech.start
+    assert first.sentences + second.sentences == piece.sentences
+
+
+def test_a_click_is_no_part_of_a_piece():
+    wave = talks_with_pauses([1.5, 0.2], 0.3)
+    (piece,) = cut_at_pauses(heard(wave), 30.0)
+    assert len(piece.sentences) == 2
+    assert piece.at_longest_pause() == ()
+
+
 def test_margins_are_those_of_training():
     wave = talks_with_pauses([1.0, 1.0], 1.0)
     _, cut = cut_at_pauses(heard(wave), 5.0)

@@ -10,9 +10,9 @@ which it would cut.
 
 With a model, the whole is decoded as one recording, and each utterance alone, cut out
 of that same wave at its true ends: pieces; units (words, or letters) next to a seam
-that are missing though the utterance alone has them, and those that are too many, though
-it has no such; the error rates of both against the references, and how much larger that
-of the whole is, with its 95 % interval, a bootstrap over utterances.
+that are missing though the utterance alone has them, and those that are too many
+though it has no such; the error rates of both against the references; and by how much
+that of the whole is larger, with its 95 % interval, a bootstrap over utterances.
 """
 
 import argparse
@@ -219,10 +219,11 @@ class Decoder:
             lost, doubled = at_seams(spoken, alone, together, self.units.near)
             own = together.errors(spoken)
             more, low, high = change(errors, own)
+            before, after = (100 * each.sum() / units for each in (errors, own))
             yield (
-                f" {len(pieces)} | {lost} | {doubled} | {100 * errors.sum() / units:.1f} "
-                f"| {100 * own.sum() / units:.1f} | {more:+.1f} % "
-                f"| {low:+.0f} to {high:+.0f} |"
+                f" {len(pieces)} | {lost} | {doubled} "
+                f"| {before:.1f} | {after:.1f} "
+                f"| {more:+.1f} % | {low:+.0f} to {high:+.0f} |"
             )
 
 

@@ -3,8 +3,8 @@
 A decoder that was trained on single sentences, or on segments of which only a part was
 written down, may take the end of the first sentence for the end of the piece: whole
 sentences are lost, and the score does not tell (Whisper-base: the end has a probability
-of 0.4 to 0.99 then, as anywhere). The length of the text does. Such a piece is parted at
-its longest pause, and both parts are decoded.
+of 0.4 to 0.99 then, as anywhere). The length of the text does. Such a piece is parted
+at its longest pause, and both parts are decoded.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from espnet_smoe.inference.long_form.segmentation import Cut
 from espnet_smoe.inference.result import Result, join_results
 
 # A second of speech has 3 to 6 tokens: pieces of words, characters or syllables. With
-# fewer a piece is decoded in parts, whose text is taken where it is so many times longer.
+# fewer a piece is decoded in parts; their text is taken if it is so many times longer.
 FEW_TOKENS = 2.5
 MORE = 1.3
 

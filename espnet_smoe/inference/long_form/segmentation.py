@@ -13,11 +13,11 @@ from espnet_smoe.inference.long_form.speech_activity import Span, SpeechActivity
 
 LONGEST_SECONDS = 30.0  # where the training does not tell (S-MoE, Section 3.2)
 SHORTEST_LONGEST = 1.0  # seconds; less is no piece to recognise
-# Between sentences: what spans, which are a little wider than the speech, leave of 0.3 s.
+# Between sentences: what spans, a little wider than the speech, leave of 0.3 s.
 PAUSE_SECONDS = 0.24
 PAUSE_SHARE = 0.5  # of the longest piece, at most, holds such a pause
 # The longest piece that keeps a pause, times the pause, in seconds squared. A sentence
-# torn at its commas is read worse; of several far apart a model may read the first alone.
+# torn at its commas is read worse; of several, a model may read the first alone.
 KEPT_PAUSE = 2.4
 SHORTEST_PAUSE_SECONDS = 0.05  # shorter ones are within words
 SHORTEST_PART_SECONDS = 0.75  # of speech; less is read as something else

@@ -36,7 +36,8 @@ class SileroActivity(SpeechActivity):
 
     The bands of its base tell where speech without a pause is quietest, and where
     silence begins and ends within the blocks at either end of a stretch: models know
-    their texts by the margins of their training. It keeps 8 bytes more a block of 32 ms.
+    their texts by the margins of their training. It keeps 8 bytes more a block of
+    32 ms.
 
     Raises:
         ValueError: A package of the extra ``vad`` is missing.

@@ -52,6 +52,13 @@ METRICS += ("bleu", "chrf")
 ERROR_RATES, OF_TRANSLATIONS = ("wer", "cer", "cer_no_space"), ("bleu", "chrf")
 # Written without spaces between words: a word error rate has no sense.
 UNSPACED = ("ja", "zh", "yue", "th", "lo", "km", "my")
+SPECIAL = re.compile(r"<[^<>]+>")
+# special tokens that are no languages: of Whisper, of OWSM, of our own recipes
+OTHERS = re.compile(
+    r"<\|?(\d.*|blank|unk|space|hf|empty|so[sp]|eos|sos/eos|beginning_of_\w+|endoftext"
+    r"|startof\w+|no(speech|captions|timestamps)|na|transcribe|translate|asr|st_\w+"
+    r"|nb|wb)\|?>"
+)
 NAME = re.compile(r"[^\W_]\w*(?:-\w+)*")  # it becomes part of file names
 TARGET = re.compile(r"text(_[\w-]+)?")  # a file of texts in a data directory
 
@@ -200,6 +207,16 @@ def token_of(name: str, known: Container[str]) -> str:
     """
     whisper = f"<|{name}|>"
     return whisper if whisper in known else f"<{name}>"
+
+
+def is_language(token: str) -> bool:
+    """Whether a special token may stand for a language that is spoken.
+
+    Example:
+        >>> [t for t in ("<|ko|>", "<kor>", "<asr>", "<|0.02|>") if is_language(t)]
+        ['<|ko|>', '<kor>']
+    """
+    return SPECIAL.fullmatch(token) is not None and not OTHERS.fullmatch(token)
 
 
 def as_plain(table: Mapping[str, TaskRow]) -> dict[str, dict[str, Any]]:

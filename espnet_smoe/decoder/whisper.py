@@ -8,7 +8,11 @@ from torch import nn
 from espnet_smoe.config.options import options_of
 from espnet_smoe.config.typed import Count, Rate
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder, Tokens
-from espnet_smoe.layers.whisper import LearnedPositions, compute_as_whisper
+from espnet_smoe.layers.whisper import (
+    LearnedPositions,
+    TiedEmbedding,
+    compute_as_whisper,
+)
 
 
 class SMoEOpenAIDecoder(SMoETransformerDecoder):
@@ -89,7 +93,8 @@ class SMoEOpenAIDecoder(SMoETransformerDecoder):
         self.longest_text = max_length // 2
         self.suppressed_first = self.suppressed + self.ids_of(begin_suppress_tokens)
         positions = LearnedPositions(max_length, encoder_output_size)
-        self.embed = nn.Sequential(self.embed[0], positions)
+        embedding = TiedEmbedding(vocab_size, encoder_output_size)
+        self.embed = nn.Sequential(embedding, positions)
         self.output_layer = nn.Linear(encoder_output_size, vocab_size, bias=False)
-        self.output_layer.weight = self.embed[0].weight
+        self.output_layer.weight = embedding.weight
         compute_as_whisper(self)

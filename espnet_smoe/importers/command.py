@@ -60,5 +60,5 @@ def main(argv: list[str] | None = None) -> None:
     from espnet_smoe.importers.experiment import write_experiment
 
     experiment = importlib.import_module(KINDS[args.kind][0]).read(args)
-    write_experiment(args.out, experiment)
+    write_experiment(args.out, experiment, args.path)
     print("\n".join([f"{args.path} -> {args.out}", *experiment.summary]))

@@ -75,10 +75,10 @@ class _Reader:
             raise ValueError(f"{self.path} is damaged: type {kind}; fetch it again")
         begin, dtype = self.take(size), TYPES[kind]
         count = size // dtype.itemsize
-        tensor = torch.frombuffer(self.data, dtype=dtype, count=count, offset=begin)
-        try:
-            return tensor.view(shape)
-        except RuntimeError as error:
+        try:  # a view of another size is a RuntimeError, one of nothing a ValueError
+            found = torch.frombuffer(self.data, dtype=dtype, count=count, offset=begin)
+            return found.view(shape)
+        except (RuntimeError, ValueError) as error:
             raise ValueError(f"{self.path} is damaged; fetch it again") from error
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_smoe.config.options import nearest
+from espnet_smoe.data.task_table import is_language
 from espnet_smoe.data.text.tokenizer import is_special
 from espnet_smoe.registry import task_of
 
@@ -112,6 +113,7 @@ def _owsm(
     """Transcribe one language, and translate it."""
     own = config.get("preprocessor_conf") or {}
     known = [t[1:-1] for t in tokens if is_special(t)]
+    languages = [t[1:-1] for t in tokens if is_language(t)]
     if language is None:
         raise ValueError(
             f"--language is missing: {place} knows many; name that which is spoken, "
@@ -128,7 +130,12 @@ def _owsm(
             )
         return f"<{name}>"
 
-    spoken = token(language, f"--language {language}")
+    spoken = f"<{language}>"
+    if language not in languages:
+        raise ValueError(
+            f"--language {language}: {spoken} is no language of the vocabulary of "
+            f"{place}{nearest(language, languages)}"
+        )
     tasks = {
         "asr": {
             "target": "text",

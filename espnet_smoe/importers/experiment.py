@@ -17,6 +17,7 @@ from espnet_smoe.input_files import check_finite
 from espnet_smoe.trained import write_size
 from espnet_smoe.training.options import refusals_in_one_line
 
+ONE_MODEL = "Take weights and configuration of one model"
 CONFIG, TOKENS, WEIGHTS = "config.yaml", "tokens.txt", "model.pth"
 
 
@@ -42,20 +43,21 @@ class Experiment:
     summary: Sequence[str] = ()
 
 
-def write_experiment(folder: Path, experiment: Experiment) -> None:
+def write_experiment(folder: Path, experiment: Experiment, source: Path) -> None:
     """Write the folder; it appears when all of it is there and fits.
 
     Args:
         folder: New or empty.
         experiment: What it shall hold.
+        source: Where it comes from, for messages.
 
     Raises:
         ValueError: The weights do not fit the configuration, or are no numbers.
     """
-    check_finite(experiment.state, "the model", "fetch it again")
+    check_finite(experiment.state, str(source), "fetch it again")
     with new_folder(folder) as partial:
         _write_files(partial, experiment)
-        write_size(partial, _fitting_model(partial, experiment))
+        write_size(partial, _fitting_model(partial, experiment, source))
         save_weights(experiment.state, partial / WEIGHTS)
 
 
@@ -73,8 +75,11 @@ def _write_files(folder: Path, experiment: Experiment) -> None:
             (folder / name).write_bytes(content)
 
 
-def _fitting_model(folder: Path, experiment: Experiment) -> nn.Module:
+def _fitting_model(folder: Path, experiment: Experiment, source: Path) -> nn.Module:
     """The model that the folder's configuration makes, once the weights fit it."""
-    model = refusals_in_one_line(skeleton)(read_config(folder / CONFIG))
-    check_weights(model, experiment.state, "the model")
+    try:
+        model = refusals_in_one_line(skeleton)(read_config(folder / CONFIG))
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    check_weights(model, experiment.state, source, ONE_MODEL)
     return model

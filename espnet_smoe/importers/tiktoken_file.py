@@ -5,6 +5,7 @@ A line is a piece in base64 and its id. The special tokens follow from their num
 
 import base64
 import binascii
+from functools import cache
 from pathlib import Path
 
 ENDING = ".tiktoken"
@@ -49,14 +50,25 @@ def read_tiktoken(path: Path, size: int) -> tuple[dict[str, int], dict[str, int]
             f"the weights have {size}; take multilingual.tiktoken of the "
             "openai-whisper package, or tokenizer.json of the same model"
         )
-    names = _names()
-    pieces = {"".join(names[b] for b in piece): i for piece, i in ids.items()}
+    pieces = {as_piece(piece): i for piece, i in ids.items()}
     languages = LANGUAGES[: len(LANGUAGES) + size - most]
     special = [*BEFORE, *languages, *BEHIND]
     added = {f"<|{name}|>": len(ids) + i for i, name in enumerate(special)}
     return pieces, added
 
 
+def as_piece(text: bytes | str) -> str:
+    """As a byte-level BPE writes a text.
+
+    Example:
+        >>> as_piece(" café")
+        'ĠcafÃ©'
+    """
+    names = _names()
+    return "".join(names[b] for b in (text.encode() if isinstance(text, str) else text))
+
+
+@cache
 def _names() -> dict[int, str]:
     """The sign that a byte-level BPE writes for each byte: itself where it is seen."""
     seen = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]

@@ -7,10 +7,16 @@ from typing import Any
 
 from espnet_smoe.config.options import nearest
 from espnet_smoe.importers.ctranslate2 import read_ctranslate2
-from espnet_smoe.importers.whisper_model import CURE, WhisperModel, read_object
+from espnet_smoe.importers.whisper_model import (
+    CURE,
+    ENGLISH_ALONE,
+    WhisperModel,
+    read_object,
+)
 from espnet_smoe.input_files import read_checkpoint
 
-INDEX = "model.safetensors.index.json"
+INDEX = ".index.json"  # the files of weights that are several
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 TOKEN_IDS = {
     "eos_token_id": "<|endoftext|>",
     "decoder_start_token_id": "<|startoftranscript|>",
@@ -104,12 +110,14 @@ def _read_hugging_face(folder: Path) -> WhisperModel:
             "a folder of Hugging Face or CTranslate2, or a .pt of OpenAI"
         )
     _check_config(config, folder / "config.json")
+    generation = read_object(folder / "generation_config.json") or {}
+    told = {**config, **{k: v for k, v in generation.items() if v is not None}}
+    if told.get("is_multilingual") is False:
+        raise ValueError(f"{folder}: {ENGLISH_ALONE}")
     weights = {}
     for file in _weight_files(folder):
         weights |= read_checkpoint(file, CURE)
     names = {name.removeprefix("model."): tensor for name, tensor in weights.items()}
-    generation = read_object(folder / "generation_config.json") or {}
-    told = {**config, **{k: v for k, v in generation.items() if v is not None}}
     return WhisperModel(
         folder,
         names,
@@ -117,15 +125,18 @@ def _read_hugging_face(folder: Path) -> WhisperModel:
         {name: config[name] for name in SIZES if name in config},
         told.get("suppress_tokens"),
         told.get("begin_suppress_tokens"),
-        _token_ids(told),
+        _token_ids(told, folder),
     )
 
 
-def _token_ids(told: Mapping[str, Any]) -> dict[str, int]:
+def _token_ids(told: Mapping[str, Any], folder: Path) -> dict[str, int]:
     """The ids of special tokens that the configurations tell."""
     ids = {token: told.get(name) for name, token in TOKEN_IDS.items()}
-    ids |= told.get("lang_to_id") or {}
-    ids |= {f"<|{t}|>": i for t, i in (told.get("task_to_id") or {}).items()}
+    for name, token in (("lang_to_id", "{}"), ("task_to_id", "<|{}|>")):
+        table = told.get(name) or {}
+        if not isinstance(table, Mapping):
+            raise ValueError(f"{folder}: {name} holds no names with ids; {CURE}")
+        ids |= {token.format(name): number for name, number in table.items()}
     return {token: i for token, i in ids.items() if isinstance(i, int)}
 
 
@@ -149,19 +160,23 @@ def _check_config(config: Mapping[str, Any], place: Path) -> None:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    index = read_object(folder / INDEX)
-    if index is not None:
+    """In the order in which `transformers` looks for them."""
+    for file in WEIGHTS:
+        if (folder / file).is_file():
+            return [folder / file]
+        index = read_object(folder / f"{file}{INDEX}")
+        if index is None:
+            continue
         names = index.get("weight_map")
         names = [*names.values()] if isinstance(names, dict) else []
         if not names or not all(isinstance(name, str) for name in names):
-            raise ValueError(f"{folder / INDEX}: weight_map names no files; {CURE}")
+            raise ValueError(
+                f"{folder / file}{INDEX}: weight_map names no files; {CURE}"
+            )
         return [folder / Path(name).name for name in sorted({*names})]
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        if (folder / name).is_file():
-            return [folder / name]
     raise ValueError(
-        f"{folder} has no weights: model.safetensors, {INDEX} or pytorch_model.bin; "
-        f"{CURE}"
+        f"{folder} has no weights: {' or '.join(WEIGHTS)}, or one of them with {INDEX} "
+        f"behind its name; {CURE}"
     )
 
 
@@ -179,8 +194,11 @@ def _read_openai(path: Path) -> WhisperModel:
             f"{path}: dims: {', '.join(other)} is not as Whisper has it and cannot be "
             "carried; take an unchanged Whisper model"
         )
+    if not all(type(size) is int for size in dims.values()):
+        raise ValueError(f"{path}: dims are no whole numbers; {CURE}")
     renamed = {}
     for name, tensor in weights.items():
+        name = str(name)
         for pattern, replacement in OPENAI_NAMES:
             name = re.sub(pattern, replacement, name)
         renamed[name] = tensor

@@ -25,6 +25,10 @@ LISTED = 5
 POSITIONS_A_SECOND = 50  # of the encoder
 CURE = "fetch it again"
 OTHER_FILE = "take an unchanged Whisper model"
+ENGLISH_ALONE = (
+    "a model for English alone, whose prompt has no task; take the multilingual model "
+    "of this size"
+)
 
 
 @dataclass
@@ -50,18 +54,30 @@ class WhisperModel:
     begin_suppress_tokens: Sequence[int] | None = None
     token_ids: Mapping[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("suppress_tokens", "begin_suppress_tokens"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Sequence):
+                raise ValueError(
+                    f"{self.place}: {name} is {value!r}, no list of ids; {CURE}"
+                )
+
     def sizes(self) -> dict[str, int]:
         """The sizes that the weights have, by the names of Hugging Face.
 
         Raises:
             ValueError: They are not those that the file tells, or a tensor is missing.
         """
-        conv, tokens = self._get("encoder.conv1.weight"), "decoder.embed_tokens.weight"
-        encoder, decoder = (self._get(f"{p}.embed_positions.weight") for p in LAYER)
+        conv, tokens = (
+            self._get("encoder.conv1.weight", 3),
+            "decoder.embed_tokens.weight",
+        )
+        positions = (f"{part}.embed_positions.weight" for part in LAYER)
+        encoder, decoder = (self._get(name, 2) for name in positions)
         sizes = {
             "d_model": conv.shape[0],
             "num_mel_bins": conv.shape[1],
-            "vocab_size": self._get(tokens).shape[0],
+            "vocab_size": self._get(tokens, 2).shape[0],
             "max_source_positions": len(encoder),
             "max_target_positions": len(decoder),
             "encoder_attention_heads": self.heads[0],
@@ -70,7 +86,7 @@ class WhisperModel:
         for part in LAYER:
             names = [k for k in self.weights if k.startswith(f"{part}.layers.")]
             sizes[f"{part}_layers"] = len({name.split(".")[2] for name in names})
-            width = self._get(f"{part}.layers.0.fc1.weight").shape[0]
+            width = self._get(f"{part}.layers.0.fc1.weight", 2).shape[0]
             sizes[f"{part}_ffn_dim"] = width
         for name, size in self.declared.items():
             if size != sizes.get(name, size):
@@ -113,13 +129,21 @@ class WhisperModel:
         state["decoder.output_layer.weight"] = state["decoder.embed.0.weight"]
         return state
 
-    def _get(self, name: str) -> torch.Tensor:
+    def _get(self, name: str, dimensions: int | None = None) -> torch.Tensor:
         if name not in self.weights:
             raise ValueError(
                 f"{self.place}: {name} is missing; the file is cut short, or no "
                 f"Whisper model: {OTHER_FILE}"
             )
-        return self.weights[name]
+        tensor = self.weights[name]
+        if not isinstance(tensor, torch.Tensor):
+            raise ValueError(f"{self.place}: {name} is no tensor; {OTHER_FILE}")
+        if dimensions not in (None, tensor.dim()):
+            raise ValueError(
+                f"{self.place}: {name} has {tensor.dim()} dimensions, not {dimensions} "
+                f"as Whisper's has; {OTHER_FILE}"
+            )
+        return tensor
 
     def _floats(self, name: str) -> torch.Tensor:
         tensor = self._get(name)
@@ -132,8 +156,11 @@ class WhisperModel:
 
     def _check_positions(self) -> None:
         """Those of the encoder are computed, for any number of frames."""
-        given = self._get("encoder.embed_positions.weight").float()
-        if not torch.allclose(given, sinusoids(*given.shape), atol=TOLERANCE):
+        given = self._get("encoder.embed_positions.weight", 2).float()
+        length, size = given.shape
+        if size % 2 or not torch.allclose(
+            given, sinusoids(length, size), atol=TOLERANCE
+        ):
             raise ValueError(
                 f"{self.place}: encoder.embed_positions.weight is no sinusoids, which "
                 f"cannot be carried; {OTHER_FILE}"

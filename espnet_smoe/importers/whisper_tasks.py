@@ -3,6 +3,7 @@
 from typing import Any
 
 from espnet_smoe.config.options import nearest
+from espnet_smoe.data.task_table import is_language
 from espnet_smoe.importers.whisper_vocabulary import (
     END,
     NO_TIMESTAMPS,
@@ -26,10 +27,10 @@ def tasks_of(vocabulary: Vocabulary, language: str) -> dict[str, Any]:
         ValueError: The model does not know it.
     """
     spoken = f"<|{language}|>"
-    if spoken not in vocabulary.tokens:
-        known = [t[2:-2] for t in vocabulary.tokens if t[:2] == "<|" and t[-2:] == "|>"]
+    if spoken not in vocabulary.tokens or not is_language(spoken):
+        known = [token[2:-2] for token in vocabulary.tokens if is_language(token)]
         raise ValueError(
-            f"--language {language}: {spoken} is not in the vocabulary"
+            f"--language {language}: {spoken} is no language of the vocabulary"
             f"{nearest(language, known)}"
         )
     tasks = {

@@ -6,8 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from espnet_smoe.importers.tiktoken_file import ENDING, TIMESTAMPS, read_tiktoken
-from espnet_smoe.importers.whisper_model import CURE, read_json, read_object
+from espnet_smoe.data.text.tokenizer import is_special
+from espnet_smoe.importers.tiktoken_file import (
+    ENDING,
+    TIMESTAMPS,
+    as_piece,
+    read_tiktoken,
+)
+from espnet_smoe.importers.whisper_model import (
+    CURE,
+    ENGLISH_ALONE,
+    read_json,
+    read_object,
+)
 
 START, END = "<|startoftranscript|>", "<|endoftext|>"
 TRANSCRIBE, TRANSLATE = "<|transcribe|>", "<|translate|>"
@@ -46,10 +57,7 @@ class Vocabulary:
 
     def __init__(self, path: Path, size: int):
         if size == ENGLISH_ONLY:
-            raise ValueError(
-                f"{path}: a model for English alone, whose prompt has no task; "
-                "take the multilingual model of this size"
-            )
+            raise ValueError(f"{path}: {ENGLISH_ALONE}")
         self.place, vocab, added = _read(path, size)
         ids = {i: token for token, i in {**vocab, **added}.items()}
         if ids and max(ids) >= size:
@@ -80,9 +88,12 @@ class Vocabulary:
         names = read_json(folder / "vocabulary.json")
         text = folder / "vocabulary.txt"
         if names is None and text.is_file():
-            names = text.read_text(encoding="utf-8").split("\n")[: len(self.tokens)]
+            lines = text.read_text(encoding="utf-8", errors="replace").split("\n")
+            names = lines[: len(self.tokens)]
+        if not isinstance(names, list | None):
+            raise ValueError(f"{folder / 'vocabulary.json'} is no list; {CURE}")
         for number, (name, token) in enumerate(zip(names or (), self.tokens)):
-            if (name or NAMELESS) != token:
+            if token not in (name or NAMELESS, as_piece(str(name))):
                 raise ValueError(
                     f"{self.place}: token {number} is {token}, but {name} in the "
                     f"vocabulary of the model; {OTHER}"
@@ -138,7 +149,7 @@ def _read(path: Path, size: int) -> tuple[Path, dict[str, int], dict[str, int]]:
             else:
                 added = {t["content"]: t["id"] for t in read.get("added_tokens") or ()}
                 pieces = read["model"]["vocab"]
-            return place, _ids(pieces), _ids(added or {})
+            return place, _ids(pieces), _as_pieces(_ids(added or {}), pieces)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{place} is no byte-level BPE ({error}); {CURE}") from error
     raise ValueError(
@@ -149,6 +160,18 @@ def _read(path: Path, size: int) -> tuple[Path, dict[str, int], dict[str, int]]:
 
 def _ids(given: Mapping[str, int]) -> dict[str, int]:
     return {token: operator.index(number) for token, number in given.items()}
+
+
+def _as_pieces(added: Mapping[str, int], pieces: Mapping[str, int]) -> dict[str, int]:
+    """Added tokens; those that are text as a byte-level BPE writes its pieces.
+
+    As they are, "é" would be one byte of them, and a line break two lines of a list.
+    """
+    named = {}
+    for token, number in added.items():
+        piece = token if is_special(token) else as_piece(token)
+        named[piece if piece not in pieces else token] = number
+    return named
 
 
 def _complete(ids: Mapping[int, str], size: int, place: Path) -> list[str]:

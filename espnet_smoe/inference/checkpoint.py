@@ -250,7 +250,10 @@ def load_checkpoint(model: nn.Module, path: str | Path) -> None:
 
 
 def check_weights(
-    model: nn.Module, given: Mapping[str, torch.Tensor], path: str | Path
+    model: nn.Module,
+    given: Mapping[str, torch.Tensor],
+    path: str | Path,
+    cure: str = "Give the config.yaml it was trained with",
 ) -> None:
     """Hold weights against the model that they are for.
 
@@ -279,7 +282,7 @@ def check_weights(
     if problems:
         raise ValueError(
             f"{path} does not fit the model of the training configuration; "
-            f"{'; '.join(problems)}. Give the config.yaml it was trained with"
+            f"{'; '.join(problems)}. {cure}"
         )
 
 

@@ -17,6 +17,7 @@ SAMPLE_RATE, WINDOW, HOP = 16000, 400, 160
 DYNAMIC_RANGE = 8.0  # of log10 power, below the loudest
 LEAST_POWER = -10.0  # log10
 EARLY, LATE = (WINDOW - HOP) // 2, (WINDOW + HOP) // 2  # of a frame in Kaldi's place
+INIT_STD = 0.02  # of embeddings, as `transformers` draws Whisper's
 NORM_EPS = 1e-5  # PyTorch's; ESPnet's layers have 1e-12
 
 
@@ -145,6 +146,18 @@ def sinusoids(
     rates = torch.exp(-step * torch.arange(size // 2, device=device))
     angles = torch.arange(length, device=device)[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+class TiedEmbedding(nn.Embedding):
+    """Tokens, drawn small enough that scores against all of them begin near zero.
+
+    PyTorch draws from N(0, 1): a text would begin at over a hundred nats a token, as
+    each token is likest itself.
+    """
+
+    def reset_parameters(self) -> None:
+        """Draw it as Whisper's, also where ESPnet's ``init`` comes back to it."""
+        nn.init.normal_(self.weight, std=INIT_STD)
 
 
 class LearnedPositions(nn.Module):

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from espnet_smoe.data.text.tokenizer import is_special
+
 
 def hugging_face_tokenizer(tokens: Sequence[str], pieces: Path) -> dict[str, Any]:
-    """The content of a ``tokenizer.json``: pieces, and all else as special tokens.
+    """The content of a ``tokenizer.json``: pieces, and special tokens beside them.
 
     Args:
         tokens: V tokens, pieces among them.
@@ -41,7 +43,7 @@ def hugging_face_tokenizer(tokens: Sequence[str], pieces: Path) -> dict[str, Any
         "added_tokens": [
             {"id": i, "content": token, **special}
             for i, token in enumerate(tokens)
-            if token not in known
+            if token not in known and is_special(token)
         ],
         "normalizer": None,
         "pre_tokenizer": byte_level,
@@ -55,7 +57,7 @@ def hugging_face_tokenizer(tokens: Sequence[str], pieces: Path) -> dict[str, Any
             "end_of_word_suffix": "",
             "fuse_unk": False,
             "byte_fallback": False,
-            # special tokens too: those outside would get ids behind all others
+            # all tokens: those outside would get ids behind all others
             "vocab": ids,
             "merges": merges,
         },

@@ -340,8 +340,13 @@ def test_weights_of_another_kind_are_refused(changes, said, right, tmp_path):
     "options, said",
     [
         ("", "--language is missing"),
-        ("--language ko", r"--language ko: <ko> is not in .*did you mean 'kor'"),
+        (
+            "--language ko",
+            r"--language ko: <ko> is no language of .*did you mean 'kor'",
+        ),
         ("--language kor --to deu", "--to deu: <st_deu> is not in the vocabulary"),
+        ("--language asr", "--language asr: <asr> is no language of the vocabulary"),
+        ("--language 0.00", "<0.00> is no language of the vocabulary"),
         ("--language kor --pad 31", r"--pad 31: not in 0\.\.1 seconds"),
     ],
 )

@@ -8,7 +8,10 @@ import pytest
 import tokenizers
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
+from espnet_smoe.data.text.tokenizer import join_bytes
+from espnet_smoe.data.text.tokens import read_token_list
 from espnet_smoe.importers.command import main
 from espnet_smoe.importers.tiktoken_file import LANGUAGES
 from espnet_smoe.importers.whisper_vocabulary import Vocabulary
@@ -177,6 +180,45 @@ def test_every_format_gives_the_same_experiment(source, imported, tmp_path):
         assert state.keys() == expected.keys()
         for name, tensor in expected.items():
             torch.testing.assert_close(state[name], tensor, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "save"),
+    [("model.safetensors", save_file), ("pytorch_model.bin", torch.save)],
+)
+def test_weights_in_several_files_are_read(source, imported, tmp_path, name, save):
+    folder, exp = tmp_path / "whisper", tmp_path / "exp"
+    shutil.copytree(source[0], folder)
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").rename(tmp_path / "whole")
+    files = {key: f"{n % 3}-of-3-{name}" for n, key in enumerate(weights)}
+    for file in {*files.values()}:
+        part = {key: weights[key] for key in weights if files[key] == file}
+        save(part, folder / file)
+    index = folder / f"{name}.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": files}))
+    main(["whisper", str(folder), "--out", str(exp), "--pad", str(SECONDS)])
+    assert (exp / "model.pth").read_bytes() == (imported / "model.pth").read_bytes()
+    # one whole file counts before several, as for `transformers`
+    (tmp_path / "whole").rename(folder / "model.safetensors")
+    (folder / file).unlink()
+    main(["whisper", str(folder), "--out", str(tmp_path / "again")])
+
+
+@pytest.mark.parametrize("text", ["café", " 안녕", "a\nb"])
+def test_an_added_token_is_written_as_its_text(source, tmp_path, text):
+    folder = tmp_path / "whisper"
+    shutil.copytree(source[0], folder)
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    number = source[1].config.vocab_size - 1  # has no name there
+    added = tokenizer["added_tokens"][0] | {"special": False, "content": text}
+    tokenizer["added_tokens"].append(added | {"id": number})
+    path.write_text(json.dumps(tokenizer))
+    main(["whisper", str(folder), "--out", str(tmp_path / "exp")])
+    tokens = read_token_list(tmp_path / "exp" / "tokens.txt")
+    assert len(tokens) == number + 1
+    assert join_bytes(["a", tokens[-1]]).split() == f"a{text}".split()
 
 
 @pytest.mark.parametrize("kind, error", [("float16", 2e-3), ("int8", 2e-2)])

@@ -70,14 +70,30 @@ def index(names):
     def change(folder):
         path = folder / "model.safetensors.index.json"
         path.write_text(json.dumps({"weight_map": names}))
+        (folder / "model.safetensors").unlink()
 
     return change
 
 
-def quantized(folder):
-    weights = load_file(folder / "model.safetensors")
-    weights["model.encoder.conv1.weight"] = torch.ones(16, 80, 3, dtype=torch.int8)
-    save_file(weights, folder / "model.safetensors")
+def weight(name, tensor):
+    """A fault: another tensor of that name."""
+
+    def change(folder):
+        weights = load_file(folder / "model.safetensors")
+        weights[f"model.encoder.{name}.weight"] = tensor
+        save_file(weights, folder / "model.safetensors")
+
+    return change
+
+
+def generation(**changes):
+    """A fault: what the configuration of `generate` says."""
+
+    def change(folder):
+        path = folder / "generation_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return change
 
 
 FAULTS = {
@@ -85,7 +101,20 @@ FAULTS = {
     "index.json: weight_map names no files; fetch": index(["model.safetensors"]),
     "weight_map names no files; fetch it": index({"a": 1}),
     "is not token 2.., as the configuration .* of another model; take": other_ids,
-    "conv1.weight is of type int8, .* take the model in float32": quantized,
+    "conv1.weight is of type int8, .* take the model in float32": weight(
+        "conv1", torch.ones(16, 80, 3, dtype=torch.int8)
+    ),
+    "conv1.weight has 0 dimensions, not 3": weight("conv1", torch.tensor(1.0)),
+    "fc1.weight has 1 dimensions, not 2": weight("layers.0.fc1", torch.ones(64)),
+    "embed_positions.weight has 1 dim": weight("embed_positions", torch.ones(50)),
+    "embed_positions.weight is no sinu": weight("embed_positions", torch.ones(50, 15)),
+    "whisper does not fit .*convs.0.weight .*, not .* Take weights and": weight(
+        "conv1", torch.ones(16, 80, 5)
+    ),
+    "suppress_tokens is 5, no list of ids; fetch": generation(suppress_tokens=5),
+    "whisper: decoder_conf.suppress_tokens: 9000": generation(suppress_tokens=[9000]),
+    "task_to_id holds no names with ids; fet": generation(task_to_id="transcribe"),
+    "model for English alone, .* take the mul": generation(is_multilingual=False),
     "generation_config.json holds no names with": (
         lambda f: (f / "generation_config.json").write_text("[1]")
     ),
@@ -145,6 +174,12 @@ def test_what_an_openai_file_has_of_another_architecture_is_named(source, tmp_pa
             "gate cannot be car",
         ),
         ({"dims": None}, "has no 'dims' and 'model_state_dict'"),
+        ({"dims": {**dims, "n_text_head": torch.tensor(4)}}, "dims are no whole numb"),
+        ({"model_state_dict": {**weights, 5: torch.ones(2)}}, "5 cannot be carried"),
+        (
+            {"model_state_dict": {**weights, "decoder.ln.bias": 1}},
+            "decoder.layer_norm.bias is no tensor",
+        ),
     ]:
         torch.save(whole | changed, tmp_path / "tiny.pt")
         with pytest.raises(ValueError, match=message) as caught:
@@ -178,6 +213,9 @@ def test_a_cut_or_foreign_model_of_ctranslate2_is_refused(source, imported, tmp_
     (tmp_path / "ct2" / "vocabulary.json").write_text(json.dumps(tokens))
     with pytest.raises(ValueError, match="token 7 is .* in the vocabulary of the"):
         main(command)
+    (tmp_path / "ct2" / "vocabulary.json").write_text("5")
+    with pytest.raises(ValueError, match="vocabulary.json is no list; fetch it again"):
+        main(command)
 
 
 def test_the_language_chooses_the_prompts(source, tmp_path):
@@ -185,7 +223,10 @@ def test_the_language_chooses_the_prompts(source, tmp_path):
     main([*command, str(tmp_path / "en"), "--language", "en"])
     config = yaml.safe_load((tmp_path / "en" / "config.yaml").read_text())
     assert list(config["model_conf"]["tasks"]) == ["asr"]
-    with pytest.raises(ValueError, match=r"--language kr: <\|kr\|> is not in the voc"):
-        main([*command, str(tmp_path / "kr"), "--language", "kr"])
+    for name in ("kr", "transcribe", "notimestamps", "nospeech", "0.02"):
+        with pytest.raises(
+            ValueError, match=rf"{name}: <\|{name}\|> is no language of"
+        ):
+            main([*command, str(tmp_path / "kr"), "--language", name])
     with pytest.raises(ValueError, match="is there already; name a new folder"):
         main([*command, str(tmp_path / "en")])

@@ -14,6 +14,7 @@ from espnet_smoe.data.text.tokenizer import join_bytes
 from espnet_smoe.importers.command import main as import_model
 from espnet_smoe.inference.speech_to_text import SpeechToText
 from espnet_smoe.slice.command import main
+from espnet_smoe.slice.tokenizer import hugging_face_tokenizer
 from espnet_smoe.upcycle import main as upcycle
 from tests.importers.tiny_whisper import LENGTH, SECONDS, make_hugging_face
 from tests.slice.stock import texts_by_readme
@@ -118,6 +119,18 @@ def test_the_whole_tokenizer_comes_along(source, slices):
     ids = theirs.encode(text, add_special_tokens=False)
     assert theirs.decode(ids) == text
     assert ids == [given["model"]["vocab"][t] for t in theirs.tokenize(text)]
+
+
+def test_an_added_token_that_is_text_is_read_as_such(source, tmp_path):
+    from transformers import PreTrainedTokenizerFast
+
+    tokens = (source[1] / "tokens.txt").read_text(encoding="utf-8").splitlines()
+    tokens[-1] = "ĠcafÃ©"  # as an import names " café"
+    content = hugging_face_tokenizer(tokens, source[1] / "bpe.json")
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    theirs = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    ids = [tokens.index("a"), len(tokens) - 1, tokens.index("<|endoftext|>")]
+    assert theirs.decode(ids, skip_special_tokens=True) == "a café"
 
 
 def change(config, path, value):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from espnet_smoe.config.options import nearest, options_of
-from espnet_smoe.data.task_table import spoken_of, token_of
+from espnet_smoe.data.task_table import is_language, spoken_of, token_of
 from espnet_smoe.decoder.transformer import SMoETransformerDecoder
 from espnet_smoe.inference.detokenizer import detokenizer
 from espnet_smoe.inference.search.beam_search import PromptBeamSearch
@@ -139,10 +139,10 @@ class SMoESpeechToText(SpeechToText):
                 "language; leave the option out"
             )
         token = token_of(language, tokens)
-        if token not in tokens:
-            known = [t.strip("<|>") for t in tokens if t[:1] == "<" and t[-1:] == ">"]
+        if token not in tokens or not is_language(token):
+            known = [t.strip("<|>") for t in tokens if is_language(t)]
             raise ValueError(
-                f"language {language}: the model has no token {token}"
+                f"language {language}: the model knows no language {token}"
                 f"{nearest(language, known)}; give a language of its training"
             )
         return tokens.index(token)

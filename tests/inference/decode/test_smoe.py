@@ -220,17 +220,19 @@ def test_texts_in_another_language_do_not_count_as_done(speaking, data, monkeypa
 
 
 @pytest.mark.parametrize(
-    "kind, message",
+    "kind, language, message",
     [
-        ("speaking", "language xy: the model has no token <xy>"),
+        ("speaking", "xy", "language xy: the model knows no language <xy>"),
+        ("speaking", "transcribe", "the model knows no language <transcribe>"),
         (
             "experiment",
+            "xy",
             "language xy: no prompt of this model names the spoken language",
         ),
     ],
 )
-def test_a_language_that_nobody_knows_is_named(request, data, kind, message):
-    options = "beam_size: 2\nmaxlenratio: -5\nlanguage: xy\n"
+def test_a_language_that_nobody_knows_is_named(request, data, kind, language, message):
+    options = f"beam_size: 2\nmaxlenratio: -5\nlanguage: {language}\n"
     (data / "decode.yaml").write_text(options)
     with pytest.raises(ValueError, match=message):
         decode(request.getfixturevalue(kind), data, "out")

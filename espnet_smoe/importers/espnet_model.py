@@ -175,7 +175,8 @@ def parts_of(config: Mapping[str, Any], place: Path) -> dict[str, Any]:
     """Features, encoder, decoder and tokenizer of the configuration of ours."""
     kept = {name: config[name] for name in KEPT if name in config}
     bpe = config["token_type"] == "bpe"
-    if bpe and not config.get("bpemodel"):
+    # another value than a path names no file, and none would be carried
+    if bpe and not isinstance(config.get("bpemodel") or None, str):
         raise ValueError(f"{place}: bpemodel is missing; add the model's tokenizer")
     return {
         "input_size": None,
@@ -239,6 +240,8 @@ def _state(
         )
     state = {"minibatches": torch.zeros((), dtype=torch.long)}
     for name, tensor in given.items():
+        if not isinstance(tensor, torch.Tensor):
+            raise ValueError(f"{place}: {name} is no tensor; {CURE}")
         part, _, rest = name.partition(".")
         if part in carried:
             state[f"{renamed.get(part, part)}.{rest}"] = tensor

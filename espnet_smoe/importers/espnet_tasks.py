@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet_smoe.config.options import nearest
+from espnet_smoe.config.typed import convert
 from espnet_smoe.data.task_table import is_language
 from espnet_smoe.data.text.tokenizer import is_special
 from espnet_smoe.registry import task_of
@@ -160,6 +161,12 @@ def _owsm(
     missing = [symbol for symbol in (*times, begin) if symbol not in tokens]
     if missing:
         raise ValueError(f"{place}: {missing[0]} is not in its token list")
+    first, last = map(tokens.index, times)
+    if first > last:
+        raise ValueError(
+            f"{place}: preprocessor_conf: {times[0]}, the first time mark, comes "
+            f"behind {times[1]}, the last; fetch the model again"
+        )
     model_conf = {
         "tasks": tasks,
         "ctc_weight": weight,
@@ -171,8 +178,10 @@ def _owsm(
     return ImportedTasks(
         {"model": "smoe", "model_conf": model_conf},
         "ctc" if weight else None,
-        own.get("speech_length", 30.0),
-        (tokens.index(times[0]), tokens.index(times[1])),
+        convert(
+            own.get("speech_length", 30.0), float, "preprocessor_conf.speech_length"
+        ),
+        (first, last),
     )
 
 

@@ -49,6 +49,7 @@ MODEL = {
 # Options whose other values are another model, with those that we compute.
 FIXED = {
     "normalize_before": (True,),
+    "concat_after": (False,),
     "layer_norm_type": ("layer_norm",),
     "n_kv_head": (None,),
     "head_dim": (None,),
@@ -92,6 +93,12 @@ PARTS = {  # by top-level key: what there may be, the default first
     "ctc": ("ctc",),
     "cmvn": ("global_cmvn", None),
 }
+READ = {  # sections that are read elsewhere, with all that they may say
+    "ctc_conf": ("ctc_blank_id",),
+    "cmvn_conf": ("cmvn_file", "is_json_cmvn"),
+    "tokenizer_conf": ("symbol_table_path", "bpe_path", "split_with_space")
+    + ("special_tokens", "non_lang_syms_path", "is_multilingual", "num_languages"),
+}
 OTHER = "take a U2++ or unified Conformer of WeNet"
 
 
@@ -103,6 +110,8 @@ def configuration(folder: WeNetFolder) -> dict[str, Any]:
     """
     top = _Section(folder, "")
     top.check_values(PARTS)
+    for name, known in READ.items():
+        _Section(folder, name).check({}, known)
     normalize: dict[str, Any] = {"normalize": None}
     if folder.statistics is not None:
         conf = {"stats_file": STATISTICS}

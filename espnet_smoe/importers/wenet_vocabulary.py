@@ -83,7 +83,12 @@ def read_vocabulary(folder: WeNetFolder) -> Vocabulary:
 def _read_units(place: Path) -> list[str]:
     """Tokens in the order of their ids."""
     found: dict[int, str] = {}
-    lines = place.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = place.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{place} is not UTF-8 ({error}); take the file that training wrote"
+        ) from error
     for number, line in enumerate(lines, 1):
         match = LINE.fullmatch(line.strip())
         if match is None or int(match[2]) in found:

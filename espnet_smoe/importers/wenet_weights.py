@@ -72,5 +72,5 @@ def _matrices(
     return [
         (name.removesuffix(".weight"), tensor)
         for name, tensor in state.items()
-        if name.startswith(f"{part}.") and name.endswith(".weight")
+        if name.startswith(f"{part}.") and name.endswith(".weight") and tensor.dim()
     ]

@@ -262,7 +262,9 @@ def check_weights(
             fractions where there should be others; names them.
     """
     known = model.state_dict()
-    faults = {
+    faults = {"no tensors": [k for k, v in given.items() if not torch.is_tensor(v)]}
+    given = {key: tensor for key, tensor in given.items() if torch.is_tensor(tensor)}
+    faults |= {
         "missing": [key for key in known if key not in given],
         "foreign": [key for key in given if key not in known],
         "of another shape": [

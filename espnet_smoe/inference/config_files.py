@@ -41,6 +41,12 @@ def read_config(path: str | Path) -> dict[str, Any]:
             f"{path} is no training configuration; give the config.yaml that training "
             "wrote into the experiment's folder"
         )
+    for name, options in config.items():
+        if name.endswith("_conf") and options and not isinstance(options, dict):
+            raise ValueError(
+                f"{path}: {name} is {options!r}, no section of options; give the "
+                "config.yaml that training wrote"
+            )
     for section, key, name in named_files(config):
         section[key] = str(existing_file(section[key], path, name))
     return config

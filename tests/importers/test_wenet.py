@@ -291,6 +291,18 @@ def test_a_configuration_of_an_older_wenet_is_read(tmp_path):
     assert model.token_list[2:4] == ["<space>", "a"]
 
 
+def test_weights_in_bfloat16_are_read_beside_their_statistics(tmp_path):
+    folder = tmp_path / "wenet"
+    config = config_with({"concat_after": False})  # as older versions have it
+    state = make_wenet(folder, config)
+    rounded = {name: tensor.bfloat16() for name, tensor in state.items()}
+    torch.save(rounded, folder / "final.pt")
+    main(["wenet", str(folder), "--out", str(tmp_path / "exp")])
+    weights = torch.load(tmp_path / "exp/model.pth")
+    name = "ctc.ctc_lo.weight"
+    assert torch.equal(weights[name], rounded[name].float())
+
+
 def test_statistics_as_kaldi_writes_them_are_read(tmp_path):
     folder = tmp_path / "wenet"
     make_wenet(folder, CONFIG)

@@ -153,6 +153,14 @@ FAULTS = {
     "of another shape: .*w_1": edit("encoder_conf", linear_units=32),
     "foreign: encoder.lora_a": resave(encoder__lora_a=torch.ones(2)),
     "is no tensor; take a file of weights": resave(epoch=3),
+    "ctc_lo.weight is no matrix; fetch": resave(ctc__ctc_lo__weight=torch.tensor(1.0)),
+    "units.txt is not UTF-8 .*; take the file": rewrite(
+        "units.txt", lambda b: b.replace(b"h 11", b"\xe9 11")
+    ),
+    "ctc_conf.focal is not known and cannot": edit("ctc_conf", focal=0.5),
+    "cmvn_conf.norm is not known and cannot": edit("cmvn_conf", norm="batch"),
+    "tokenizer_conf.lower is not known and": edit("tokenizer_conf", lower=True),
+    "encoder_conf.concat_after is True, wh": edit("encoder_conf", concat_after=True),
     "no numbers .NaN or infinite.*norm_ff": resave(
         encoder__encoders__0__norm_ff__weight=NAN
     ),

@@ -60,11 +60,19 @@ def read_package(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with tarfile.open(fileobj=io.BytesIO(_data(path)), mode="r:*") as tar:
             for member in tar:
+                if ".." in member.name.split("/"):
+                    raise ValueError(
+                        f"{path}: {member.name} would be written outside of the "
+                        "folder. Download the package from Debian"
+                    )
                 if member.isreg() and (opened := tar.extractfile(member)):
                     yield member.name.removeprefix("./"), opened.read()
-    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError) as error:
+            tar.fileobj.read()  # to its end, where gzip has its sum
+    # gzip and bz2 raise OSError for what they cannot read
+    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
+        reason = " ".join(str(error).split())  # tarfile's has lines
         raise ValueError(
-            f"{path}: its {DATA} cannot be read ({error}). Download the package again"
+            f"{path}: its {DATA} cannot be read ({reason}). Download the package again"
         ) from error
 
 
@@ -78,7 +86,9 @@ def _data(path: Path) -> bytes:
             if len(header) < HEADER or not size.isdigit():
                 break
             content = file.read(int(size))
+            if len(content) < int(size):
+                break
             if name.startswith(DATA):
                 return content
             file.seek(int(size) % 2, 1)  # members begin at even places
-    raise ValueError(f"{path} holds no {DATA}: it is cut off. Download it again")
+    raise ValueError(f"{path} holds no whole {DATA}: it is cut off. Download it again")

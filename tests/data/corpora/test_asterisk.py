@@ -192,8 +192,8 @@ def test_a_package_is_read_without_dpkg(tmp_path, kind):
     ("content", "message"),
     [
         (b"PK\3\4 and more", "is no Debian package. Download it again"),
-        (b"!<arch>\n", "holds no data.tar: it is cut off"),
-        (None, "its data.tar cannot be read"),
+        (b"!<arch>\n", "holds no whole data.tar: it is cut off"),
+        (None, "holds no whole data.tar: it is cut off"),
     ],
 )
 def test_what_is_no_package_is_named(tmp_path, content, message):
@@ -201,6 +201,24 @@ def test_what_is_no_package_is_named(tmp_path, content, message):
     debs.write_deb(path, {"usr/odd": bytes(range(256)) * 99})
     path.write_bytes(path.read_bytes()[:-40] if content is None else content)
     with pytest.raises(ValueError, match=message):
+        list(read_package(path))
+
+
+@pytest.mark.parametrize("kind", ["xz", "gz", "bz2"])
+def test_a_package_with_a_damaged_byte_is_named(tmp_path, kind):
+    noise = np.random.default_rng(1).bytes(50_000)
+    path = debs.write_deb(tmp_path / "a.deb", {"usr/odd": noise}, kind)
+    data = bytearray(path.read_bytes())
+    data[-20_000] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"a.deb: its data.tar cannot be read .*Down"):
+        list(read_package(path))
+
+
+def test_no_file_of_a_package_is_written_outside(tmp_path):
+    files = {"usr/share/asterisk/sounds/en/../../../../../a.gsm": b"odd"}
+    path = debs.write_deb(tmp_path / "a.deb", files)
+    with pytest.raises(ValueError, match=r"a.gsm would be written outside"):
         list(read_package(path))
 
 

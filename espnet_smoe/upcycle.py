@@ -5,7 +5,8 @@
 
 Train from the result with ``--init_param exp/encdecsmoe_init.pth`` (the recipe's
 ``--pretrained_model``). The mixture writes at first what the trained model writes; a
-configuration with more ``linear_units`` is made wider and does, too.
+configuration with more ``linear_units`` is made wider and does, too. Only where a new
+router chooses among experts that were trained apart, the outputs are others.
 """
 
 import argparse
@@ -88,7 +89,7 @@ def _begin(args: argparse.Namespace, config_file: Path, checkpoint: Path) -> Non
 
     from espnet_smoe.data.text.tokens import read_token_list
     from espnet_smoe.inference.checkpoint import cure_of, read_config, save_weights
-    from espnet_smoe.input_files import read_checkpoint
+    from espnet_smoe.input_files import check_finite, read_checkpoint
 
     trained = read_config(config_file)
     tokens = trained["token_list"]
@@ -96,6 +97,12 @@ def _begin(args: argparse.Namespace, config_file: Path, checkpoint: Path) -> Non
         tokens = read_token_list(tokens)
     model = build_model(args.config, tokens, like=trained)
     state = read_checkpoint(checkpoint, cure_of(checkpoint))
+    others = [name for name, tensor in state.items() if not torch.is_tensor(tensor)]
+    if others:
+        raise ValueError(
+            f"{checkpoint}: {others[0]} is no tensor; {cure_of(checkpoint)}"
+        )
+    check_finite(state, checkpoint, cure_of(checkpoint))
     # The statistics of the features are no part of the configuration.
     aside = {name: state.pop(name) for name in list(state) if _is_statistics(name)}
     state.pop(COUNTER, None)

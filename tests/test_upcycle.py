@@ -74,6 +74,26 @@ def test_a_narrower_model_is_refused_and_nothing_is_written(dense, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        ({"decoder.after_norm.bias": 5}, "decoder.after_norm.bias is no tensor; "),
+        ({"decoder.after_norm.bias": torch.full((16,), torch.nan)}, "NaN or infinite"),
+    ],
+)
+def test_what_is_no_weight_is_named(dense, tmp_path, damage, message):
+    folder, config = dense
+    state = torch.load(folder / "valid.acc.ave.pth") | damage
+    for path in folder.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "valid.acc.ave.pth").unlink()
+    torch.save(state, tmp_path / "valid.acc.ave.pth")
+    out = tmp_path / "mixture.pth"
+    with pytest.raises(ValueError, match=f"valid.acc.ave.pth.*{message}"):
+        main([str(tmp_path), "--config", yaml_of(config, tmp_path), "--out", str(out)])
+    assert not out.exists()
+
+
 def test_a_disk_that_takes_no_more_is_told_and_nothing_is_left(
     dense, tmp_path, monkeypatch
 ):

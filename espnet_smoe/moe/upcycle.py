@@ -38,6 +38,8 @@ class Upcycled:
         kept: Tensors taken over as they are.
         new: Tensors that the trained model has no counterpart of, such as a router's.
         drawn: Routers that are drawn here, see `ROUTER_STD`.
+        rerouted: Mixtures of the trained model whose experts get a new router: they no
+            longer compute what they did.
     """
 
     state: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -46,6 +48,7 @@ class Upcycled:
     kept: list[str] = field(default_factory=list)
     new: list[str] = field(default_factory=list)
     drawn: list[str] = field(default_factory=list)
+    rerouted: list[str] = field(default_factory=list)
 
     def describe(self) -> str:
         """A line a block, and counts."""
@@ -60,6 +63,11 @@ class Upcycled:
             lines.append(f"drawn near zero: {', '.join(self.drawn)}")
         if self.new:
             lines.append(f"left to their initialisation: {', '.join(self.new)}")
+        if self.rerouted:
+            lines.append(
+                "a new router chooses among trained experts, so that the outputs are "
+                f"others than those of the trained model: {', '.join(self.rerouted)}"
+            )
         return "\n".join(lines)
 
 
@@ -233,7 +241,10 @@ class _Upcycling:
             weight = f"{name} {_shape(wanted)}{label}"
             self.faults.append(f"{weight}: the checkpoint has none")
             return
-        gate = self.gates.get(of_gate["block"]) if of_gate else None
+        block = of_gate["block"] if of_gate else ""
+        gate = self.gates.get(block)
+        if self._is_rerouted(block, gate) and block not in self.result.rerouted:
+            self.result.rerouted.append(block)
         if gate is None or gate.scale_of_copies == 1.0:
             self.result.new.append(name)
             return
@@ -246,6 +257,14 @@ class _Upcycling:
             drawn[rest] = std * torch.randn(wanted.shape, generator=self.random)
         self.result.state[name] = drawn[rest].clone()
         self.result.drawn.append(name)
+
+    def _is_rerouted(self, block: str, gate: Gate | None) -> bool:
+        """Whether a new router chooses among experts that are no copies of one."""
+        trained = self.trained_gates.get(block)
+        if trained is None:
+            return False
+        of_labels = gate is not None and gate.experts_per_label
+        return not (of_labels and trained.experts_per_label == 1)
 
     def _label(self, name: str) -> str:
         """Words of whose expert it is, where labels own experts."""

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from espnet_smoe.importers.command import main
+from espnet_smoe.inference.speech_to_text import SpeechToText
 from tests.importers.tiny_espnet import TIMES, make_espnet
 
 

@@ -205,6 +205,23 @@ def test_experts_follow_their_labels_and_a_label_without_expert_is_named():
         upcycle(trained.state_dict(), other.state_dict(), *gates)
 
 
+@pytest.mark.parametrize(
+    "options, rerouted",
+    [
+        (MoEOptions("topk", num_experts=3, top_k=1), ["feed_forward"]),
+        (MoEOptions("label_topk", num_experts=6, labels=("<a>", "<b>", "<c>")), []),
+        (LABEL, []),
+    ],
+)
+def test_trained_experts_behind_a_new_router_are_told(options, rerouted):
+    trained, mixture = model(LABEL), model(options)
+    gates = gates_of(mixture), gates_of(trained)
+    result = upcycle(trained.state_dict(), mixture.state_dict(), *gates)
+    assert result.rerouted == rerouted
+    told = "others than those of the trained model: feed_forward"
+    assert (told in result.describe()) == bool(rerouted)
+
+
 def test_what_is_shared_is_what_stays_outside_the_experts():
     dense, mixture = model(None), model(LABEL)
     result = upcycle(dense.state_dict(), mixture.state_dict(), gates_of(mixture))

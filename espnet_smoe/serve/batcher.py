@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from espnet_smoe.data.speech.audio import SAMPLE_RATE
-from espnet_smoe.serve.capacity import Capacity
+from espnet_smoe.serve.capacity import Capacity, RoundCosts
 from espnet_smoe.serve.lag import Lag
 from espnet_smoe.serve.protocol import BROKEN, FULL, SessionError
 
@@ -230,6 +230,7 @@ class Batcher:
         longest_lag: Seconds, see `Lag`.
         clock: Tells seconds.
         counted: Told of each round its size, and the seconds of audio and of work.
+        costs: Of its rounds, see `Capacity`.
 
     Attributes:
         feeds: Those that are open, in the order in which they came.
@@ -241,12 +242,13 @@ class Batcher:
         longest_lag: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
         counted: Callable[[int, float, float], None] = lambda size, audio, work: None,
+        costs: RoundCosts | None = None,
     ):
         self.recognizer = recognizer
         self._counted = counted
         self.feeds: dict[Feed, None] = {}
         self._lag, self._clock = Lag(longest_lag), clock
-        self._capacity = Capacity(recognizer.chunk_seconds, longest_lag)
+        self._capacity = Capacity(recognizer.chunk_seconds, longest_lag, costs)
         self._work = asyncio.Event()
 
     @contextmanager

@@ -1,14 +1,57 @@
 """How many sessions a model serves in time, by what its rounds have taken."""
 
 import math
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espnet_smoe.data.speech.audio import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from espnet_smoe.inference.streaming.recognizer import StreamingRecognizer
 
 FADES = 20.0  # seconds in which a round counts half
 FULL = 0.9  # of the time between the chunks of a session that a round of all may take
-PRIOR = 2.0  # streams squared: without rounds of other sizes, time is by the stream
+PRIOR = 2.0  # streams squared: what rounds of other sizes have to outweigh
 STEEPEST = 0.2  # of the mean time of a stream: the least that another one costs
 QUICK, MARGIN = 0.25, 1.25  # of the limit; times what the fit tells
 FEWEST = 8  # rounds from which on they tell anything
 UNMEASURED = 64  # sessions let in before
+TRIED_SIZES, TRIES = (1, 8), 4  # streams of a round, rounds, before anybody comes
+LOUDNESS = 0.1  # of the noise that is heard then
+type RoundCosts = tuple[float, float]
+
+
+def round_costs(
+    recognizer: "StreamingRecognizer", clock: Callable[[], float] = time.perf_counter
+) -> RoundCosts:
+    """What rounds of two sizes take: so a server knows it before it has had any.
+
+    Args:
+        recognizer: Whose streams to step, with noise.
+        clock: Tells seconds.
+
+    Returns:
+        Seconds of a round, whatever is in it; and of each stream in it.
+    """
+    piece = np.random.default_rng(0).normal(0, LOUDNESS, SAMPLE_RATE // 10)
+    least = []
+    for size in TRIED_SIZES:
+        streams = [recognizer.create_stream() for _ in range(size)]
+        times = []
+        for _ in range(TRIES):
+            for stream in streams:
+                while not stream.ready:
+                    stream.accept_waveform(piece.astype(np.float32))
+            begun = clock()
+            recognizer.decode_streams(streams)
+            times.append(clock() - begun)
+        least.append(min(times))  # others of this machine may have slowed the rest
+    few, many = TRIED_SIZES
+    of_stream = max(0.0, least[1] - least[0]) / (many - few)
+    return max(0.0, least[0] - few * of_stream), of_stream
 
 
 class Capacity:
@@ -20,6 +63,8 @@ class Capacity:
     Args:
         period: Seconds between two chunks of a session.
         limit: Seconds that an event may be late; infinite: no number is too large.
+        costs: As `round_costs` measures them; None: nobody has. Their ratio is what is
+            believed until rounds of several sizes tell; how quick the model is, any do.
 
     Example:
         >>> capacity = Capacity(period=1.0, limit=1.0)
@@ -29,8 +74,9 @@ class Capacity:
         True
     """
 
-    def __init__(self, period: float, limit: float):
+    def __init__(self, period: float, limit: float, costs: RoundCosts | None = None):
         self.period, self.limit = period, limit
+        self._per_round, self._per_stream = costs if costs and any(costs) else (0, 1)
         self._rounds = 0
         self._when = -math.inf
         self._weight = self._k = self._t = self._kk = self._kt = 0.0
@@ -80,7 +126,8 @@ class Capacity:
             return math.inf
         spread = self._kk - self._weight * k * k
         together = self._kt - self._weight * k * t
-        slope = (together + PRIOR * of_one) / (max(spread, 0.0) + PRIOR)
+        known = t * self._per_stream / (self._per_round + self._per_stream * k)
+        slope = (together + PRIOR * known) / (max(spread, 0.0) + PRIOR)
         slope = min(max(slope, STEEPEST * of_one), of_one)  # the rest is per round
         allowed = min(self.limit / 2, FULL * self.period)
         return max(1.0, (allowed - (t - slope * k)) / slope)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from espnet_smoe.config.options import nearest
 from espnet_smoe.data.task_table import TaskRow, spoken_of
+from espnet_smoe.serve.capacity import RoundCosts, round_costs
 
 if TYPE_CHECKING:
     from espnet_smoe.inference.speech_to_text import SpeechToText
@@ -28,6 +30,7 @@ class Model:
         streams: Takes streams; None where the model cannot.
         no_streams: Why it cannot.
         created: Seconds since 1970.
+        round_costs: Of streams, see `capacity`.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Model:
     streams: "StreamingRecognizer | None" = None
     no_streams: str = ""
     created: int = 0
+    round_costs: RoundCosts | None = None
     rows: dict[str, TaskRow] = field(default_factory=dict)
 
     @property
@@ -179,8 +183,12 @@ def _load(
         streams = streams_of(recordings, options)
     except ValueError as error:
         reason = str(error)
+    costs = None
+    if streams is not None:
+        with suppress(RuntimeError):  # as where there is memory for few streams only
+            costs = round_costs(streams)
     rows = getattr(recordings.model, "task_table", None) or {}
-    return Model(name, recordings, streams, reason, created, rows)
+    return Model(name, recordings, streams, reason, created, costs, rows)
 
 
 def streams_of(

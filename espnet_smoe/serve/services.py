@@ -40,7 +40,9 @@ class Service:
         self.batcher: Batcher | None = None
         if model.streams is not None:
             counted = partial(count, STREAMS)
-            self.batcher = Batcher(model.streams, limits.lag, clock, counted)
+            self.batcher = Batcher(
+                model.streams, limits.lag, clock, counted, model.round_costs
+            )
         batcher = self.batcher
         metrics.watch(
             model.name,

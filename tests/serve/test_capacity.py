@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 import pytest
 
-from espnet_smoe.serve.capacity import FEWEST, UNMEASURED, Capacity
+from espnet_smoe.serve.capacity import FEWEST, UNMEASURED, Capacity, round_costs
 from espnet_smoe.serve.lag import Lag
+from tests.serve.fake import FakeRecognizer
 
 CHUNK = 0.64  # seconds
 
 
-def measured(rounds, limit=1.0):
-    capacity = Capacity(CHUNK, limit)
+def measured(rounds, limit=1.0, costs=None):
+    capacity = Capacity(CHUNK, limit, costs)
     for streams, seconds in rounds:
         capacity.measured(streams, seconds, now=0.0)
     return capacity
@@ -28,6 +29,31 @@ def test_rounds_of_different_sizes_tell_what_a_session_costs():
 
 def test_of_rounds_of_one_size_each_stream_is_thought_to_cost_its_share():
     assert measured([(2, 0.1)] * 20).most == pytest.approx(10)
+
+
+def test_of_rounds_of_one_size_what_was_measured_before_tells_the_rest():
+    costs = (0.08, 0.02)  # of another hour, when the machine was as quick
+    assert measured([(1, 0.1)] * 20, costs=costs).most == pytest.approx(21)
+    slower = measured([(1, 0.2)] * 20, costs=costs)  # now it is half as quick
+    assert slower.most == pytest.approx(8.5)
+    assert measured([(1, 0.1)] * 20, costs=(0.0, 0.0)).most == pytest.approx(5)
+    rounds = [(k, 0.05 + 0.005 * k) for k in (2, 10, 20, 6)] * 4
+    assert measured(rounds, costs=(0.0, 1.0)).most == pytest.approx(90, abs=6)
+
+
+@pytest.mark.parametrize("cost", [(0.05, 0.01), (0.0, 0.1), (0.2, 0.0)])
+def test_rounds_before_anybody_comes_tell_what_a_stream_costs(cost):
+    class Timed(FakeRecognizer):
+        now = 0.0
+
+        def decode_streams(self, streams):
+            slowed = 1.0 if len(self.batches) % 2 else 3.0  # by somebody else
+            self.now += slowed * (cost[0] + cost[1] * len(streams))
+            return super().decode_streams(streams)
+
+    timed = Timed()
+    assert round_costs(timed, lambda: timed.now) == pytest.approx(cost)
+    assert not timed.streams  # nothing of them stays
 
 
 def test_one_session_is_borne_whatever_it_costs():
@@ -78,11 +104,11 @@ class Caller:
         return self.begins + CHUNK * (self.heard + 1)
 
 
-def day(callers, over, seconds, model, seed):
+def day(callers, over, seconds, model, seed, costs=None):
     """Sessions that come to a model; those served, the latest final, those ended."""
     draw = random.Random(seed)
     waiting = [draw.uniform(0, over) for _ in range(callers)]
-    lag, capacity = Lag(1.0), Capacity(CHUNK, 1.0)
+    lag, capacity = Lag(1.0), Capacity(CHUNK, 1.0, costs)
     waiting, open_ones, finals, ended, now = sorted(waiting), [], [], 0, 0.0
     while waiting or open_ones:
         while waiting and waiting[0] <= now:
@@ -111,11 +137,12 @@ def day(callers, over, seconds, model, seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("costs", [None, (0.03, 0.0075), (0.9, 0.1)])
 @pytest.mark.parametrize(
     "callers, over, least", [(200, 15, 80), (200, 1, 60), (60, 15, 58), (400, 60, 270)]
 )
-def test_those_that_are_let_in_are_served_in_time(callers, over, least, seed):
+def test_those_that_are_let_in_are_served_in_time(callers, over, least, costs, seed):
     served, latest, ended = day(
-        callers, over, 12, lambda k: 0.03 + 0.0075 * k, seed
+        callers, over, 12, lambda k: 0.03 + 0.0075 * k, seed, costs
     )  # 85 speak at once at most
     assert served >= least and latest < 1.0 and not ended

@@ -7,8 +7,10 @@ import pytest
 
 from espnet_smoe.inference import load
 from espnet_smoe.inference.streaming.options import StreamOptions
+from espnet_smoe.serve import models
 from espnet_smoe.serve.expert_loads import ExpertLoads
 from espnet_smoe.serve.models import Model, load_models
+from tests.inference.tiny_u2pp import tiny_u2pp_config
 from tests.serve.fake import FakeSpeechToText, model
 from tests.tiny import SIZE, noise, save_experiment, tiny_config, tiny_ctc_config
 
@@ -35,6 +37,20 @@ def test_a_model_that_cannot_stream_is_served_all_the_same(smoe):
     (here,) = loaded.recordings([wave])
     (alone,) = load(smoe)([wave])
     assert {t: r.text for t, r in here.items()} == {t: r.text for t, r in alone.items()}
+
+
+def test_a_model_that_streams_is_timed_before_anybody_comes(tmp_path, monkeypatch):
+    save_experiment(tmp_path / "exp", tiny_u2pp_config())
+    (loaded,) = load_models([str(tmp_path / "exp")], StreamOptions())
+    per_round, per_stream = loaded.round_costs
+    assert per_round >= 0 and per_stream >= 0 and per_round + per_stream > 0
+
+    def fails(streams):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(models, "round_costs", fails)
+    (loaded,) = load_models([str(tmp_path / "exp")], StreamOptions())
+    assert loaded.streams is not None and loaded.round_costs is None
 
 
 def test_a_model_is_served_with_the_decoding_that_came_with_it(smoe, tmp_path):

@@ -127,7 +127,12 @@ class Capacity:
         spread = self._kk - self._weight * k * k
         together = self._kt - self._weight * k * t
         known = t * self._per_stream / (self._per_round + self._per_stream * k)
-        slope = (together + PRIOR * known) / (max(spread, 0.0) + PRIOR)
-        slope = min(max(slope, STEEPEST * of_one), of_one)  # the rest is per round
         allowed = min(self.limit / 2, FULL * self.period)
-        return max(1.0, (allowed - (t - slope * k)) / slope)
+        # costs of the start let more in than these rounds alone tell of, never fewer:
+        # a machine that others slow for a while looks as if each round cost much
+        found = 1.0
+        for prior in (of_one, known):
+            slope = (together + PRIOR * prior) / (max(spread, 0.0) + PRIOR)
+            slope = min(max(slope, STEEPEST * of_one), of_one)  # the rest is per round
+            found = max(found, (allowed - (t - slope * k)) / slope)
+        return found

@@ -36,6 +36,8 @@ def test_of_rounds_of_one_size_what_was_measured_before_tells_the_rest():
     assert measured([(1, 0.1)] * 20, costs=costs).most == pytest.approx(21)
     slower = measured([(1, 0.2)] * 20, costs=costs)  # now it is half as quick
     assert slower.most == pytest.approx(8.5)
+    slow = [(6, 0.6)] * 20  # as where others take the processor
+    assert measured(slow, costs=costs).most == measured(slow).most > 4
     assert measured([(1, 0.1)] * 20, costs=(0.0, 0.0)).most == pytest.approx(5)
     rounds = [(k, 0.05 + 0.005 * k) for k in (2, 10, 20, 6)] * 4
     assert measured(rounds, costs=(0.0, 1.0)).most == pytest.approx(90, abs=6)

@@ -2,8 +2,8 @@
 
 A chunk of a stream has few rows, so the time goes into reading weights. They are kept
 as int8, with a scale for each output; the rows are rounded when they come (dynamic
-quantisation), by the range of the rows that a layer or an expert gets together. So
-results differ a little with what shares a batch.
+quantisation), each by its own largest value: with one scale for all, the largest frame
+of a batch would leave the others few steps.
 """
 
 import warnings
@@ -13,6 +13,8 @@ from torch import nn
 
 from espnet_smoe.inference.runtime.linear_layers import replace_linear
 from espnet_smoe.moe import FeedForward
+
+SMALLEST = 1e-30  # of a row of zeros
 
 
 def quantize(model: nn.Module) -> nn.Module:
@@ -34,25 +36,56 @@ def quantize(model: nn.Module) -> nn.Module:
 
     Example:
         >>> block = quantize(nn.Sequential(FeedForward(8, 16)))
-        >>> type(block[0].w_1).__module__
-        'torch.ao.nn.quantized.dynamic.modules.linear'
+        >>> block[0].w_1
+        Int8Linear(8, 16)
     """
     _check(model)
     if not any(isinstance(m, FeedForward) for m in model.modules()):
         raise ValueError("int8: none of the model's classes is of espnet_smoe")
-    replace_linear(model, _int8)  # no subclass: somebody wants its weights
+    replace_linear(model, Int8Linear)  # no subclass: somebody wants its weights
     return model
 
 
-def _int8(layer: nn.Linear) -> nn.Module:
+class Int8Linear(nn.Module):
+    """``x W + b`` with W in int8, a scale for each output, each row of x rounded alone.
+
+    Args:
+        layer: Its weights are taken over.
+    """
+
+    def __init__(self, layer: nn.Linear):
+        super().__init__()
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        self.bias = None if layer.bias is None else layer.bias.detach()
+        self._packed = _packed(layer.weight)
+        # without these instructions sums of products of 8 bits overflow: 7 bits then
+        found = torch.cpu.get_capabilities()
+        self._seven_bits = not (found.get("avx512_vnni") or found.get("avx_vnni"))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map ``(..., I)`` to ``(..., O)``."""
+        # the kernel has one scale for all rows, so all are made as large
+        largest = x.abs().amax(-1, keepdim=True).clamp_(min=SMALLEST)  # (..., 1)
+        y = torch.ops.quantized.linear_dynamic(
+            x / largest, self._packed, self._seven_bits
+        )
+        return y * largest if self.bias is None else self.bias.addcmul(y, largest)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}"
+
+
+def _packed(weight: torch.Tensor) -> torch.ScriptObject:
     from torch.ao.nn.quantized.dynamic import Linear
     from torch.ao.quantization import per_channel_dynamic_qconfig
 
+    layer = nn.Linear(weight.size(1), weight.size(0), bias=False, device="meta")
+    layer.weight = nn.Parameter(weight.detach(), requires_grad=False)
     layer.qconfig = per_channel_dynamic_qconfig
     with warnings.catch_warnings():  # of its successor, a package of its own
         warnings.filterwarnings("ignore", "torch.ao.quantization is deprecated")
         warnings.filterwarnings("ignore", "torch.quantize_per_tensor")
-        return Linear.from_float(layer)
+        return Linear.from_float(layer)._packed_params._packed_params
 
 
 def _check(model: nn.Module) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from espnet_smoe.inference.runtime.mkldnn_linear import MKLDNNLinear, convert_to_mkldnn
-from espnet_smoe.inference.runtime.quantize import quantize
+from espnet_smoe.inference.runtime.quantize import Int8Linear, quantize
 from espnet_smoe.inference.streaming.recognizer import (
     StreamingRecognizer,
     StreamOptions,
@@ -24,7 +24,7 @@ def model_with(positions: str = "rel_pos") -> nn.Module:
 
 
 def is_int8(layer: nn.Module) -> bool:
-    return "quantized" in type(layer).__module__ and hasattr(layer, "out_features")
+    return type(layer) is Int8Linear
 
 
 def test_all_linear_layers_become_int8_but_routers():
@@ -80,6 +80,18 @@ def test_a_mixture_takes_the_same_routes_to_nearly_the_same_place(top_k):
     assert rounded.loads["0"].tolist() == exact.loads["0"].tolist()
     assert 0 < (found - expected).abs().max() < 0.05 * expected.abs().max()
     assert not found[3].any()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@torch.inference_mode()
+def test_each_row_is_rounded_by_its_own_size(bias):
+    torch.manual_seed(0)
+    layer = nn.Linear(64, 48, bias=bias)
+    x = torch.randn(2, 5, 64) * torch.tensor([1.0, 500.0, 1e-3, 30.0, 0.0])[:, None]
+    wanted = layer(x)
+    off = (Int8Linear(layer)(x) - wanted).norm(dim=-1) / wanted.norm(dim=-1)
+    assert off[:, :4].max() < 0.03
+    torch.testing.assert_close(Int8Linear(layer)(x)[:, 4], wanted[:, 4])
 
 
 @torch.inference_mode()

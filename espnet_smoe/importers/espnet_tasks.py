@@ -113,8 +113,6 @@ def _owsm(
 ) -> ImportedTasks:
     """Transcribe one language, and translate it."""
     own = config.get("preprocessor_conf") or {}
-    known = [t[1:-1] for t in tokens if is_special(t)]
-    languages = [t[1:-1] for t in tokens if is_language(t)]
     if language is None:
         raise ValueError(
             f"--language is missing: {place} knows many; name that which is spoken, "
@@ -122,6 +120,39 @@ def _owsm(
         )
     symbols = {name: conf.pop(name, token) for name, token in OWSM_SYMBOLS.items()}
     begin = own.get("notime_symbol", "<notimestamps>")
+    weight = conf.pop("ctc_weight", 0.5)
+    if weight == 1.0:
+        raise ValueError(f"{place}: a model without decoder cannot be carried")
+    if begin not in tokens:
+        raise ValueError(f"{place}: {begin} is not in its token list")
+    model_conf = {
+        "tasks": _owsm_tasks(symbols["sym_sos"], tokens, place, language, targets),
+        "ctc_weight": weight,
+        "ctc_task": "asr",
+        **symbols,
+        "sym_begin": begin,
+        **_taken(conf, place, tokens, "sym_blank"),
+    }
+    return ImportedTasks(
+        {"model": "smoe", "model_conf": model_conf},
+        "ctc" if weight else None,
+        convert(
+            own.get("speech_length", 30.0), float, "preprocessor_conf.speech_length"
+        ),
+        _time_marks(own, tokens, place),
+    )
+
+
+def _owsm_tasks(
+    begin: str,
+    tokens: Sequence[str],
+    place: Path,
+    language: str,
+    targets: Sequence[str] | None,
+) -> dict[str, dict[str, Any]]:
+    """The task table; ``begin`` is what every prompt begins with."""
+    known = [t[1:-1] for t in tokens if is_special(t)]
+    languages = [t[1:-1] for t in tokens if is_language(t)]
 
     def token(name: str, option: str) -> str:
         if f"<{name}>" not in tokens:
@@ -140,7 +171,7 @@ def _owsm(
     tasks = {
         "asr": {
             "target": "text",
-            "prompt": [symbols["sym_sos"], spoken, token("asr", "asr")],
+            "prompt": [begin, spoken, token("asr", "asr")],
             "language": SHORT.get(language, language),
         }
     }
@@ -151,38 +182,27 @@ def _owsm(
         verb = token(f"st_{target}", f"--to {target}")
         tasks["st" if number == 0 else target] = {
             "target": "text_st" if number == 0 else f"text_{target}",
-            "prompt": [symbols["sym_sos"], spoken, verb],
+            "prompt": [begin, spoken, verb],
             "language": SHORT.get(target, target),
         }
-    weight = conf.pop("ctc_weight", 0.5)
-    if weight == 1.0:
-        raise ValueError(f"{place}: a model without decoder cannot be carried")
+    return tasks
+
+
+def _time_marks(
+    own: Mapping[str, Any], tokens: Sequence[str], place: Path
+) -> tuple[int, int]:
+    """Ids of the first and of the last one, by the options of the preprocessor."""
     times = [own.get(f"{end}_time_symbol", time) for end, time in TIMES.items()]
-    missing = [symbol for symbol in (*times, begin) if symbol not in tokens]
-    if missing:
-        raise ValueError(f"{place}: {missing[0]} is not in its token list")
+    for time in times:
+        if time not in tokens:
+            raise ValueError(f"{place}: {time} is not in its token list")
     first, last = map(tokens.index, times)
     if first > last:
         raise ValueError(
             f"{place}: preprocessor_conf: {times[0]}, the first time mark, comes "
             f"behind {times[1]}, the last; fetch the model again"
         )
-    model_conf = {
-        "tasks": tasks,
-        "ctc_weight": weight,
-        "ctc_task": "asr",
-        **symbols,
-        "sym_begin": begin,
-        **_taken(conf, place, tokens, "sym_blank"),
-    }
-    return ImportedTasks(
-        {"model": "smoe", "model_conf": model_conf},
-        "ctc" if weight else None,
-        convert(
-            own.get("speech_length", 30.0), float, "preprocessor_conf.speech_length"
-        ),
-        (first, last),
-    )
+    return first, last
 
 
 def _taken(

@@ -50,3 +50,13 @@ def fault(response, status, code=None, param=None):
     assert code is None or error["code"] == code
     assert param is None or error["param"] == param
     return error["message"]
+
+
+async def raw(client, data, then=b""):
+    """What a connection answers to bytes of our own making."""
+    url = client.base_url
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(data)
+    await writer.drain()
+    writer.write(then)
+    return reader, writer

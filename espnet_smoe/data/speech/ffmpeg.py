@@ -38,13 +38,12 @@ FORMATS = (
     *("3dostr", "aac", "ac3", "ac4", "act", "adx", "aea", "aiff", "amr", "amrnb"),
     *("amrwb", "apac", "ape", "aptx", "aptx_hd", "asf", "asf_o", "ast", "au", "avi"),
     *("avr", "bonk", "caf", "codec2", "dhav", "dsf", "dss", "dts", "dtshd", "dv"),
-    *("eac3", "nuv", "pva", "ty"),
-    *("flac", "flv", "g722", "g723_1", "g729", "gsm", "gxf", "iff", "ilbc", "ircam"),
-    *("ivr", "loas", "matroska", "mlp", "mmf", "mov", "mp3", "mpc", "mpc8", "mpeg"),
-    *("mpegts", "mxf", "nistsphere", "nsv", "nut", "ogg", "oma", "osq", "paf", "pvf"),
-    *("qcp", "qoa", "rka", "rm", "sbc", "shn", "sln", "smjpeg", "sol", "sox", "spdif"),
-    *("tak", "truehd", "tta", "voc", "vqf", "w64", "wav", "wavarc", "wsd", "wtv"),
-    *("wv", "wve", "xa", "xwma"),
+    *("eac3", "flac", "flv", "g722", "g723_1", "g729", "gsm", "gxf", "iff", "ilbc"),
+    *("ircam", "ivr", "loas", "matroska", "mlp", "mmf", "mov", "mp3", "mpc", "mpc8"),
+    *("mpeg", "mpegts", "mxf", "nistsphere", "nsv", "nut", "nuv", "ogg", "oma", "osq"),
+    *("paf", "pva", "pvf", "qcp", "qoa", "rka", "rm", "sbc", "shn", "sln", "smjpeg"),
+    *("sol", "sox", "spdif", "tak", "truehd", "tta", "ty", "voc", "vqf", "w64", "wav"),
+    *("wavarc", "wsd", "wtv", "wv", "wve", "xa", "xwma"),
 )
 _longest: ContextVar[float] = ContextVar("seconds that are converted", default=math.inf)
 

@@ -24,8 +24,8 @@ FEW_TOKENS = 2.5
 MORE = 1.3
 
 
-class Recognizer(Protocol):
-    """What of `SpeechToText` is needed here."""
+class PieceRecognizer(Protocol):
+    """What of `SpeechToText` decodes pieces."""
 
     lead_seconds: float | None
     tail_seconds: float | None
@@ -41,7 +41,7 @@ class Recognizer(Protocol):
 
 
 def recognize_cuts(
-    speech_to_text: Recognizer,
+    speech_to_text: PieceRecognizer,
     cuts: Sequence[Cut],
     waves: Sequence[np.ndarray],
     labels: Sequence[str],
@@ -96,11 +96,13 @@ def recognize_cuts(
 
 def _ends_early(cut: Cut, found: dict[str, Result]) -> bool:
     seconds = (cut.speech.end - cut.speech.start) / SAMPLE_RATE
-    fewest = min(len(result.tokens) for result in found.values())
-    return fewest < FEW_TOKENS * seconds
+    # no text at all is no sentence that ended: parts of a noise would be read as words
+    counts = [len(result.tokens) for result in found.values() if result.tokens]
+    return bool(counts) and min(counts) < FEW_TOKENS * seconds
 
 
 def _longer(whole: Result, parts: Sequence[Result], starts: Sequence[float]) -> Result:
-    if sum(len(part.tokens) for part in parts) < MORE * len(whole.tokens):
+    most = MORE * len(whole.tokens)
+    if not whole.tokens or sum(len(part.tokens) for part in parts) < most:
         return whole
     return replace(join_results(parts, starts), experts=whole.experts)

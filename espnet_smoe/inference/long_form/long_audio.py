@@ -8,7 +8,7 @@ import numpy as np
 
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.long_form.detectors import Detector, new_activity
-from espnet_smoe.inference.long_form.early_ends import recognize_cuts
+from espnet_smoe.inference.long_form.early_ends import PieceRecognizer, recognize_cuts
 from espnet_smoe.inference.long_form.seams import Join, without_overlaps
 from espnet_smoe.inference.long_form.segmentation import (
     OVERLAP_SECONDS,
@@ -17,31 +17,20 @@ from espnet_smoe.inference.long_form.segmentation import (
     cut_in_parts,
 )
 from espnet_smoe.inference.long_form.speech_activity import SpeechActivity
-from espnet_smoe.inference.result import Piece, Result
+from espnet_smoe.inference.result import Piece
 
 
-class Recognizer(Protocol):
+class Recognizer(PieceRecognizer, Protocol):
     """What of `SpeechToText` is needed here."""
 
     longest_seconds: float
     longest_utterance: float
-    lead_seconds: float | None
-    tail_seconds: float | None
     detect_speech: bool
     vad: Detector
     join: Join
 
     def tells_times(self, tasks: Sequence[str]) -> bool:
         """Whether words of all these tasks have times."""
-
-    def recognize(
-        self,
-        waves: Sequence[np.ndarray],
-        labels: Sequence[str],
-        tasks: Sequence[str],
-        names: Sequence[str],
-    ) -> list[dict[str, Result]]:
-        """Decode pieces as they are."""
 
 
 def decode_long(

@@ -6,7 +6,7 @@ import pytest
 from espnet_smoe.inference.long_form.early_ends import recognize_cuts
 from espnet_smoe.inference.long_form.long_audio import decode_long
 from espnet_smoe.inference.long_form.segmentation import Cut, cut_at_pauses
-from espnet_smoe.inference.long_form.speech_activity import SpeechActivity
+from espnet_smoe.inference.long_form.speech_activity import Span, SpeechActivity
 from espnet_smoe.inference.output.words import Word
 from espnet_smoe.inference.result import Result
 from tests.inference.sounds import RATE, talks_with_pauses
@@ -78,13 +78,27 @@ def test_each_task_is_judged_by_its_own_text():
     assert abs(len(found["st"].tokens) - 4 * 5.3) <= 3
 
 
+class Silent(FirstSentence):
+    """Reads nothing."""
+
+    def _read(self, task, wave):
+        return Result("", (), 0.0)
+
+
+def test_a_piece_without_a_text_is_decoded_once():
+    wave, (cut,) = pieces_of([1.5, 2.0, 1.8])
+    model, heard = Silent("asr"), [wave[cut.start : cut.end]]
+    (found,) = recognize_cuts(model, [cut], heard, ["wb"], ["asr"], [""])
+    assert found["asr"].text == "" and len(model.heard) == 1
+
+
 @pytest.mark.parametrize("speech", [1.0, 20.0])
 def test_a_piece_of_one_sentence_is_decoded_once(speech):
-    class Silent(FirstSentence):
+    class FewWords(FirstSentence):
         def _read(self, task, wave):
-            return Result("", (), 0.0)
+            return Result("ja", ("ja",), 0.0)
 
-    model, wave = Silent("asr"), np.zeros(int(speech * RATE), np.float32)
-    cut = Cut(0, len(wave))
+    model, wave = FewWords("asr"), np.zeros(int(speech * RATE), np.float32)
+    cut = Cut(0, len(wave), Span(0, len(wave)))
     (found,) = recognize_cuts(model, [cut], [wave], ["wb"], ["asr"], [""])
-    assert found["asr"].text == "" and len(model.heard) == 1
+    assert found["asr"].text == "ja" and len(model.heard) == 1

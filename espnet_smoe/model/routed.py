@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from espnet_smoe.compat import CTC, AbsDecoder, AbsEncoder, ESPnetASRModel
+from espnet_smoe.model.bf16 import faster_in_bf16
 from espnet_smoe.model.losses import LabelSmoothingLoss, ctc_loss
 from espnet_smoe.model.parts import check_interctc, check_part, takes_routing
 from espnet_smoe.moe import Routing
@@ -71,8 +72,8 @@ class RoutedASRModel(ESPnetASRModel):
         self.too_short: set[str] = set()
 
     def use_bf16_on_cpu(self, wanted: bool) -> None:
-        """Where the CPU has it in hardware; elsewhere nothing changes."""
-        self.bf16_on_cpu = wanted and torch.cpu._is_avx512_bf16_supported()
+        """Where the CPU is faster in it; elsewhere nothing changes."""
+        self.bf16_on_cpu = wanted and faster_in_bf16()
 
     def training_precision(self, x: torch.Tensor) -> AbstractContextManager:
         """The context in which a batch like ``x`` is trained."""

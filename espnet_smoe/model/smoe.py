@@ -51,7 +51,7 @@ class ESPnetSMoEModel(LabeledASRModel):
         ctc_task: The task whose text the CTC head learns.
         interctc_weight: Weight of the CTC losses inside the encoder.
         label_field: The field whose label routes the encoder.
-        bf16_on_cpu: Train in bfloat16 autocast on a CPU that has it in hardware; on
+        bf16_on_cpu: Train in bfloat16 autocast on a CPU that is faster in it; on
             any other CPU nothing changes. (ESPnet's ``use_amp`` is for GPUs.) It pays
             for large models: the kernels are built anew for each shape of a batch.
         sym_sos: Token that begins a text in ESPnet's own search.

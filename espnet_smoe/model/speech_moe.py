@@ -24,7 +24,7 @@ class ESPnetSpeechMoEModel(RoutedASRModel):
     Args:
         embedding_ctc_weight: gamma, the weight of the embedding network's own CTC
             loss; plays no part where the encoder has no such network.
-        bf16_on_cpu: Train in bfloat16 autocast on a CPU that has it in hardware. It
+        bf16_on_cpu: Train in bfloat16 autocast on a CPU that is faster in it. It
             seldom pays: kernels are built anew for each shape, and the rows of an
             expert are as many as the batch makes them.
         ignore_id: Padding of targets.

@@ -34,7 +34,7 @@ class ESPnetU2PPModel(RoutedASRModel):
         ignore_id: Padding of targets.
         lsm_weight: Label smoothing.
         length_normalized_loss: Mean over tokens instead of utterances.
-        bf16_on_cpu: Train in bfloat16 autocast on a CPU that has it in hardware.
+        bf16_on_cpu: Train in bfloat16 autocast on a CPU that is faster in it.
         report_cer: Report the character error rate of greedy CTC in validation.
         report_wer: Report its word error rate.
         extract_feats_in_collect_stats: Part of ESPnet's interface.

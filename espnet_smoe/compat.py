@@ -5,10 +5,15 @@ imports ESPnet. What takes seconds to import is looked up when it is asked for, 
 the function that needs it.
 """
 
+# ruff: noqa: E402 - a call before ESPnet's imports makes them quicker
 import contextlib
 import importlib
 import io
 from typing import Any
+
+from espnet_smoe.type_checks import check_types_when_called
+
+check_types_when_called()
 
 with contextlib.redirect_stderr(io.StringIO()):  # a note about flash attention
     from espnet2.legacy.nets.pytorch_backend.transformer.attention import (

@@ -1,10 +1,7 @@
 """Attention whose keys and values can be cached, with ESPnet's parameters."""
 
-import contextlib
-
 import torch
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from espnet_smoe.compat import MultiHeadedAttention, make_pad_mask
 
@@ -59,14 +56,13 @@ class CachedAttention(MultiHeadedAttention):
         Returns:
             ``(B, T, D)``.
         """
-        with attention_kernel(queries):
-            out = functional.scaled_dot_product_attention(
-                queries,
-                *keys_values,
-                attn_mask=mask,
-                dropout_p=self.dropout_rate if self.training else 0.0,
-                is_causal=is_causal,
-            )  # (B, heads, T, D / heads)
+        out = functional.scaled_dot_product_attention(
+            queries,
+            *keys_values,
+            attn_mask=mask,
+            dropout_p=self.dropout_rate if self.training else 0.0,
+            is_causal=is_causal,
+        )  # (B, heads, T, D / heads)
         return self.linear_out(out.transpose(1, 2).flatten(2))
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
@@ -79,16 +75,6 @@ def append_kv(cache: KeysValues | None, new: KeysValues) -> KeysValues:
         return new
     k, v = (torch.cat(pair, dim=2) for pair in zip(cache, new))
     return k, v
-
-
-def attention_kernel(x: torch.Tensor) -> contextlib.AbstractContextManager:
-    """The kernel: PyTorch's choice, but plain products for a backward pass on a CPU.
-
-    There the fused kernel's backward pass is the slower one for short texts.
-    """
-    if x.device.type == "cpu" and torch.is_grad_enabled():
-        return sdpa_kernel(SDPBackend.MATH)
-    return contextlib.nullcontext()
 
 
 def memory_mask(lengths: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ The limits are those of broadcasters' guidelines for subtitles; a character of C
 Japanese or Korean is twice as wide.
 """
 
+import math
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
@@ -16,10 +17,11 @@ from espnet_smoe.inference.result import Piece, Result
 LINE_WIDTH = 42
 LINES = 2
 LONGEST_SECONDS = 7.0
-SHORTEST_SECONDS = 1.0  # that a block is shown, where the next one lets it
+SHORTEST_SECONDS = 1.0  # that a block is shown, and that it takes to read a full line
 LINGER_SECONDS = 0.5  # that it stays behind its last word
 GAP_SECONDS = 1.0  # shorter ones between blocks are closed
 WIDE = 0x1100  # the first characters that are
+NO_WIDTH = ("Mn", "Me", "Cf")  # marks on or in another character, and what joins them
 
 
 @dataclass(frozen=True)
@@ -38,20 +40,31 @@ class Block:
 
 
 def blocks_of(pieces: Sequence[Piece]) -> Iterator[Block]:
-    """The subtitles of a recording.
+    """The subtitles of a recording, none before the one above it has gone.
 
     Of several tasks each has a line of its own in every block.
 
     Args:
         pieces: Of the recording.
     """
-    for piece in pieces:
-        results = [result for result in piece.results.values() if result.text]
-        if results:
-            yield from _blocks_of_piece(piece, results)
+    said = [
+        (piece, blocks)
+        for piece in sorted(pieces, key=lambda piece: piece.start)
+        if (blocks := list(_said(piece)))
+    ]
+    begins = [piece.start for piece, _ in said[1:]] + [math.inf]
+    free = 0.0  # a recording has no time before
+    for (piece, blocks), following in zip(said, begins):
+        for block in _shown(blocks, piece, free, following):
+            yield block
+            free = block.end
 
 
-def _blocks_of_piece(piece: Piece, results: Sequence[Result]) -> Iterator[Block]:
+def _said(piece: Piece) -> Iterator[Block]:
+    """The blocks of a piece, from the first word of each to its last."""
+    results = [result for result in piece.results.values() if result.text]
+    if not results:
+        return
     rows = LINES if len(results) == 1 else 1
     seconds = piece.end - piece.start
     count = max(1, -(-int(seconds * 1000) // int(LONGEST_SECONDS * 1000)))
@@ -65,26 +78,47 @@ def _blocks_of_piece(piece: Piece, results: Sequence[Result]) -> Iterator[Block]
             if short or count >= most:
                 break
         count += 1
-    begins = [start for start, _ in spoken[1:]] + [piece.end]
-    for i, ((start, end), following) in enumerate(zip(spoken, begins)):
+    for i, (start, end) in enumerate(spoken):
         lines = [line for parts in texts for line in wrapped(parts[i])]
         if lines:
-            end = _shown_until(start, end, following)
             yield Block(start, end, tuple(lines))
 
 
-def _shown_until(start: float, end: float, following: float) -> float:
-    """When a block goes: with its last word, but not in a hurry, and without a gap.
+def _shown(
+    said: Sequence[Block], piece: Piece, free: float, following: float
+) -> Iterator[Block]:
+    """The blocks of a piece as long as they are shown: that they can be read.
+
+    They begin with their words, but where these leave no time to read, as where all
+    have the same time, a block begins earlier or later.
 
     Args:
-        start: Of its first word.
-        end: Of its last word.
-        following: When the next one begins.
+        said: From `_said`.
+        piece: Theirs.
+        free: When the last block of the pieces before is gone.
+        following: When the next piece begins.
     """
-    end = max(end + LINGER_SECONDS, start + SHORTEST_SECONDS)
-    if following - end < GAP_SECONDS:
-        end = following
-    return min(end, following, start + LONGEST_SECONDS)
+    first = max(free, piece.start)
+    reading = [_reading_seconds(block.lines) for block in said]
+    room = max(0.0, following - first) / sum(reading)
+    reading = [max(SHORTEST_SECONDS, min(1.0, room) * time) for time in reading]
+    limit, left = min(piece.end, following), sum(reading)
+    begins = [first]
+    for block, time in zip(said, reading):
+        begins[-1] = max(begins[-1], min(block.start, limit - left))
+        begins.append(begins[-1] + time)
+        left -= time
+    begins[-1] = max(begins[-1], limit)
+    for block, time, start, next_one in zip(said, reading, begins, begins[1:]):
+        end = max(block.end + LINGER_SECONDS, start + time)
+        if next_one - end < GAP_SECONDS:
+            end = next_one
+        yield Block(start, min(end, next_one, start + LONGEST_SECONDS), block.lines)
+
+
+def _reading_seconds(lines: Sequence[str]) -> float:
+    """How long it takes to read a block: of full lines `SHORTEST_SECONDS` each."""
+    return SHORTEST_SECONDS * max(1.0, sum(map(width_of, lines)) / LINE_WIDTH)
 
 
 def _times(
@@ -210,7 +244,7 @@ def width_of(text: str) -> int:
     """
     return sum(
         0
-        if unicodedata.combining(c)
+        if unicodedata.category(c) in NO_WIDTH
         else 1 + (ord(c) >= WIDE and unicodedata.east_asian_width(c) in "WF")
         for c in text
     )

@@ -65,6 +65,62 @@ def test_blocks_are_shown_from_their_first_word_to_their_last():
         assert 0.1 <= block.end - (100.0 + times[last]) <= 1.6
 
 
+def timed(text, times):
+    words = [Word(w, *t, 1.0) for w, t in zip(text.split(), times, strict=True)]
+    return replace(result(text), words=tuple(words))
+
+
+def check_readable(blocks):
+    """A second for a line, 7 at most, one after another, and none before the start."""
+    for block in blocks:
+        full = sum(map(width_of, block.lines)) / 42
+        assert max(1.0, full) - 1e-6 <= block.end - block.start <= 7.0 + 1e-6
+    assert all(a.end <= b.start for a, b in zip(blocks, blocks[1:]))
+    assert blocks[0].start >= 0.0
+
+
+WORDS = len(ENGLISH.split())
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [(2.0, 2.0)] * WORDS,
+        [(0.0, 0.0)] * WORDS,
+        [(30.0, 30.0)] * WORDS,
+        [(99.0, 99.0)] * WORDS,
+        [(29.9 - 0.3 * i, 30.0 - 0.3 * i) for i in range(WORDS)],
+        [(i / 25, (i + 1) / 25) for i in range(WORDS)],
+    ],
+    ids=["one time", "begin", "end", "behind it", "backwards", "fast"],
+)
+def test_blocks_can_be_read_whatever_times_the_words_have(times):
+    blocks = list(blocks_of([Piece(5.0, 35.0, {"asr": timed(ENGLISH, times)})]))
+    check_readable(blocks)
+    assert 5.0 <= blocks[0].start and blocks[-1].end <= 35.0
+    assert " ".join(line for b in blocks for line in b.lines) == ENGLISH.strip()
+
+
+def test_blocks_of_pieces_that_are_short_or_overlap_can_be_read():
+    said = [(0.9, 3.0), (-0.5, 0.3), (0.4, 0.4), (3.0, 3.5), (3.2, 9.0), (3600.0, 3601)]
+    pieces = [Piece(*s, {"asr": result(f"sentence {s}")}) for s in said]
+    blocks = list(blocks_of(pieces))
+    check_readable(blocks)
+    assert [b.lines[0] for b in blocks] == [f"sentence {s}" for s in sorted(said)]
+    assert blocks[-1].start == 3600.0
+    (block,) = blocks_of([Piece(1.0, 1.2, {"asr": result("x " * 30)})])
+    check_readable([block])
+
+
+def test_a_time_to_read_takes_none_from_the_pieces_behind_it():
+    """A noise that is read as many words does not shift what is said later."""
+    noise = Piece(0.0, 1.0, {"asr": result("x " * 200)})
+    later = Piece(5.0, 8.0, {"asr": result("hello")})
+    blocks = list(blocks_of([noise, later]))
+    assert blocks[-1].start == 5.0 == blocks[-2].end
+    assert all(b.end - b.start == pytest.approx(1.0) for b in blocks[:-1])
+
+
 def test_lines_of_a_block_are_about_as_wide():
     upper, lower = wrapped("a sentence that is just a little wider than a line")
     assert abs(width_of(upper) - width_of(lower)) < 12
@@ -74,6 +130,10 @@ def test_a_word_wider_than_a_line_is_broken():
     assert "".join(wrapped("x" * 100)) == "x" * 100
     assert max(map(len, wrapped("x" * 100))) <= 42
     assert split_text("", 3, 2) == ["", "", ""]
+
+
+def test_marks_within_a_character_take_no_room():
+    assert width_of("ที่") == 1 and width_of("e\u0301") == 1 and width_of("कि") == 2
 
 
 def test_srt_and_vtt_are_what_players_read():

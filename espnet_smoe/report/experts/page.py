@@ -269,9 +269,9 @@ def page_lines(
 def _table_lines(section: Section) -> list[str]:
     return [
         *("", f"## {section.title}", "", section.meaning, ""),
-        "| " + " | ".join(section.head) + " |",
+        number_format.markdown_row(section.head),
         "|---|" + "---:|" * (len(section.head) - 1),
-        *("| " + " | ".join(row) + " |" for row in section.rows),
+        *map(number_format.markdown_row, section.rows),
     ]
 
 
@@ -281,7 +281,7 @@ def _score_rows(report: ExpertReport) -> list:
 
 def print_page(report: ExpertReport) -> None:
     """Print the tables and the findings."""
-    console = Console()
+    console = number_format.terminal()
     for section in sections(report):
         print_section(console, section)
     names = [s.name for s in report.systems]

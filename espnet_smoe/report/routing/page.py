@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from rich.console import Console
 
 from espnet_smoe.report.experts.page import (
     Section,
@@ -17,6 +16,7 @@ from espnet_smoe.report.routing.analysis import SILENCE, Layer, RoutingReport
 from espnet_smoe.report.routing.mandarin_units import UNIT
 from espnet_smoe.report.routing.mutual_information import SHUFFLES
 from espnet_smoe.report.routing.trace import LOUD, SILENCE_DB
+from espnet_smoe.report.tables.number_format import terminal
 
 DEAD = 0.01  # of a fair share
 POOR = 0.5  # mean probability of a unit at its spike
@@ -199,7 +199,7 @@ def _by_class(report: RoutingReport, factor: str, names: Sequence[str]) -> Secti
             total = counts[k].sum()
             percents = [f"{100 * n / total:.1f} %" for n in counts[k]]
             label = report.classes[factor][k]
-            rows.append([name, _in_a_cell(label), f"{total:,}", *percents])
+            rows.append([name, label, f"{total:,}", *percents])
     experts = _experts(report.layers[names[0]])
     what = "silence and speech" if factor == SILENCE else factor
     where = f" in layer {names[0]}" if len(names) == 1 else ""
@@ -214,11 +214,6 @@ def _by_class(report: RoutingReport, factor: str, names: Sequence[str]) -> Secti
         ["layer", factor, "frames", *experts],
         rows,
     )
-
-
-def _in_a_cell(label: str) -> str:
-    """Escape the sign that ends a cell of Markdown: a unit may be one."""
-    return label.replace("|", "\\|")
 
 
 def source(report: RoutingReport) -> str:
@@ -243,7 +238,7 @@ def to_page(report: RoutingReport, picture: str) -> str:
 
 def print_page(report: RoutingReport) -> None:
     """Print the tables and the findings."""
-    console = Console()
+    console = terminal()
     for section in sections(report, brief=True):
         print_section(console, section)
     console.print(source(report), style="dim")

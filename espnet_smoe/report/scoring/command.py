@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from espnet_smoe.report.scoring.alignment import (
@@ -20,7 +19,11 @@ from espnet_smoe.report.scoring.clusters import resampled
 from espnet_smoe.report.scoring.counts import TaskCounts, count_tasks
 from espnet_smoe.report.scoring.metrics import EDITS, METRICS, REFERENCE_SIZE
 from espnet_smoe.report.tables.experiment import decode_info
-from espnet_smoe.report.tables.number_format import group_label, with_interval
+from espnet_smoe.report.tables.number_format import (
+    group_label,
+    terminal,
+    with_interval,
+)
 
 
 def score_decode(data: Path | None, decode_dir: Path) -> dict:
@@ -64,7 +67,7 @@ def _entry(counts: TaskCounts, name: str, group: str, score: Score) -> dict:
 
 def print_scores(scores: dict, title: str, tasks: dict[str, TaskCounts]) -> None:
     """Print the tables of each task, then what is to be known about them."""
-    console = Console(soft_wrap=True)
+    console = terminal(soft_wrap=True)
     for task, groups in scores.items():
         metrics = list(groups["all"])
         table = Table(
@@ -89,7 +92,7 @@ def print_scores(scores: dict, title: str, tasks: dict[str, TaskCounts]) -> None
                 *(with_interval(row[name]) for name in metrics),
                 style="bold" if group == "all" else None,
             )
-        Console().print(table)
+        terminal().print(table)
         counts = tasks[task]
         rates = [name for name in metrics if METRICS[name].split is not None]
         if rates:
@@ -98,11 +101,11 @@ def print_scores(scores: dict, title: str, tasks: dict[str, TaskCounts]) -> None
                 edits.add_column(head, justify="right")
             for name in rates:
                 edits.add_row(METRICS[name].label, *edits_table(counts.counts[name]))
-            Console().print(edits)
+            terminal().print(edits)
         about = groups["all"][metrics[0]]["resampled"]
         console.print(f"In brackets the 95 % interval. Resampled: {about}.")
         for note in counts.notes:
-            console.print(f"Note: {note}", markup=False)
+            console.print(f"Note: {note}")
         console.print()
 
 

@@ -1,6 +1,29 @@
 """How numbers and names are written in every table."""
 
+from collections.abc import Iterable
+
+from rich.console import Console
+
 MINUS = "\N{MINUS SIGN}"
+
+
+def terminal(**options: bool) -> Console:
+    """Where tables are printed: ``[b]`` and ``:b:`` in a name are no markup.
+
+    Args:
+        options: Others of `rich.console.Console`.
+    """
+    return Console(markup=False, emoji=False, **options)
+
+
+def markdown_row(cells: Iterable[str]) -> str:
+    """A line of a table in Markdown; a ``|`` in a name does not end its cell.
+
+    Example:
+        >>> print(markdown_row(["a|b", "1"]))
+        | a\\|b | 1 |
+    """
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def group_label(group: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from espnet_smoe.report.experts.page import page_lines
 from espnet_smoe.report.routing.analysis import MutualInformation
 from espnet_smoe.report.routing.page import (
     most_frequent,
@@ -136,7 +137,10 @@ def test_endings_are_explained_and_bars_in_units_escaped():
     }
     found = replace(found, classes=names, layers=layers)
     table = sections(found)[2]
-    assert table.rows[0][1] == "a\\|b" and "`-n` is any final" in table.meaning
+    assert table.rows[0][1] == "a|b" and "`-n` is any final" in table.meaning
+    assert "| 0 | a\\|b | 8 | 75.0 % |" in "\n".join(
+        page_lines("exp", "source", [], "experts.png", [table])
+    )
 
 
 def test_the_rarest_of_many_classes_are_left_out():

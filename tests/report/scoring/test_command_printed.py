@@ -95,3 +95,12 @@ def test_groups_that_are_the_whole_set_are_not_printed_again(small, capsys):
     score.main(["--data", str(data), "--hyp", str(decoded)])
     rows = [line.split()[:1] for line in capsys.readouterr().out.splitlines()]
     assert rows.count(["all"]) == 2 and ["wb"] not in rows and ["mean"] not in rows
+
+
+def test_names_of_conditions_are_no_markup(small, capsys):
+    names = ["[b]loud", "[/b]", ":smile:", "wb"]
+    utts = ("u-nb", "v-nb", "u-wb", "v-wb")
+    write_table(small[0] / "utt2condition", dict(zip(utts, names)))
+    score.main(["--data", str(small[0]), "--hyp", str(small[1])])
+    out = capsys.readouterr().out
+    assert all(f"\n{name} " in out for name in names)

@@ -7,6 +7,7 @@ from espnet_smoe.report.tables.number_format import (
     duration,
     factor,
     group_label,
+    markdown_row,
     p_value,
     percent,
     relative_change,
@@ -73,3 +74,7 @@ def test_small_numbers_and_unknown_ones():
 def test_groups_are_called_by_their_condition_or_bandwidth():
     labels = [group_label(group) for group in ("all", "g711_nb", "mean_nb", "mean_wb")]
     assert labels == ["all", "g711_nb", "mean of NB", "mean of WB"]
+
+
+def test_a_bar_in_a_name_does_not_end_its_cell():
+    assert markdown_row(["a|b", "", "-"]) == "| a\\|b |  | - |"

@@ -13,7 +13,7 @@ from espnet_smoe.report.scoring.metrics import METRICS
 from espnet_smoe.report.tables.experiment import (
     decode_info,
     parameters,
-    read_json,
+    read_scores,
     scored,
 )
 from espnet_smoe.report.tables.number_format import count
@@ -162,16 +162,12 @@ def _decodings(experiment: Path, model_file: Path) -> list[Path]:
     ]
 
 
-def _read_scores(decoding: Path) -> dict:
-    return read_json(decoding / "scores.json", "run stage 13 (score) again")
-
-
 def _results(decodings: Sequence[Path], tasks: Mapping[str, TaskRow]) -> Iterator:
     """One result a decoding, task and metric, over the whole test set."""
     from huggingface_hub import EvalResult
 
     for decoding in decodings:
-        for task, groups in _read_scores(decoding).items():
+        for task, groups in read_scores(decoding).items():
             row = tasks.get(task)
             kind = TRANSLATES if row and not row.is_transcript else PIPELINE
             for metric, score in groups["all"].items():
@@ -198,7 +194,7 @@ def _scores(decodings: Sequence[Path]) -> str:
     ]
     for decoding in decodings:
         parts += [f"**{decoding.parent.name}/{decoding.name}**"]
-        parts += [scores_table(_read_scores(decoding))]
+        parts += [scores_table(read_scores(decoding))]
     return "\n\n".join(parts)
 
 

@@ -22,11 +22,16 @@ from espnet_smoe.report.tables.experiment import (
     decode_info,
     mean,
     parameters,
-    read_json,
+    read_scores,
     scored,
     training_seconds,
 )
-from espnet_smoe.report.tables.number_format import count, duration, factor
+from espnet_smoe.report.tables.number_format import (
+    count,
+    duration,
+    factor,
+    markdown_row,
+)
 from espnet_smoe.report.tables.system import by_system
 
 DECODING = re.compile(r"decode_(.+)_(?:full|chunk(\d+))")
@@ -102,11 +107,16 @@ def _folders(experiment: Path, test_set: str) -> dict[tuple[str, int], Path]:
 
 def _mean_decoding(folders: Sequence[Path]) -> Decoding:
     """The mean of one decoding over trainings."""
-    scores, edits = [], []
+    scores, edits, sizes = [], [], []
     for folder in folders:
-        tasks = read_json(folder / "scores.json", "run stage 13 (score) again")
-        known = next(iter(tasks.values()))["all"]
+        known = next(iter(read_scores(folder).values()))["all"]
         scores.append({m: known[m]["value"] for m in SHOWN if m in known})
+        sizes.append({known[m]["n"] for m in scores[-1]})
+        if not sizes[-1] or (sizes[-1], *scores[-1]) != (sizes[0], *scores[0]):
+            raise ValueError(
+                f"{folder}/scores.json has not the error rates of as many utterances "
+                f"as {folders[0]}/scores.json: run stages 12 and 13 of both again"
+            )
         edits.append([known[next(iter(scores[-1]))].get(kind) for kind in EDITS])
     infos = [decode_info(folder) for folder in folders]
     rtfs = [info.get("rtf") for info in infos]
@@ -160,10 +170,10 @@ def _table(decodings: Decodings) -> str:
     modes = known + sorted({m for m, _ in decodings} - set(known))
     sizes = sorted({s for _, s in decodings}, key=lambda s: (s > 0, -s))
     heads = [_head(size, decodings) for size in sizes]
-    lines = ["| | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(sizes)]
+    lines = [f"| {markdown_row(heads)}", "|---|" + "---:|" * len(sizes)]
     for mode in modes:
         cells = [_cell(decodings.get((mode, size))) for size in sizes]
-        lines.append(f"| {mode.replace('_', ' ')} | " + " | ".join(cells) + " |")
+        lines.append(markdown_row([mode.replace("_", " "), *cells]))
     return "\n".join(lines)
 
 

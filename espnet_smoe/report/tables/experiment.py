@@ -1,6 +1,7 @@
 """Sizes, times and logs of an experiment directory."""
 
 import json
+import math
 import re
 import sys
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from espnet_smoe.inference.decode.provenance import outdated
+from espnet_smoe.report.scoring.metrics import METRICS
 
 _EPOCH = re.compile(r"(\d+)epoch results: (.*)")
 _TIMESPAN = re.compile(
@@ -34,11 +36,40 @@ def read_json(path: Path, cure: str) -> dict:
         raise ValueError(f"{path} does not exist: {cure}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # no JSON, or no UTF-8
         raise ValueError(f"{path} is not JSON ({error}): {cure}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} is not a JSON object: {cure}")
     return content
+
+
+def read_scores(decode_dir: Path) -> dict[str, dict[str, dict[str, dict]]]:
+    """``scores.json`` of a decoding: task, group and metric to a score.
+
+    Raises:
+        ValueError: It is missing, damaged, or what another version has written.
+    """
+    path, cure = decode_dir / "scores.json", "run stage 13 (score) again"
+    scores = read_json(path, cure)
+    try:
+        groups = [tuple(of.items()) for task in scores.values() for of in task.values()]
+        known = all("all" in task for task in scores.values()) and bool(scores)
+        known = known and all(map(_is_score, (entry for of in groups for entry in of)))
+    except AttributeError:  # a number where a table should be
+        known = False
+    if not known:
+        raise ValueError(f"{path} is damaged or of another version: {cure}")
+    return scores
+
+
+def _is_score(entry: tuple[str, object]) -> bool:
+    name, score = entry
+    if name not in METRICS or not isinstance(score, dict):
+        return False
+    numbers = [score.get(key, "") for key in ("value", "low", "high")]
+    return isinstance(score.get("n"), int) and all(
+        n is None or isinstance(n, (int, float)) and math.isfinite(n) for n in numbers
+    )
 
 
 def mean(values: Sequence[float | None]) -> float | None:

@@ -23,7 +23,7 @@ from espnet_smoe.report.tables.curves import read_curves
 from espnet_smoe.report.tables.experiment import (
     decode_info,
     parameters,
-    read_json,
+    read_scores,
     training_seconds,
 )
 from espnet_smoe.report.tables.number_format import (
@@ -192,10 +192,7 @@ def overview(args: argparse.Namespace) -> str:
         ValueError: Something has not been made yet; names the stage.
     """
     decoded = args.exp / f"decode_{args.decode}"
-    cure = "run stage 13 (score) again"
-    scores = {
-        name: read_json(decoded / name / "scores.json", cure) for name in args.sets
-    }
+    scores = {name: read_scores(decoded / name) for name in args.sets}
     total, active = parameters(args.exp)
     first = args.sets[0]
     shown = examples(args.data / first, decoded / first)

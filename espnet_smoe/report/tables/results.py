@@ -19,7 +19,7 @@ from espnet_smoe.report.scoring.metrics import EDITS, METRICS
 from espnet_smoe.report.tables.experiment import (
     decode_info,
     parameters,
-    read_json,
+    read_scores,
     scored,
     training_seconds,
 )
@@ -28,6 +28,7 @@ from espnet_smoe.report.tables.number_format import (
     duration,
     factor,
     group_label,
+    markdown_row,
     percent,
     with_interval,
 )
@@ -150,7 +151,7 @@ def _scores(experiments: Sequence[Path]) -> list[str]:
         for decode in scored(experiment):
             rtf = factor(decode_info(decode).get("rtf"))
             parts.append(f"**{decode.parent.name}/{decode.name}**, RTF {rtf}")
-            scores = read_json(decode / "scores.json", "run stage 13 (score) again")
+            scores = read_scores(decode)
             parts.append(scores_table(scores))
             parts.append(_below(scores, decode))
     return parts
@@ -195,7 +196,7 @@ def scores_table(scores: dict) -> str:
                 row += [percent((score or {}).get(kind)) for kind in EDITS]
             sizes |= {str(score["n"]): None} if score else {}
         cells = [group_label(group), " / ".join(sizes), *row]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(markdown_row(cells))
     return "\n".join(lines)
 
 

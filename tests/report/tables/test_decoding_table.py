@@ -173,7 +173,7 @@ def test_what_one_training_lacks_has_no_mean(tmp_path):
     place = "decode_rescoring_full/test"
     (seeds[0] / place / "decode.json").write_text("{}")
     path = seeds[1] / place / "scores.json"
-    none = dict.fromkeys(("value", "low", "high"))
+    none = dict.fromkeys(("value", "low", "high")) | {"n": 5}
     path.write_text(json.dumps({"words": {"all": {"cer_no_space": none}}}))
     (seeds[0] / "train_time.json").write_text('{"seconds": 10}')
     text = tables(tmp_path, *seeds)
@@ -201,3 +201,16 @@ def test_at_most_two_rates_are_shown_in_their_order(tmp_path):
     text = tables(tmp_path, folder)
     assert "In a cell: WER %, CER %; the real-time factor (RTF); milliseconds" in text
     assert "| greedy | 8.00 / 4.00<br>RTF 0.020<br>4 / 250 ms |" in text
+
+
+def test_seeds_of_other_test_sets_have_no_mean(tmp_path):
+    seeds = [experiment(tmp_path, f"dense_seed{n}", SCORES) for n in (1, 2)]
+    path = seeds[1] / "decode_greedy_full/test/scores.json"
+    path.write_text(path.read_text().replace('"n": 5', '"n": 4'))
+    with pytest.raises(ValueError, match="seed2/.*scores.json has not the error rates"):
+        tables(tmp_path, *seeds)
+    for folder in seeds:
+        path = folder / "decode_greedy_full/test/scores.json"
+        path.write_text(path.read_text().replace("cer_no_space", "bleu"))
+    with pytest.raises(ValueError, match="seed1/.*scores.json has not the error rates"):
+        tables(tmp_path, *seeds)

@@ -5,6 +5,7 @@ from espnet_smoe.report.tables.experiment import (
     multiply_accumulates,
     parameters,
     read_json,
+    read_scores,
     scored,
     training_seconds,
 )
@@ -144,3 +145,31 @@ def test_broken_json_names_the_file_and_the_cure(tmp_path):
     (tmp_path / "params.json").write_text("{")
     with pytest.raises(ValueError, match=r"params\.json is not JSON .*stage 11"):
         parameters(tmp_path)
+
+
+SCORE = '{"value": 1.5, "low": 1, "high": null, "n": 3}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{}",
+        '{"wer": 3.5}',
+        '{"asr": {"all": {"wer": 3.5}}}',
+        f'{{"asr": {{"nb": {{"wer": {SCORE}}}}}}}',
+        f'{{"asr": {{"all": {{"ter": {SCORE}}}}}}}',
+        f'{{"asr": {{"all": {{"wer": {SCORE}}}, "nb": {{"wer": {{}}}}}}}}',
+        f'{{"asr": {{"all": {{"wer": {SCORE}}}}}}}'.replace("1.5", "NaN"),
+        f'{{"asr": {{"all": {{"wer": {SCORE}}}}}}}'.replace("1.5", '"1.5"'),
+        f'{{"asr": {{"all": {{"wer": {SCORE}}}}}}}'.replace('"n": 3', '"m": 3'),
+        f'{{"asr": {{"all": {{"wer": {SCORE}}}}}}}'.replace("asr", "\udce9"),
+    ],
+)
+def test_scores_of_another_version_are_named_with_the_cure(tmp_path, content):
+    path = tmp_path / "scores.json"
+    good = f'{{"asr": {{"all": {{"wer": {SCORE}}}}}}}'
+    path.write_text(good)
+    assert read_scores(tmp_path)["asr"]["all"]["wer"]["value"] == 1.5
+    path.write_text(content, errors="surrogateescape")
+    with pytest.raises(ValueError, match=r"/scores.json is .*: run stage 13 \(score\)"):
+        read_scores(tmp_path)

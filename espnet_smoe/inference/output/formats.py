@@ -1,6 +1,7 @@
 """What the command prints: plain text, JSON lines, subtitles."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -90,12 +91,12 @@ def _record(result: Result, start: float) -> dict:
     """Text, score and confidence; n-best, times of words and tokens, if any."""
     record: dict = {
         "text": result.text,
-        "score": round(result.score, 4),
+        "score": _rounded(result.score, 4),
         "confidence": _rounded(result.confidence),
     }
     if len(result.nbest) > 1:
         record["nbest"] = [
-            {"text": text, "score": round(score, 4)} for text, score in result.nbest
+            {"text": text, "score": _rounded(score, 4)} for text, score in result.nbest
         ]
     result = result.shifted(start)
     if result.words:
@@ -105,16 +106,18 @@ def _record(result: Result, start: float) -> dict:
     return record
 
 
-def _times(timed: TimedToken | Word) -> dict[str, float]:
+def _times(timed: TimedToken | Word) -> dict[str, float | None]:
     return {
         "start": round(timed.start, 3),
         "end": round(timed.end, 3),
-        "confidence": round(timed.confidence, 3),
+        "confidence": _rounded(timed.confidence),
     }
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)
+def _rounded(value: float | None, digits: int = 3) -> float | None:
+    """Null where there is none: JSON has neither NaN nor infinity."""
+    known = value is not None and math.isfinite(value)
+    return round(value, digits) if known else None
 
 
 def _escaped(line: str) -> str:

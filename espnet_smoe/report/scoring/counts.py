@@ -26,6 +26,8 @@ from espnet_smoe.report.scoring.pairing import (
     read_text,
 )
 
+MEAN = "mean_"  # begins the name of a group that is a mean over conditions
+
 
 @dataclass(frozen=True)
 class TaskCounts:
@@ -88,6 +90,45 @@ class TaskCounts:
             }
             for group in self.groups
         }
+
+
+def check_alike(
+    task: str, first: TaskCounts, other: TaskCounts, names: Sequence[object]
+) -> None:
+    """Refuse to compare scores that are not of the same references.
+
+    Args:
+        task: Its name.
+        first: Counts of one decoding.
+        other: Of another.
+        names: What to call the two.
+
+    Raises:
+        ValueError: Other utterances, another text of one, or a metric that takes the
+            texts for another language.
+    """
+    where = f"{task} of {names[0]} and {names[1]}"
+    odd = sorted(set(first.utts) ^ set(other.utts))
+    if odd:
+        raise ValueError(
+            f"{where} are of other test sets: only one has {name_some(odd)}; decode "
+            "the same one"
+        )
+    pairs = zip(first.utts, other.utts, first.texts[0], other.texts[0])
+    for mine, theirs, reference, another in pairs:
+        if (mine, reference) != (theirs, another):
+            raise ValueError(
+                f"{where} have different references, of {name_some([mine])} "
+                f"'{reference}' and '{another}': score both with the same --data and "
+                "the same target"
+            )
+    for metric in first.counts.keys() & other.counts.keys():
+        mine, theirs = (of.counts[metric][..., REFERENCE_SIZE] for of in (first, other))
+        if not np.array_equal(np.atleast_2d(mine)[0], np.atleast_2d(theirs)[0]):
+            raise ValueError(
+                f"{where}: {METRICS[metric].label} does not count the same, as their "
+                f"language differs: give model_conf.tasks.{task} the same one"
+            )
 
 
 def count_tasks(
@@ -207,6 +248,12 @@ def group_utterances(
     conditions = _values(data / "utt2condition", utts)
     bandwidths = _values(data / "utt2bandwidth", utts)
     if conditions is not None:
+        reserved = [c for c in set(conditions) if c == "all" or c.startswith(MEAN)]
+        if reserved:
+            raise ValueError(
+                f"{data / 'utt2condition'}: '{min(reserved)}' is what the scores of "
+                "several conditions are called; call the condition otherwise"
+            )
         # In the order of the S-MoE paper's table; others follow by name.
         known = [c for c in CONDITIONS if c in conditions]
         for condition in known + sorted(set(conditions) - set(known)):
@@ -216,7 +263,7 @@ def group_utterances(
         for bandwidth in sorted(set(bandwidths)):
             strata = [(bandwidths == bandwidth) & (inside == c) for c in set(inside)]
             rows = sorted((np.flatnonzero(s) for s in strata if s.any()), key=min)
-            groups[f"mean_{bandwidth}"] = rows
+            groups[f"{MEAN}{bandwidth}"] = rows
     return groups
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from espnet_smoe.data.task_table import NAME, TaskRow, table_of_decoding, task_table
 from espnet_smoe.inference.decode.provenance import check_decoding
-from espnet_smoe.report.scoring.pairing import read_text
+from espnet_smoe.report.scoring.pairing import name_some, read_text
 from espnet_smoe.report.tables.experiment import decode_info
 
 ASR = "asr"  # what ESPnet's own recipe decodes
@@ -109,7 +109,13 @@ def read_decoded(folder: Path, data: Path | None) -> dict[str, Decoded]:
     if texts and (has_references or trn is None):
         hypotheses: dict[str, str] = {}
         for path in texts:
-            hypotheses |= read_text(path, cure)
+            of_job = read_text(path, cure)
+            if twice := [utt for utt in of_job if utt in hypotheses]:
+                raise ValueError(
+                    f"{path}: {name_some(twice)} is in the file of another job, too: "
+                    "one of them is of an earlier decoding; remove it or decode again"
+                )
+            hypotheses |= of_job
         return {ASR: Decoded(asr, hypotheses, texts[0])}
     if trn is not None:
         return {ASR: _read_trn_pair(asr, trn)}
@@ -140,6 +146,8 @@ def _read_trn_pair(row: TaskRow, folder: Path) -> Decoded:
     speakers = None
     if all(ids.values()):
         speakers = {trn_id: match["speaker"] for trn_id, match in ids.items() if match}
+    # in one order, whatever that of the file: systems are compared row by row
+    references = dict(sorted(references.items()))
     return Decoded(row, hypotheses, path, references, speakers)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -24,6 +23,7 @@ from espnet_smoe.report.tables.system import (
     Row,
     System,
     by_system,
+    check_systems,
     explain_units,
     find_data,
     find_decode,
@@ -47,8 +47,8 @@ def compare(systems: Sequence[System], every_condition: bool = False) -> list[Ro
     rows = []
     for task in tasks_of(systems):
         having = [s for s in systems if task in s.tasks]
-        counts = having[0].tasks[task]
-        for metric in counts.counts:
+        for metric in dict.fromkeys(m for s in having for m in s.tasks[task].counts):
+            counts = next(c for s in having if metric in (c := s.tasks[task]).counts)
             for group in groups_with_line(counts, every_condition):
                 rows.append(_score_row(systems, task, metric, group, p_values))
             if any(s.seeds > 1 for s in having):
@@ -87,7 +87,9 @@ def adjusted_p_values(
         for task, counts in system.tasks.items()
         if task in first.tasks
         for metric in counts.counts
+        if metric in first.tasks[task].counts
         for group in groups_with_line(counts, every_condition)
+        if group in first.tasks[task].groups
     ]
     tasks = {system.name: system.tasks for system in systems}
     alone = [
@@ -157,7 +159,7 @@ def _seeds_row(systems: Sequence[System], task: str, metric: str) -> Row:
     """The score of each training on its own."""
     cells = []
     for system in systems:
-        if task not in system.tasks:
+        if task not in system.tasks or metric not in system.tasks[task].counts:
             cells.append(Cell("-"))
             continue
         (counts,) = system.tasks[task].strata(metric, "all")
@@ -172,7 +174,8 @@ def _speakers_row(systems: Sequence[System], task: str, metric: str) -> Row:
     cells = []
     for system in systems:
         counts = system.tasks.get(task)
-        speakers = np.array(counts.speakers) if counts else np.array([])
+        has = counts is not None and metric in counts.counts
+        speakers = np.array(counts.speakers) if has else np.array([])
         names = np.unique(speakers)
         values = np.array([_mean_score(counts, metric, speakers == n) for n in names])
         if not len(values) or np.isnan(values).any():
@@ -214,6 +217,9 @@ def explanation(systems: Sequence[System], rows: Sequence[Row]) -> str:
             "adjusted by Holm's method for all tests of the same score in this table "
             f"({tests} of each)."
         )
+    if len({s.decoding for s in systems}) > 1:
+        ways = ", ".join(f"{s.name} {s.decoding or '-'}" for s in systems)
+        sentences.append(f"Not decoded alike: {ways}.")
     if tests and min(seeds) == 1:
         sentences.append(
             f"'{ONE_SEED}': of this training; another may turn the result."
@@ -238,11 +244,11 @@ def to_markdown(
     ``explained`` goes below the table, then which hypotheses were scored.
     """
     names = [s.name for s in systems]
-    lines = [f"# {title}", "", "| | " + " | ".join(names) + " |"]
+    lines = [f"# {title}", "", f"| {number_format.markdown_row(names)}"]
     lines.append("|---|" + "---:|" * len(names))
     for row in rows:
         label = row.label if row.section == "cost" else f"{row.section} {row.label}"
-        lines.append(f"| {label} | " + " | ".join(map(_markdown, row.cells)) + " |")
+        lines.append(number_format.markdown_row([label, *map(_markdown, row.cells)]))
     return "\n".join([*lines, "", explained, "", *_sums(systems)])
 
 
@@ -276,7 +282,7 @@ def print_rows(rows: Sequence[Row], names: Sequence[str], title: str) -> None:
             if cell.note:
                 text.append(f"\n{cell.note}", "dim")
         table.add_row(label, *cells)
-    Console().print(table)
+    number_format.terminal().print(table)
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -343,6 +349,7 @@ def main(argv: list[str] | None = None) -> None:
         )
         for name, trainings in by_system(args.exp).items()
     ]
+    check_systems(systems)
     # matplotlib is slow to load, and --help needs none
     from espnet_smoe.report.tables.compare_figure import draw_comparison
 

@@ -207,6 +207,7 @@ def _draw_chart(
     lines = groups_with_line(having[0][0].tasks[task], every_condition=True)
     groups = [g for g in lines if g[:5] != "mean_"]
     metric = next(iter(having[0][0].tasks[task].counts))
+    having = [(s, c) for s, c in having if metric in s.tasks[task].counts]
     step = min(0.7 / len(having), 0.16)
     for i, (system, color) in enumerate(having):
         scores = [system.scores[task][g][metric] for g in groups]

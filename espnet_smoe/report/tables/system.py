@@ -7,7 +7,7 @@ from pathlib import Path
 
 from espnet_smoe.report.scoring.bootstrap import Score
 from espnet_smoe.report.scoring.clusters import resampled
-from espnet_smoe.report.scoring.counts import TaskCounts, count_tasks
+from espnet_smoe.report.scoring.counts import TaskCounts, check_alike, count_tasks
 from espnet_smoe.report.scoring.decodings import hypotheses_sum, is_decoded
 from espnet_smoe.report.tables.experiment import (
     decode_info,
@@ -17,7 +17,7 @@ from espnet_smoe.report.tables.experiment import (
     training_seconds,
 )
 
-_SEED = re.compile(r"_seed\d+$")
+_SEED = re.compile(r"_seed(\d+)$")
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class System:
         rtf: Real-time factor of decoding: seconds a second of audio.
         training: Seconds spent in training.
         sums: Of the hypotheses of each seed (`hypotheses_sum`).
+        decoding: Name of the folder that holds its decodings of test sets.
     """
 
     name: str
@@ -45,6 +46,7 @@ class System:
     rtf: float | None = None
     training: float | None = None
     sums: tuple[str, ...] = ()
+    decoding: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,10 @@ def load_system(
         letters: Count errors of letters alone too.
 
     Raises:
-        ValueError: Its trainings were not decoded for the same tasks.
+        ValueError: Its trainings were not decoded alike: other tasks, metrics,
+            utterances or options, or one of them is a copy of another.
     """
+    _check_trainings(decode_dirs)
     runs = [count_tasks(data, decode_dir, letters) for decode_dir in decode_dirs]
     for run, decode_dir in zip(runs, decode_dirs):
         if list(run) != list(runs[0]):
@@ -91,6 +95,14 @@ def load_system(
                 f"{decode_dir} holds {', '.join(run)}, {decode_dirs[0]} "
                 f"{', '.join(runs[0])}: decode the same tasks of every seed"
             )
+        for task, counts in run.items():
+            check_alike(task, runs[0][task], counts, (decode_dirs[0], decode_dir))
+            if list(counts.counts) != list(runs[0][task].counts):
+                raise ValueError(
+                    f"{decode_dir}: {task} is scored by {', '.join(counts.counts)}, of "
+                    f"{decode_dirs[0]} by {', '.join(runs[0][task].counts)}: give "
+                    f"model_conf.tasks.{task} the same metrics and decode again"
+                )
     tasks = {task: TaskCounts.of_seeds([run[task] for run in runs]) for task in runs[0]}
     return System(
         name=name,
@@ -102,23 +114,73 @@ def load_system(
         rtf=mean([decode_info(d).get("rtf") for d in decode_dirs]),
         training=mean([training_seconds(e) for e in experiments]),
         sums=tuple(hypotheses_sum(d) for d in decode_dirs),
+        decoding=decode_dirs[0].parent.name,
     )
 
 
+def _check_trainings(decode_dirs: Sequence[Path]) -> None:
+    """Refuse decodings with different options, or twice of one model, as seeds."""
+    models: dict[str, Path] = {}
+    for folder in decode_dirs:
+        if folder.parent.name != decode_dirs[0].parent.name:
+            raise ValueError(
+                f"{folder} and {decode_dirs[0]} were not decoded alike: choose one way "
+                "for every seed with --decode"
+            )
+        model = decode_info(folder).get("model")  # its fingerprint
+        if model is not None and model in models:
+            raise ValueError(
+                f"{folder} and {models[model]} were decoded by the same model: a copy "
+                "is no second training; leave one out"
+            )
+        models[model] = folder
+
+
+def check_systems(systems: Sequence[System]) -> None:
+    """Refuse systems whose scores of a task are not of the same references.
+
+    Raises:
+        ValueError: Names the task and two systems.
+    """
+    for task in tasks_of(systems):
+        first, *others = [s for s in systems if task in s.tasks]
+        for other in others:
+            names = first.name, other.name
+            check_alike(task, first.tasks[task], other.tasks[task], names)
+
+
 def by_system(experiments: Sequence[Path]) -> dict[str, list[Path]]:
-    """Trainings of each system, in the order given.
+    """Trainings of each system, by their seeds: those of two systems are compared.
 
     Example:
         >>> list(by_system([Path("exp/base_seed1"), Path("exp/base_seed2")]))
         ['base']
+
+    Raises:
+        ValueError: A folder is given twice: one training is no two seeds.
     """
     systems: dict[str, list[Path]] = {}
-    tags = [experiment.resolve().name for experiment in experiments]
+    folders: dict[Path, Path] = {}
+    for experiment in experiments:
+        folder = experiment.resolve()
+        if folder in folders:
+            other = folders[folder]
+            also = f", also as {other}" if other != experiment else ""
+            raise ValueError(
+                f"{experiment} is given twice{also}: give each training once"
+            )
+        folders[folder] = experiment
+    tags = [folder.name for folder in folders]
     for experiment, tag in zip(experiments, tags):
         unclear = tags.count(tag) > 1  # the same name in two folders
         name = str(experiment) if unclear else _SEED.sub("", tag)
         systems.setdefault(name, []).append(experiment)
-    return systems
+    return {name: sorted(runs, key=_seed_of) for name, runs in systems.items()}
+
+
+def _seed_of(experiment: Path) -> int:
+    seed = _SEED.search(experiment.resolve().name)
+    return int(seed[1]) if seed else 0
 
 
 def tasks_of(systems: Sequence[System]) -> list[str]:

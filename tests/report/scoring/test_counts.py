@@ -158,3 +158,11 @@ def test_each_group_has_a_score_of_each_metric(tmp_path):
     of_wide = METRICS["wer"].score(["a b", "a b"], ["a c", "a"])
     assert scores["wb"]["wer"].value == of_wide == 50
     assert scores["all"]["wer"].units == 3 and scores["wb"]["wer"].units == 2
+
+
+@pytest.mark.parametrize("name", ["all", "mean_nb"])
+def test_a_condition_does_not_take_the_name_of_a_score_of_several(tmp_path, name):
+    write_table(tmp_path / "utt2condition", CONDITION | {"b-zoom": name})
+    write_table(tmp_path / "utt2bandwidth", BANDWIDTH)
+    with pytest.raises(ValueError, match=f"utt2condition: '{name}' is what the scores"):
+        group_utterances(tmp_path, UTTS)

@@ -111,3 +111,11 @@ def test_a_file_in_another_encoding_says_so(tmp_path):
     (tmp_path / "hyp.trn").write_bytes("날씨 (a)".encode("cp949"))
     with pytest.raises(ValueError, match="hyp.trn is not UTF-8: convert it with iconv"):
         read_decoded(tmp_path, None)
+
+
+def test_a_text_of_an_earlier_decoding_takes_no_place(tmp_path):
+    """More jobs once, fewer now: their files are still there."""
+    for job, texts in enumerate(({"a": "x"}, {"b": "y"}, {"b": "old"}), 1):
+        write_table(tmp_path / f"logdir/output.{job}/1best_recog/text", texts)
+    with pytest.raises(ValueError, match=r"output.3/.* b is in the file of another"):
+        read_decoded(tmp_path, tmp_path)

@@ -79,3 +79,46 @@ def test_what_was_resampled_is_that_of_the_first_task(recipe):
     paths = [recipe.root / "exp/base"], [recipe.decode("base")]
     said = explain_units([load_system("base", recipe.data, *paths)])
     assert said == "10 speakers, each with all its utterances"
+
+
+def test_one_training_is_no_two_seeds(recipe):
+    """Neither a folder given twice, nor a link to it, nor a copy."""
+    trainings = [recipe.experiment(f"moe_seed{n}", 0.2, seed=n) for n in (1, 2)]
+    with pytest.raises(ValueError, match="moe_seed1 is given twice: give each"):
+        by_system([*trainings, trainings[0]])
+    link = trainings[0].with_name("moe_seed3")
+    link.symlink_to(trainings[0])
+    with pytest.raises(ValueError, match="seed3 is given twice, also as .*moe_seed1:"):
+        by_system([*trainings, link])
+    decodings = [recipe.decode(f"moe_seed{n}") for n in (1, 2)]
+    for folder, model in zip(decodings, "ab"):
+        (folder / "decode.json").write_text(f'{{"model": "{model}"}}')
+    assert load_system("moe", recipe.data, trainings, decodings).seeds == 2
+    (decodings[1] / "decode.json").write_text('{"model": "a"}')
+    with pytest.raises(ValueError, match="moe_seed2.*moe_seed1.* by the same model"):
+        load_system("moe", recipe.data, trainings, decodings)
+
+
+def test_trainings_stand_in_the_order_of_their_seeds():
+    """In pairs of two systems seeds share what they share, whatever the order."""
+    given = zip("aabbab", (10, 2, 2, 1, 1, 3))
+    paths = [Path(f"x/{name}_seed{n}") for name, n in given]
+    seeds = {
+        name: [int(run.name.partition("seed")[2]) for run in runs]
+        for name, runs in by_system(paths).items()
+    }
+    assert seeds == {"a": [1, 2, 10], "b": [1, 2, 3]}
+
+
+def test_trainings_that_were_decoded_otherwise_are_no_one_system(recipe):
+    trainings = [recipe.experiment(f"moe_seed{n}", 0.2, seed=n) for n in (1, 2)]
+    decodings = [recipe.decode(f"moe_seed{n}") for n in (1, 2)]
+    table = '{"task_table": {"asr": {"target": "text", "metrics": ["cer"]}, "st": %s}}'
+    row = '{"target": "text_st", "metrics": ["bleu", "chrf"]}'
+    (decodings[1] / "decode.json").write_text(table % row)
+    with pytest.raises(ValueError, match="seed2.*: asr is scored by cer, .* wer, cer"):
+        load_system("moe", recipe.data, trainings, decodings)
+    greedy = trainings[1] / "decode_greedy"
+    decodings[1].parent.rename(greedy)
+    with pytest.raises(ValueError, match="decode_greedy/test and .* decoded alike"):
+        load_system("moe", recipe.data, trainings, [decodings[0], greedy / "test"])

@@ -146,6 +146,10 @@ def write_results(
         and `more`.
     """
     (out / "scores.json").unlink(missing_ok=True)  # of the texts that were here
+    for task in _earlier_tasks(out, more):
+        if task not in done.texts:  # it would be scored as if it were of this model
+            (out / f"hyp.{task}").unlink(missing_ok=True)
+            (out / f"details.{task}.jsonl").unlink(missing_ok=True)
     for task, texts in done.texts.items():
         write_table(out / f"hyp.{task}", {name: texts[name] for name in names})
         lines = (
@@ -163,6 +167,16 @@ def write_results(
     }
     write_lines(out / "decode.json", [json.dumps(summary, indent=2)])
     return summary
+
+
+def _earlier_tasks(out: Path, more: Mapping[str, Any]) -> Sequence[str]:
+    """Tasks whose texts in a folder are of another model, or of other recordings."""
+    try:
+        before = json.loads((out / "decode.json").read_text(encoding="utf-8"))
+        same = all(before[key] == more[key] for key in ("model", "recordings"))
+        return () if same else before["tasks"]
+    except (OSError, ValueError, KeyError, TypeError):  # none, or of a time before
+        return ()
 
 
 def summary_line(out: str | Path, summary: Mapping[str, Any]) -> str:

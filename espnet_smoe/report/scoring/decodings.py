@@ -155,7 +155,8 @@ def _read_trn(path: Path) -> dict[str, str]:
     """Lines ``words (id)``."""
     texts: dict[str, str] = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # of all line ends that Unicode knows a text may hold some
+        lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError:
         raise ValueError(f"{path} is not UTF-8: convert it with iconv") from None
     for number, line in enumerate(lines, 1):

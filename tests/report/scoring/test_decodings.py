@@ -106,6 +106,12 @@ def test_a_faulty_line_is_named(tmp_path, line, fault):
         read_decoded(tmp_path, None)
 
 
+def test_a_line_ends_where_sclite_ends_it(tmp_path):
+    trn(tmp_path / "hyp.trn", "x\u2028y (a)\r", "z\x85 (b)")
+    trn(tmp_path / "ref.trn", "x (a)", "z (b)")
+    assert read_decoded(tmp_path, None)["asr"].hypotheses == {"a": "x y", "b": "z"}
+
+
 def test_a_file_in_another_encoding_says_so(tmp_path):
     trn(tmp_path / "ref.trn", "x (a)")
     (tmp_path / "hyp.trn").write_bytes("날씨 (a)".encode("cp949"))

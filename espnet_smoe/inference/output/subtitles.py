@@ -139,18 +139,25 @@ def _times_of_words(
     piece: Piece, words: Sequence[Word], parts: Sequence[str]
 ) -> list[tuple[float, float]]:
     """From the first word of each part to its last; of an empty one, its place."""
-    # letters before each word, and how many there are by the end of it
+    # how many letters there are by the end of each word
     ends = list(accumulate(len(word.text) for word in words))
+
+    def time_of(number: int, letters: int) -> float:
+        """When so many letters have been said, within a word by its share."""
+        number = min(number, len(words) - 1)
+        word = words[number]
+        left = max(0, ends[number] - letters) / len(word.text)
+        return piece.start + word.end - left * (word.end - word.start)
+
     times, letters, last = [], 0, piece.start
     for part in parts:
         begin = letters
         letters += len("".join(part.split()))
-        own = words[bisect_right(ends, begin) : bisect_left(ends, letters) + 1]
-        if letters > begin and own:
-            start = max(last, min(piece.start + own[0].start, piece.end))
-            last = max(start, min(piece.start + own[-1].end, piece.end))
-        else:
-            start = last
+        start = last
+        if letters > begin:
+            first, end = bisect_right(ends, begin), bisect_left(ends, letters)
+            start = max(last, min(time_of(first, begin), piece.end))
+            last = max(start, min(time_of(end, letters), piece.end))
         times.append((start, last))
     return times
 

@@ -101,6 +101,16 @@ def test_blocks_can_be_read_whatever_times_the_words_have(times):
     assert " ".join(line for b in blocks for line in b.lines) == ENGLISH.strip()
 
 
+def test_a_word_longer_than_a_block_is_said_bit_by_bit():
+    """As a sentence of a script without spaces that has no dictionary of words."""
+    found = timed("x" * 126 + " yes", [(0.0, 12.6), (13.0, 13.5)])
+    blocks = list(blocks_of([Piece(1.0, 15.0, {"asr": found})]))
+    begin = 0
+    for block in blocks:
+        assert block.start == pytest.approx(1.0 + begin / 10)
+        begin += len("".join(block.lines))
+
+
 def test_blocks_of_pieces_that_are_short_or_overlap_can_be_read():
     said = [(0.9, 3.0), (-0.5, 0.3), (0.4, 0.4), (3.0, 3.5), (3.2, 9.0), (3600.0, 3601)]
     pieces = [Piece(*s, {"asr": result(f"sentence {s}")}) for s in said]

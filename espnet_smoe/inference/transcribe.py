@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -298,6 +299,7 @@ def _write(transcriber: Transcriber, args: argparse.Namespace) -> None:
     folder = args.format in SUBTITLES and len(args.files) > 1
     if folder and not args.out:
         raise ValueError(f"{args.format} of several files: name a folder with --out")
+    names = _names_of(args.files)
     if folder:
         Path(args.out).mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -313,8 +315,8 @@ def _write(transcriber: Transcriber, args: argparse.Namespace) -> None:
                 continue
             text = write(found)
             if folder:
-                name = _subtitle_name(args.files, number, args.format)
-                (Path(args.out) / name).write_text(text, encoding="utf-8")
+                path = Path(args.out) / f"{names[number]}.{args.format}"
+                path.write_text(text, encoding="utf-8")
             else:
                 try:
                     print(text, file=out, flush=True)
@@ -322,8 +324,14 @@ def _write(transcriber: Transcriber, args: argparse.Namespace) -> None:
                     transcriber.fail(f"{found.path}: {reason(error)}")
 
 
-def _subtitle_name(files: Sequence[str], number: int, kind: str) -> str:
-    """``talk.srt``; files of one stem in different folders are numbered."""
+def _names_of(files: Sequence[str]) -> list[str]:
+    """``talk`` of each file; those of one stem in different folders are numbered."""
     stems = [Path(file).stem for file in files]
-    same = stems[:number].count(stems[number])
-    return f"{stems[number]}{f'.{same + 1}' if same else ''}.{kind}"
+    names: dict[str, None] = {}
+    taken = set(stems)
+    for stem in stems:
+        numbered = (f"{stem}.{number}" for number in count(2))
+        name = next(n for n in numbered if n not in taken) if stem in names else stem
+        names[name] = None
+        taken.add(name)
+    return list(names)

@@ -11,7 +11,7 @@ from espnet_smoe.inference import SpeechToText
 from espnet_smoe.inference.long_form.detectors import new_activity
 from espnet_smoe.inference.long_form.long_audio import cuts_of
 from espnet_smoe.inference.output.formats import as_json
-from espnet_smoe.inference.transcribe import Transcriber
+from espnet_smoe.inference.transcribe import Transcriber, _names_of
 from tests.inference.sounds import not_speech, talks_with_pauses
 from tests.tiny import save_experiment, talk, tiny_config
 
@@ -214,3 +214,9 @@ def test_the_model_is_found_from_anywhere(tmp_path, audio, monkeypatch, capsys):
 def test_bad_option_is_one_line(model, audio, capsys, options, message):
     assert transcribe(audio[0], "--model", model, *options) == 1
     assert message in capsys.readouterr().err
+
+
+def test_no_file_takes_the_name_of_another():
+    files = ["talk.wav", "b/talk.wav", "talk.2.flac", "c/talk.mp3", "call.wav"]
+    assert _names_of(files) == ["talk", "talk.3", "talk.2", "talk.4", "call"]
+    assert _names_of(["a/x.wav", "b/x.wav"]) == ["x", "x.2"]

@@ -24,14 +24,24 @@ _SECONDS = {
     "minute": 60,
     "second": 1,
 }
+SIZES = ("total", "active", "multiply_accumulates")  # what params.json holds
 _RTF = re.compile(r"^RTF: ([\d.]+)", re.MULTILINE)
 _PARAMETERS = re.compile(r"Total Number of model parameters: ([\d.]+) ([KMB]?)")
 _THOUSANDS = {"": 1, "K": 1e3, "M": 1e6, "B": 1e9}
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ \(")
 
 
-def read_json(path: Path, cure: str) -> dict:
-    """Read a JSON object; ValueError with path and cure if it is not there."""
+def read_json(path: Path, cure: str, numbers: Sequence[str] = ()) -> dict:
+    """Read a JSON object.
+
+    Args:
+        path: File.
+        cure: What to do if it is not there or damaged; part of the error.
+        numbers: Keys whose values are numbers, or null.
+
+    Raises:
+        ValueError: It is missing or damaged; names it.
+    """
     if not path.is_file():
         raise ValueError(f"{path} does not exist: {cure}")
     try:
@@ -40,7 +50,15 @@ def read_json(path: Path, cure: str) -> dict:
         raise ValueError(f"{path} is not JSON ({error}): {cure}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} is not a JSON object: {cure}")
+    for key in numbers:
+        if not _is_number(content.get(key)):
+            raise ValueError(f"{path}: '{key}' is no number: {cure}")
     return content
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a number that is one, or null."""
+    return value is None or isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def read_scores(decode_dir: Path) -> dict[str, dict[str, dict[str, dict]]]:
@@ -53,7 +71,7 @@ def read_scores(decode_dir: Path) -> dict[str, dict[str, dict[str, dict]]]:
     scores = read_json(path, cure)
     try:
         groups = [tuple(of.items()) for task in scores.values() for of in task.values()]
-        known = all("all" in task for task in scores.values()) and bool(scores)
+        known = all(task.get("all") for task in scores.values()) and bool(scores)
         known = known and all(map(_is_score, (entry for of in groups for entry in of)))
     except AttributeError:  # a number where a table should be
         known = False
@@ -67,9 +85,7 @@ def _is_score(entry: tuple[str, object]) -> bool:
     if name not in METRICS or not isinstance(score, dict):
         return False
     numbers = [score.get(key, "") for key in ("value", "low", "high")]
-    return isinstance(score.get("n"), int) and all(
-        n is None or isinstance(n, (int, float)) and math.isfinite(n) for n in numbers
-    )
+    return isinstance(score.get("n"), int) and all(map(_is_number, numbers))
 
 
 def mean(values: Sequence[float | None]) -> float | None:
@@ -114,7 +130,7 @@ def decode_info(decode_dir: Path) -> dict:
     """
     path = decode_dir / "decode.json"
     if path.exists():
-        return read_json(path, "run stage 12 (decode) again")
+        return read_json(path, "run stage 12 (decode) again", ("rtf",))
     rtf = _search(decode_dir / "logdir" / "calculate_rtf.log", _RTF)
     return {} if rtf is None else {"rtf": float(rtf[1])}
 
@@ -146,7 +162,9 @@ def multiply_accumulates(experiment: Path) -> int | None:
 
 def _size(experiment: Path) -> dict:
     path = experiment / "params.json"
-    return read_json(path, "run stage 11 (train) again") if path.exists() else {}
+    if not path.exists():
+        return {}
+    return read_json(path, "run stage 11 (train) again", SIZES)
 
 
 def training_seconds(experiment: Path) -> float | None:
@@ -161,7 +179,8 @@ def training_seconds(experiment: Path) -> float | None:
     """
     path = experiment / "train_time.json"
     if path.exists():
-        return read_json(path, "delete it to use train.log instead").get("seconds")
+        cure = "delete it to use train.log instead"
+        return read_json(path, cure, ("seconds",)).get("seconds")
     lines = training_log(experiment).splitlines()
     epochs = {}  # a later run of an epoch replaces the earlier
     for line in lines:

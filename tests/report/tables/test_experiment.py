@@ -147,6 +147,21 @@ def test_broken_json_names_the_file_and_the_cure(tmp_path):
         parameters(tmp_path)
 
 
+@pytest.mark.parametrize("value", ['"3.2M"', "[1]", "NaN", "Infinity"])
+def test_what_should_be_a_number_and_is_none_is_named(tmp_path, value):
+    read = {
+        "params.json": ("total", parameters),
+        "decode.json": ("rtf", decode_info),
+        "train_time.json": ("seconds", training_seconds),
+    }
+    for name, (key, of) in read.items():
+        (tmp_path / name).write_text(f'{{"{key}": {value}}}')
+        with pytest.raises(ValueError, match=f"{name}: '{key}' is no number: "):
+            of(tmp_path)
+        (tmp_path / name).write_text(f'{{"{key}": null}}')
+        of(tmp_path)
+
+
 SCORE = '{"value": 1.5, "low": 1, "high": null, "n": 3}'
 
 
@@ -156,6 +171,7 @@ SCORE = '{"value": 1.5, "low": 1, "high": null, "n": 3}'
         "{}",
         '{"wer": 3.5}',
         '{"asr": {"all": {"wer": 3.5}}}',
+        '{"asr": {"all": {}}}',
         f'{{"asr": {{"nb": {{"wer": {SCORE}}}}}}}',
         f'{{"asr": {{"all": {{"ter": {SCORE}}}}}}}',
         f'{{"asr": {{"all": {{"wer": {SCORE}}}, "nb": {{"wer": {{}}}}}}}}',

@@ -21,6 +21,7 @@ SHORTEST_SECONDS = 1.0  # that a block is shown, and that it takes to read a ful
 LINGER_SECONDS = 0.5  # that it stays behind its last word
 GAP_SECONDS = 1.0  # shorter ones between blocks are closed
 WIDE = 0x1100  # the first characters that are
+CLOSING, OPENING = ("Pe", "Pf", "Po"), ("Ps", "Pi")  # categories of marks
 NO_WIDTH = ("Mn", "Me", "Cf")  # marks on or in another character, and what joins them
 
 
@@ -234,12 +235,23 @@ def _parts_of_word(word: str) -> Iterator[str]:
         return
     part = ""
     for character in word:
-        wide = width_of(character) == 2
-        if part and (wide or width_of(part + character) > LINE_WIDTH):
+        longer = part + character
+        if part and (_may_part(*longer[-2:]) or width_of(longer) > LINE_WIDTH):
             yield part
-            part = ""
-        part += character
+            longer = character
+        part = longer
     yield part
+
+
+def _may_part(before: str, after: str) -> bool:
+    """Whether a line may end between two characters without a space between them.
+
+    Between those of scripts without spaces, but no line begins with a mark that closes,
+    or ends with one that opens.
+    """
+    closes = unicodedata.category(after) in CLOSING
+    opens = unicodedata.category(before) in OPENING
+    return width_of(after) == 2 and not closes and not opens
 
 
 def width_of(text: str) -> int:

@@ -142,6 +142,16 @@ def test_a_word_wider_than_a_line_is_broken():
     assert split_text("", 3, 2) == ["", "", ""]
 
 
+def test_no_line_begins_with_a_mark_that_closes_or_ends_with_one_that_opens():
+    text = "今天天气很好。「我们一起去公园散步吧。」明天再见、" * 6
+    blocks = list(blocks_of([Piece(0, 40, {"asr": result(text)})]))
+    lines = [line for block in blocks for line in block.lines]
+    assert "".join(lines) == text and all(width_of(line) <= 42 for line in lines)
+    assert not any(line[0] in "。」、" or line[-1] == "「" for line in lines)
+    marks = wrapped("。" * 60)  # cut all the same
+    assert "".join(marks) == "。" * 60 and max(map(width_of, marks)) <= 42
+
+
 def test_marks_within_a_character_take_no_room():
     assert width_of("ที่") == 1 and width_of("e\u0301") == 1 and width_of("कि") == 2
 

@@ -64,9 +64,10 @@ def rows_of(scores: dict[str, dict]) -> tuple[list[str], list[list[str]]]:
             if not any(values) or (group != "all" and values == whole):
                 continue  # a set of one condition has the same scores three times
             label = name if group == "all" else f"  {group_label(group)}"
-            size = next(value["n"] for value in values if value)
+            # tasks differ where some utterances have no translation
+            sizes = dict.fromkeys(str(value["n"]) for value in values if value)
             cells = [with_interval(value, digits=1) for value in values]
-            rows.append([label, str(size), *cells])
+            rows.append([label, " / ".join(sizes), *cells])
     return [_head(*column, columns) for column in columns], rows
 
 
@@ -74,10 +75,11 @@ def table(scores: dict[str, dict]) -> str:
     """One table of all test sets, see `rows_of`, for a terminal."""
     heads, rows = rows_of(scores)
     width = max(14, *map(len, scores))
-    lines = [[f"{'':{width}}", f"{'n':>6}", *(f"{head:>20}" for head in heads)]]
+    room = max([6, *(1 + len(size) for _, size, *_ in rows)])
+    lines = [[f"{'':{width}}", f"{'n':>{room}}", *(f"{head:>20}" for head in heads)]]
     for label, size, *cells in rows:
         padded = (f"{cell:>20}" for cell in cells)
-        lines.append([f"{label:{width}}", f"{size:>6}", *padded])
+        lines.append([f"{label:{width}}", f"{size:>{room}}", *padded])
     return "\n".join("".join(line) for line in lines)
 
 

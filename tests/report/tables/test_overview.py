@@ -131,7 +131,7 @@ def test_a_table_of_several_sets_has_the_columns_that_any_of_them_has():
     assert [line.split() for line in lines] == [
         "n WER % BLEU".split(),
         "clean 4 10.0 [9.0–11.0] -".split(),
-        "noisy 4 20.0 [19.0–21.0] 30.0 [29.0–31.0]".split(),
+        "noisy 4 / 3 20.0 [19.0–21.0] 30.0 [29.0–31.0]".split(),
         "mean of NB 4 21.0 [20.0–22.0] -".split(),
     ]
     assert len({len(line) for line in lines}) == 1
@@ -231,3 +231,12 @@ def test_commands_are_for_the_last_set_and_a_recording_of_the_middle(
     ]
     monkeypatch.setattr("sys.prefix", "/usr")
     assert "activate" not in shown(capsys, scored)
+
+
+def test_tasks_of_different_sizes_have_both_sizes(recipe, scored, capsys):
+    lines = (recipe.data / "text_st").read_text().splitlines()
+    (recipe.data / "text_st").write_text("\n".join(["utt000 <na>", *lines[1:]]))
+    score.main(["--data", str(recipe.data), "--hyp", str(recipe.decode("moe"))])
+    head, *rows = table_of(shown(capsys, scored))
+    sizes = [row[: head.index("n") + 1].split("  ")[-1].strip() for row in rows[:3]]
+    assert sizes == ["60 / 59", "15 / 14", "15"]

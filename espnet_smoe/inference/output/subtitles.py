@@ -174,21 +174,17 @@ def split_text(text: str, count: int, rows: int) -> list[str] | None:
     Returns:
         None where so many parts do not hold it.
     """
-    total = width_of(text)
-    for limit in range(max(1, -(-total // count)), total + 2):
-        parts = [""]
-        for word in _words(text):
-            longer = parts[-1] + word
-            if parts[-1].strip() and width_of(longer.strip()) > limit:
-                parts.append(word)
-            else:
-                parts[-1] = longer
-        parts = [part.strip() for part in parts]
-        if any(len(wrapped(part)) > rows for part in parts):
-            return None
-        if len(parts) <= count:
-            return parts + [""] * (count - len(parts))
-    return None
+    widest = rows * (LINE_WIDTH + 1)  # with the space between two lines
+    limits = range(max(1, -(-width_of(text) // count)), widest + 1)
+    words = list(_words(text)) if limits else []
+    # the wider the parts, the fewer they are
+    few = bisect_left(limits, True, key=lambda n: len(_filled(words, n)) <= count)
+    if few == len(limits):  # none of them
+        return None
+    parts = _filled(words, limits[few])
+    if any(len(_filled(list(_words(part)), LINE_WIDTH)) > rows for part in parts):
+        return None
+    return parts + [""] * (count - len(parts))
 
 
 def wrapped(text: str) -> list[str]:
@@ -198,22 +194,28 @@ def wrapped(text: str) -> list[str]:
         >>> wrapped("aaaa " * 10)
         ['aaaa aaaa aaaa aaaa aaaa', 'aaaa aaaa aaaa aaaa aaaa']
     """
-    rows = _filled(text, LINE_WIDTH)
+    words = list(_words(text))
+    rows = _filled(words, LINE_WIDTH)
     for width in range(-(-width_of(text) // max(1, len(rows))), LINE_WIDTH):
-        even = _filled(text, width)
+        even = _filled(words, width)
         if len(even) <= len(rows) and all(width_of(r) <= LINE_WIDTH for r in even):
             return even
     return rows
 
 
-def _filled(text: str, width: int) -> list[str]:
-    rows: list[str] = []
-    for word in _words(text):
-        if rows and width_of((rows[-1] + word).strip()) <= width:
-            rows[-1] += word
+def _filled(words: Sequence[str], width: int) -> list[str]:
+    """Rows of that width, each as full as can be; a wider word has one of its own."""
+    rows: list[list[str]] = []
+    used = 0
+    for word in words:
+        more = width_of(word)
+        if rows and used + more <= width:
+            rows[-1].append(word)
+            used += more
         else:
-            rows.append(word)
-    return [row.strip() for row in rows if row.strip()]
+            rows.append([word.lstrip()])
+            used = width_of(rows[-1][0])
+    return ["".join(row) for row in rows]
 
 
 def _words(text: str) -> Iterator[str]:
@@ -233,13 +235,14 @@ def _parts_of_word(word: str) -> Iterator[str]:
     if width_of(word) <= LINE_WIDTH // 2:
         yield word
         return
-    part = ""
+    part, used = "", 0
     for character in word:
-        longer = part + character
-        if part and (_may_part(*longer[-2:]) or width_of(longer) > LINE_WIDTH):
+        more = width_of(character)
+        if part and (_may_part(part[-1], character) or used + more > LINE_WIDTH):
             yield part
-            longer = character
-        part = longer
+            part, used = "", 0
+        part += character
+        used += more
     yield part
 
 

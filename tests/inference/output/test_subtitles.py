@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from espnet_smoe.inference.long_form.long_audio import Piece
+from espnet_smoe.inference.output import subtitles
 from espnet_smoe.inference.output.formats import Transcript, as_srt, as_vtt
 from espnet_smoe.inference.output.subtitles import (
     blocks_of,
@@ -129,6 +130,21 @@ def test_a_time_to_read_takes_none_from_the_pieces_behind_it():
     blocks = list(blocks_of([noise, later]))
     assert blocks[-1].start == 5.0 == blocks[-2].end
     assert all(b.end - b.start == pytest.approx(1.0) for b in blocks[:-1])
+
+
+def test_a_text_much_longer_than_its_piece_takes_no_search_of_every_width(monkeypatch):
+    """As of a decoder that repeats itself: a minute of work for 20 blocks."""
+    calls = []
+    filled = subtitles._filled
+
+    def counted(words, width):
+        calls.append(width)
+        return filled(words, width)
+
+    monkeypatch.setattr(subtitles, "_filled", counted)
+    found = result(("x" * 60 + " ") * 20)
+    blocks = list(blocks_of([Piece(0.0, 3.0, {"asr": found})]))
+    assert len(blocks) == 20 and len(calls) < 50 * len(blocks)
 
 
 def test_lines_of_a_block_are_about_as_wide():

@@ -193,7 +193,8 @@ def test_an_old_checkpoint_goes_on_as_before(tmp_path):
     states = torch.load(recipe / "exp/smoe/checkpoint.pth")
     epoch = states["reporter"]["stats"][3]["train"]
     assert epoch["optim0_lr0"] == pytest.approx(wanted["optim0_lr0"])
-    assert epoch["loss"] == pytest.approx(wanted["loss"], rel=0.1)
+    # not begun anew (22), nor at the epoch before (1.43); what drops out depends on the CPU
+    assert epoch["loss"] == pytest.approx(wanted["loss"], rel=0.4)
 
 
 def test_an_old_experiment_has_its_place_in_a_comparison(old, tmp_path):

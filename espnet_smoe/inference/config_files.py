@@ -217,7 +217,26 @@ def _seconds(shapes: Path, rate: float) -> list[float] | None:
     return found
 
 
+def check_sample_rate(config: Mapping[str, Any], place: str | Path) -> None:
+    """Refuse a model that was trained at another rate than recordings are brought to.
+
+    Args:
+        config: Training configuration.
+        place: Where it is, for the message.
+
+    Raises:
+        ValueError: Its front-end is for another rate.
+    """
+    rate = sample_rate(config)
+    if rate != SAMPLE_RATE:
+        raise ValueError(
+            f"{place}: the model is for {rate:g} Hz (frontend_conf.fs); only models of "
+            f"{SAMPLE_RATE} Hz are supported"
+        )
+
+
 def sample_rate(config: Mapping[str, Any]) -> float:
+    """Hz of the audio that a model was trained on, as its front-end has it."""
     given = (config.get("frontend_conf") or {}).get("fs") or SAMPLE_RATE
     try:
         if isinstance(given, str) and given.endswith("k"):

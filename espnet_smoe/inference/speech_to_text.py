@@ -101,7 +101,7 @@ class SpeechToText(BaseRecognizer):
         self,
         waveforms: Sequence[np.ndarray],
         tasks: str | Sequence[str] | None = None,
-        bandwidth: str | Sequence[str] = AUTO,
+        bandwidth: str | Sequence[str] | None = None,
         sample_rate: int | Sequence[int] = SAMPLE_RATE,
         names: Sequence[str] | None = None,
     ) -> list[dict[str, Result]]:
@@ -112,8 +112,9 @@ class SpeechToText(BaseRecognizer):
                 which are scaled by their type. Those longer than `longest_seconds` are
                 cut in their pauses and their texts joined. A single one counts as a
                 list of one.
-            tasks: Names, or one name; all tasks of the model when None.
-            bandwidth: ``auto`` or a label, one for all or one for each.
+            tasks: Names, or one name; those of the options when None, or all.
+            bandwidth: ``auto`` or a label, one for all or one for each; that of the
+                options when None, or ``auto``.
             sample_rate: Hz, one for all or one for each.
             names: Of the recordings, for messages.
 
@@ -131,6 +132,7 @@ class SpeechToText(BaseRecognizer):
         names = _for_each(names, len(waveforms), "names")
         rates = _for_each(sample_rate, len(waveforms), "sample_rate")
         waves = [to_16khz(w, r, n) for w, r, n in zip(waveforms, rates, names)]
+        bandwidth = self.own_bandwidth if bandwidth is None else bandwidth
         given = _for_each(bandwidth, len(waves), "bandwidth")
         for label in given:
             self.check_bandwidth(label)
@@ -167,9 +169,18 @@ class SpeechToText(BaseRecognizer):
         ]
 
     def check_tasks(self, tasks: str | Sequence[str] | None) -> tuple[str, ...]:
-        """The tasks asked for, known ones all of them; every one when None."""
+        """The tasks asked for, known ones all of them.
+
+        Args:
+            tasks: Names, or one name; those of the options when None, or else all.
+
+        Raises:
+            ValueError: The model does not know one.
+        """
         tasks = (tasks,) if isinstance(tasks, str) else tasks
-        tasks = self.tasks if tasks is None else tuple(dict.fromkeys(tasks))
+        if tasks is None:
+            tasks = getattr(self.options, "tasks", None) or self.tasks
+        tasks = tuple(dict.fromkeys(tasks))
         for task in tasks:
             if task not in self.tasks:
                 raise ValueError(
@@ -177,6 +188,11 @@ class SpeechToText(BaseRecognizer):
                     f"{', '.join(self.tasks)})"
                 )
         return tasks
+
+    @property
+    def own_bandwidth(self) -> str:
+        """That of recordings of which nobody says another: of the options, or auto."""
+        return getattr(self.options, "bandwidth", AUTO)
 
     def check_bandwidth(self, bandwidth: str) -> str:
         """``auto`` or a bandwidth that the model knows."""

@@ -250,10 +250,8 @@ def main(argv: list[str] | None = None) -> int:
             "--nbest is for --format json; the others have no place for it"
         )
     speech_to_text = _load(args)
-    options = speech_to_text.options
-    asked = args.tasks.split(",") if args.tasks else getattr(options, "tasks", None)
-    tasks = speech_to_text.check_tasks(asked)
-    bandwidth = args.bandwidth or getattr(options, "bandwidth", AUTO)
+    tasks = speech_to_text.check_tasks(args.tasks.split(",") if args.tasks else None)
+    bandwidth = args.bandwidth or speech_to_text.own_bandwidth
     bandwidth = speech_to_text.check_bandwidth(bandwidth)
     transcriber = Transcriber(speech_to_text, tasks, bandwidth)
     _write(transcriber, args)

@@ -115,8 +115,9 @@ def read_ask(form: Form, models: Sequence[Model], translate: bool) -> Ask:
                 f"unknown timestamp_granularities '{name}'; known are segment, word",
                 param="timestamp_granularities",
             )
+    bandwidth = form.one("bandwidth", model.recordings.own_bandwidth)
     try:
-        model.recordings.check_bandwidth(form.one("bandwidth", "auto"))
+        model.recordings.check_bandwidth(bandwidth)
     except ValueError as error:
         raise RequestError(str(error), param="bandwidth") from error
     return Ask(
@@ -126,7 +127,7 @@ def read_ask(form: Form, models: Sequence[Model], translate: bool) -> Ask:
         shape,
         tuple(times),
         stream,
-        form.one("bandwidth", "auto"),
+        bandwidth,
         _spoken(form, model),
         experts,
     )

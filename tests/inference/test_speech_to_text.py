@@ -10,8 +10,10 @@ import yaml
 
 from espnet_smoe.inference import SpeechToText
 from espnet_smoe.inference.long_form.long_audio import decode_long, joined
+from espnet_smoe.inference.streaming.recognizer import StreamingRecognizer
 from espnet_smoe.pack.zip_file import write_zip
 from tests.inference.sounds import not_speech, talks_with_pauses
+from tests.inference.tiny_u2pp import save_tiny_u2pp
 from tests.tiny import save_experiment, talk, tiny_config
 
 LIMIT = {"maxlenratio": -8, "beam_size": 3}
@@ -232,6 +234,33 @@ def test_a_model_decodes_as_the_yaml_beside_it_says(experiment, tmp_path):
     write_zip(folder / "config.yaml", model, tmp_path / "m.zip")
     assert SpeechToText.load(tmp_path / "m.zip").options.maxlenratio == -2
     assert SpeechToText(*experiment).options.maxlenratio == 0  # of its files alone
+
+
+def test_tasks_and_bandwidth_of_the_options_are_those_of_a_call_without(experiment):
+    own = {"tasks": ["st"], "bandwidth": "nb"}
+    found = SpeechToText(*experiment, **own, **LIMIT)([talk(1)])
+    plain = SpeechToText(*experiment, **LIMIT)
+    assert found == plain([talk(1)], "st", "nb") != plain([talk(1)], "st")
+    asked = SpeechToText(*experiment, **own, **LIMIT)([talk(1)], "asr", "auto")
+    assert asked == plain([talk(1)], "asr")
+
+
+@pytest.mark.parametrize("kind", ["smoe", "u2pp"])
+def test_a_model_of_another_sampling_rate_is_refused(experiment, tmp_path, kind):
+    if kind == "smoe":
+        shutil.copytree(Path(experiment[0]).parent, tmp_path / kind)
+    else:
+        save_tiny_u2pp(tmp_path / kind)
+    path = tmp_path / kind / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["frontend_conf"]["fs"] = "8k"
+    path.write_text(yaml.safe_dump(config))
+    said = f"{kind}/config.yaml: the model is for 8000 Hz"
+    with pytest.raises(ValueError, match=said):
+        SpeechToText.load(tmp_path / kind)
+    if kind == "u2pp":
+        with pytest.raises(ValueError, match=said):
+            StreamingRecognizer.load(tmp_path / kind)
 
 
 def test_what_is_no_model_is_named(tmp_path):

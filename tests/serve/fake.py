@@ -90,6 +90,7 @@ class FakeSpeechToText:
 
     tasks = ("asr", "st")
     bandwidths = ("wb", "nb")
+    own_bandwidth = "auto"
     batch_size = 4
     longest_seconds = longest_utterance = 2.0
     lead_seconds = tail_seconds = None

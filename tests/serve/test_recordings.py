@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,5 +42,22 @@ def test_speech_without_a_pause_is_read_once(recordings):
         lines = (await post(client, *sent, stream="true")).text.splitlines()
         events = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
         assert "".join(e["delta"] for e in events if "delta" in e) == told["text"]
+
+    serve(test, model)
+
+
+def test_the_bandwidth_of_the_models_options_is_that_of_who_names_none(recordings):
+    options = replace(recordings.options, bandwidth="nb")
+    model = Model("tiny", recordings.with_options(options))
+    file = io.BytesIO()
+    soundfile.write(file, talk(1.0), RATE, "PCM_16", format="WAV")
+    sent = file.getvalue(), "/v1/audio/transcriptions"
+
+    async def test(client, server):
+        for fields, used in ({}, "nb"), ({"bandwidth": "auto"}, "wb"):
+            answer = await post(
+                client, *sent, response_format="verbose_json", tasks="asr", **fields
+            )
+            assert answer.json()["bandwidth"] == used
 
     serve(test, model)

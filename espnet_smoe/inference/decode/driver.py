@@ -235,7 +235,7 @@ def _decode_all(
     from tqdm import tqdm
 
     options = recognizer.options
-    tasks = recognizer.check_tasks(getattr(options, "tasks", None))
+    tasks = recognizer.check_tasks(None)
     written = {t: task if task and len(tasks) == 1 else t for t in tasks}
     group_size = GROUP * options.batch_size
     for start in tqdm(range(0, len(to_do), group_size), unit="group", mininterval=10):

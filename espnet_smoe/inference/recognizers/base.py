@@ -21,7 +21,7 @@ from espnet_smoe.inference.confidence import (
     confidence_of_tokens,
     timed_tokens,
 )
-from espnet_smoe.inference.config_files import trained_lengths
+from espnet_smoe.inference.config_files import check_sample_rate, trained_lengths
 from espnet_smoe.inference.detokenizer import detokenizer
 from espnet_smoe.inference.expert_use import ExpertWatch
 from espnet_smoe.inference.long_form.detectors import new_activity
@@ -77,13 +77,14 @@ class BaseRecognizer:
     # -- what each kind of model does in its own way --------------------------------
 
     def _check_config(self, config: Mapping[str, Any], place: str | Path) -> None:
-        """Refuse a configuration of another kind of model."""
+        """Refuse a configuration of another kind of model, or of another rate."""
         kind = kind_of(config)
         if kind != self.Options.model:
             raise ValueError(
                 f"{place}: 'model: {kind}' is not 'model: {self.Options.model}', which "
                 f"{type(self).__name__} is for; SpeechToText loads any"
             )
+        check_sample_rate(config, place)
 
     def _load_model(
         self,

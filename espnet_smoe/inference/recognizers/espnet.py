@@ -13,9 +13,8 @@ from torch import nn
 
 from espnet_smoe.config.options import options_of
 from espnet_smoe.config.typed import Count, Share
-from espnet_smoe.inference.audio import SAMPLE_RATE
-from espnet_smoe.inference.config_files import sample_rate
 from espnet_smoe.inference.runtime.device import check_device
+from espnet_smoe.inference.runtime.quantize import quantize
 from espnet_smoe.inference.search.encoded_batch import EncodedBatch
 from espnet_smoe.inference.search.hypothesis import Hypothesis
 from espnet_smoe.inference.search.options import DecodeOptions
@@ -82,7 +81,8 @@ class ESPnetSpeechToText(SpeechToText):
     @classmethod
     def loaded_with(cls, options: DecodeOptions) -> tuple:
         """ESPnet builds its search where it loads the model."""
-        return options.beam_size, options.ctc_weight, options.nbest
+        search = options.beam_size, options.ctc_weight, options.nbest
+        return *search, *super().loaded_with(options)
 
     def _check_config(self, config: Mapping[str, Any], place: str | Path) -> None:
         super()._check_config(config, place)
@@ -112,7 +112,8 @@ class ESPnetSpeechToText(SpeechToText):
             ctc_weight=_ctc_weight(config, options.ctc_weight, model_file),
             nbest=options.nbest,
         )
-        return self._speech2text.asr_model
+        model = self._speech2text.asr_model
+        return quantize(model) if options.int8 else model
 
     def _build_search(self) -> Search:
         if self.options.search == "espnet":
@@ -148,12 +149,6 @@ def _check_kind(config: Mapping[str, Any], place: str | Path) -> None:
                 f"{place}: 'decoder: {decoder}' is not supported; models with an "
                 "attention decoder (transformer, rnn and the like), CTC, or both are"
             )
-    rate = sample_rate(config)
-    if rate != SAMPLE_RATE:
-        raise ValueError(
-            f"{place}: the model is for {rate:g} Hz; only models of {SAMPLE_RATE} Hz "
-            "are supported"
-        )
     if config.get("frontend") not in ("default", None, "sliding_window", "fused"):
         raise ValueError(
             f"{place}: 'frontend: {config['frontend']}' is not supported; 'default' is"

@@ -27,8 +27,9 @@ class SMoEDecodeOptions(DecodeOptions, SearchOptions):
     """What the decoding YAML of an S-MoE model may hold.
 
     Attributes:
-        tasks: Names that a data directory is decoded for; None for all.
-        bandwidth: For utterances without a line in ``utt2bandwidth``.
+        tasks: Names, where nobody asks for others; None for all.
+        bandwidth: Of recordings of which nobody says another, such as utterances
+            without a line in ``utt2bandwidth``.
         language: That is spoken, such as ``es``, in utterances without a line in
             ``utt2lang``; None for that of the tasks' prompts.
     """

@@ -41,7 +41,9 @@ def quantize(model: nn.Module) -> nn.Module:
     """
     _check(model)
     if not any(isinstance(m, FeedForward) for m in model.modules()):
-        raise ValueError("int8: none of the model's classes is of espnet_smoe")
+        raise ValueError(
+            "int8: none of the model's classes is of espnet_smoe; leave int8 out"
+        )
     replace_linear(model, Int8Linear)  # no subclass: somebody wants its weights
     return model
 

@@ -21,6 +21,7 @@ from torch.nn.utils.rnn import pad_sequence
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.checkpoint import load_model, model_files, read_config
 from espnet_smoe.inference.confidence import timed_tokens
+from espnet_smoe.inference.config_files import check_sample_rate
 from espnet_smoe.inference.detokenizer import Detokenizer, detokenizer
 from espnet_smoe.inference.long_form.detectors import new_activity
 from espnet_smoe.inference.runtime.mkldnn_linear import convert_to_mkldnn
@@ -104,6 +105,7 @@ class StreamingRecognizer:
         """
         with model_files(path) as (train_config, model_file):
             config = read_config(train_config)
+            check_sample_rate(config, train_config)
             model = load_model(config, model_file, device, options.int8)
             convert_to_mkldnn(model)
             return cls(model, options, detokenizer(config))

@@ -76,3 +76,20 @@ def test_what_is_not_supported_is_named(tmp_path, wav, capsys, changes, said):
     (tmp_path / "exp/config.yaml").write_text(yaml.safe_dump(config))
     assert transcribe(tmp_path / "exp", *wav) == 1
     assert said in capsys.readouterr().err
+
+
+def test_int8_is_of_our_experts_and_refused_without_any(tmp_path, wav, capsys):
+    save_experiment(tmp_path / "stock", stock_config())
+    assert transcribe(tmp_path / "stock", wav[0], more=["--int8"]) == 1
+    assert "int8: none of the model's classes is of espnet_smoe" in (
+        capsys.readouterr().err
+    )
+    moe = SIZE | {"output_size": 16, "moe": {"gate": "topk", "num_experts": 2}}
+    config = stock_config(encoder="smoe_conformer", encoder_conf=moe)
+    save_experiment(tmp_path / "experts", config)
+    scores = []
+    for more in ([], ["--int8"]):
+        assert transcribe(tmp_path / "experts", wav[0], more=more) == 0
+        (piece,) = json.loads(capsys.readouterr().out)["pieces"]
+        scores.append(piece["asr"]["score"])
+    assert scores[0] != scores[1] == pytest.approx(scores[0], rel=0.05)

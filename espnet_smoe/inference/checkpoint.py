@@ -73,7 +73,7 @@ def model_files(
         Training configuration, checkpoint.
 
     Raises:
-        ValueError: There is no such model.
+        ValueError: There is no such model, or a checkpoint is named of a zip file.
     """
     path = Path(path)
     if not path.exists() and is_name(str(path)):
@@ -82,6 +82,11 @@ def model_files(
         found = path / checkpoint if checkpoint else find_checkpoint(path)
         yield path / "config.yaml", found
     elif path.is_file():
+        if checkpoint:
+            raise ValueError(
+                f"{path} holds one checkpoint; leave '{checkpoint}' out, or give the "
+                "folder of the experiment that has it"
+            )
         with tempfile.TemporaryDirectory() as folder:
             found = _unpacked(path, Path(folder))
             try:
@@ -137,11 +142,17 @@ def find_checkpoint(
         options: How to name another, for the error.
 
     Raises:
-        ValueError: It holds none of `CHECKPOINTS`.
+        ValueError: It holds none of `CHECKPOINTS`, or a link to what is gone.
     """
     for name in CHECKPOINTS:
-        if (folder / name).is_file():
-            return folder / name
+        path = folder / name
+        if path.is_file():
+            return path
+        if path.is_symlink():  # training links averages: another one is another model
+            raise ValueError(
+                f"{path} is a link to {os.readlink(path)}, which is not there; copy it "
+                "from where the model was trained"
+            )
     raise ValueError(
         f"{folder} holds none of {', '.join(CHECKPOINTS)}; stage 11 of the recipe "
         f"writes one, or name it with {options}"

@@ -19,6 +19,7 @@ import argparse
 from pathlib import Path
 
 from espnet_smoe.command import MODEL_HELP, check_new_folder, new_parser
+from espnet_smoe.config.yaml_file import read_yaml
 
 FORMATS = ("espnet", "transformers", "smoe")
 
@@ -54,7 +55,11 @@ def main(argv: list[str] | None = None) -> None:
     # torch is slow to load, and --help needs none
     from espnet_smoe.data.data_dir import new_folder
     from espnet_smoe.inference.checkpoint import cure_of, model_files
-    from espnet_smoe.inference.config_files import read_config, trained_lengths
+    from espnet_smoe.inference.config_files import (
+        own_decoding,
+        read_config,
+        trained_lengths,
+    )
     from espnet_smoe.input_files import read_checkpoint
     from espnet_smoe.slice import espnet, smoe, transformers
     from espnet_smoe.slice.sub_model import sub_model
@@ -63,7 +68,9 @@ def main(argv: list[str] | None = None) -> None:
     with model_files(args.model, args.checkpoint) as (config_file, checkpoint):
         config = read_config(config_file)
         state = read_checkpoint(checkpoint, cure_of(checkpoint))
-        made = sub_model(config, state, args.label, str(checkpoint))
+        own = own_decoding(config_file)
+        decoding = read_yaml(own, empty=True) if own else None
+        made = sub_model(config, state, args.label, str(checkpoint), decoding)
         lengths = trained_lengths(config_file, config)
         with new_folder(args.out) as folder:
             writers[args.format].write(made, folder, args.out.absolute(), lengths)

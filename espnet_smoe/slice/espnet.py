@@ -50,8 +50,7 @@ from espnet2.bin.asr_inference import Speech2Text
 speech2text = Speech2Text(
     "{folder}/config.yaml",
     "{folder}/model.pth",{bpemodel}
-    beam_size=10,
-    ctc_weight={ctc_weight},
+    ctc_weight={ctc_weight},{search}
 )
 prompt = {prompt}{others}
 primer = speech2text.converter.tokens2ids(prompt)
@@ -213,12 +212,15 @@ def _readme(made: SubModel, config: Mapping[str, Any], final: Path) -> str:
         about = final, bpemodel or "", packages, sample_rate(config)
         return owsm.readme(made, *about).rstrip("\n")
     weight = config["model_conf"].get("ctc_weight", 0.0)
+    if weight and made.decoding:
+        weight = made.decoding.get("ctc_weight", 0.0)
     return README.format(
         title=f"The task {task}" if not others else "Several tasks",
         packages=packages,
         folder=final,
         bpemodel=bpemodel or "",
         ctc_weight=weight if not others else 0.0,
+        search=owsm.search_lines(made.decoding),
         prompt=json.dumps(prompt, ensure_ascii=False) + f"  # task {task}",
         others="".join(
             f"\n# task {name}: {json.dumps(p, ensure_ascii=False)}"

@@ -11,6 +11,8 @@ PADDED = "smoe_padded"  # the front-end of an OWSM that was imported
 NEEDED = ("<sop>", "<na>")  # tokens that ESPnet's model looks up
 ENGLISH, TRANSCRIBES, TRANSLATES = "<eng>", "<asr>", "<st_"
 SAMPLE_RATE = 16000  # Hz
+# options of decoding that ESPnet's search has, too
+SEARCH = ("beam_size", "maxlenratio", "minlenratio", "normalize_length")
 OTHER = "write '--format smoe' for a dense experiment of this package"
 
 README = """# {title}
@@ -23,8 +25,7 @@ from espnet2.bin.s2t_inference import Speech2Text
 
 speech2text = Speech2Text(
     "{folder}/config.yaml",
-    "{folder}/model.pth",{bpemodel}
-    beam_size=10,
+    "{folder}/model.pth",{bpemodel}{search}
     lang_sym="{language}",  # that is spoken
     task_sym="{task}",{others}
 )
@@ -101,6 +102,20 @@ def _prompts(made: SubModel) -> dict[str, list[str]]:
     return {task: [sos, spoken[0], task, begin] for task in tasks or [TRANSCRIBES]}
 
 
+def search_lines(decoding: Mapping[str, Any]) -> str:
+    """Arguments of ESPnet's ``Speech2Text`` that search as the whole model does.
+
+    Args:
+        decoding: Its options; empty for those that suit most.
+    """
+    options = {"beam_size": 10} | {k: decoding[k] for k in SEARCH if k in decoding}
+    return "".join(
+        f"\n    {name}={value!r},"
+        for name, value in options.items()
+        if value is not None
+    )
+
+
 def readme(
     made: SubModel, folder: Path, bpemodel: str, packages: str, rate: float
 ) -> str:
@@ -120,6 +135,7 @@ def readme(
         packages=packages,
         folder=folder,
         bpemodel=bpemodel,
+        search=search_lines(made.decoding),
         language=prompt[1],
         task=prompt[2],
         others=f"  # or {also}" if also else "",

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import yaml
+
+from espnet_smoe.data.data_dir import write_lines
 from espnet_smoe.inference.checkpoint import save_weights
-from espnet_smoe.inference.config_files import Lengths
+from espnet_smoe.inference.config_files import DECODING, Lengths
 from espnet_smoe.pack.gathered import write_beside_weights
 from espnet_smoe.registry import task_name
 from espnet_smoe.slice.sub_model import SubModel
@@ -19,6 +22,9 @@ def write(made: SubModel, folder: Path, final: Path, lengths: Lengths) -> None:
         lengths: Of the training.
     """
     write_beside_weights(made.config, lengths, folder)
+    if made.decoding:
+        text = yaml.safe_dump(made.decoding, allow_unicode=True, sort_keys=False)
+        write_lines(folder / DECODING, text.splitlines())
     save_weights(made.state, folder / "model.pth")
     made.notes += [f"the {name} is still a mixture" for name in made.mixtures]
     if task_name(made.config) == "asr":

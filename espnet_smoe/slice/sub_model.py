@@ -33,6 +33,8 @@ class SubModel:
             where they are learned.
         chosen: Parts that have lost theirs -> the tokens that would have chosen what is
             left, the one that was named first.
+        decoding: Options by which the model decodes, those that are left of them;
+            empty where none came with it.
         notes: What the user should know.
     """
 
@@ -42,6 +44,7 @@ class SubModel:
     prompts: dict[str, list[str]] = field(default_factory=dict)
     mixtures: dict[str, tuple[str, ...]] = field(default_factory=dict)
     chosen: dict[str, list[str]] = field(default_factory=dict)
+    decoding: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def require_dense(self) -> None:
@@ -67,6 +70,7 @@ def sub_model(
     state: Mapping[str, torch.Tensor],
     labels: Sequence[str],
     place: str,
+    decoding: Mapping[str, Any] | None = None,
 ) -> SubModel:
     """Take the experts of labels out of a model.
 
@@ -75,6 +79,7 @@ def sub_model(
         state: Weights of the whole model.
         labels: One a part: of the encoder, of the decoder, or both.
         place: The checkpoint, for messages.
+        decoding: Options by which the whole model decodes.
 
     Raises:
         ValueError: The weights do not fit, no gate reads a label, two are of one part,
@@ -95,6 +100,7 @@ def sub_model(
     for part in parts.values():
         experts |= part.experts()
     made = SubModel(dict(config), slice_experts(state, experts), list(model.token_list))
+    made.decoding = dict(decoding or {})
     for name, part in parts.items():
         if part.label is None:
             made.mixtures[name] = part.names
@@ -216,10 +222,22 @@ def _keep_tasks(made: SubModel, model: nn.Module, decoder: _Part | None) -> None
     made.prompts = {name: [*row.prompt, end[name]] for name, row in table.items()}
     conf = {**(made.config.get("model_conf") or {}), "tasks": as_plain(table)}
     if model.ctc is not None and model.ctc_task not in table:
+        if getattr(model.encoder, "interctc_use_conditioning", False):
+            raise ValueError(
+                f"encoder_conf.interctc_use_conditioning: the encoder reads the CTC "
+                f"head, which spells task {model.ctc_task}: take a label of that task, "
+                "or one of the encoder alone, which leaves all tasks"
+            )
         conf["ctc_weight"] = 0.0
+        made.decoding.pop("ctc_weight", None)
         made.state = {k: v for k, v in made.state.items() if not k.startswith(CTC_HEAD)}
         made.notes.append(f"the CTC head is left out: it spells task {model.ctc_task}")
     made.config["model_conf"] = conf
+    if tasks := made.decoding.pop("tasks", None):
+        kept = [name for name in tasks if name in table]
+        made.decoding |= {"tasks": kept} if kept else {}
+    if not any(row.spoken for row in table.values()):
+        made.decoding.pop("language", None)
 
 
 def _of_label(row: TaskRow, decoder: _Part) -> TaskRow | None:

@@ -273,6 +273,13 @@ def test_what_is_no_model_is_named(tmp_path):
         SpeechToText.from_pretrained(tmp_path)
 
 
+def test_another_checkpoint_than_the_average_is_not_taken_unasked(tmp_path):
+    (tmp_path / "valid.acc.best.pth").write_bytes(b"another")
+    (tmp_path / "valid.acc.ave.pth").symlink_to("valid.acc.ave_10best.pth")
+    with pytest.raises(ValueError, match="ave.pth is a link to valid.acc.ave_10best"):
+        SpeechToText.load(tmp_path)
+
+
 @pytest.mark.parametrize(
     "kind", ["digital zeros", "white at -30 dB", "clicks at -3 dB"]
 )

@@ -115,6 +115,24 @@ def test_a_wrong_option_leaves_nothing_behind(trained, tmp_path, capsys, message
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "pack {zip} --checkpoint x.pth --out {out}",
+        "slice --model {zip} --checkpoint x.pth --label <translate> --out {out}",
+        "upcycle {zip} --model x.pth --config train.yaml --out {out}",
+    ],
+)
+def test_a_checkpoint_of_a_zip_file_cannot_be_chosen(
+    trained, tmp_path, capsys, command
+):
+    zipped, out = tmp_path / "m.zip", tmp_path / "x"
+    assert main(["pack", str(trained), "--out", str(zipped)]) == 0
+    assert main(command.format(zip=zipped, out=out).split()) == 1
+    assert "m.zip holds one checkpoint; leave 'x.pth' out" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_nothing_is_written_over(trained, tmp_path, capsys):
     (tmp_path / "mine").write_text("mine")
     assert main(["pack", str(trained), "--out", str(tmp_path)]) == 1

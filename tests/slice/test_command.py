@@ -1,9 +1,11 @@
 """`espnet-smoe slice`: labels that choose experts, and those that choose none."""
 
 import re
+import shutil
 
 import pytest
 import torch
+import yaml
 
 from espnet_smoe.inference.speech_to_text import SpeechToText
 from espnet_smoe.pack.zip_file import write_zip
@@ -52,6 +54,38 @@ def test_a_dense_experiment_writes_what_the_mixture_wrote(
         assert text == wanted and score == pytest.approx(wanted_score, abs=1e-4)
     assert SpeechToText.load(out).tasks == (task,)
     assert [path.name for path in out.parent.iterdir()] == ["slice"]
+
+
+def test_a_slice_decodes_as_the_mixture_does(mixture, tmp_path):
+    exp = tmp_path / "exp"
+    shutil.copytree(mixture, exp)
+    own = {"beam_size": 2, "maxlenratio": -3, "ctc_weight": 0.3, "tasks": ["st", "asr"]}
+    (exp / "decode.yaml").write_text(yaml.safe_dump(own))
+    waves = [talk(0.8, 1)]
+    for label, task in (("<translate>", "st"), ("<transcribe>", "asr")):
+        words = ["--model", str(exp), "--format", "smoe", "--label", label]
+        main([*words, "--out", str(tmp_path / task)])
+        (found,) = SpeechToText.load(tmp_path / task)(waves)
+        (wanted,) = SpeechToText.load(exp)(waves)
+        assert list(found) == [task]
+        assert found[task].text == wanted[task].text
+        assert len(found[task].tokens) == 3
+
+
+def test_an_encoder_that_reads_the_ctc_head_keeps_it(tmp_path):
+    config = tiny_config(tmp_path)
+    conditioned = {"interctc_layer_idx": [1], "interctc_use_conditioning": True}
+    config["encoder_conf"] = config["encoder_conf"] | conditioned
+    save_experiment(tmp_path / "exp", config)
+    words = ["--model", str(tmp_path / "exp"), "--format", "smoe", "--out"]
+    with pytest.raises(ValueError, match="the encoder reads the CTC head, which spel"):
+        main([*words, str(tmp_path / "st"), "--label", "<translate>", "<wb>"])
+    assert not (tmp_path / "st").exists()
+    main([*words, str(tmp_path / "asr"), "--label", "<transcribe>", "<wb>"])
+    found, wanted = (
+        results(tmp_path / name, "asr", "wb")[0][0] for name in ("asr", "exp")
+    )
+    assert found == wanted
 
 
 def test_a_part_without_a_label_stays_a_mixture_there(mixture, tmp_path, capsys):

@@ -1,5 +1,6 @@
 """`espnet-smoe slice --format espnet`: what ESPnet loads without this package."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -84,6 +85,22 @@ def test_without_this_package_espnet_writes_the_same_text(
     else:
         assert "CTC head is left out: it spells task asr" in capsys.readouterr().out
     assert told(texts_by_readme(out, waves)) == told(ours)
+
+
+def test_the_readme_decodes_as_the_mixture_does(mixture, waves, tmp_path):
+    exp, out = tmp_path / "exp", tmp_path / "slice"
+    shutil.copytree(mixture, exp)
+    own = "beam_size: 3\nmaxlenratio: -4\nctc_weight: 0.2\n"
+    (exp / "decode.yaml").write_text(own)
+    main(["--model", str(exp), "--label", "<translate>", "<nb>", "--out", str(out)])
+    model = SpeechToText.load(exp, detect_speech=False)
+    speech = [np.float32(soundfile.read(path)[0]) for path in waves]
+    found = model(speech, "st", "nb")
+    assert all(len(r["st"].tokens) == 4 for r in found)
+    assert told(texts_by_readme(out, waves)) == told([r["st"].text for r in found])
+    asr = tmp_path / "asr"
+    main(["--model", str(exp), "--label", "<transcribe>", "<nb>", "--out", str(asr)])
+    assert "ctc_weight=0.2" in (asr / "README.md").read_text()
 
 
 def test_nothing_in_the_configuration_is_ours(mixture, tmp_path, monkeypatch):

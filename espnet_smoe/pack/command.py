@@ -19,7 +19,6 @@ import shutil
 from pathlib import Path
 
 from espnet_smoe.command import MODEL_HELP, check_new_folder, check_out, new_parser
-from espnet_smoe.config.yaml_file import read_yaml
 
 LICENSE = re.compile(r"[a-z0-9.-]+")
 NAME = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
@@ -70,8 +69,6 @@ def main(argv: list[str] | None = None) -> None:
     """
     args = get_parser().parse_args(argv)
     _check(args)
-    if args.decoding:
-        read_yaml(args.decoding, empty=True)
     # torch is slow to load, and --help needs none
     from espnet_smoe.inference.checkpoint import model_files
     from espnet_smoe.inference.config_files import DECODING
@@ -79,17 +76,20 @@ def main(argv: list[str] | None = None) -> None:
     from espnet_smoe.pack.zip_file import write_zip
 
     with model_files(args.model, args.checkpoint) as (config_file, model_file):
+        name = args.name or args.out.resolve().name
+        is_zip = args.out.suffix == ".zip"
+        if is_zip:
+            write_zip(config_file, model_file, args.out, args.decoding)
+        else:
+            about = name, args.license, args.language, args.decoding
+            write_folder(config_file, model_file, args.out, *about)
         own = Path(args.model) / DECODING
         if args.decoding and own.parent.is_dir():
             with contextlib.suppress(shutil.SameFileError):
                 shutil.copy(args.decoding, own)
-        if args.out.suffix == ".zip":
-            write_zip(config_file, model_file, args.out, args.decoding)
-            print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB")
-            return
-        name = args.name or args.out.resolve().name
-        about = name, args.license, args.language, args.decoding
-        write_folder(config_file, model_file, args.out, *about)
+    if is_zip:
+        print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB")
+        return
     for path in sorted(args.out.iterdir()):
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     if args.license == "unknown":

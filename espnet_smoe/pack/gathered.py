@@ -20,6 +20,7 @@ from espnet_smoe.inference.config_files import (
     read_config,
     trained_lengths,
 )
+from espnet_smoe.inference.speech_to_text import speech_to_text_class
 from espnet_smoe.input_files import (
     check_finite,
     check_statistics_file,
@@ -56,9 +57,13 @@ def gather(
         decoding: YAML to decode by; the model's own, if it has one, when None.
 
     Raises:
-        ValueError: A file is missing or damaged.
+        ValueError: A file is missing or damaged, or the YAML is of another kind of
+            model.
     """
     config = read_config(config_file)
+    decoding = decoding or own_decoding(config_file)
+    if decoding is not None:
+        speech_to_text_class(config_file).Options.read(decoding)
     cure = cure_of(model_file)
     weights = read_checkpoint(model_file, cure)
     check_finite(weights, model_file, cure)
@@ -66,7 +71,6 @@ def gather(
         check_statistics_file(stats)
     lengths = trained_lengths(config_file, config)
     files = write_beside_weights(config, lengths, folder)
-    decoding = decoding or own_decoding(config_file)
     if decoding is not None:
         files.append(shutil.copy(decoding, folder / DECODING).name)
     return Gathered(config, weights, files, lengths)

@@ -133,6 +133,34 @@ def test_a_checkpoint_of_a_zip_file_cannot_be_chosen(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("name", ["x", "x.zip"])
+def test_a_decoding_that_is_none_of_the_models_is_not_packed(
+    trained, tmp_path, capsys, name
+):
+    (tmp_path / "other.yaml").write_text("reverse_weight: 0.3\n")
+    command = ["pack", str(trained), "--out", str(tmp_path / name)]
+    assert main([*command, "--decoding", str(tmp_path / "other.yaml")]) == 1
+    assert "other.yaml: unknown key 'reverse_weight'" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["other.yaml"]
+    assert not (trained / "decode.yaml").exists()
+
+
+def test_a_pack_that_fails_leaves_the_models_own_decoding(trained, tmp_path, capsys):
+    exp = tmp_path / "exp"
+    exp.mkdir()
+    for path in trained.iterdir():
+        (exp / path.name).symlink_to(path)
+    (exp / "valid.acc.best.pth").write_bytes(b"damaged")
+    (exp / "decode.yaml").write_text("beam_size: 7\n")
+    (tmp_path / "new.yaml").write_text("beam_size: 2\n")
+    command = ["pack", str(exp), "--out", str(tmp_path / "m.zip")]
+    command += ["--decoding", str(tmp_path / "new.yaml")]
+    assert main([*command, "--checkpoint", "valid.acc.best.pth"]) == 1
+    assert (exp / "decode.yaml").read_text() == "beam_size: 7\n"
+    assert main(command) == 0
+    assert (exp / "decode.yaml").read_text() == "beam_size: 2\n"
+
+
 def test_nothing_is_written_over(trained, tmp_path, capsys):
     (tmp_path / "mine").write_text("mine")
     assert main(["pack", str(trained), "--out", str(tmp_path)]) == 1

@@ -28,6 +28,7 @@ def experiment(tmp_path, monkeypatch):
     config = {
         "bpemodel": "bpe.json",
         "token_list": ["<blank>", "가"],
+        "model": "smoe",
         "normalize_conf": {"stats_file": str(recipe / "feats_stats.npz")},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")

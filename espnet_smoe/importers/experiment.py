@@ -15,7 +15,6 @@ from espnet_smoe.inference.checkpoint import check_weights, save_weights, skelet
 from espnet_smoe.inference.config_files import LENGTHS, read_config
 from espnet_smoe.input_files import check_finite
 from espnet_smoe.trained import write_size
-from espnet_smoe.training.options import refusals_in_one_line
 
 ONE_MODEL = "Take weights and configuration of one model"
 CONFIG, TOKENS, WEIGHTS = "config.yaml", "tokens.txt", "model.pth"
@@ -78,7 +77,7 @@ def _write_files(folder: Path, experiment: Experiment) -> None:
 def _fitting_model(folder: Path, experiment: Experiment, source: Path) -> nn.Module:
     """The model that the folder's configuration makes, once the weights fit it."""
     try:
-        model = refusals_in_one_line(skeleton)(read_config(folder / CONFIG))
+        model = skeleton(read_config(folder / CONFIG))
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     check_weights(model, experiment.state, source, ONE_MODEL)

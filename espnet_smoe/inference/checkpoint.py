@@ -17,6 +17,7 @@ from torch import nn
 from espnet_smoe.command import one_line
 from espnet_smoe.compat import pack_funcs
 from espnet_smoe.config.archive_limits import check_archive, check_room
+from espnet_smoe.config.refusals import refusals_in_one_line
 from espnet_smoe.config.yaml_file import LARGEST, check_size
 from espnet_smoe.inference.config_files import read_config
 from espnet_smoe.inference.hub import fetch, is_name
@@ -177,7 +178,8 @@ def load_model(
         The model, ready for inference.
 
     Raises:
-        ValueError: The checkpoint is missing, unreadable, or does not fit the model.
+        ValueError: The checkpoint is missing, unreadable, or does not fit the model,
+            or there is no such model.
     """
     register()
     from espnet_smoe.compat import ASRTask
@@ -186,7 +188,11 @@ def load_model(
     place = check_device(device)
     if stats := (config.get("normalize_conf") or {}).get("stats_file"):
         check_statistics_file(stats, "copy it from where the model was trained")
-    model = ASRTask.build_model(argparse.Namespace(**config))
+    build = refusals_in_one_line(ASRTask.build_model)
+    try:
+        model = build(argparse.Namespace(**config))
+    except ValueError as error:
+        raise ValueError(f"the configuration of {model_file}: {error}") from error
     load_checkpoint(model, model_file)
     model = model.to(place).eval()
     return quantize(model) if int8 else model
@@ -240,11 +246,14 @@ def skeleton(config: Mapping[str, Any]) -> nn.Module:
 
     Args:
         config: From `read_config`.
+
+    Raises:
+        ValueError: A class or an option is unknown, or none is there that has to be.
     """
     register()
     with torch.device("meta"):
         args = argparse.Namespace(**{**config, "init": None})
-        return task_of(config).build_model(args)
+        return refusals_in_one_line(task_of(config).build_model)(args)
 
 
 def load_checkpoint(model: nn.Module, path: str | Path) -> None:

@@ -8,8 +8,10 @@ import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from espnet_smoe.config.options import make
+from espnet_smoe.config.typed import Above0, Range
 from espnet_smoe.config.yaml_file import read_yaml
 from espnet_smoe.data.data_dir import write_lines
 
@@ -112,9 +114,9 @@ class Lengths:
         tail_seconds: Behind the last, the median.
     """
 
-    longest_seconds: float | None = None
-    lead_seconds: float | None = None
-    tail_seconds: float | None = None
+    longest_seconds: Above0 | None = None
+    lead_seconds: Annotated[float, Range(0)] | None = None
+    tail_seconds: Annotated[float, Range(0)] | None = None
 
 
 def trained_lengths(path: Path, config: Mapping[str, Any]) -> Lengths:
@@ -127,10 +129,13 @@ def trained_lengths(path: Path, config: Mapping[str, Any]) -> Lengths:
     Returns:
         What `LENGTHS` beside it tells, or else the statistics of stage 10 and the
         training data, where they are still there.
+
+    Raises:
+        ValueError: `LENGTHS` is damaged.
     """
     kept = path.parent / LENGTHS
     if kept.is_file():
-        return Lengths(**json.loads(kept.read_text(encoding="utf-8")))
+        return make(Lengths, read_yaml(kept), str(kept))
     from espnet_smoe.data.speech.shard import KIND as SHARD
 
     seconds, margins = training_seconds(path, config), (None, None)

@@ -8,12 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from espnet_smoe.compat import abs_task
+from espnet_smoe.config.refusals import refusals_in_one_line
 from espnet_smoe.config.yaml_file import read_yaml
-from espnet_smoe.training.options import (
-    check_top_level,
-    check_training,
-    refusals_in_one_line,
-)
+from espnet_smoe.training.options import check_top_level, check_training
 from espnet_smoe.training.steps import save_steps
 
 SHOWN = 160  # characters of PyTorch's message

@@ -7,19 +7,16 @@ launcher and `espnet-smoe check-config` do the same.
 """
 
 import argparse
-import functools
 import inspect
-import linecache
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
 from torch import nn
 
-from espnet_smoe.command import one_line, raised_by_us
 from espnet_smoe.compat import CTC, abs_task, str_or_none
 from espnet_smoe.config.options import check_options, limited, reject_unknown, section
+from espnet_smoe.config.refusals import refusal, refusals_in_one_line
 from espnet_smoe.config.typed import OneOf, Range, convert
 from espnet_smoe.data.preprocessor import BANDWIDTH
 from espnet_smoe.data.speech.audio import SAMPLE_RATE
@@ -206,24 +203,6 @@ def build(task: type, args: argparse.Namespace) -> nn.Module:
     return refusals_in_one_line(task.build_model)(args)
 
 
-def refusals_in_one_line(build_model: Callable) -> Callable:
-    """Let a function that builds from options end with one line and its cause."""
-
-    @functools.wraps(build_model)
-    def build_or_refuse(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return build_model(*args, **kwargs)
-        except (ImportError, OSError):
-            raise
-        except Exception as error:  # asserts, types, shapes: each part has its own
-            if isinstance(error, ValueError) and raised_by_us(error):
-                raise
-            raise ValueError(f"the model cannot be built: {_refusal(error)}") from error
-
-    build_or_refuse.one_line = True
-    return build_or_refuse
-
-
 def _check_option(action: argparse.Action, value: Any) -> Any:
     name = action.dest
     if value == action.default and type(value) is type(action.default):
@@ -296,7 +275,7 @@ def _check_optimizer(options: Mapping[str, Any], suffix: str) -> None:
             where = f"scheduler_conf of '{scheduler}'"
             abs_task.scheduler_classes[scheduler](optimizer, **conf)
     except Exception as error:  # asserts, types, values: each class has its own
-        raise ValueError(f"{where}: {_refusal(error)}") from error
+        raise ValueError(f"{where}: {refusal(error)}") from error
 
 
 def _check_together(options: Mapping[str, Any]) -> None:
@@ -320,13 +299,3 @@ def _check_together(options: Mapping[str, Any]) -> None:
             f"model_conf.ctc_weight: {model.get('ctc_weight', 0.5)} needs a decoder; "
             "name one, or write 'ctc_weight: 1.0'"
         )
-
-
-def _refusal(error: BaseException) -> str:
-    """What an error says; for an assertion without words, what it asserts."""
-    message = one_line(" ".join(str(error).split()))
-    if message and not isinstance(error, (KeyError, AssertionError)):
-        return message
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    line = linecache.getline(frame.filename, frame.lineno).strip()
-    return one_line(f"{type(error).__name__} {message} at: {line}")

@@ -84,6 +84,22 @@ def test_without_statistics_the_paper_tells(tmp_path):
     assert SpeechToText(*files, longest_seconds=5.0).longest_seconds == 5.0
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"longest_sec', "lengths.json"),
+        ("[3]", "lengths.json"),
+        ('{"longest_seconds": "long"}', "lengths.json: longest_seconds: 'long'"),
+        ('{"longest_seconds": -3}', "lengths.json: longest_seconds: -3"),
+        ('{"mean_seconds": 3}', "lengths.json: unknown key 'mean_seconds'"),
+    ],
+)
+def test_damaged_lengths_are_named(tmp_path, content, said):
+    (tmp_path / "lengths.json").write_text(content)
+    with pytest.raises(ValueError, match=said):
+        trained_lengths(tmp_path / "config.yaml", {})
+
+
 def test_statistics_of_frames_are_no_samples(recipe):
     (recipe / "exp/stats/train/speech_shape").write_text("a 320,80\n")
     path = recipe / "exp/a/config.yaml"

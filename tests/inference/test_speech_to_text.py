@@ -8,10 +8,12 @@ import pytest
 import torch
 import yaml
 
+from espnet_smoe.command import reason
 from espnet_smoe.inference import SpeechToText
 from espnet_smoe.inference.long_form.long_audio import decode_long, joined
 from espnet_smoe.inference.streaming.recognizer import StreamingRecognizer
 from espnet_smoe.pack.zip_file import write_zip
+from espnet_smoe.slice.command import main as slice_main
 from tests.inference.sounds import not_speech, talks_with_pauses
 from tests.inference.tiny_u2pp import save_tiny_u2pp
 from tests.tiny import save_experiment, talk, tiny_config
@@ -182,6 +184,32 @@ BIAS = "decoder.output_layer.bias"
 def test_checkpoint_that_does_not_fit_is_refused(experiment, tmp_path, edit, message):
     with pytest.raises(ValueError, match=f"changed.pth does not fit.*{message}"):
         SpeechToText(*change(experiment, tmp_path, edit))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda c: c["frontend_conf"].update(window="x"), "built: .*window"),
+        (lambda c: c["frontend_conf"].update(new=1), "unexpected keyword.* 'new'"),
+        (lambda c: c["encoder_conf"].update(new=1), "encoder_conf: unknown key 'new'"),
+        (lambda c: c.pop("specaug"), "the configuration has no 'specaug'"),
+        (lambda c: c.update(encoder="new"), "built: .*--encoder new"),
+    ],
+)
+def test_a_configuration_of_another_version_is_said_in_a_line(
+    experiment, tmp_path, change, said
+):
+    shutil.copytree(Path(experiment[0]).parent, tmp_path / "exp")
+    path = tmp_path / "exp/config.yaml"
+    config = yaml.safe_load(path.read_text())
+    change(config)
+    path.write_text(yaml.safe_dump(config))
+    with pytest.raises(ValueError, match=f"the configuration of .*{said}") as raised:
+        SpeechToText.load(tmp_path / "exp")
+    assert "\n" not in reason(raised.value)
+    words = ["--model", str(path.parent), "--label", "<nb>", "--out"]
+    with pytest.raises(ValueError, match=said):
+        slice_main([*words, str(tmp_path / "slice")])
 
 
 def test_checkpoint_that_runs_code_is_refused(experiment, tmp_path):

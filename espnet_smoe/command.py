@@ -101,6 +101,21 @@ def check_out(path: Path) -> None:
         raise ValueError(f"{path} is {what}; name a file to write")
 
 
+def check_not_read(out: Path, *files: str | Path) -> None:
+    """Refuse to write over what the same command reads.
+
+    Args:
+        out: What a command is told to write.
+        files: What it reads.
+
+    Raises:
+        ValueError: It is one of them.
+    """
+    for file in files:
+        if out.is_file() and os.path.exists(file) and os.path.samefile(out, file):
+            raise ValueError(f"{out} is what is read; name another file to write")
+
+
 def check_new_folder(path: Path) -> None:
     """Refuse to put a new folder in the place of anything but an empty one.
 

@@ -6,18 +6,22 @@
 Train from the result with ``--init_param exp/encdecsmoe_init.pth`` (the recipe's
 ``--pretrained_model``). The mixture writes at first what the trained model writes; a
 configuration with more ``linear_units`` is made wider and does, too. Only where a new
-router chooses among experts that were trained apart, the outputs are others.
+router, or another ``top_k``, chooses among experts that were trained apart, or where
+other options of the two differ, the outputs are others; it says so then.
 """
 
 import argparse
+import inspect
 import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from espnet_smoe.check_config import build_model, parameter_table
-from espnet_smoe.command import check_out, new_parser
+from espnet_smoe.check_config import build_model, parameter_table, read_training
+from espnet_smoe.command import check_not_read, check_out, new_parser
+from espnet_smoe.config.options import default_of, option_names
 from espnet_smoe.config.yaml_file import read_yaml
 from espnet_smoe.data.data_dir import write_lines
 
@@ -29,6 +33,9 @@ if TYPE_CHECKING:  # torch takes its time, and --help has none
 
 COUNTER = "minibatches"  # of `model: smoe`; a training begins with none
 FREEZE = "freeze_param"
+PARTS = ("frontend", "preencoder", "encoder", "postencoder", "decoder")
+# options of these that the weights tell, or that change nothing but the training
+TOLD = ("moe", "linear_units", "gradient_checkpoint_layers", "dither", "embedding")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -91,6 +98,10 @@ def _begin(args: argparse.Namespace, config_file: Path, checkpoint: Path) -> Non
     from espnet_smoe.inference.checkpoint import cure_of, read_config, save_weights
     from espnet_smoe.input_files import check_finite, read_checkpoint
 
+    check_not_read(args.out, checkpoint, config_file, args.config)
+    if args.freeze:
+        place = args.out.with_suffix(".yaml")
+        check_not_read(place, checkpoint, config_file, args.config)
     trained = read_config(config_file)
     tokens = trained["token_list"]
     if isinstance(tokens, str):
@@ -113,9 +124,12 @@ def _begin(args: argparse.Namespace, config_file: Path, checkpoint: Path) -> Non
     if hasattr(model, COUNTER):
         aside[COUNTER] = torch.zeros((), dtype=torch.long)
     config = _frozen(args, model, result) if args.freeze else None
+    differing = list(_differing(args.config, tokens, trained))
     save_weights(result.state | aside, args.out)
     print(f"{checkpoint} -> {args.out}")
     print(result.describe())
+    if differing:
+        print(f"options differ, so that the outputs may: {', '.join(differing)}")
     statistics = [name for name in aside if _is_statistics(name)]
     if statistics:
         print(f"feature statistics of the trained model: {', '.join(statistics)}")
@@ -151,6 +165,38 @@ def _upcycle(
         args.seed,
         fresh,
     )
+
+
+def _differing(
+    config: str, tokens: list[str], trained: Mapping[str, Any]
+) -> Iterator[str]:
+    """Options of the mixture that are others than those of the trained model."""
+    task, args = read_training(config, tokens, like=trained)
+    both = vars(args), trained
+    for choices in task.class_choices_list:
+        kind = choices.name
+        names = [options.get(kind, choices.default) for options in both]
+        if kind not in PARTS or not all(name in choices.classes for name in names):
+            continue
+        new, old = (
+            _effective(choices.classes[name], options.get(f"{kind}_conf") or {})
+            for name, options in zip(names, both)
+        )
+        for name in new:
+            if new[name] != old.get(name, new[name]):
+                yield f"{kind}_conf.{name} {new[name]} (trained: {old[name]})"
+
+
+def _effective(cls: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Name -> value of the options of a class that change what it computes."""
+    options = {}
+    for name in option_names(cls, ""):
+        value = given.get(name, default_of(cls, name))
+        if name in TOLD or "dropout" in name or isinstance(value, type):
+            continue
+        if value is not inspect.Parameter.empty:
+            options[name] = list(value) if isinstance(value, tuple) else value
+    return options
 
 
 def _frozen(args: argparse.Namespace, model: "nn.Module", result: "Upcycled") -> dict:

@@ -224,6 +224,22 @@ def test_a_wider_model_begins_with_the_same_output(trained, tmp_path, capsys):
     torch.testing.assert_close(logits, output, atol=1e-4, rtol=1e-4)
 
 
+def test_options_that_change_the_output_are_told(dense, tmp_path, capsys):
+    folder, config = dense
+    words = [str(folder), "--out", str(tmp_path / "init.pth"), "--config"]
+    main([*words, yaml_of(config, tmp_path)])
+    assert "options differ" not in capsys.readouterr().out
+    path = Path(yaml_of(config, tmp_path, attention_heads=4, dropout_rate=0.3))
+    given = yaml.safe_load(path.read_text())
+    del given["frontend_conf"]["hop_length"]
+    path.write_text(yaml.safe_dump(given))
+    main([*words, str(path)])
+    said = capsys.readouterr().out
+    assert "decoder_conf.attention_heads 4 (trained: 2)" in said
+    assert "frontend_conf.hop_length 128 (trained: 160)" in said
+    assert "dropout" not in said and "encoder_conf.moe" not in said
+
+
 def test_speechmoe_begins_with_the_output_of_its_static_model(tmp_path):
     config = tiny_ctc_config(["<blank>", "a", "b", "<sos/eos>"])
     mixture_conf = config["encoder_conf"]
@@ -271,6 +287,18 @@ def test_what_is_shared_is_frozen_by_espnets_own_option(dense, tmp_path, capsys)
         if not any(name == f or name.startswith(f"{f}.") for f in frozen)
     }
     assert learning == {n for n, _ in mixture.named_parameters() if ".experts." in n}
+
+
+def test_nothing_that_is_read_is_written_over(dense, tmp_path):
+    folder, config = dense
+    path = Path(yaml_of(config, tmp_path))
+    content, weights = path.read_text(), folder / "valid.acc.ave.pth"
+    words = [str(folder), "--config", str(path), "--out"]
+    with pytest.raises(ValueError, match="valid.acc.ave.pth is what is read; name an"):
+        main([*words, str(weights)])
+    with pytest.raises(ValueError, match="mixture.yaml is what is read; name another"):
+        main([*words, str(path.with_suffix(".pth")), "--freeze"])
+    assert path.read_text() == content and not path.with_suffix(".pth").exists()
 
 
 def test_to_freeze_all_is_refused(dense, tmp_path):

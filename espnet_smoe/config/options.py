@@ -94,6 +94,12 @@ def option_names(init: Callable, where: str) -> list[str]:
     return [name for name in hints_of(init) if name not in given]
 
 
+def default_of(cls: type, name: str) -> Any:
+    """Of an option of a class, or of the one that it hands its options on to."""
+    signatures = (inspect.signature(base.__init__) for base in cls.__mro__)
+    return next(s.parameters[name].default for s in signatures if name in s.parameters)
+
+
 def check_options(
     init: Callable,
     values: Mapping[str, Any],

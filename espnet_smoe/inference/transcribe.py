@@ -11,7 +11,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
-from espnet_smoe.command import MODEL_HELP, new_parser, reason
+from espnet_smoe.command import MODEL_HELP, check_not_read, new_parser, reason
+from espnet_smoe.data.data_dir import write_lines
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.long_form.detectors import DETECTOR_HELP, DETECTORS
 from espnet_smoe.inference.long_form.early_ends import recognize_cuts
@@ -301,10 +302,10 @@ def _write(transcriber: Transcriber, args: argparse.Namespace) -> None:
     if folder:
         Path(args.out).mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        out: TextIO = sys.stdout
+        out: TextIO | _OutFile = sys.stdout
         if args.out and not folder:
-            Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-            out = stack.enter_context(open(args.out, "w", encoding="utf-8"))
+            check_not_read(Path(args.out), *args.files)
+            out = stack.enter_context(closing(_OutFile(Path(args.out))))
         total = sum(map(seconds_of, args.files))
         bar = stack.enter_context(tqdm(total=round(total, 1), unit="s", disable=None))
         transcriber.progress = lambda seconds: bar.update(round(seconds, 1))
@@ -313,13 +314,43 @@ def _write(transcriber: Transcriber, args: argparse.Namespace) -> None:
                 continue
             text = write(found)
             if folder:
-                path = Path(args.out) / f"{names[number]}.{args.format}"
-                path.write_text(text, encoding="utf-8")
+                write_lines(Path(args.out) / f"{names[number]}.{args.format}", text.splitlines())
             else:
                 try:
                     print(text, file=out, flush=True)
                 except UnicodeEncodeError as error:  # other files may be of other text
                     transcriber.fail(f"{found.path}: {reason(error)}")
+
+
+class _OutFile:
+    """A file that keeps what it held until there is a text to write.
+
+    Args:
+        path: Of the file; it is opened at once, so that it fails at once.
+    """
+
+    def __init__(self, path: Path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._is_new, self._begun = path, not path.exists(), False
+        # names of files need not be UTF-8: they keep their bytes
+        self._file = open(path, "a", encoding="utf-8", errors="surrogateescape")
+
+    def write(self, text: str) -> None:
+        """Write what is found; the first time in the place of what was there."""
+        if not self._begun and self._path.is_file():
+            self._file.truncate(0)
+        self._begun = True
+        self._file.write(text)
+
+    def flush(self) -> None:
+        """Let others read what was written."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file; one that was made in vain goes."""
+        self._file.close()
+        if self._is_new and not self._begun:
+            self._path.unlink(missing_ok=True)
 
 
 def _names_of(files: Sequence[str]) -> list[str]:

@@ -38,8 +38,9 @@ class Upcycled:
         kept: Tensors taken over as they are.
         new: Tensors that the trained model has no counterpart of, such as a router's.
         drawn: Routers that are drawn here, see `ROUTER_STD`.
-        rerouted: Mixtures of the trained model whose experts get a new router: they no
-            longer compute what they did.
+        rerouted: Mixtures of the trained model whose experts get a new router, another
+            ``top_k``, or for a kept router another order of labels: they no longer
+            compute what they did.
     """
 
     state: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -65,8 +66,9 @@ class Upcycled:
             lines.append(f"left to their initialisation: {', '.join(self.new)}")
         if self.rerouted:
             lines.append(
-                "a new router chooses among trained experts, so that the outputs are "
-                f"others than those of the trained model: {', '.join(self.rerouted)}"
+                "trained experts are chosen in another way (router, top_k, labels), so "
+                "that the outputs are others than those of the trained model: "
+                f"{', '.join(self.rerouted)}"
             )
         return "\n".join(lines)
 
@@ -123,6 +125,7 @@ def upcycle(
     work = _Upcycling(dense, gates or {}, trained_gates or {}, noise, seed)
     for name, wanted in mixture.items():
         work.make(name, wanted, tuple(fresh))
+    work.compare_choices()
     work.faults += [
         f"{name} {_shape(dense[name])} of the checkpoint has no place"
         for name in dense
@@ -184,6 +187,17 @@ class _Upcycling:
             made = made + spread * torch.randn(made.shape, generator=self.random)
         self.result.state[name] = made.to(tensor.dtype).clone()
         self._note(name, expert, source, is_wider)
+
+    def compare_choices(self) -> None:
+        """Note kept routers of another ``top_k`` or another order of labels."""
+        for block, gate in self.gates.items():
+            trained = self.trained_gates.get(block)
+            router = f"{block}.gate."
+            is_kept = any(name.startswith(router) for name in self.result.kept)
+            if not (trained and is_kept):
+                continue
+            if (trained.top_k, trained.labels) != (gate.top_k, gate.labels):
+                self.result.rerouted.append(block)
 
     def _note(
         self, name: str, expert: re.Match | None, source: str, is_wider: bool

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import yaml
 
-from espnet_smoe.config.options import option_names
+from espnet_smoe.config.options import default_of, option_names
 from espnet_smoe.data.data_dir import write_lines
 from espnet_smoe.inference.checkpoint import check_weights, save_weights
 from espnet_smoe.inference.config_files import Lengths, named_files, sample_rate
@@ -151,7 +151,7 @@ def _options(
     known = inspect.signature(theirs.__init__).parameters
     options = {}
     for name in option_names(ours, where):
-        default = _default(ours, name)
+        default = default_of(ours, name)
         value = given.get(name, default)
         if isinstance(value, type) or value is inspect.Parameter.empty:
             continue
@@ -167,12 +167,6 @@ def _options(
                 f"{OTHER}"
             )
     return options
-
-
-def _default(cls: type, name: str) -> Any:
-    """Of an option of a class, or of the one that it hands its options on to."""
-    signatures = (inspect.signature(base.__init__) for base in cls.__mro__)
-    return next(s.parameters[name].default for s in signatures if name in s.parameters)
 
 
 def _copy_files(

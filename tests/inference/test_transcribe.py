@@ -1,7 +1,9 @@
 """The command writes text, JSON and subtitles, and goes on after a bad file."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -84,6 +86,44 @@ def test_subtitles_of_several_files_fill_a_folder(model, audio, tmp_path):
     blocks = (out / "talk.srt").read_text().split("\n\n")
     assert blocks[0].splitlines()[:1] == ["1"]
     assert blocks[0].splitlines()[1].startswith("00:00:00,000 --> 00:00:")
+
+
+def test_subtitles_of_one_name_are_kept_apart(model, audio, tmp_path):
+    files = [tmp_path / name for name in ("a/x.wav", "b/x.wav", "b/x.2.wav")]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(Path(audio[0]).read_bytes())
+    options = ("--format", "srt", "--out", str(tmp_path / "out"))
+    assert transcribe(*map(str, files), "--model", model, *options) == 0
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["x.2.2.srt", "x.2.srt", "x.srt"]
+
+
+def test_what_was_written_stays_until_there_is_a_text(model, audio, tmp_path, capsys):
+    out, new = tmp_path / "out.txt", tmp_path / "new.txt"
+    out.write_text("of yesterday\n")
+    for place in (out, new):
+        words = (str(tmp_path / "gone.wav"), "--model", model, "--out", str(place))
+        assert transcribe(*words) == 1
+    assert out.read_text() == "of yesterday\n" and not new.exists()
+    short = "--beam-size", "1", "--tasks", "asr"
+    assert transcribe(audio[0], "--model", model, "--out", str(out), *short) == 0
+    assert out.read_text().startswith(f"{audio[0]}\tasr\t")
+    assert len(out.read_text().splitlines()) == 1
+    kept = Path(audio[0]).read_bytes()
+    assert transcribe(*audio, "--model", model, "--out", audio[0]) == 1
+    assert "call.wav is what is read; name another" in capsys.readouterr().err
+    assert Path(audio[0]).read_bytes() == kept
+
+
+def test_a_name_that_is_no_text_keeps_its_bytes_in_a_file(model, audio, tmp_path):
+    name = os.fsencode(tmp_path) + b"/caf\xe9.wav"
+    with open(name, "wb") as file:
+        file.write(Path(audio[0]).read_bytes())
+    out = tmp_path / "out.txt"
+    words = os.fsdecode(name), "--model", model, "--out", str(out), "--tasks", "asr"
+    assert transcribe(*words) == 0
+    assert out.read_bytes().startswith(name + b"\tasr\t")
 
 
 def test_bad_file_is_reported_and_the_rest_goes_on(model, audio, tmp_path, capsys):

@@ -1,5 +1,7 @@
 """Upcycling: what is copied where, and what is refused."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -220,6 +222,25 @@ def test_trained_experts_behind_a_new_router_are_told(options, rerouted):
     assert result.rerouted == rerouted
     told = "others than those of the trained model: feed_forward"
     assert (told in result.describe()) == bool(rerouted)
+
+
+@pytest.mark.parametrize(
+    ("trained", "options", "rerouted"),
+    [
+        (LEARNED, replace(LEARNED, top_k=2), ["feed_forward"]),
+        (LEARNED, LEARNED, []),
+        (
+            GATES["group, top 1"],
+            replace(GATES["group, top 1"], labels=("<c>", "<a>", "<b>")),
+            ["feed_forward"],
+        ),
+    ],
+)
+def test_another_choice_of_a_kept_router_is_told(trained, options, rerouted):
+    trained, mixture = model(trained), model(options)
+    gates = gates_of(mixture), gates_of(trained)
+    result = upcycle(trained.state_dict(), mixture.state_dict(), *gates)
+    assert result.rerouted == rerouted
 
 
 def test_what_is_shared_is_what_stays_outside_the_experts():

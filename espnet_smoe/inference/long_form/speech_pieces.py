@@ -4,6 +4,7 @@ Neither time more than a block or a piece of it is in memory, however long it is
 """
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
@@ -128,6 +129,6 @@ def audio_blocks(path: str, strict: bool = False) -> tuple[Iterator[np.ndarray],
 def seconds_of(path: str) -> float:
     """What a file says about its length; 0 where it says nothing."""
     try:
-        return soundfile.info(path).duration
+        return soundfile.info(os.fsencode(path)).duration
     except (soundfile.SoundFileError, OSError):
         return 0.0

@@ -17,12 +17,16 @@ three graphs of WeNet's runtime.
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from espnet_smoe.command import MODEL_HELP, new_parser
 
+if TYPE_CHECKING:  # torch takes its time, and --help has none
+    from torch import nn
+
 # those of `export.write.WRITERS`, without torch
 FORMATS = ("onnx", "torchscript", "sherpa-onnx", "wenet")
+CHUNK_SIZE, LEFT_CHUNKS, BANDWIDTH = 16, 4, "wb"  # where nobody says another
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -36,21 +40,18 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--chunk-size",
         type=int,
-        default=16,
-        help="encoder frames a chunk (default: %(default)s)",
+        help=f"encoder frames a chunk of a U2++ model (default: {CHUNK_SIZE})",
     )
     parser.add_argument(
         "--left-chunks",
         type=int,
-        default=4,
-        help="chunks that attention sees before its own (default: %(default)s)",
+        help=f"chunks that its attention sees before its own (default: {LEFT_CHUNKS})",
     )
     parser.add_argument(
         "--bandwidth",
         choices=("wb", "nb"),
-        default="wb",
         help="of the speech, for an S-MoE model whose encoder has an expert for each "
-        "(default: %(default)s)",
+        f"(default: {BANDWIDTH})",
     )
     parser.add_argument(
         "--int8",
@@ -67,6 +68,7 @@ def main(argv: list[str] | None = None) -> int:
         0; an error that a user can cure is raised.
     """
     args = get_parser().parse_args(argv)
+    given = vars(args)
     # torch takes its time, and --help has none
     from espnet_smoe.export.write import export_model
     from espnet_smoe.inference.checkpoint import load_model, model_files, read_config
@@ -74,20 +76,43 @@ def main(argv: list[str] | None = None) -> int:
     with model_files(args.model) as (train_config, model_file):
         config = read_config(train_config)
         model = load_model(config, model_file)
+        check_options(model, args)
+        sizes = {"chunk_size": CHUNK_SIZE, "left_chunks": LEFT_CHUNKS}
+        sizes |= {name: value for name in sizes if (value := given[name]) is not None}
         written = export_model(
             model,
             args.out,
             args.format,
-            args.chunk_size,
-            args.left_chunks,
-            frontend_of(config),
+            **sizes,
+            frontend=frontend_of(config),
             symbols=symbols_of(config),
-            bandwidth=args.bandwidth,
+            bandwidth=args.bandwidth or BANDWIDTH,
             int8=args.int8,
         )
     for path in written:
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     return 0
+
+
+def check_options(model: "nn.Module", args: argparse.Namespace) -> None:
+    """Refuse options that the model has no use for.
+
+    Raises:
+        ValueError: Names one.
+    """
+    from espnet_smoe.model.smoe import ESPnetSMoEModel
+
+    if args.bandwidth and getattr(model, "encoder_labels", None) is None:
+        raise ValueError(
+            f"--bandwidth {args.bandwidth}: no expert of this model's encoder is "
+            "chosen by it; leave it out"
+        )
+    for name in ("chunk_size", "left_chunks"):
+        if getattr(args, name) is not None and isinstance(model, ESPnetSMoEModel):
+            raise ValueError(
+                f"--{name.replace('_', '-')} is for U2++ models, which stream; leave "
+                "it out"
+            )
 
 
 def frontend_of(config: Mapping[str, Any]) -> dict[str, Any]:

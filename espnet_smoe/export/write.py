@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from espnet_smoe.data.data_dir import write_lines
+from espnet_smoe.data.scratch import scratch_folder
 from espnet_smoe.export.features import SHERPA_CTC, SHERPA_WHISPER, WENET
 from espnet_smoe.export.graphs import CACHE, Graph, graphs_of
 from espnet_smoe.export.symbols import ctc_symbols, whisper_symbols
@@ -43,7 +45,7 @@ def export_model(
 
     Args:
         model: Ready for inference, on the CPU, float32.
-        folder: Made if it is missing.
+        folder: Made if it is missing; what is written appears there when all is.
         kind: ``onnx``, ``torchscript``, ``sherpa-onnx`` or ``wenet``.
         chunk_size: Encoder frames a chunk.
         left_chunks: Chunks seen on the left.
@@ -70,23 +72,42 @@ def export_model(
         graphs, name = graphs_of(model, *sizes), TOKENS
         tokens = "".join(f"{token}\n" for token in model.token_list).encode()
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{graph.name}{suffix}" for graph in graphs]
-    written = [*paths]
-    for graph, path in zip(graphs, paths):
-        with torch.no_grad(), _quiet():
-            write(graph, path)
-            written += [quantize_file(path)] if int8 else []
-    (folder / name).write_bytes(tokens)
-    written.append(folder / name)
-    if kind not in CONTENTS:
-        about = {"format": kind, "espnet_smoe": __version__, **_sizes(model, *sizes)}
-        about |= {"tokens": TOKENS, "frontend": dict(frontend or {})}
-        about["cache"] = {name: f"new_{name}" for name in CACHE}
-        about["graphs"] = {g.name: _describe(g, p) for g, p in zip(graphs, paths)}
-        written.append(folder / CONFIG)
-        write_lines(written[-1], [json.dumps(about, indent=1, ensure_ascii=False)])
-    return written
+    with _all_at_once(folder) as place:
+        paths = [place / f"{graph.name}{suffix}" for graph in graphs]
+        written = [*paths]
+        for graph, path in zip(graphs, paths):
+            with torch.no_grad(), _quiet():
+                write(graph, path)
+                written += [quantize_file(path)] if int8 else []
+        written.append(place / name)
+        written[-1].write_bytes(tokens)
+        if kind not in CONTENTS:
+            about = {"format": kind, "espnet_smoe": __version__}
+            about |= {**_sizes(model, *sizes), "tokens": TOKENS}
+            about |= {"frontend": dict(frontend or {})}
+            about["cache"] = {name: f"new_{name}" for name in CACHE}
+            about["graphs"] = {g.name: _describe(g, p) for g, p in zip(graphs, paths)}
+            written.append(place / CONFIG)
+            write_lines(written[-1], [json.dumps(about, indent=1, ensure_ascii=False)])
+    return [folder / path.name for path in written]
+
+
+@contextmanager
+def _all_at_once(folder: Path) -> Iterator[Path]:
+    """A scratch folder whose files go into a folder when all of them are there.
+
+    An int8 file of an earlier model goes: its graph is of another model by then.
+    """
+    with scratch_folder(folder if folder.is_dir() else folder.parent, ".part") as made:
+        place = made / "export"
+        place.mkdir()
+        yield place
+        folder.mkdir(exist_ok=True)
+        for path in sorted(place.iterdir()):
+            if path.suffix == ".onnx":
+                (folder / path.name).with_suffix(INT8).unlink(missing_ok=True)
+        for path in place.iterdir():
+            os.replace(path, folder / path.name)
 
 
 Content = tuple[Sequence[Graph], str, bytes]  # graphs, name and content of the tokens

@@ -6,11 +6,13 @@ import pytest
 from torch import nn
 
 from espnet_smoe.compat import DefaultFrontend
+from espnet_smoe.export.command import main
 from espnet_smoe.export.features import SHERPA_CTC, SHERPA_WHISPER, WENET
-from espnet_smoe.export.write import export_model
+from espnet_smoe.export.write import WRITERS, export_model
 from espnet_smoe.layers.kaldi_fbank import KaldiFbank
 from espnet_smoe.layers.whisper import WhisperFrontend
-from tests.inference.tiny_u2pp import tiny_u2pp
+from tests.export.tiny_smoe import save_smoe
+from tests.inference.tiny_u2pp import save_tiny_u2pp, tiny_u2pp
 
 
 def with_frontend(frontend, **parts):
@@ -73,6 +75,52 @@ def test_torchscript_has_no_int8(tmp_path):
     with pytest.raises(ValueError, match="--int8 is for ONNX"):
         export_model(tiny_u2pp(), tmp_path / "out", "torchscript", int8=True)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "words", "said"),
+    [
+        ("u2pp", "--bandwidth nb", "--bandwidth nb: no expert of this model's"),
+        ("smoe", "--chunk-size 8", "--chunk-size is for U2.. models"),
+        ("smoe", "--left-chunks 2", "--left-chunks is for U2.. models"),
+    ],
+)
+def test_an_option_without_an_effect_is_refused(tmp_path, model, words, said):
+    if model == "u2pp":
+        save_tiny_u2pp(tmp_path / "exp")
+    else:
+        save_smoe(tmp_path / "exp", "ours")
+    given = ["--model", str(tmp_path / "exp"), "--out", str(tmp_path / "out")]
+    with pytest.raises(ValueError, match=said):
+        main([*given, *words.split()])
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_export_that_ends_early_leaves_the_one_before(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("encoder_chunk.pt", "ctc.int8.onnx", "mine.txt"):
+        (out / name).write_text("before")
+
+    def stopped(graph, path):
+        path.write_bytes(b"half")
+        if graph.name == "ctc":
+            raise KeyboardInterrupt
+
+    before = sorted(path.name for path in out.iterdir())
+    monkeypatch.setitem(WRITERS, "torchscript", (".pt", stopped))
+    with pytest.raises(KeyboardInterrupt):
+        export_model(tiny_u2pp(), out, "torchscript")
+    assert sorted(path.name for path in out.iterdir()) == before
+    assert (out / "encoder_chunk.pt").read_text() == "before"
+
+    def whole(graph, path):
+        path.write_bytes(b"whole")
+
+    monkeypatch.setitem(WRITERS, "onnx", (".onnx", whole))
+    export_model(tiny_u2pp(), out)
+    assert not (out / "ctc.int8.onnx").exists()  # of the model before
+    assert (out / "ctc.onnx").read_bytes() == b"whole" and (out / "mine.txt").exists()
 
 
 def test_other_kinds_of_model_are_named():

@@ -16,6 +16,7 @@ from espnet_smoe.data.speech.container import Sound, open_sound, refused, spoole
 from espnet_smoe.data.speech.downmix import Downmix
 from espnet_smoe.data.speech.raw_pcm import DEFAULT_FORMAT, RawCheck, raw_format
 from espnet_smoe.data.speech.sniff import HEAD_BYTES, WAV, kind_of
+from espnet_smoe.data.speech.waveform import as_waveform
 from espnet_smoe.inference.audio import SAMPLE_RATE
 from espnet_smoe.inference.streaming.live_pcm import (
     Peeked,
@@ -51,7 +52,7 @@ def open_file(
     sound = stack.enter_context(
         opened(str(path), strict=False, raw=pcm_format, raw_rate=pcm_rate)
     )
-    return _pieces_of(sound, stack)
+    return _pieces_of(sound, stack, str(path))
 
 
 def open_pipe(
@@ -86,7 +87,7 @@ def open_pipe(
     if kind is None:
         checked = _Checked(peeked, pcm_format)
         blocks = blocks_of_pcm(checked, form, 1, pcm_rate, PIECE_SECONDS)
-        return at_16khz(blocks, pcm_rate)
+        return _named(at_16khz(blocks, pcm_rate), STDIN)
     if not kind.audio:
         raise refused(STDIN, kind.name)
     if kind == WAV:
@@ -94,7 +95,7 @@ def open_pipe(
         if header is not None:
             about = header.format, header.channels, header.rate
             blocks = blocks_of_pcm(peeked, *about, PIECE_SECONDS, header.length)
-            return at_16khz(blocks, header.rate)
+            return _named(at_16khz(blocks, header.rate), STDIN)
         peeked.rewind()
     logging.warning(
         "%s is %s, which is read to its end before the first word; pipe WAV or raw PCM "
@@ -105,17 +106,22 @@ def open_pipe(
     with ExitStack() as stack:
         file = stack.enter_context(spooled(peeked))
         sound = stack.enter_context(open_sound(file, STDIN, strict=False))
-        return _pieces_of(sound, stack.pop_all())
+        return _pieces_of(sound, stack.pop_all(), STDIN)
 
 
-def _pieces_of(sound: Sound, still_open: ExitStack) -> Pieces:
+def _pieces_of(sound: Sound, still_open: ExitStack, name: str) -> Pieces:
     """Read a sound piece by piece; what is open is closed behind the last one."""
 
     def blocks() -> Iterator[np.ndarray]:
         with still_open:
             yield from sound.blocks(max(1, int(PIECE_SECONDS * sound.rate)))
 
-    return at_16khz(blocks(), sound.rate)
+    return _named(at_16khz(blocks(), sound.rate), name)
+
+
+def _named(pieces: Pieces, name: str) -> Pieces:
+    """The same; what is no audio in them is told with the name of their source."""
+    return (as_waveform(piece, name, whole=False) for piece in pieces)
 
 
 def open_microphone() -> Pieces:

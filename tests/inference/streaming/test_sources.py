@@ -40,6 +40,18 @@ def test_a_wav_of_unknown_length_is_heard_until_the_pipe_ends(length):
     assert sum(map(len, open_pipe(Pipe(data)))) == 9600
 
 
+@pytest.mark.parametrize("sample", [np.nan, np.inf, 1e4])
+def test_what_is_no_audio_is_told_with_its_source(tmp_path, sample):
+    wave = babble(0.6)
+    wave[700] = sample
+    path = tmp_path / "broken.wav"
+    soundfile.write(path, wave, 16000, "FLOAT")
+    with pytest.raises(ValueError, match="^.*broken.wav: .*(NaN|full scale)"):
+        list(open_file(path))
+    with pytest.raises(ValueError, match="^standard input: .*(NaN|full scale)"):
+        list(open_pipe(Pipe(path.read_bytes())))
+
+
 @pytest.mark.parametrize("source", ["wav", "pcm", "file"])
 def test_another_rate_becomes_16_khz_without_a_seam(source, tmp_path):
     time_ = np.arange(8000) / 8000

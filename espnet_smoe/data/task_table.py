@@ -74,7 +74,7 @@ class TaskRow:
         metrics: What scores it; error rates of transcripts, BLEU and chrF of
             translations by default.
         language: Code of what is written, such as ``en``; by default that of the
-            prompt, ``<en>``.
+            prompt, ``<en>``, wherever it stands there.
         spoken: Code of the spoken language, where the prompt names it: ``es`` for
             ``<es>`` or ``<|es|>``. The token of another one takes its place for an
             utterance that has a line in ``utt2lang``.
@@ -163,9 +163,13 @@ def _by_name(name: str) -> dict[str, Any]:
 
 
 def _complete(row: TaskRow) -> TaskRow:
-    # the first token of a prompt says what is done, the last in which language
-    last = row.prompt[-1] if len(row.prompt) > 1 else ""
-    language = row.language or last.strip("<>")
+    # one token of a prompt says what is done, another in which language
+    several = row.prompt if len(row.prompt) > 1 else ()
+    named = [token.strip("<|>") for token in several if is_language(token)]
+    if not row.is_transcript:
+        named = [name for name in named if name != row.spoken]
+    named = named or [token.strip("<>") for token in several]
+    language = row.language or (named[-1] if named else "")
     metrics = tuple(row.metrics)
     if not metrics:
         metrics = ERROR_RATES if row.is_transcript else OF_TRANSLATIONS

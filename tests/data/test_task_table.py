@@ -27,6 +27,23 @@ def test_the_default_is_recognition_and_translation():
     assert [row.title for row in table.values()] == ["transcript", "translation"]
 
 
+@pytest.mark.parametrize(
+    ("prompt", "more", "language"),
+    [
+        (["<ja>", "<transcribe>"], {}, "ja"),
+        (["<transcribe>", "<ja>"], {}, "ja"),
+        (["<|ja|>", "<|transcribe|>"], {"spoken": "ja"}, "ja"),
+        (["<en>", "<translate>", "<ko>"], {"spoken": "ko"}, "en"),
+        (["<ko>", "<translate>", "<en>"], {"spoken": "ko"}, "en"),
+        (["<transcribe>"], {}, ""),
+    ],
+)
+def test_the_language_is_that_of_the_prompt_in_whatever_order(prompt, more, language):
+    (row,) = task_table({"x": {"target": "text", "prompt": prompt, **more}}).values()
+    assert row.language == language
+    assert ("wer" in row.metrics) == (row.is_transcript and language != "ja")
+
+
 def test_the_prompt_tells_metrics_and_language_unless_they_are_given():
     said = {"target": "text_ja", "prompt": ["<transcribe>", "<ja>"]}
     (row,) = task_table({"ja": said}).values()

@@ -291,6 +291,12 @@ def test_a_model_of_another_sampling_rate_is_refused(experiment, tmp_path, kind)
             StreamingRecognizer.load(tmp_path / kind)
 
 
+def test_keywords_beside_options_are_refused(experiment):
+    options = SpeechToText(*experiment, **LIMIT).options
+    with pytest.raises(ValueError, match="options and beam_size: give what"):
+        SpeechToText(*experiment, options=options, beam_size=2)
+
+
 def test_what_is_no_model_is_named(tmp_path):
     with pytest.raises(ValueError, match="nowhere does not exist"):
         SpeechToText.from_pretrained(tmp_path / "nowhere")

@@ -60,6 +60,11 @@ class BaseRecognizer:
         options: DecodeOptions | None = None,
         **given: object,
     ):
+        if options is not None and given:
+            raise ValueError(
+                f"options and {', '.join(given)}: give what there is to choose in one "
+                "of the two ways"
+            )
         config = read_config(train_config)
         self._check_config(config, train_config)
         options = options or self.Options.of(given, "options")

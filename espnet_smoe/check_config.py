@@ -107,6 +107,11 @@ def read_training(
     from espnet_smoe.training.options import check_training
 
     given = read_yaml(config)
+    if isinstance(given.get("token_list"), list):
+        raise ValueError(
+            f"{config} is what a training has written, with its tokens; give the file "
+            "that it was started with, such as conf/train.yaml"
+        )
     task = task_of(given if like is None else like)
     options = check_training(task, given)
     parser = task.get_parser()

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from espnet_smoe import check_config, cli
+from tests.tiny import save_experiment, tiny_config
 
 CONF = Path(__file__).parents[1] / "egs2"
 MINI = CONF / "mini_koen/smoe1/conf/train.yaml"
@@ -161,3 +162,19 @@ def test_a_label_gate_in_a_model_without_labels_is_refused(part, tmp_path):
     config |= {"model": "smoe", "model_conf": {}}
     (tmp_path / "train.yaml").write_text(yaml.safe_dump(config))
     check_config.build_model(tmp_path / "train.yaml", vocab_size=50)
+
+
+@pytest.mark.parametrize("command", ["check-config", "fit-batch", "upcycle"])
+def test_what_a_training_has_written_is_named_as_such(tmp_path, capsys, command):
+    config, _ = save_experiment(tmp_path, tiny_config(tmp_path))
+    (tmp_path / "stats/train").mkdir(parents=True)
+    (tmp_path / "stats/train/speech_shape").write_text("a 16000\n")
+    words = {
+        "check-config": [str(config)],
+        "fit-batch": [str(config), "--stats", f"{tmp_path}/stats", "--memory", "3G"],
+        "upcycle": [str(tmp_path), "--config", str(config), "--out", f"{tmp_path}/x"],
+    }
+    assert cli.main([command, *words[command]]) == 1
+    said = capsys.readouterr().err
+    assert "config.yaml is what a training has written" in said
+    assert "conf/train.yaml" in said

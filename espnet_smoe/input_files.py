@@ -176,6 +176,22 @@ def _load_weights(path: str | Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
 
 
+def check_tensors(weights: Mapping[str, Any], path: str | Path, cure: str) -> None:
+    """Refuse what is no weight, as the state of an optimizer.
+
+    Args:
+        weights: Key -> tensor.
+        path: Where they come from.
+        cure: What to do about it.
+
+    Raises:
+        ValueError: Names the first key.
+    """
+    others = [key for key, value in weights.items() if not torch.is_tensor(value)]
+    if others:
+        raise ValueError(f"{path}: {others[0]} is no tensor; {cure}")
+
+
 def check_finite(weights: Mapping[str, Any], path: str | Path, cure: str) -> None:
     """Refuse weights with NaN or infinity.
 

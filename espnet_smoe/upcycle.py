@@ -96,7 +96,7 @@ def _begin(args: argparse.Namespace, config_file: Path, checkpoint: Path) -> Non
 
     from espnet_smoe.data.text.tokens import read_token_list
     from espnet_smoe.inference.checkpoint import cure_of, read_config, save_weights
-    from espnet_smoe.input_files import check_finite, read_checkpoint
+    from espnet_smoe.input_files import check_finite, check_tensors, read_checkpoint
 
     check_not_read(args.out, checkpoint, config_file, args.config)
     if args.freeze:
@@ -108,11 +108,7 @@ def _begin(args: argparse.Namespace, config_file: Path, checkpoint: Path) -> Non
         tokens = read_token_list(tokens)
     model = build_model(args.config, tokens, like=trained)
     state = read_checkpoint(checkpoint, cure_of(checkpoint))
-    others = [name for name, tensor in state.items() if not torch.is_tensor(tensor)]
-    if others:
-        raise ValueError(
-            f"{checkpoint}: {others[0]} is no tensor; {cure_of(checkpoint)}"
-        )
+    check_tensors(state, checkpoint, cure_of(checkpoint))
     check_finite(state, checkpoint, cure_of(checkpoint))
     # The statistics of the features are no part of the configuration.
     aside = {name: state.pop(name) for name in list(state) if _is_statistics(name)}

@@ -1,6 +1,7 @@
 """What a model needs beside its weights, gathered in a folder."""
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ from espnet_smoe.inference.speech_to_text import speech_to_text_class
 from espnet_smoe.input_files import (
     check_finite,
     check_statistics_file,
+    check_tensors,
     read_checkpoint,
 )
 
@@ -63,9 +65,16 @@ def gather(
     config = read_config(config_file)
     decoding = decoding or own_decoding(config_file)
     if decoding is not None:
-        speech_to_text_class(config_file).Options.read(decoding)
+        options = speech_to_text_class(config_file).Options.read(decoding)
+        if graph := getattr(options, "graph", None):
+            logging.warning(
+                "%s names the decoding graph %s, which does not go along: who has none "
+                "there gives another with --graph",
+                *(decoding, graph),
+            )
     cure = cure_of(model_file)
     weights = read_checkpoint(model_file, cure)
+    check_tensors(weights, model_file, cure)
     check_finite(weights, model_file, cure)
     if stats := (config.get("normalize_conf") or {}).get("stats_file"):
         check_statistics_file(stats)

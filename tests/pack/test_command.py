@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from espnet_smoe.cli import main
 from espnet_smoe.inference import load
-from tests.tiny import save_experiment, talk, tiny_config
+from tests.tiny import save_experiment, talk, tiny_config, tiny_ctc_config
 
 SCORE = {"value": 17.0909, "low": 5.3, "high": 40.0, "n": 200}
 
@@ -143,6 +143,25 @@ def test_a_decoding_that_is_none_of_the_models_is_not_packed(
     assert "other.yaml: unknown key 'reverse_weight'" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["other.yaml"]
     assert not (trained / "decode.yaml").exists()
+
+
+@pytest.mark.parametrize("name", ["x", "x.zip"])
+def test_the_state_of_a_training_is_no_model(trained, tmp_path, capsys, name):
+    state = {"model": torch.load(trained / "model.pth"), "optimizers": [{}]}
+    torch.save(state, trained / "checkpoint.pth")
+    command = ["pack", str(trained), "--checkpoint", "checkpoint.pth", "--out"]
+    assert main([*command, str(tmp_path / name)]) == 1
+    assert "checkpoint.pth: model is no tensor; take" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_graph_that_does_not_go_along_is_told(tmp_path, caplog):
+    config = tiny_ctc_config(["<blank>", "<unk>", "a", "<sos/eos>"])
+    save_experiment(tmp_path / "exp", config)
+    (tmp_path / "exp/decode.yaml").write_text("search: wfst\ngraph: data/graph\n")
+    command = ["pack", str(tmp_path / "exp"), "--out", str(tmp_path / "x")]
+    assert main(command) == 0
+    assert "decode.yaml names the decoding graph data/graph" in caplog.text
 
 
 def test_a_pack_that_fails_leaves_the_models_own_decoding(trained, tmp_path, capsys):

@@ -314,7 +314,9 @@ def _write(transcriber: Transcriber, args: argparse.Namespace) -> None:
                 continue
             text = write(found)
             if folder:
-                write_lines(Path(args.out) / f"{names[number]}.{args.format}", text.splitlines())
+                lines = [text.removesuffix("\n")] if text else []
+                name = f"{names[number]}.{args.format}"
+                write_lines(Path(args.out) / name, lines)
             else:
                 try:
                     print(text, file=out, flush=True)

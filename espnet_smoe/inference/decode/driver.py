@@ -176,14 +176,13 @@ def _decodings_of_set(
     table: Mapping[str, Any],
 ) -> list[_Decoding]:
     """All ways to decode one data directory."""
-    default = next(iter(chosen.values()))
-    utterances = utterances_of(data, getattr(default, "bandwidth", AUTO))
     languages = languages_of(data) if spoken_of(table) else {}
     made_of = decoding_inputs(args.model_file, str(data))
     how = {**made_of, "config": fingerprint_file(args.train_config), "task": args.task}
     how |= {"languages": languages} if languages else {}
     decodings = []
     for name, options in chosen.items():
+        utterances = utterances_of(data, getattr(options, "bandwidth", AUTO))
         journal = Journal.of(folders[data.name, name], options.as_dict() | how)
         given = options, journal, utterances, languages, made_of
         decodings.append(_Decoding(*given))

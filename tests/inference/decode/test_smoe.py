@@ -160,6 +160,22 @@ def test_details_have_confidences_and_alternatives(experiment, data):
         assert len(record["nbest"]) == 3 and record["nbest"][0]["text"] == hyps[name]
 
 
+def test_each_configuration_has_its_own_bandwidth(experiment, data):
+    (data / "data/utt2bandwidth").unlink()
+    configs = []
+    for label in ("nb", "wb"):
+        configs.append(str(data / f"decode_{label}.yaml"))
+        text = f"beam_size: 2\nmaxlenratio: -5\nbandwidth: {label}\n"
+        (data / f"decode_{label}.yaml").write_text(text)
+    decode(experiment, data, "both/{decoding}", "--config", *configs)
+    details = []
+    for label, config in zip(("nb", "wb"), configs):
+        decode(experiment, data, label, "--config", config)
+        details.append((data / label / "details.asr.jsonl").read_text())
+        assert (data / "both" / label / "details.asr.jsonl").read_text() == details[-1]
+    assert details[0] != details[1]
+
+
 def test_an_utterance_without_speech_has_an_empty_text(experiment, data):
     soundfile.write(data / "utt1.wav", not_speech(2.0)["white at -30 dB"], 16000)
     out = decode(experiment, data, "out")

@@ -88,17 +88,6 @@ def test_subtitles_of_several_files_fill_a_folder(model, audio, tmp_path):
     assert blocks[0].splitlines()[1].startswith("00:00:00,000 --> 00:00:")
 
 
-def test_subtitles_of_one_name_are_kept_apart(model, audio, tmp_path):
-    files = [tmp_path / name for name in ("a/x.wav", "b/x.wav", "b/x.2.wav")]
-    for file in files:
-        file.parent.mkdir(exist_ok=True)
-        file.write_bytes(Path(audio[0]).read_bytes())
-    options = ("--format", "srt", "--out", str(tmp_path / "out"))
-    assert transcribe(*map(str, files), "--model", model, *options) == 0
-    names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == ["x.2.2.srt", "x.2.srt", "x.srt"]
-
-
 def test_what_was_written_stays_until_there_is_a_text(model, audio, tmp_path, capsys):
     out, new = tmp_path / "out.txt", tmp_path / "new.txt"
     out.write_text("of yesterday\n")

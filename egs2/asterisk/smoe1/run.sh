@@ -5,5 +5,5 @@ cd "$(dirname "$0")"
 
 # what the driver calls this, where it tells what to try next
 export RECIPE_COMMAND="./run.sh$([ $# -eq 0 ] || printf ' %q' "$@")"
-exec ./smoe.sh --nbpe 1000 --max_tokens 200 \
+exec ./smoe.sh --nbpe 300 --max_tokens 400 \
     --bpe_nlsyms '<transcribe> <translate> <en> <es> <fr> <it> <ru> <wb> <nb>' "$@"

@@ -36,7 +36,7 @@ as_it_comes() { # as_it_comes PATH: decode and score a Whisper
         import_whisper "$1" "$name" &&
             grep -v '^ctc_weight:' "$inference_config" >"$exp/decode.yaml" && # it has no CTC
             ./run.sh "${options[@]}" --asr_tag "$name" --inference_asr_model model.pth \
-                --inference_config "$exp/decode.yaml" --inference_tag "$decoding" \
+                --inference_config "$exp/decode.yaml" --inference_tag "$decoding$(overrides)" \
                 --results "$exp/RESULTS.md" --stage 12 --stop_stage 13
     } >"$exp.log" 2>&1 || { echo "$0: $name failed; see $exp.log" >&2; return 1; }
 }

@@ -22,6 +22,7 @@
 
 template=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 . "$template/supervise.sh"
+. "$template/overrides.sh"
 . "$template/options.sh"
 . "$template/disks.sh"
 
@@ -50,9 +51,6 @@ decoding() { # conf/decode_greedy.yaml: greedy; conf/decode.yaml: default
     name=${name#decode}
     name=${name#_}
     echo "${name:-default}"
-}
-overrides() { # --beam_size 3: _beam_size3, as ESPnet names the folder
-    sed -e 's/--/_/g' -e 's![ =/]!!g' <<<"$inference_args"
 }
 symbols() { # symbols LIST: separated by commas or spaces, or a file of them
     if [ -f "$1" ]; then cat "$1"; else echo "${1//,/ }"; fi

@@ -2,7 +2,9 @@
 # recipe's run.sh, and tables of them. A run_all.sh sets the defaults of $systems and of
 # the other options that it reads itself, these named in $own; then it sources this file.
 
-. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/supervise.sh"
+template=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+. "$template/supervise.sh"
+. "$template/overrides.sh"
 
 command=$(printf '%q ' "${0/#"$PWD"\//./}" "$@")
 seeds=1
@@ -34,6 +36,7 @@ while [ $# -gt 0 ]; do
         printf -v "$name" %s "$2"
     else
         options+=("$1" "$2")
+        [ "$name" != inference_args ] || inference_args=$2
     fi
     shift 2
 done
@@ -102,7 +105,7 @@ tables=()
 compare_options=()
 rivals=() # further experiments of every table
 compare() {
-    local table=$1 title=$2 decoding=$3 sets=$4 set
+    local table=$1 title=$2 decoding=$3$(overrides) sets=$4 set
     trained "${@:5}"
     tags+=("${rivals[@]}")
     [ ${#tags[@]} -gt 0 ] || return 0

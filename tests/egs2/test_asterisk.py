@@ -167,10 +167,13 @@ def test_tokens_have_every_prompt_and_label():
     assert {row.spoken for row in table.values()} == {"es"}
 
 
-def noted_run_all(tmp_path, *options):
+def noted_run_all(tmp_path, *options, scored=None):
     """What run_all.sh calls, with a run.sh and a python3 that only note."""
     folder = tmp_path / "egs2/asterisk/smoe1"
     folder.mkdir(parents=True)
+    if scored is not None:
+        (folder / scored).mkdir(parents=True)
+        (folder / scored / "scores.json").touch()
     (tmp_path / "egs2/TEMPLATE").symlink_to(ROOT / "egs2/TEMPLATE")
     for name in ("run_all.sh", "path.sh", "conf"):
         (folder / name).symlink_to(RECIPE / name)
@@ -210,6 +213,17 @@ def test_run_all_begins_with_a_whisper(tmp_path):
         (trained,) = (c for c in calls if tag in c and "--stop_stage" in c)
         assert value(trained, "pretrained_model") == init
         assert value(trained, "inference_config") == "conf/decode_whisper.yaml"
+
+
+def test_a_table_is_of_the_decoding_that_was_asked_for(tmp_path):
+    options = "--whisper", "whisper-base", "--inference_args", "--beam_size 1"
+    scored = "exp/base_seed1/decode_default_beam_size1/test"
+    calls = noted_run_all(tmp_path, *options, scored=scored)
+    (compared,) = (call for call in calls if "compare" in call)
+    assert value(compared, "decode") == "default_beam_size1"
+    assert value(compared, "test-set") == "test"
+    (came,) = (c for c in calls if "--inference_asr_model" in c)
+    assert value(came, "inference_tag") == "default_beam_size1"
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

@@ -1,10 +1,14 @@
 """Attention whose keys and values can be cached, with ESPnet's parameters."""
 
+import contextlib
+
 import torch
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from espnet_smoe.compat import MultiHeadedAttention, make_pad_mask
 
+FEW_PAIRS = 10_000  # of queries and keys
 KeysValues = tuple[torch.Tensor, torch.Tensor]  # each (B, heads, L, D / heads)
 
 
@@ -56,13 +60,14 @@ class CachedAttention(MultiHeadedAttention):
         Returns:
             ``(B, T, D)``.
         """
-        out = functional.scaled_dot_product_attention(
-            queries,
-            *keys_values,
-            attn_mask=mask,
-            dropout_p=self.dropout_rate if self.training else 0.0,
-            is_causal=is_causal,
-        )  # (B, heads, T, D / heads)
+        with attention_kernel(queries, keys_values[0]):
+            out = functional.scaled_dot_product_attention(
+                queries,
+                *keys_values,
+                attn_mask=mask,
+                dropout_p=self.dropout_rate if self.training else 0.0,
+                is_causal=is_causal,
+            )  # (B, heads, T, D / heads)
         return self.linear_out(out.transpose(1, 2).flatten(2))
 
     def _heads(self, x: torch.Tensor) -> torch.Tensor:
@@ -75,6 +80,23 @@ def append_kv(cache: KeysValues | None, new: KeysValues) -> KeysValues:
         return new
     k, v = (torch.cat(pair, dim=2) for pair in zip(cache, new))
     return k, v
+
+
+def attention_kernel(
+    queries: torch.Tensor, keys: torch.Tensor
+) -> contextlib.AbstractContextManager:
+    """PyTorch's choice, but plain products for few pairs and a backward pass on a CPU.
+
+    Of many, the fused kernel keeps no weights, and takes half the time there and back.
+
+    Args:
+        queries: ``(B, heads, T, D / heads)``.
+        keys: ``(B, heads, L, D / heads)``.
+    """
+    few = queries.size(2) * keys.size(2) < FEW_PAIRS
+    if few and queries.device.type == "cpu" and torch.is_grad_enabled():
+        return sdpa_kernel(SDPBackend.MATH)
+    return contextlib.nullcontext()
 
 
 def memory_mask(lengths: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:

@@ -59,7 +59,8 @@ def test_a_trained_owsm_becomes_a_mixture_in_its_own_task(tmp_path):
         model(**{k: v.clone() for k, v in batch.items()})[0]
         for model in (dense, mixture)
     ]
-    assert losses[0].item() == losses[1].item()
+    # the same products; how they are summed up depends on the CPU
+    torch.testing.assert_close(*losses, check_stride=False)
 
 
 @pytest.mark.parametrize("encoder", ["conformer", "e_branchformer"])

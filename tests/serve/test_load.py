@@ -33,8 +33,11 @@ WAVES = [np.full(8000, level, dtype=np.float32) for level in (0.25, 0.5)]
 
 
 def measure(recognizer=None, sessions=6, limits=None, **options):
+    # a busy machine, too, lets all of them in
+    limits = {"lag": math.inf} | (limits or {})
+
     async def run():
-        async with running(recognizer, **limits or {}) as (_, url):
+        async with running(recognizer, **limits) as (_, url):
             return await run_load(url, WAVES, sessions, spread=0.1, **options)
 
     return asyncio.run(run())

@@ -8,7 +8,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from espnet_smoe.compat import MultiHeadedAttention, make_pad_mask
 
-FEW_PAIRS = 10_000  # of queries and keys
 KeysValues = tuple[torch.Tensor, torch.Tensor]  # each (B, heads, L, D / heads)
 
 
@@ -60,7 +59,7 @@ class CachedAttention(MultiHeadedAttention):
         Returns:
             ``(B, T, D)``.
         """
-        with attention_kernel(queries, keys_values[0]):
+        with attention_kernel(queries):
             out = functional.scaled_dot_product_attention(
                 queries,
                 *keys_values,
@@ -82,19 +81,12 @@ def append_kv(cache: KeysValues | None, new: KeysValues) -> KeysValues:
     return k, v
 
 
-def attention_kernel(
-    queries: torch.Tensor, keys: torch.Tensor
-) -> contextlib.AbstractContextManager:
-    """PyTorch's choice, but plain products for few pairs and a backward pass on a CPU.
+def attention_kernel(x: torch.Tensor) -> contextlib.AbstractContextManager:
+    """The kernel: PyTorch's choice, but plain products for a backward pass on a CPU.
 
-    Of many, the fused kernel keeps no weights, and takes half the time there and back.
-
-    Args:
-        queries: ``(B, heads, T, D / heads)``.
-        keys: ``(B, heads, L, D / heads)``.
+    There the fused kernel's backward pass is the slower one for short texts.
     """
-    few = queries.size(2) * keys.size(2) < FEW_PAIRS
-    if few and queries.device.type == "cpu" and torch.is_grad_enabled():
+    if x.device.type == "cpu" and torch.is_grad_enabled():
         return sdpa_kernel(SDPBackend.MATH)
     return contextlib.nullcontext()
 

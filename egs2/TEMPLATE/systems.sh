@@ -137,6 +137,11 @@ results_file() {
 }
 
 report() { # all tables
+    [ ${#tables[@]} -gt 0 ] || {
+        echo "$0: none of the systems in $expdir is decoded as this command asks, so there" \
+            "is no table: a system whose RESULTS.md exists is not decoded again; remove it" >&2
+        return 1
+    }
     python3 -m espnet_smoe.report.tables.results --comparison "${tables[@]}" \
         --out "$(results_file)" --command "${command% }"
 }

@@ -167,13 +167,13 @@ def test_tokens_have_every_prompt_and_label():
     assert {row.spoken for row in table.values()} == {"es"}
 
 
-def noted_run_all(tmp_path, *options, scored=None):
+def noted_run_all(tmp_path, *options, decoding="default"):
     """What run_all.sh calls, with a run.sh and a python3 that only note."""
     folder = tmp_path / "egs2/asterisk/smoe1"
     folder.mkdir(parents=True)
-    if scored is not None:
-        (folder / scored).mkdir(parents=True)
-        (folder / scored / "scores.json").touch()
+    scored = folder / f"exp/base_seed1/decode_{decoding}/test"
+    scored.mkdir(parents=True)
+    (scored / "scores.json").touch()
     (tmp_path / "egs2/TEMPLATE").symlink_to(ROOT / "egs2/TEMPLATE")
     for name in ("run_all.sh", "path.sh", "conf"):
         (folder / name).symlink_to(RECIPE / name)
@@ -199,7 +199,7 @@ def test_run_all_trains_five_systems_on_the_same_data(tmp_path):
 
 
 def test_run_all_begins_with_a_whisper(tmp_path):
-    calls = noted_run_all(tmp_path, "--start", "whisper-base")
+    calls = noted_run_all(tmp_path, "--start", "whisper-base", decoding="whisper")
     imported, prepared = calls[:2]
     assert imported[3:] == shlex.split(
         "import whisper whisper-base --out exp/start --language es --pad 0"
@@ -217,8 +217,7 @@ def test_run_all_begins_with_a_whisper(tmp_path):
 
 def test_a_table_is_of_the_decoding_that_was_asked_for(tmp_path):
     options = "--whisper", "whisper-base", "--inference_args", "--beam_size 1"
-    scored = "exp/base_seed1/decode_default_beam_size1/test"
-    calls = noted_run_all(tmp_path, *options, scored=scored)
+    calls = noted_run_all(tmp_path, *options, decoding="default_beam_size1")
     (compared,) = (call for call in calls if "compare" in call)
     assert value(compared, "decode") == "default_beam_size1"
     assert value(compared, "test-set") == "test"

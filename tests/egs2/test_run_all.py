@@ -69,6 +69,15 @@ def test_what_is_done_is_not_done_again(recipe):
     assert trained == ["decffnx2_seed1"]
 
 
+def test_another_decoding_of_what_is_done_has_no_table_and_says_so(recipe):
+    run_all(recipe)
+    (recipe / "calls").unlink()
+    done, calls = run_all(recipe, "--inference_args", "--beam_size 1", check=False)
+    assert done.returncode == 1
+    assert "a system whose RESULTS.md exists is not decoded again" in done.stderr
+    assert not any("report.tables.results" in call for call in calls)
+
+
 def results_of(calls):
     return next(value(c, "out") for c in calls if "report.tables.results" in c)
 

@@ -66,6 +66,19 @@ def test_with_one_expert_at_work_a_mixture_is_as_large_as_the_dense_model():
         assert found["total"] > (1 + 0.3 * (experts - 1)) * dense
 
 
+@pytest.mark.parametrize(("name", "size"), [("dense2", "active"), ("dense8", "total")])
+def test_wider_dense_models_have_the_active_and_the_total_size_of_the_mixture(
+    name, size
+):
+    path = MINI / f"tuning/train_{name}.yaml"
+    mixture = counts(MINI / "tuning/train_moe8k2.yaml", 569)[size]
+    assert counts(path, 569)["total"] == pytest.approx(mixture, rel=0.02)
+    wide, dense = read_yaml(path), read_yaml(MINI / "tuning/train_dense.yaml")
+    for part in ("encoder_conf", "decoder_conf"):
+        del wide[part]["linear_units"], dense[part]["linear_units"]
+    assert wide == dense
+
+
 @pytest.mark.parametrize("folder", [AISHELL, MINI], ids=["aishell", "mini_cmn"])
 def test_the_systems_differ_in_their_experts_alone(folder):
     dense = read_yaml(folder / "tuning/train_dense.yaml")

@@ -4,8 +4,10 @@
 # one, and of each system a table of the ways and the chunks.
 #   ./run_all.sh --seeds '1 2 3' --jobs 2
 # --jobs systems are trained side by side, each with its share of the cores; --systems
-# leaves some out. Other options go to run.sh; SYSTEM in them stands for dense_seed1,
-# moe2k1_seed1 and so on: --pretrained_model exp/SYSTEM/valid.acc.ave.pth:encoder:encoder.
+# leaves some out, and may name dense2 and dense8, dense models of the active and of the
+# total size of 8 experts of which 2 are visited. Other options go to run.sh; SYSTEM in
+# them stands for dense_seed1, moe2k1_seed1 and so on:
+# --pretrained_model exp/SYSTEM/valid.acc.ave.pth:encoder:encoder.
 # A system whose RESULTS.md exists is not made again.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -22,7 +24,7 @@ own='inference_config chunk_sizes compared'
 prepare dense
 make_all "$systems" --inference_config "$inference_config" --chunk_sizes "$chunk_sizes"
 
-all='dense moe2k1 moe4k1 moe8k1 moe2k2 moe4k2 moe8k2'
+all='dense dense2 dense8 moe2k1 moe4k1 moe8k1 moe2k2 moe4k2 moe8k2'
 # shellcheck disable=SC2086
 {
     compare full "Decoded by $compared, whole" "${compared}_full" '*' $all

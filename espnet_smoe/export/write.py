@@ -58,7 +58,8 @@ def export_model(
         What was written.
 
     Raises:
-        ValueError: The model cannot be exported, or a package is missing.
+        ValueError: The model cannot be exported, a package is missing, or the folder
+            holds an export of another format.
     """
     if kind not in WRITERS:
         raise ValueError(f"format '{kind}' is not one of {', '.join(WRITERS)}")
@@ -72,6 +73,8 @@ def export_model(
         graphs, name = graphs_of(model, *sizes), TOKENS
         tokens = "".join(f"{token}\n" for token in model.token_list).encode()
     folder = Path(folder)
+    own = {f"{graph.name}{suffix}" for graph in graphs}
+    _refuse_another(folder, own if kind in CONTENTS else own | {CONFIG})
     with _all_at_once(folder) as place:
         paths = [place / f"{graph.name}{suffix}" for graph in graphs]
         written = [*paths]
@@ -90,6 +93,18 @@ def export_model(
             written.append(place / CONFIG)
             write_lines(written[-1], [json.dumps(about, indent=1, ensure_ascii=False)])
     return [folder / path.name for path in written]
+
+
+def _refuse_another(folder: Path, names: set[str]) -> None:
+    """Graphs of one format beside the tokens of another would read as one model."""
+    graphs = {suffix for suffix, _ in WRITERS.values()}
+    for path in sorted(folder.glob("*")):
+        graph = path.suffix in graphs and not path.name.endswith(INT8)
+        if (graph or path.name == CONFIG) and path.name not in names:
+            raise ValueError(
+                f"{folder} holds {path.name} of another export; write this one into a "
+                "folder of its own, or remove that one"
+            )
 
 
 @contextmanager

@@ -280,6 +280,16 @@ def tiny_u2pp_untaught(**changes):
     return ASRTask.build_model(argparse.Namespace(**tiny_u2pp_config(**changes)))
 
 
+def test_an_export_of_another_format_is_not_mixed_with(tmp_path):
+    model = tiny_u2pp(**parts())
+    export_model(model, tmp_path, "torchscript", CHUNK, LEFT)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=r"holds ctc\.pt of another export"):
+        export_model(model, tmp_path, "onnx", CHUNK, LEFT)
+    assert before == {path: path.read_bytes() for path in tmp_path.iterdir()}
+    export_model(model, tmp_path, "torchscript", CHUNK, LEFT)  # its own is replaced
+
+
 def test_a_torchscript_export_is_no_onnx(tmp_path):
     (tmp_path / "config.json").write_text('{"format": "torchscript"}')
     with pytest.raises(ValueError, match="--format onnx"):

@@ -22,6 +22,7 @@ from espnet_smoe.inference.search.hypothesis import (
     Hypothesis,
 )
 from espnet_smoe.inference.search.options import SearchOptions
+from espnet_smoe.inference.search.repetition import without_repetition
 from espnet_smoe.inference.search.topk import topk_chunked
 from espnet_smoe.moe import Routing
 
@@ -297,7 +298,11 @@ class PromptBeamSearch:
                     gone.append((r, b, k))
                     if step >= shortest[utterance]:
                         tokens = ys[r, b, k].tolist()
-                        of_utterance.add(tokens[:-1] if at_end else tokens, score)
+                        if at_end:
+                            tokens = tokens[:-1]
+                        elif self.options.cut_repetition:
+                            tokens = without_repetition(tokens)
+                        of_utterance.add(tokens, score)
                 all_gone = sum(g[:2] == (r, b) for g in gone) == len(scores[r][b])
                 if all_gone or self._hopeless(of_utterance, step):
                     of_utterance.closed = True

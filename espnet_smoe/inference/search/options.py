@@ -32,6 +32,7 @@ class SearchOptions:
         normalize_length: Rank hypotheses that have ended by their score over their
             length, as ESPnet's option of that name does; None for what suits the
             decoder.
+        cut_repetition: Of what a text repeats until there is no room left, keep one.
     """
 
     beam_size: Count = 5
@@ -39,6 +40,7 @@ class SearchOptions:
     maxlenratio: Finite = 0.0
     minlenratio: Finite = 0.0
     normalize_length: bool | None = None
+    cut_repetition: bool = False
 
     def bounds(self, frames: Sequence[int]) -> tuple[list[int], list[int]]:
         """Longest and shortest outputs of utterances with so many encoder frames."""

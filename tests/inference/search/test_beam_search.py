@@ -298,3 +298,40 @@ def test_a_decoder_may_ask_for_scores_over_lengths():
     assert PromptBeamSearch(made, EOS, SearchOptions())(x, lengths, [ASR]) == wanted
     unasked = SearchOptions(normalize_length=False)
     assert PromptBeamSearch(made, EOS, unasked)(x, lengths, [ASR]) == plain != wanted
+
+
+AFTER = {ASR[-1]: 9, 9: 10, 10: 11, 11: 10}  # 9 10 11 10 11 and so on, without an end
+
+
+def looping(last):
+    """``(N, V)`` scores of what comes after ``last`` ``(N,)``."""
+    scores = torch.full((len(last), V), -20.0)
+    scores[range(len(last)), [AFTER.get(token, 8) for token in last.tolist()]] = 0.0
+    scores[:, EOS] = -50.0
+    return scores
+
+
+class Loop(torch.nn.Module, BatchScorerInterface):
+    def batch_score(self, ys, states, xs):
+        return looping(ys[:, -1]), [None] * len(ys)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("size", [1, 3])
+def test_what_is_repeated_to_the_limit_is_said_once_if_asked_for(size, cut):
+    made, (x, lengths) = decoder(), utterances(4)
+    made.next_logits = lambda hidden: looping(made.last)
+    extend = PromptBeamSearch._extend
+
+    def noting(self, beam, *more):
+        made.last = beam.ys[:, -1]
+        return extend(self, beam, *more)
+
+    options = SearchOptions(size, cut_repetition=cut)
+    ours = PromptBeamSearch(made, EOS, options)
+    ours._extend = noting.__get__(ours)
+    for search in (ours, ESPnetBeamSearch(Loop(), EOS, options, V)):
+        (found,) = search(x, lengths, [ASR])
+        for nbest, length in zip(found, lengths.tolist()):
+            said = 3 if cut else length
+            assert nbest[0].tokens == (9, *(10, 11) * length)[:said]

@@ -50,7 +50,7 @@ class RoutedASRModel(ESPnetASRModel):
 
     Attributes:
         serves: What a model does for its parts, see `check_part`.
-        bf16_on_cpu: Train in bfloat16 autocast on CPU.
+        bf16_on_cpu: Train in bfloat16 autocast on a CPU that is faster in it.
         too_short: Utterances with too few frames that were named.
     """
 
@@ -71,13 +71,10 @@ class RoutedASRModel(ESPnetASRModel):
         check_interctc(self.encoder, self.interctc_weight, self.ctc_weight)
         self.too_short: set[str] = set()
 
-    def use_bf16_on_cpu(self, wanted: bool) -> None:
-        """Where the CPU is faster in it; elsewhere nothing changes."""
-        self.bf16_on_cpu = wanted and faster_in_bf16()
-
     def training_precision(self, x: torch.Tensor) -> AbstractContextManager:
         """The context in which a batch like ``x`` is trained."""
-        bf16 = self.bf16_on_cpu and self.training and x.device.type == "cpu"
+        wanted = self.bf16_on_cpu and self.training and x.device.type == "cpu"
+        bf16 = wanted and faster_in_bf16()
         return torch.autocast("cpu", torch.bfloat16, enabled=bf16)
 
     def encode_routed(

@@ -128,7 +128,7 @@ class ESPnetSMoEModel(LabeledASRModel):
         self.same_passes = False
         self.ctc_task = ctc_task
         self.label_field = label_field
-        self.use_bf16_on_cpu(bf16_on_cpu)
+        self.bf16_on_cpu = bf16_on_cpu
         self.report_cer, self.report_wer = report_cer, report_wer
         self.special_ids = {
             i for i, token in enumerate(self.token_list) if is_special(token)

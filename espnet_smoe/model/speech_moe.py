@@ -58,7 +58,7 @@ class ESPnetSpeechMoEModel(RoutedASRModel):
             report_wer=False,
             extract_feats_in_collect_stats=extract_feats_in_collect_stats,
         )
-        self.use_bf16_on_cpu(bf16_on_cpu)
+        self.bf16_on_cpu = bf16_on_cpu
         self.embedding_ctc = None
         self.embedding_ctc_weight = embedding_ctc_weight
         embedding_size = getattr(self.encoder, "embedding_size", 0)

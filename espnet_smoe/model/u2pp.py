@@ -82,7 +82,7 @@ class ESPnetU2PPModel(RoutedASRModel):
                 "0'": reverses and not reverse_weight,
             }
         )
-        self.use_bf16_on_cpu(bf16_on_cpu)
+        self.bf16_on_cpu = bf16_on_cpu
         self.reports = {"cer": report_cer, "wer": report_wer}
 
     def forward(

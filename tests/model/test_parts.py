@@ -156,6 +156,17 @@ def test_bfloat16_is_for_training_where_the_cpu_is_faster_in_it(
         assert seen == [torch.bfloat16 if low else torch.float32, torch.float32]
 
 
+def test_a_model_that_only_reads_times_no_product(monkeypatch):
+    def timed():
+        raise AssertionError("timed")
+
+    monkeypatch.setattr("espnet_smoe.model.routed.faster_in_bf16", timed)
+    model, given = smoe(bf16_on_cpu=True), smoe_batch()
+    model.eval()(**given)
+    with pytest.raises(AssertionError, match="timed"):
+        model.train()(**given)
+
+
 @pytest.mark.parametrize(
     "frames, fits", [(2, [0, 0, 1]), (3, [0, 1, 1]), (4, [0, 1, 1]), (5, [1, 1, 1])]
 )

@@ -146,12 +146,13 @@ report() { # all tables
         --out "$(results_file)" --command "${command% }"
 }
 
-# experts SYSTEM SETS [more options]: what the experts of its first seed do
+# experts SYSTEM SETS [more options]: what the experts of its first seed do, once a set
 experts() {
-    local experts=$expdir/$1_seed${seeds%% *} set
-    for set in "$experts"/decode_*/$2/; do
-        [ -d "$set" ] || continue # it was left out
-        set=$(basename "$set")
+    local experts=$expdir/$1_seed${seeds%% *} decoded sets set
+    sets=$(for decoded in "$experts"/decode_*/$2/; do
+        [ ! -d "$decoded" ] || basename "$decoded"
+    done | sort -u) # none where it was left out
+    for set in $sets; do
         python3 -m espnet_smoe experts "$experts" --data "$dumpdir/raw/$set" --limit 200 \
             "${@:3}" --out "$experts/experts_$set.md" --png "$experts/experts_$set.png"
     done

@@ -14,7 +14,8 @@ SYSTEMS = ["b1", "b2", "moe_l1", "emb", "2e", "4e", "8e"]
 @pytest.fixture
 def recipe(tmp_path):
     configs = {"decode.yaml": "search: greedy\n"}
-    return make_recipe(tmp_path, "ctc1", configs, "decode_default/test")
+    decoded = "decode_default/test decode_greedy/test"
+    return make_recipe(tmp_path, "ctc1", configs, decoded)
 
 
 @pytest.mark.parametrize("jobs", ["1", "3"])
@@ -47,11 +48,15 @@ def test_tables_are_of_whole_trainings_where_run_sh_has_a_short_look(recipe):
 
 def test_the_tables_stand_in_the_order_of_the_paper(recipe):
     _, calls = run(recipe, "./run_all.sh")
-    one, two, three, results, curves, experts = calls[-6:]
+    one, two, three, greedy, results, curves, experts = calls[-7:]
     assert "compare exp/b1_seed1 exp/b2_seed1 exp/moe_l1_seed1 --test-set test" in one
     assert "compare exp/moe_l1_seed1 exp/emb_seed1 exp/4e_seed1 " in two
     assert "compare exp/b1_seed1 exp/2e_seed1 exp/4e_seed1 exp/8e_seed1 " in three
-    tables = " ".join(f"exp/table{n}_test.md" for n in (1, 2, 3))
+    every = "b1 2e 4e 8e b2 moe_l1 emb".split()
+    assert f"compare {' '.join(f'exp/{s}_seed1' for s in every)} " in greedy
+    assert [value(c, "decode") for c in (three, greedy)] == ["default", "greedy"]
+    names = ("table1", "table2", "table3", "greedy")
+    tables = " ".join(f"exp/{name}_test.md" for name in names)
     assert f"--comparison {tables} --out RESULTS.md" in results
     assert "curves exp/b1_seed1 exp/2e_seed1 exp/4e_seed1 exp/8e_seed1" in curves
     assert "experts exp/4e_seed1 --data dump/raw/test" in experts
@@ -68,9 +73,9 @@ def test_a_part_of_the_systems_leaves_the_tables_of_all_alone(recipe):
 @pytest.mark.parametrize(
     ("systems", "made"),
     [
-        ("8e", ["table3", "curves"]),
-        ("b1 2e b2", ["table1", "table3", "curves"]),
-        ("emb", ["table2"]),
+        ("8e", ["table3", "greedy", "curves"]),
+        ("b1 2e b2", ["table1", "table3", "greedy", "curves"]),
+        ("emb", ["table2", "greedy"]),
     ],
 )
 def test_some_of_the_systems_give_tables_of_these(recipe, systems, made):

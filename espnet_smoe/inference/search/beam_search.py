@@ -22,7 +22,7 @@ from espnet_smoe.inference.search.hypothesis import (
     Hypothesis,
 )
 from espnet_smoe.inference.search.options import SearchOptions
-from espnet_smoe.inference.search.repetition import without_repetition
+from espnet_smoe.inference.search.repetition import say_once
 from espnet_smoe.inference.search.topk import topk_chunked
 from espnet_smoe.moe import Routing
 
@@ -133,6 +133,8 @@ class PromptBeamSearch:
         if normalize and self.decoder.searched_as_whisper:
             over = 0
         results = [[e.nbest(over) for e in of_prompt] for of_prompt in ended]
+        if self.options.cut_repetition:
+            results = [list(map(say_once, r, longest)) for r in results]
         return self._retry(results, encoded, lengths, prompts, ctc_prompt)
 
     # -- one step -------------------------------------------------------------------
@@ -298,11 +300,7 @@ class PromptBeamSearch:
                     gone.append((r, b, k))
                     if step >= shortest[utterance]:
                         tokens = ys[r, b, k].tolist()
-                        if at_end:
-                            tokens = tokens[:-1]
-                        elif self.options.cut_repetition:
-                            tokens = without_repetition(tokens)
-                        of_utterance.add(tokens, score)
+                        of_utterance.add(tokens[:-1] if at_end else tokens, score)
                 all_gone = sum(g[:2] == (r, b) for g in gone) == len(scores[r][b])
                 if all_gone or self._hopeless(of_utterance, step):
                     of_utterance.closed = True

@@ -14,7 +14,7 @@ from espnet_smoe.compat import (
 )
 from espnet_smoe.inference.search.hypothesis import Hypothesis
 from espnet_smoe.inference.search.options import SearchOptions
-from espnet_smoe.inference.search.repetition import without_repetition
+from espnet_smoe.inference.search.repetition import say_once
 
 
 class ESPnetBeamSearch:
@@ -90,18 +90,14 @@ class ESPnetBeamSearch:
             minlenratio=self.options.minlenratio,
             x_lengths=lengths,
         )
-        longest, _ = self.options.bounds(lengths.tolist())
-        return [
-            [self._normalize(h, len(prompt), most) for h in nbest]
-            for nbest, most in zip(found, longest)
-        ]
+        results = [[self._normalize(h, len(prompt)) for h in nbest] for nbest in found]
+        if self.options.cut_repetition:
+            longest, _ = self.options.bounds(lengths.tolist())
+            results = list(map(say_once, results, longest))
+        return results
 
-    def _normalize(
-        self, hypothesis: object, prompt_length: int, longest: int
-    ) -> Hypothesis:
+    def _normalize(self, hypothesis: object, prompt_length: int) -> Hypothesis:
         tokens = hypothesis.yseq[prompt_length:].tolist()
         while tokens and tokens[-1] == self.eos:  # two where it ended in the last step
             tokens.pop()
-        if self.options.cut_repetition and len(tokens) == longest:
-            tokens = without_repetition(tokens)
         return Hypothesis(tuple(tokens), float(hypothesis.score))

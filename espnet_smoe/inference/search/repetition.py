@@ -6,11 +6,30 @@ then searches again, at random. Here the copies go, where `cut_repetition` of
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+from espnet_smoe.inference.search.hypothesis import Hypothesis
 
 COPIES = 3  # in a row, of whatever length: fewer may be meant
 
 
-def without_repetition(tokens: Sequence[int]) -> Sequence[int]:
+def say_once(nbest: Sequence[Hypothesis], longest: int) -> list[Hypothesis]:
+    """Cut what texts repeat; of two that are then the same the better stays.
+
+    Args:
+        nbest: Best first.
+        longest: Tokens; a text that has as many was not ended by the search.
+    """
+    said: dict[tuple[int, ...], Hypothesis] = {}
+    for found in nbest:
+        tokens = found.tokens
+        if len(tokens) == longest:
+            tokens = without_repetition(tokens)
+        said.setdefault(tokens, replace(found, tokens=tokens))
+    return list(said.values())
+
+
+def without_repetition(tokens: tuple[int, ...]) -> tuple[int, ...]:
     """Leave one copy of what stands at the end `COPIES` times or more.
 
     Args:
@@ -20,10 +39,10 @@ def without_repetition(tokens: Sequence[int]) -> Sequence[int]:
         Its beginning, or all of it.
 
     Example:
-        >>> without_repetition([5, 1, 2, 1, 2, 1, 2, 1])
-        [5, 1, 2]
-        >>> without_repetition([5, 1, 2, 1, 2])
-        [5, 1, 2, 1, 2]
+        >>> without_repetition((5, 1, 2, 1, 2, 1, 2, 1))
+        (5, 1, 2)
+        >>> without_repetition((5, 1, 2, 1, 2))
+        (5, 1, 2, 1, 2)
     """
     kept = len(tokens)
     for period in range(1, len(tokens) // COPIES + 1):

@@ -307,7 +307,7 @@ def looping(last):
     """``(N, V)`` scores of what comes after ``last`` ``(N,)``."""
     scores = torch.full((len(last), V), -20.0)
     scores[range(len(last)), [AFTER.get(token, 8) for token in last.tolist()]] = 0.0
-    scores[:, EOS] = -50.0
+    scores[:, EOS] = -9.0  # it may also end anywhere
     return scores
 
 
@@ -335,3 +335,4 @@ def test_what_is_repeated_to_the_limit_is_said_once_if_asked_for(size, cut):
         for nbest, length in zip(found, lengths.tolist()):
             said = 3 if cut else length
             assert nbest[0].tokens == (9, *(10, 11) * length)[:said]
+            assert len({found.tokens for found in nbest}) == len(nbest)

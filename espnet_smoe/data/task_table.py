@@ -60,6 +60,8 @@ OTHERS = re.compile(
     r"|nb|wb)\|?>"
 )
 NAME = re.compile(r"[^\W_]\w*(?:-\w+)*")  # it becomes part of file names
+# keys beside the tasks' names where `transcribe --format json` writes a file or a piece
+JSON_KEYS = ("file", "seconds", "bandwidth", "confidence", "pieces", "start", "end")
 TARGET = re.compile(r"text(_[\w-]+)?")  # a file of texts in a data directory
 
 
@@ -142,6 +144,11 @@ def task_table(
         place = f"{where}.{name}"
         if not NAME.fullmatch(convert(name, str, where)):
             raise ValueError(f"{where}: '{name}' cannot be part of a file's name")
+        if name in JSON_KEYS:
+            raise ValueError(
+                f"{where}: a task cannot be called '{name}': the JSON of transcribe has "
+                "that key for something else"
+            )
         row = make(TaskRow, options, place)
         if not row.target:
             raise ValueError(f"{place}: needs a target and a prompt")

@@ -68,6 +68,7 @@ def test_names_alone_are_a_table():
         ({"ja": {"target": "text_ja", "metrics": ["blue"]}}, "metrics.*'bleu'"),
         ({"ja": {"target": "../text"}}, "'../text' is no name of a file"),
         ({"../ja": {"target": "text_ja"}}, "'../ja' cannot be part"),
+        (["asr", "file"], "a task cannot be called 'file'"),
         (
             {"ja": {"target": "text", "prompt": ["<ja>"], "spoken": "ko"}},
             "tasks.ja.spoken: no token of the prompt <ja> names 'ko'",

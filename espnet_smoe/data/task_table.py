@@ -146,8 +146,8 @@ def task_table(
             raise ValueError(f"{where}: '{name}' cannot be part of a file's name")
         if name in JSON_KEYS:
             raise ValueError(
-                f"{where}: a task cannot be called '{name}': the JSON of transcribe has "
-                "that key for something else"
+                f"{where}: a task cannot be called '{name}': in the JSON of transcribe "
+                "that key is something else"
             )
         row = make(TaskRow, options, place)
         if not row.target:
